@@ -1,0 +1,232 @@
+"""Every setting, once: its type, unit, default and bounds. Read in `main()`, handed down by argument.
+
+A setting is an environment variable `HOOKLINE_<SECTION>_<NAME>`; an unknown one is an error, so that a typing mistake
+does not silently leave a default in force.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+PREFIX = "HOOKLINE_"
+MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class ConfigError(ValueError):
+    """A setting is missing, unknown or out of bounds. The message names the variable and what it takes."""
+
+
+class Section(BaseModel):
+    """A group of settings that share a prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaConfig(Section):
+    """HOOKLINE_KAFKA_*: the log."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port[,host:port]")
+    username: str | None = Field(None, description="SASL user; none: no authentication")
+    password: SecretStr | None = Field(None, description="SASL password")
+    sasl_mechanism: str = Field("SCRAM-SHA-512", description="SASL mechanism, used when a username is given")
+    tls: bool = Field(False, description="speak TLS to the brokers")
+    ca_file: Path | None = Field(
+        None, description="CA certificates the brokers are checked against; none: the system's"
+    )
+    topic_prefix: str = Field("hookline.", pattern=r"^[a-zA-Z0-9._-]*$", description="start of every topic name")
+    partitions: int = Field(8, ge=1, le=1024, description="partitions of every topic; fixed once created")
+    replication_factor: int = Field(1, ge=1, le=9, description="replicas of every topic, for `topics apply`")
+    event_retention_s: int = Field(7 * 86_400, ge=3600, description="how long the log keeps events, in seconds")
+    record_max_bytes: int = Field(4 * MIB, ge=64 * 1024, le=64 * MIB, description="largest record")
+    produce_timeout_s: float = Field(5.0, gt=0, le=300, description="give up waiting for an acknowledgement after")
+    produce_buffer_max_bytes: int = Field(64 * MIB, ge=MIB, description="records waiting for acknowledgement, in all")
+    session_timeout_s: float = Field(10.0, ge=6, le=300, description="a silent group member loses its partitions after")
+
+
+class DatabaseConfig(Section):
+    """HOOKLINE_DATABASE_*: PostgreSQL, the control plane and the archive."""
+
+    write_url: SecretStr = Field(SecretStr("postgresql:///hookline"), description="libpq URL of the primary")
+    read_urls: tuple[SecretStr, ...] = Field((), description="libpq URLs of read replicas, separated by spaces")
+    pool_size: int = Field(8, ge=1, le=100, description="connections per process and server")
+    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="give up connecting after")
+    statement_timeout_s: float = Field(30.0, gt=0, le=3600, description="give up a statement after")
+
+    @field_validator("read_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+
+class GatewayConfig(Section):
+    """HOOKLINE_GATEWAY_*: the HTTP API."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(8080, description="port to listen on; 0: any free one")
+    public_url: str | None = Field(None, description="address clients see, for links; none: host and port")
+    master_api_key: UUID | None = Field(None, description="a UUID that may do everything; none: no such key")
+    body_max_bytes: int = Field(3 * MIB, ge=1024, le=64 * MIB, description="largest request body")
+    payload_max_chars: int = Field(699_050, ge=1, description="longest payload of an event, in characters")
+    in_flight_max: int = Field(10_000, ge=1, description="events waiting for their acknowledgement; more get a 503")
+    recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to answer 409 without a look-up")
+    lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
+    archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
+    subscriptions_max: int = Field(10_000, ge=1, description="subscriptions of one application; bounds the fan-out")
+    auth_cache_ttl_s: float = Field(5.0, ge=0, le=300, description="how long a look-up of an unknown token is kept")
+
+
+class MatcherConfig(Section):
+    """HOOKLINE_MATCHER_*: events to deliveries."""
+
+    chunk_max_records: int = Field(2000, ge=1, le=100_000, description="events matched in one step")
+    commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
+    routes_wait_s: float = Field(
+        10.0, gt=0, le=300, description="how long a RoutesChanged marker waits for its version"
+    )
+    recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to match a repeated event only once")
+    chunks_in_flight_max: int = Field(4, ge=1, le=100, description="chunks whose deliveries wait for acknowledgement")
+    routes_history_max: int = Field(16, ge=1, le=1000, description="older versions of an application's routes kept")
+
+
+class WorkerConfig(Section):
+    """HOOKLINE_WORKER_*: what a sink process holds at once."""
+
+    concurrency: int = Field(8, ge=1, le=100, description="requests in flight to one endpoint at the start")
+    batch_size: int = Field(100, ge=1, le=10_000, description="records fetched in one step")
+    max_connections: int = Field(1000, ge=1, le=50_000, description="HTTP requests in flight per process")
+    in_flight_max: int = Field(10_000, ge=1, description="records taken and not settled, per process")
+    lane_max_records: int = Field(200, ge=1, description="records waiting in one lane before more are parked")
+    commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
+    shutdown_grace_s: float = Field(20.0, gt=0, le=600, description="how long requests in flight may take to end")
+    recent_ids_max: int = Field(200_000, ge=0, description="attempt ids remembered to skip a repeated delivery")
+
+
+class DeliverConfig(Section):
+    """HOOKLINE_DELIVER_*: requests to customers' endpoints."""
+
+    connect_timeout_s: float = Field(5.0, gt=0, le=60, description="give up connecting after")
+    total_timeout_s: float = Field(15.0, gt=0, le=300, description="give up the request, body included, after")
+    response_body_max_bytes: int = Field(
+        16 * 1024, ge=0, le=MIB, description="response body kept; the rest is not read"
+    )
+    response_headers_max_bytes: int = Field(16 * 1024, ge=1024, le=MIB, description="response headers kept")
+    allow_private_addresses: bool = Field(False, description="deliver to loopback and private addresses")
+    signature_header: str = Field("X-Hook0-Signature", description="name of the Hook0 signature header")
+    signature_versions: tuple[str, ...] = Field(("v1",), description="v0, v1 or both, separated by spaces")
+
+    @field_validator("signature_versions", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+
+class ArchiveConfig(Section):
+    """HOOKLINE_ARCHIVE_*: what happened, in PostgreSQL."""
+
+    batch_max_records: int = Field(5000, ge=1, le=100_000, description="rows written in one transaction")
+    linger_s: float = Field(0.0, ge=0, le=5, description="wait this long for a batch to fill")
+    retention_days: int = Field(30, ge=1, le=3650, description="days kept; older partitions are dropped")
+    days_ahead: int = Field(3, ge=1, le=60, description="day partitions created ahead")
+    compress_min_bytes: int = Field(1024, ge=0, description="bodies of this size or more are compressed")
+
+
+class SealingConfig(Section):
+    """HOOKLINE_SEALING_*: the keys that secrets are sealed with."""
+
+    key_file: Path | None = Field(None, description="file of `id:base64` lines, 32 bytes each; the first one seals")
+    keys: SecretStr | None = Field(None, description="the same lines, separated by spaces, instead of a file")
+
+
+class EmbeddedConfig(Section):
+    """HOOKLINE_EMBEDDED_*: Kafka and PostgreSQL from packages, for `hookline up` and the tests."""
+
+    cache_dir: Path | None = Field(None, description="where downloaded parts are kept; none: ~/.cache/hookline")
+    kafka_heap_mib: int = Field(512, ge=128, le=16_384, description="Kafka's heap")
+
+
+class ProcessConfig(Section):
+    """HOOKLINE_PROCESS_*: what every process has."""
+
+    metrics_host: str = Field("127.0.0.1", description="address of /health and /metrics")
+    metrics_port: Port = Field(0, description="port of /health and /metrics; 0: any free one")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    log_format: str = Field("auto", pattern="^(auto|text|json)$", description="text, json; auto: text on a terminal")
+    parent_watch_fd: int | None = Field(None, ge=0, description="stop when this inherited file descriptor is closed")
+    run_dir: Path | None = Field(None, description="write <name>.json with the addresses here when ready")
+
+
+class Settings(Section):
+    """All settings of one process."""
+
+    kafka: KafkaConfig = KafkaConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    gateway: GatewayConfig = GatewayConfig()
+    matcher: MatcherConfig = MatcherConfig()
+    worker: WorkerConfig = WorkerConfig()
+    deliver: DeliverConfig = DeliverConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+    sealing: SealingConfig = SealingConfig()
+    embedded: EmbeddedConfig = EmbeddedConfig()
+    process: ProcessConfig = ProcessConfig()
+
+
+def list_variables() -> dict[str, str]:
+    """Environment variable name → what it means, for every setting."""
+    return {
+        _name_variable(section, name): field.description or ""
+        for section, model in _sections().items()
+        for name, field in model.model_fields.items()
+    }
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read every `HOOKLINE_*` variable of `environ`.
+
+    Raises `ConfigError` for an unknown variable (with the nearest known name) or a value out of bounds.
+    """
+    values: dict[str, dict[str, str]] = {}
+    places = {_name_variable(s, n): (s, n) for s, model in _sections().items() for n in model.model_fields}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        if variable not in places:
+            raise ConfigError(_describe_unknown(variable, list(places)))
+        section, name = places[variable]
+        values.setdefault(section, {})[name] = value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_describe_invalid(error)) from None
+
+
+def _sections() -> dict[str, type[Section]]:
+    found: dict[str, type[Section]] = {}
+    for name, field in Settings.model_fields.items():
+        assert isinstance(field.annotation, type)  # noqa: S101 - a section is a class, by the fields above
+        assert issubclass(field.annotation, Section)  # noqa: S101 - and one of ours
+        found[name] = field.annotation
+    return found
+
+
+def _name_variable(section: str, name: str) -> str:
+    return f"{PREFIX}{section}_{name}".upper()
+
+
+def _describe_unknown(variable: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(variable, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`hookline settings` lists the known ones."
+    return f"{variable} is not a setting: {hint}"
+
+
+def _describe_invalid(error: ValidationError) -> str:
+    def describe(problem: Mapping[str, Any]) -> str:
+        section, name = (str(part) for part in problem["loc"][:2])
+        return f"{_name_variable(section, name)}: {problem['msg']} ({list_variables()[_name_variable(section, name)]})"
+
+    return "; ".join(describe(dict(problem)) for problem in error.errors(include_input=False))

@@ -1,0 +1,144 @@
+"""Reading a record of the events topic: whoever wrote it, it becomes an Event, a marker, or a reason why not.
+
+Producers other than the gateway write Avro single-object encoding or plain JSON. The JSON form is one object:
+`application_id`, `event_type`, `payload` (a string), `payload_content_type`; optional `event_id` (derived from the
+record's place otherwise), `labels`, `metadata`, `occurred_at` (RFC 3339).
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from pipeline.core.ids import derive_dead_id, is_uuid
+from pipeline.core.records import Event, RoutesChanged, from_bytes
+from schemas import SchemaError
+
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain"
+BINARY_TYPE = "application/octet-stream+base64"
+CONTENT_TYPES = (JSON_TYPE, TEXT_TYPE, BINARY_TYPE)
+EVENT_TYPE_MAX_CHARS = 200
+LABELS_MAX = 10
+METADATA_MAX = 50
+PAIR_MAX_BYTES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Why a record is no event. `reason` is the dead letter's word, `detail` one sentence for its producer."""
+
+    reason: str
+    detail: str
+    application_id: str | None = None
+    event_id: str | None = None
+
+
+class JsonEvent(msgspec.Struct, frozen=True):
+    """The plain JSON form."""
+
+    application_id: str
+    event_type: str
+    payload: str
+    payload_content_type: str
+    event_id: str | None = None
+    labels: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    occurred_at: datetime | None = None
+
+
+_decode_json = msgspec.json.Decoder(JsonEvent).decode
+
+
+def parse_event(
+    value: bytes | None, key: bytes | None, *, topic: str, partition: int, offset: int, appended_at_us: int
+) -> Event | RoutesChanged | Unreadable:
+    """Read one record of the events topic. Never raises, whatever the bytes are."""
+    if not value:
+        return Unreadable(reason="undecodable", detail="the record has no value")
+    record: Event | RoutesChanged | Unreadable
+    if value[:1] in b"{ \t\r\n":
+        record = _parse_json(value, derive_dead_id(topic, partition, offset), appended_at_us)
+    else:
+        record = _parse_avro(value)
+    if isinstance(record, Unreadable):
+        return record
+    if key != record.application_id.encode():
+        detail = f"the record's key must be its application_id ({record.application_id})"
+        return Unreadable(reason="wrong_key", detail=detail)
+    if isinstance(record, RoutesChanged):
+        return record
+    problem = find_problem(record)
+    if problem is not None:
+        return Unreadable(
+            reason="invalid_event", detail=problem, application_id=record.application_id, event_id=record.event_id
+        )
+    return record
+
+
+def find_problem(event: Event) -> str | None:
+    """The first rule an event breaks, as a sentence; None when it is fine."""
+    if not is_uuid(event.application_id):
+        return "application_id must be a lower-case hyphenated UUID"
+    if not is_uuid(event.event_id):
+        return "event_id must be a lower-case hyphenated UUID"
+    if not 1 <= len(event.event_type) <= EVENT_TYPE_MAX_CHARS or not event.event_type.isprintable():
+        return f"event_type must have 1 to {EVENT_TYPE_MAX_CHARS} printable characters"
+    if event.payload_content_type not in CONTENT_TYPES:
+        return f"payload_content_type must be one of {', '.join(CONTENT_TYPES)}"
+    for name, pairs, pairs_max in (("labels", event.labels, LABELS_MAX), ("metadata", event.metadata, METADATA_MAX)):
+        if len(pairs) > pairs_max:
+            return f"{name} must have at most {pairs_max} pairs"
+        for pair in pairs.items():
+            if any(not 1 <= len(text.encode()) <= PAIR_MAX_BYTES for text in pair):
+                return f"keys and values of {name} must have 1 to {PAIR_MAX_BYTES} bytes"
+    return None
+
+
+def _parse_avro(value: bytes) -> Event | RoutesChanged | Unreadable:
+    try:
+        record = from_bytes(value)
+    except SchemaError as error:
+        return Unreadable(reason="undecodable", detail=str(error))
+    if isinstance(record, Event | RoutesChanged):
+        return record
+    return Unreadable(reason="undecodable", detail=f"a {type(record).__name__} does not belong in the events topic")
+
+
+def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | Unreadable:
+    try:
+        form = _decode_json(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Unreadable(reason="undecodable", detail=f"it starts like JSON and is not an event: {error}")
+    event_id = form.event_id or fallback_id
+    payload = form.payload.encode()
+    problem: str | None = None
+    try:
+        if form.payload_content_type == BINARY_TYPE:
+            payload = base64.b64decode(payload, validate=True)
+        elif form.payload_content_type == JSON_TYPE:
+            msgspec.json.decode(payload, type=msgspec.Raw)
+    except binascii.Error:
+        problem = "payload must be standard base64 with this payload_content_type"
+    except (msgspec.DecodeError, RecursionError):
+        problem = "payload must be JSON (as a string) with this payload_content_type"
+    occurred_at = form.occurred_at
+    if occurred_at is not None and occurred_at.tzinfo is None:
+        problem = "occurred_at must have a time zone"
+    if problem is not None:
+        return Unreadable(
+            reason="invalid_event", detail=problem, application_id=form.application_id, event_id=form.event_id
+        )
+    return Event(
+        application_id=form.application_id,
+        event_id=event_id,
+        event_type=form.event_type,
+        payload=payload,
+        payload_content_type=form.payload_content_type,
+        labels=form.labels,
+        metadata=form.metadata,
+        occurred_at_us=round(occurred_at.timestamp() * 1_000_000) if occurred_at is not None else appended_at_us,
+        received_at_us=appended_at_us,
+    )

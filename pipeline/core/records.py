@@ -1,0 +1,191 @@
+"""The records that cross topics, as objects. Field for field the newest Avro schema of the same name (a test compares).
+
+All `*_us` fields are microseconds since the epoch, UTC; all ids are lower-case hyphenated UUID strings.
+`to_bytes` and `from_bytes` are the only way from one form to the other.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+import schemas
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A record that has an Avro schema. Subclassed only here."""
+
+
+class Event(Record, frozen=True, kw_only=True, gc=False):
+    """A fact an application sent in."""
+
+    application_id: str
+    event_id: str
+    event_type: str
+    payload: bytes
+    payload_content_type: str
+    labels: dict[str, str]
+    metadata: dict[str, str] = {}
+    occurred_at_us: int
+    received_at_us: int
+    ip: str | None = None
+
+
+class RoutesChanged(Record, frozen=True, kw_only=True, gc=False):
+    """From here on in the log, routes of at least this version apply."""
+
+    application_id: str
+    routes_version: int
+    changed_at_us: int
+
+
+class Dispatch(Record, frozen=True, kw_only=True, gc=False):
+    """What one event matched. `matches`: `{"subscription_id", "delivery_id"}` each."""
+
+    application_id: str
+    event_id: str
+    event_type: str
+    event_partition: int
+    event_offset: int
+    appended_at_us: int
+    received_at_us: int
+    matched_at_us: int
+    routes_version: int
+    matches: list[dict[str, str]]
+
+
+class Delivery(Record, frozen=True, kw_only=True, gc=False):
+    """The intention to bring one event to one subscription."""
+
+    delivery_id: str
+    subscription_id: str
+    application_id: str
+    event_id: str
+    event_type: str
+    payload: bytes
+    payload_content_type: str
+    appended_at_us: int
+    received_at_us: int
+    matched_at_us: int
+    attempt_number: int = 1
+    due_at_us: int = 0
+    hop_at_us: int = 0
+    parked_times: int = 0
+
+
+class Attempt(Record, frozen=True, kw_only=True, gc=False):
+    """One HTTP request made for a delivery, or its cancelling. `outcome`: succeeded, failed or cancelled."""
+
+    attempt_id: str
+    attempt_number: int
+    delivery_id: str
+    subscription_id: str
+    application_id: str
+    event_id: str
+    event_type: str
+    appended_at_us: int
+    outcome: str
+    error_class: str | None
+    error_detail: str | None
+    queued_at_us: int
+    started_at_us: int
+    finished_at_us: int
+    request_method: str
+    request_url: str
+    request_headers: dict[str, str]
+    response_status: int | None
+    response_headers: dict[str, str] = {}
+    response_body: bytes = b""
+    timings_us: dict[str, int] = {}
+    next_due_at_us: int | None
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+class DeadLetter(Record, frozen=True, kw_only=True, gc=False):
+    """Given up, or a record that could not be read."""
+
+    dead_id: str
+    reason: str
+    detail: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    source_appended_at_us: int
+    source_key: bytes | None
+    source_value: bytes | None
+    application_id: str | None = None
+    subscription_id: str | None = None
+    delivery_id: str | None = None
+    event_id: str | None = None
+    died_at_us: int
+
+
+class Routes(Record, frozen=True, kw_only=True, gc=False):
+    """An application's matching snapshot.
+
+    `subscriptions`: `{"subscription_id", "enabled", "event_types": [str], "labels": {str: str}}` each;
+    `secret_hashes`: SHA-256 of each valid application secret (of the 36 ASCII characters of the UUID).
+    """
+
+    application_id: str
+    organization_id: str
+    version: int
+    changed_at_us: int
+    deleted: bool
+    event_types: list[str]
+    subscriptions: list[dict[str, Any]]
+    secret_hashes: list[bytes]
+
+
+class Endpoint(Record, frozen=True, kw_only=True, gc=False):
+    """What is needed to send to a subscription today.
+
+    `secrets`: `{"key_id", "sealed": bytes, "valid_until_us": int | None}` each, the current one first.
+    """
+
+    subscription_id: str
+    application_id: str
+    version: int
+    enabled: bool
+    deleted: bool
+    cancel_before_us: int = 0
+    method: str
+    url: str
+    headers: dict[str, str]
+    secrets: list[dict[str, Any]]
+    retry_delays_s: list[float] | None = None
+
+
+CLASSES: dict[str, type[Record]] = {
+    "event": Event,
+    "routes_changed": RoutesChanged,
+    "dispatch": Dispatch,
+    "delivery": Delivery,
+    "attempt": Attempt,
+    "dead_letter": DeadLetter,
+    "routes": Routes,
+    "endpoint": Endpoint,
+}
+NAMES: dict[type[Record], str] = {record: name for name, record in CLASSES.items()}
+
+T = TypeVar("T", bound=Record)
+
+
+def to_bytes(record: Record) -> bytes:
+    """Encode for Kafka: Avro single-object encoding."""
+    return schemas.encode(NAMES[type(record)], msgspec.structs.asdict(record))
+
+
+def from_bytes(value: bytes) -> Record:
+    """Decode any record. Raises `schemas.SchemaError`."""
+    name, fields = schemas.decode(value)
+    return CLASSES[name](**fields)
+
+
+def expect(record_type: type[T], value: bytes) -> T:
+    """Decode a record that must be of `record_type`. Raises `schemas.SchemaError`."""
+    record = from_bytes(value)
+    if not isinstance(record, record_type):
+        raise schemas.SchemaError(f"a {type(record).__name__} where a {record_type.__name__} belongs")
+    return record

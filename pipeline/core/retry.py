@@ -1,0 +1,54 @@
+"""What comes after an attempt: a pure decision from the outcome, the schedule and a random number handed in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HOUR_S = 3600.0
+# After the n-th failure; the last one repeats. 24 retries make 25 attempts in about 7.5 days.
+DEFAULT_DELAYS_S: tuple[float, ...] = (3.0, 10.0, 180.0, 1800.0, HOUR_S, 3 * HOUR_S, 5 * HOUR_S) + (10 * HOUR_S,) * 17
+JITTER_RATIO = 0.1
+JITTER_MIN_S = 2.0
+JITTER_MAX_S = 15 * 60.0
+RETRY_AFTER_MIN_S = 1.0
+RETRY_AFTER_MAX_S = 24 * HOUR_S
+NEVER_RETRIED = frozenset({"E_INVALID_HEADER"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAt:
+    """Try again at this time."""
+
+    due_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """No more attempts; `reason` is the dead letter's."""
+
+    reason: str
+    detail: str
+
+
+def decide_retry(
+    *,
+    attempt_number: int,
+    error_class: str,
+    failed_at_us: int,
+    retry_after_s: float | None,
+    delays_s: Sequence[float],
+    jitter: float,
+) -> RetryAt | GiveUp:
+    """Decide after failure number `attempt_number` (from 1). `jitter` is in [0, 1] and only ever adds."""
+    if error_class in NEVER_RETRIED:
+        return GiveUp(
+            reason="invalid_header", detail="a header value cannot be sent; correct the subscription's headers"
+        )
+    if attempt_number > len(delays_s):
+        return GiveUp(
+            reason="exhausted", detail=f"all {attempt_number} attempts failed; the last one with {error_class}"
+        )
+    base_s = delays_s[attempt_number - 1]
+    if retry_after_s is not None:
+        base_s = max(base_s, min(max(retry_after_s, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S))
+    spread_s = min(max(base_s * JITTER_RATIO, JITTER_MIN_S), JITTER_MAX_S)
+    return RetryAt(due_at_us=failed_at_us + round((base_s + spread_s * jitter) * 1_000_000))

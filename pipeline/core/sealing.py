@@ -1,0 +1,79 @@
+"""Sealing: secrets are encrypted before they enter Kafka or PostgreSQL (AES-256-GCM, with a key id beside them).
+
+A sealed secret is bound to what it belongs to (`context`, for example a subscription id): moved to another row it
+does not open. Nonces come from the caller, since core has no randomness of its own.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class SealingError(ValueError):
+    """A secret cannot be opened, or a key is malformed. The message says which key is meant and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A secret that only the holder of key `key_id` can read. `sealed`: the nonce, then the ciphertext with its tag."""
+
+    key_id: str
+    sealed: bytes
+
+
+class Sealer:
+    """Seals with the first key, opens with any."""
+
+    __slots__ = ("_keys", "current_key_id")
+
+    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """`keys`: (id, 32 bytes), the one that seals first. Raises `SealingError`."""
+        if not keys:
+            raise SealingError("no sealing key: give one in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS")
+        for key_id, key in keys:
+            if len(key) != KEY_BYTES:
+                raise SealingError(f"sealing key {key_id!r} has {len(key)} bytes; it must have {KEY_BYTES}")
+        self._keys = {key_id: AESGCM(key) for key_id, key in keys}
+        self.current_key_id = keys[0][0]
+
+    def seal(self, secret: bytes, *, context: str, nonce: bytes) -> Sealed:
+        """Encrypt under the current key. `nonce`: 12 random bytes, never used twice."""
+        sealed = nonce + self._keys[self.current_key_id].encrypt(nonce, secret, context.encode())
+        return Sealed(key_id=self.current_key_id, sealed=sealed)
+
+    def unseal(self, sealed: Sealed, *, context: str) -> bytes:
+        """Decrypt. Raises `SealingError` when the key is not here or the bytes were changed or moved."""
+        key = self._keys.get(sealed.key_id)
+        if key is None:
+            known = ", ".join(sorted(self._keys))
+            raise SealingError(f"a secret is sealed with key {sealed.key_id!r}, which was not given (given: {known})")
+        try:
+            return key.decrypt(sealed.sealed[:NONCE_BYTES], sealed.sealed[NONCE_BYTES:], context.encode())
+        except InvalidTag:
+            raise SealingError(
+                f"a secret sealed with key {sealed.key_id!r} does not open: wrong key or changed"
+            ) from None
+
+
+def parse_keys(text: str) -> list[tuple[str, bytes]]:
+    """Read `id:base64` words or lines; `#` starts a comment line. Raises `SealingError`."""
+    keys = []
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    for word in " ".join(lines).split():
+        key_id, separator, encoded = word.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        if not (key_id and separator and len(key) == KEY_BYTES):
+            raise SealingError(
+                f"a sealing key is `id:` and {KEY_BYTES} bytes in base64; the one called {key_id!r} is not"
+            )
+        keys.append((key_id, key))
+    return keys

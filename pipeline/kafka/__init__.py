@@ -1,0 +1,1 @@
+"""The adapters to Kafka, and the only importer of confluent_kafka."""

@@ -1,0 +1,155 @@
+"""Topics as they are against topics as declared: plan, apply, verify; and where a partition ends."""
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.options import connect_options, view_options
+from pipeline.process import StartError
+from pipeline.topics import Topic, Topics
+
+ANSWER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What `topics apply` would do about one topic. `kind`: create, configure or mismatch (which it cannot mend)."""
+
+    topic: str
+    kind: str
+    detail: str
+
+
+def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
+    """Compare the cluster with the declaration; empty when they agree. Raises `StartError` when it cannot be asked."""
+    admin = AdminClient(dict(connect_options(config)), logger=None)
+    existing = _list_partitions(admin, config)
+    changes: list[Change] = []
+    for topic in topics.all():
+        partitions = existing.get(topic.name)
+        if partitions is None:
+            changes.append(Change(topic=topic.name, kind="create", detail=f"{topic.partitions} partitions"))
+        elif partitions != topic.partitions:
+            detail = f"it has {partitions} partitions, {topic.partitions} are declared (HOOKLINE_KAFKA_PARTITIONS)"
+            changes.append(Change(topic=topic.name, kind="mismatch", detail=detail))
+    present = [topic for topic in topics.all() if existing.get(topic.name) == topic.partitions]
+    return changes + _plan_configs(admin, present, config)
+
+
+def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
+    """Create what is missing and set what differs; what was done. Raises `StartError`, also on a mismatch."""
+    changes = plan_topics(config, topics)
+    _refuse_mismatch(changes)
+    admin = AdminClient(dict(connect_options(config)), logger=None)
+    by_name = {topic.name: topic for topic in topics.all()}
+    missing = [by_name[change.topic] for change in changes if change.kind == "create"]
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=config.replication_factor,
+            config=topic.config(record_max_bytes=config.record_max_bytes),
+        )
+        for topic in missing
+    ]
+    for name, future in admin.create_topics(new).items() if new else ():
+        try:
+            future.result(ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
+                raise StartError(f"cannot create topic {name}: {error.args[0].str()}") from error
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            change.topic,
+            set_config=by_name[change.topic].config(record_max_bytes=config.record_max_bytes),
+        )
+        for change in changes
+        if change.kind == "configure"
+    ]
+    for resource, future in admin.alter_configs(resources).items() if resources else ():
+        try:
+            future.result(ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise StartError(f"cannot configure topic {resource.name}: {error.args[0].str()}") from error
+    return changes
+
+
+def verify_topics(config: KafkaConfig, topics: Topics) -> None:
+    """Raise `StartError` unless every topic exists with the declared number of partitions."""
+    changes = plan_topics(config, topics)
+    _refuse_mismatch(changes)
+    missing = [change.topic for change in changes if change.kind == "create"]
+    if missing:
+        raise StartError(f"topics are missing: {', '.join(missing)}; create them with `hookline topics apply`")
+
+
+def _refuse_mismatch(changes: list[Change]) -> None:
+    wrong = [f"{change.topic}: {change.detail}" for change in changes if change.kind == "mismatch"]
+    if wrong:
+        raise StartError(
+            "topics do not fit their declaration: "
+            + "; ".join(wrong)
+            + ". The number of partitions decides where a key "
+            "lives and cannot be changed later: set HOOKLINE_KAFKA_PARTITIONS to what the topics have, or choose "
+            "another HOOKLINE_KAFKA_TOPIC_PREFIX"
+        )
+
+
+def _list_partitions(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
+    problems: list[str] = []
+    try:
+        metadata = admin.list_topics(timeout=ANSWER_TIMEOUT_S)
+    except KafkaException as error:
+        problems.append(error.args[0].str())
+        hint = "wrong user or password (HOOKLINE_KAFKA_USERNAME, HOOKLINE_KAFKA_PASSWORD)?" if config.username else ""
+        raise StartError(
+            f"cannot reach Kafka at {config.bootstrap_servers}: {'; '.join(problems)}. Is it running, is "
+            f"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS right? {hint}".rstrip()
+        ) from error
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+
+def _plan_configs(admin: AdminClient, topics: list[Topic], config: KafkaConfig) -> list[Change]:
+    resources = {ConfigResource(ResourceType.TOPIC, topic.name): topic for topic in topics}
+    if not resources:
+        return []
+    changes = []
+    for resource, future in admin.describe_configs(list(resources)).items():
+        topic = next(topic for topic in topics if topic.name == resource.name)
+        actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
+        wanted = topic.config(record_max_bytes=config.record_max_bytes)
+        differing = [
+            f"{key}={value} (is {actual[key].value})" for key, value in wanted.items() if actual[key].value != value
+        ]
+        if differing:
+            changes.append(Change(topic=topic.name, kind="configure", detail=", ".join(differing)))
+    return changes
+
+
+class LogEnds:
+    """Asks where partitions end. Its consumer reads nothing; a lock keeps it to one thread at a time."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._consumer = Consumer(view_options(config), logger=None)
+        self._lock = threading.Lock()
+
+    async def end_offset(self, topic: Topic, partition: int) -> int:
+        """The offset the next record will get. Raises `TimeoutError` when Kafka does not answer."""
+        return await asyncio.to_thread(self._ask, topic.name, partition)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._consumer.close)
+
+    def _ask(self, topic: str, partition: int) -> int:
+        with self._lock:
+            try:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=2.0)
+            except KafkaException as error:
+                raise TimeoutError(error.args[0].str()) from error
+        return int(end)

@@ -1,0 +1,94 @@
+"""Every client option we rely on, with its reason, in one place per client."""
+
+from pipeline.config import KafkaConfig
+
+Options = dict[str, str | int | float | bool]
+
+
+def connect_options(config: KafkaConfig) -> Options:
+    """What every client needs to reach the brokers."""
+    options: Options = {
+        "bootstrap.servers": config.bootstrap_servers,
+        "client.id": "hookline",
+        # a broker that comes back is found again within a second or two, not after the default ten
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 2000,
+        "socket.keepalive.enable": True,
+        # small requests leave at once
+        "socket.nagle.disable": True,
+    }
+    if config.username is not None:
+        options |= {
+            "security.protocol": "SASL_SSL" if config.tls else "SASL_PLAINTEXT",
+            "sasl.mechanism": config.sasl_mechanism,
+            "sasl.username": config.username,
+            "sasl.password": config.password.get_secret_value() if config.password else "",
+        }
+    elif config.tls:
+        options["security.protocol"] = "SSL"
+    if config.tls and config.ca_file is not None:
+        options["ssl.ca.location"] = str(config.ca_file)
+    return options
+
+
+def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float) -> Options:
+    """A producer that never loses, repeats or reorders what it acknowledged."""
+    return connect_options(config) | {
+        # acknowledged means: by all in-sync replicas
+        "acks": "all",
+        # a retry inside the client neither repeats nor reorders
+        "enable.idempotence": True,
+        # the same key meets the same partition as with every Java client (and Faust); librdkafka's own default does not
+        "partitioner": "murmur2_random",
+        "linger.ms": linger_ms,
+        "compression.type": "lz4",
+        "message.max.bytes": config.record_max_bytes,
+        # an unreachable Kafka is told to the caller, not waited for
+        "message.timeout.ms": int(timeout_s * 1000),
+        "request.timeout.ms": max(1000, int(min(timeout_s, 30) * 1000)),
+        # bounds memory: beyond it `produce` refuses
+        "queue.buffering.max.kbytes": config.produce_buffer_max_bytes // 1024,
+        "queue.buffering.max.messages": 500_000,
+    }
+
+
+def consumer_options(config: KafkaConfig, *, group: str, member: str | None) -> Options:
+    """A consumer in a group, whose offsets only our watermark commits."""
+    options = connect_options(config) | {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        # a rebalance takes away only what has to move
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": int(config.session_timeout_s * 1000),
+        "heartbeat.interval.ms": int(config.session_timeout_s * 1000 / 3.5),
+        # the poll thread polls all the time, whatever the work does
+        "max.poll.interval.ms": max(60_000, int(config.session_timeout_s * 1000)),
+        # answer as soon as there is a byte; an idle fetch returns after this, so that shutdown and assignment are quick
+        "fetch.min.bytes": 1,
+        "fetch.wait.max.ms": 100,
+        # bounds memory: what the client holds that nobody has taken yet
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.message.max.bytes": config.record_max_bytes,
+        "enable.partition.eof": False,
+    }
+    if member is not None:
+        # static membership: a quick restart gets its partitions back without a rebalance
+        options["group.instance.id"] = member
+    return options
+
+
+def view_options(config: KafkaConfig) -> Options:
+    """A reader of whole compacted topics, outside any group."""
+    return connect_options(config) | {
+        "group.id": "hookline-view",  # demanded by the client, never used: partitions are assigned by hand
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.min.bytes": 1,
+        # a change is seen within this, and usually at once
+        "fetch.wait.max.ms": 100,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.message.max.bytes": config.record_max_bytes,
+        "enable.partition.eof": False,
+    }

@@ -1,0 +1,143 @@
+"""Writing records and awaiting the brokers' acknowledgement, from an asyncio loop.
+
+`produce` is called on the loop; a thread of the producer's own serves delivery reports and hands them to the loop in
+batches (one wake-up for many acknowledgements).
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.config import KafkaConfig
+from pipeline.core.records import Record, to_bytes
+from pipeline.kafka.options import producer_options
+from pipeline.metrics import Metrics
+from pipeline.topics import Topic
+
+POLL_S = 0.1
+log = structlog.get_logger()
+
+
+class KafkaUnavailableError(Exception):
+    """Kafka did not acknowledge a record in time, or its buffer is full. Whether it was written is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an acknowledged record is in the log."""
+
+    partition: int
+    offset: int
+
+
+class Unacknowledged:
+    """Records on their way; resolves when the last one is acknowledged. Fails with the first failure."""
+
+    __slots__ = ("error", "future", "left", "placement")
+
+    def __init__(self, future: "asyncio.Future[Placement]", left: int) -> None:
+        self.future = future
+        self.left = left
+        self.error: KafkaUnavailableError | None = None
+        self.placement = Placement(-1, -1)
+
+
+class LogProducer:
+    """An idempotent producer. Start it on the loop that will use it; `close` flushes."""
+
+    def __init__(
+        self, config: KafkaConfig, metrics: Metrics, *, linger_ms: float, timeout_s: float | None = None
+    ) -> None:
+        """`timeout_s`: how long a record may wait for its acknowledgement; None: the setting."""
+        options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
+        self._producer = Producer(options, logger=None)
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._done: list[Unacknowledged] = []
+        self._reports: dict[tuple[str, bool], int] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve_reports, name="kafka-producer", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        """Records not acknowledged yet."""
+        return len(self._producer)
+
+    def send(self, topic: Topic, key: str, record: Record) -> "asyncio.Future[Placement]":
+        """Write one record; the future resolves with its place, or fails with `KafkaUnavailableError`."""
+        return self.send_bytes([(topic, key.encode(), to_bytes(record))])
+
+    def send_bytes(self, records: Sequence[tuple[Topic, bytes, bytes | None]]) -> "asyncio.Future[Placement]":
+        """Write (topic, key, value) records in order; resolves with the place of the last one when all are there."""
+        future: asyncio.Future[Placement] = self._loop.create_future()
+        waiting = Unacknowledged(future, len(records))
+        if not records:
+            future.set_result(waiting.placement)
+            return future
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            # runs in the report thread, one call per record
+            self._count(message.topic(), ok=error is None)
+            if error is not None:
+                waiting.error = KafkaUnavailableError(error.str())
+            else:
+                waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
+            waiting.left -= 1
+            if waiting.left == 0:
+                self._resolve(waiting)
+
+        produce = self._producer.produce
+        for index, (topic, key, value) in enumerate(records):
+            try:
+                produce(topic.name, value=value, key=key, on_delivery=on_delivery)
+            except (BufferError, KafkaException) as error:
+                # what was handed over already still reports; the rest never will
+                with self._lock:
+                    waiting.error = KafkaUnavailableError(str(error))
+                    waiting.left -= len(records) - index
+                    left = waiting.left
+                if left == 0:
+                    self._resolve(waiting)
+                break
+        return future
+
+    async def flush(self) -> None:
+        """Wait until every record is acknowledged or has failed."""
+        await asyncio.to_thread(self._producer.flush)
+
+    async def close(self) -> None:
+        """Flush, then stop the thread."""
+        await self.flush()
+        self._closing.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve_reports(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(POLL_S)
+
+    def _count(self, topic: str | None, *, ok: bool) -> None:
+        metric = self._metrics.produced_total if ok else self._metrics.produce_failed_total
+        metric.labels(topic).inc()
+
+    def _resolve(self, waiting: Unacknowledged) -> None:
+        with self._lock:
+            self._done.append(waiting)
+            if len(self._done) > 1:
+                return  # the loop has been woken and has not come yet
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+        for waiting in done:
+            if waiting.future.cancelled():
+                continue
+            if waiting.error is not None:
+                waiting.future.set_exception(waiting.error)
+            else:
+                waiting.future.set_result(waiting.placement)

@@ -1,0 +1,132 @@
+"""A whole compacted topic, read from its start and followed for ever: how configuration reaches every process."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.options import view_options
+from pipeline.process import StartError
+from pipeline.topics import Topic
+
+POLL_S = 0.1
+BATCH_MAX_RECORDS = 1000
+QUERY_TIMEOUT_S = 10.0
+SILENCE_MAX_S = 60.0
+
+Change = tuple[str, bytes | None, int]
+Apply = Callable[[str, bytes | None, int], None]
+log = structlog.get_logger()
+
+
+class LogView:
+    """Follows one topic, all partitions. `apply(key, value, timestamp_us)` is called on the loop for every record."""
+
+    def __init__(self, config: KafkaConfig, topic: Topic, apply: Apply) -> None:
+        self._consumer = Consumer(view_options(config), logger=None)
+        self._topic = topic
+        self._apply = apply
+        self._loop = asyncio.get_running_loop()
+        self._caught_up: asyncio.Future[None] = self._loop.create_future()
+        self._closing = threading.Event()
+        self._polled_at_s = time.monotonic()
+        self._thread = threading.Thread(target=self._follow, name=f"view-{topic.name}", daemon=True)
+
+    async def start(self) -> None:
+        """Return once everything that was in the topic at the start has been applied. Raises `StartError`."""
+        self._thread.start()
+        await self._caught_up
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        if not self._thread.is_alive():
+            return f"the view of {self._topic.name} has ended"
+        if time.monotonic() - self._polled_at_s > SILENCE_MAX_S:
+            return f"the view of {self._topic.name} is stuck"
+        return None
+
+    async def close(self) -> None:
+        """Stop following."""
+        self._closing.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+
+    def _follow(self) -> None:
+        # The consumer is touched by this thread only.
+        try:
+            self._catch_up()
+            while not self._closing.is_set():
+                self._hand_over(self._take())
+        except KafkaException as error:
+            self._report(StartError(f"cannot read topic {self._topic.name}: {error.args[0].str()}"))
+        finally:
+            self._consumer.close()
+
+    def _catch_up(self) -> None:
+        partitions = [
+            TopicPartition(self._topic.name, number, OFFSET_BEGINNING) for number in range(self._topic.partitions)
+        ]
+        self._consumer.assign(partitions)
+        ends = {
+            part.partition: self._consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S)[1]
+            for part in partitions
+        }
+        # position() knows of records that compaction or aborted writes removed; counting records would wait for ever
+        while not self._closing.is_set():
+            self._hand_over(self._take())
+            places = self._consumer.position([TopicPartition(self._topic.name, number) for number in ends])
+            missing = [place for place in places if max(place.offset, 0) < ends[place.partition]]
+            if not missing or all(self._is_empty(place.partition, ends[place.partition]) for place in missing):
+                break
+        self._report(None)
+
+    def _is_empty(self, partition: int, end: int) -> bool:
+        low, _ = self._consumer.get_watermark_offsets(
+            TopicPartition(self._topic.name, partition), timeout=QUERY_TIMEOUT_S
+        )
+        return bool(low >= end)
+
+    def _take(self) -> list[Change]:
+        self._polled_at_s = time.monotonic()
+        first = self._consumer.poll(POLL_S)
+        if first is None:
+            return []
+        messages = [first, *self._consumer.consume(BATCH_MAX_RECORDS, 0)]
+        return [change for message in messages if (change := self._read(message)) is not None]
+
+    def _read(self, message: Message) -> Change | None:
+        error = message.error()
+        if error is not None:
+            if error.fatal():
+                raise KafkaException(error)
+            log.warning("view_waits", topic=self._topic.name, reason=error.str())
+            return None
+        key = message.key()
+        if key is None:
+            return None
+        return (key.decode(errors="replace"), message.value(), message.timestamp()[1] * 1000)
+
+    def _hand_over(self, changes: list[Change]) -> None:
+        if changes and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._apply_all, changes)
+
+    def _apply_all(self, changes: list[Change]) -> None:
+        for key, value, timestamp_us in changes:
+            self._apply(key, value, timestamp_us)
+
+    def _report(self, error: StartError | None) -> None:
+        def resolve() -> None:
+            if self._caught_up.done():
+                if error is not None:
+                    log.error("view_ended", topic=self._topic.name, reason=str(error))
+            elif error is not None:
+                self._caught_up.set_exception(error)
+            else:
+                self._caught_up.set_result(None)
+
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(resolve)

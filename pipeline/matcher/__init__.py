@@ -1,0 +1,1 @@
+"""Events to deliveries, with Faust: the only importer of faust."""

@@ -1,0 +1,171 @@
+"""From the records of a chunk to what has to be written: deliveries, one dispatch an event, dead letters."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+
+from pipeline.core.event import Unreadable, parse_event
+from pipeline.core.ids import derive_dead_id, derive_delivery_id
+from pipeline.core.recent import RecentIds
+from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
+from pipeline.core.routes import CompiledRoutes
+from pipeline.metrics import Metrics
+from pipeline.topics import Topic, Topics
+
+ToWrite = tuple[Topic, bytes, bytes | None]
+log = structlog.get_logger()
+
+
+class EventRecord(Protocol):
+    """A record of the events topic, as the consumer hands it over. `timestamp`: milliseconds, set by the broker."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class RoutesSource(Protocol):
+    """Where routes come from: a view of the routes topic."""
+
+    def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None: ...
+
+    async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool: ...
+
+
+class Matcher:
+    """Matches events in log order. Holds which routes version each marker announced, and a window of recent ids."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        routes: RoutesSource,
+        metrics: Metrics,
+        *,
+        recent_ids_max: int,
+        routes_wait_s: float,
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._topics = topics
+        self._routes = routes
+        self._metrics = metrics
+        self._recent = RecentIds(recent_ids_max)
+        self._routes_wait_s = routes_wait_s
+        self._clock_us = clock_us
+        self._announced: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Partitions were taken away: what markers said, and which ids were seen, no longer holds."""
+        self._announced.clear()
+        self._recent = RecentIds(self._recent.max_ids)
+
+    async def match(self, records: Iterable[EventRecord]) -> list[ToWrite]:
+        """What the records of one chunk lead to, in their order."""
+        out: list[ToWrite] = []
+        events = matches = 0
+        for record in records:
+            parsed = parse_event(
+                record.value,
+                record.key,
+                topic=self._topics.events.name,
+                partition=record.partition,
+                offset=record.offset,
+                appended_at_us=record.timestamp * 1000,
+            )
+            match parsed:
+                case Event():
+                    events += 1
+                    matches += self._match_event(parsed, record, out)
+                case RoutesChanged():
+                    await self._follow_marker(parsed)
+                case Unreadable():
+                    out.append(self._bury(parsed, record))
+        self._metrics.events_matched_total.inc(events)
+        self._metrics.matches_total.inc(matches)
+        return out
+
+    def _match_event(self, event: Event, record: EventRecord, out: list[ToWrite]) -> int:
+        application_id = event.application_id
+        appended_at_us = record.timestamp * 1000
+        routes = self._routes.at(application_id, appended_at_us, self._announced.get(application_id, 0))
+        if routes is None or routes.deleted:
+            detail = f"there is no application {application_id}"
+            out.append(self._bury(_refuse(event, "unknown_application", detail), record))
+            return 0
+        if not self._recent.add((application_id, event.event_id)):
+            self._metrics.events_repeated_total.inc()
+            return 0
+        subscription_ids = routes.match(event.event_type, event.labels)
+        if not subscription_ids and event.event_type not in routes.event_types:
+            detail = f"the application has no event type {event.event_type}"
+            out.append(self._bury(_refuse(event, "unknown_event_type", detail), record))
+            return 0
+        matched_at_us = self._clock_us()
+        found = []
+        for subscription_id in subscription_ids:
+            delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
+            found.append({"subscription_id": subscription_id, "delivery_id": delivery_id})
+            delivery = Delivery(
+                delivery_id=delivery_id,
+                subscription_id=subscription_id,
+                application_id=application_id,
+                event_id=event.event_id,
+                event_type=event.event_type,
+                payload=event.payload,
+                payload_content_type=event.payload_content_type,
+                appended_at_us=appended_at_us,
+                received_at_us=event.received_at_us,
+                matched_at_us=matched_at_us,
+            )
+            out.append((self._topics.deliveries, subscription_id.encode(), to_bytes(delivery)))
+        dispatch = Dispatch(
+            application_id=application_id,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            event_partition=record.partition,
+            event_offset=record.offset,
+            appended_at_us=appended_at_us,
+            received_at_us=event.received_at_us,
+            matched_at_us=matched_at_us,
+            routes_version=routes.version,
+            matches=found,
+        )
+        out.append((self._topics.dispatches, application_id.encode(), to_bytes(dispatch)))
+        return len(found)
+
+    async def _follow_marker(self, marker: RoutesChanged) -> None:
+        """From here on events are matched with at least this version: wait until it is in the view."""
+        application_id, version = marker.application_id, marker.routes_version
+        if version <= self._announced.get(application_id, 0):
+            return
+        if not await self._routes.wait_for(application_id, version, self._routes_wait_s):
+            # A snapshot is published before its marker, so this one was not written by a gateway, or the routes topic
+            # lost data. Standing still would make one application everybody's problem.
+            log.error("routes_missing", application_id=application_id, version=version, waited_s=self._routes_wait_s)
+            return
+        self._announced[application_id] = version
+
+    def _bury(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
+        topic = self._topics.events.name
+        self._metrics.dead_total.labels(unreadable.reason).inc()
+        letter = DeadLetter(
+            dead_id=derive_dead_id(topic, record.partition, record.offset),
+            reason=unreadable.reason,
+            detail=unreadable.detail,
+            source_topic=topic,
+            source_partition=record.partition,
+            source_offset=record.offset,
+            source_appended_at_us=record.timestamp * 1000,
+            source_key=record.key,
+            source_value=record.value,
+            application_id=unreadable.application_id,
+            event_id=unreadable.event_id,
+            died_at_us=self._clock_us(),
+        )
+        return (self._topics.dead, record.key or b"", to_bytes(letter))
+
+
+def _refuse(event: Event, reason: str, detail: str) -> Unreadable:
+    return Unreadable(reason=reason, detail=detail, application_id=event.application_id, event_id=event.event_id)

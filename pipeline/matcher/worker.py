@@ -1,0 +1,159 @@
+"""The matcher process: a Faust app over the events topic, wired to the producer and the view of the routes."""
+
+import asyncio
+import ssl
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.routes_view import RoutesView
+from pipeline.matcher.chunks import CODEC, register_codec, schedule_chunks
+from pipeline.matcher.matching import Matcher
+from pipeline.matcher.progress import Progress
+from pipeline.process import Process
+from pipeline.topics import declare_topics
+
+# Long enough to sit out a broker's restart: there is nothing else to do, and what was read is kept.
+PRODUCE_TIMEOUT_S = 300.0
+DRAIN_TIMEOUT_S = 10.0
+
+
+def clock_us() -> int:
+    """Now, in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+async def main(process: Process) -> None:
+    """Match until told to stop; then settle what is on its way, commit, and leave the group."""
+    settings, config = process.settings, process.settings.matcher
+    topics = declare_topics(
+        prefix=settings.kafka.topic_prefix,
+        partitions=settings.kafka.partitions,
+        event_retention_s=settings.kafka.event_retention_s,
+    )
+    await asyncio.to_thread(verify_topics, settings.kafka, topics)
+    routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max)
+    await routes.start()
+    producer = LogProducer(settings.kafka, process.metrics, linger_ms=1, timeout_s=PRODUCE_TIMEOUT_S)
+    matcher = Matcher(
+        topics,
+        routes,
+        process.metrics,
+        recent_ids_max=config.recent_ids_max,
+        routes_wait_s=config.routes_wait_s,
+        clock_us=clock_us,
+    )
+    app = build_app(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", chunk_max=config.chunk_max_records)
+    ready = asyncio.Event()
+
+    async def commit(watermark: Mapping[TP, int]) -> None:
+        # Faust's own acks lose their way with chunks; this is the one private call, pinned by version and a test.
+        await app.consumer._commit(dict(watermark))  # noqa: SLF001
+
+    progress = Progress(
+        commit,
+        process.metrics,
+        chunks_in_flight_max=config.chunks_in_flight_max,
+        commit_interval_s=config.commit_interval_s,
+    )
+
+    events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
+
+    @app.agent(events, concurrency=1)
+    async def match(stream: Any) -> None:
+        async for event in stream.noack().events():
+            chunk = event.value
+            process.metrics.chunk_records.observe(len(chunk.records))
+            written = producer.send_bytes(await matcher.match(chunk.records))
+            written.add_done_callback(
+                lambda _, oldest_ms=chunk.records[0].timestamp: process.metrics.match_seconds.observe(
+                    max(0.0, time.time() - oldest_ms / 1000)
+                )
+            )
+            process.metrics.in_flight.set(len(producer))
+            await progress.add(written, chunk.last_offsets)
+
+    @app.on_partitions_revoked.connect
+    async def give_away(*_: Any, **__: Any) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await progress.drain()
+        except TimeoutError:
+            process.log.warning("drain_timed_out", timeout_s=DRAIN_TIMEOUT_S)
+        progress.forget()
+        matcher.forget()
+
+    @app.on_partitions_assigned.connect
+    async def take(*_: Any, assigned: set[TP] | None = None, **__: Any) -> None:
+        process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned or ()))
+        ready.set()
+
+    process.health.ready["routes"] = routes.check
+    process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
+    process.health.alive["progress"] = progress.check
+    tasks = [
+        asyncio.create_task(progress.settle_chunks(), name="settle"),
+        asyncio.create_task(progress.commit_regularly(), name="commit"),
+        asyncio.create_task(process.stopping.wait(), name="stop"),
+    ]
+    await app.start()
+    await ready.wait()
+    process.announce_ready()
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await app.stop()
+    for task in tasks:
+        task.cancel()
+    for task in done:
+        task.result()  # raises what ended the work
+    await producer.close()
+    await routes.close()
+
+
+def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
+    """A Faust app that only reads: it keeps no tables, serves no web pages and acknowledges nothing by itself."""
+    register_codec()
+    return faust.App(
+        group,
+        broker=[f"kafka://{server}" for server in config.bootstrap_servers.split(",")],
+        broker_credentials=_choose_credentials(config),
+        # a killed worker's partitions are taken over after this, not after Faust's 60 s
+        broker_session_timeout=config.session_timeout_s,
+        broker_heartbeat_interval=config.session_timeout_s / 3.5,
+        broker_request_timeout=config.session_timeout_s + 5,
+        # latency: answer as soon as there is a record
+        consumer_max_fetch_size=config.record_max_bytes,
+        consumer_auto_offset_reset="earliest",
+        ConsumerScheduler=schedule_chunks(chunk_max),
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        datadir=Path(tempfile.mkdtemp(prefix="hookline-matcher-")),
+        store="memory://",
+        web_enabled=False,
+        loghandlers=[],
+        # a chunk counts as one message here
+        stream_buffer_maxsize=2,
+        stream_wait_empty=False,
+    )
+
+
+def _choose_credentials(config: KafkaConfig) -> Any:
+    if config.username is not None:
+        return faust.SASLCredentials(
+            username=config.username,
+            password=config.password.get_secret_value() if config.password else "",
+            mechanism=config.sasl_mechanism,
+            ssl_context=_trust(config) if config.tls else None,
+        )
+    return faust.SSLCredentials(context=_trust(config)) if config.tls else None
+
+
+def _trust(config: KafkaConfig) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)

@@ -1,0 +1,126 @@
+"""Every metric, once. Dashboards and alerts are tested against this catalogue.
+
+One `Metrics` per process, in a registry of its own; `process` serves it at `/metrics`.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+class Metrics:
+    """The catalogue. Attributes are the metrics; names start with `hookline_`."""
+
+    def __init__(self, process_name: str) -> None:
+        registry = self.registry = CollectorRegistry()
+        info = Gauge("hookline_process_info", "1, with the process' name", ["process"], registry=registry)
+        info.labels(process_name).set(1)
+
+        # every process that uses Kafka
+        self.produced_total = Counter(
+            "hookline_kafka_produced_total",
+            "Records acknowledged by all in-sync replicas",
+            ["topic"],
+            registry=registry,
+        )
+        self.produce_failed_total = Counter(
+            "hookline_kafka_produce_failed_total", "Records Kafka did not acknowledge", ["topic"], registry=registry
+        )
+        self.lag_records = Gauge(
+            "hookline_lag_records",
+            "Records not yet settled, by topic and partition",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.runnable_lag_records = Gauge(
+            "hookline_runnable_lag_records",
+            "Due work that could be done now: the signal to scale on",
+            registry=registry,
+        )
+        self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
+        self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
+        self.commits_total = Counter("hookline_commits_total", "Watermark commits", ["result"], registry=registry)
+
+        # gateway
+        self.http_requests_total = Counter(
+            "hookline_http_requests_total", "API requests", ["route", "method", "status"], registry=registry
+        )
+        self.http_seconds = Histogram(
+            "hookline_http_seconds", "Duration of API requests", ["route"], buckets=LATENCY_BUCKETS_S, registry=registry
+        )
+        self.events_accepted_total = Counter(
+            "hookline_events_accepted_total", "Events answered with 201", registry=registry
+        )
+        self.events_refused_total = Counter(
+            "hookline_events_refused_total", "Events not accepted, by problem id", ["problem"], registry=registry
+        )
+        self.archive_waits_total = Counter(
+            "hookline_archive_waits_total", "Reads that waited for the archive", ["result"], registry=registry
+        )
+
+        # matcher
+        self.events_matched_total = Counter("hookline_events_matched_total", "Events matched", registry=registry)
+        self.events_repeated_total = Counter(
+            "hookline_events_repeated_total", "Events dropped because their id was seen before", registry=registry
+        )
+        self.matches_total = Counter("hookline_matches_total", "Deliveries emitted", registry=registry)
+        self.chunk_records = Histogram(
+            "hookline_chunk_records", "Events per step", buckets=SIZE_BUCKETS, registry=registry
+        )
+        self.match_seconds = Histogram(
+            "hookline_match_seconds",
+            "From append of an event to acknowledgement of its deliveries",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+
+        # deliver
+        self.attempts_total = Counter(
+            "hookline_attempts_total",
+            "Attempts by outcome and error class",
+            ["outcome", "error_class"],
+            registry=registry,
+        )
+        self.attempt_seconds = Histogram(
+            "hookline_attempt_seconds", "Duration of one HTTP request", buckets=LATENCY_BUCKETS_S, registry=registry
+        )
+        self.delivery_seconds = Histogram(
+            "hookline_delivery_seconds",
+            "From receiving an event to its first successful attempt",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.parked_total = Counter(
+            "hookline_parked_total", "Deliveries parked for capacity", ["reason"], registry=registry
+        )
+        self.retries_scheduled_total = Counter(
+            "hookline_retries_scheduled_total", "Later attempts written to a retry tier", ["tier"], registry=registry
+        )
+        self.repeats_skipped_total = Counter(
+            "hookline_repeats_skipped_total",
+            "Deliveries skipped because their attempt was already made",
+            registry=registry,
+        )
+        self.requests_open = Gauge("hookline_requests_open", "HTTP requests in flight", registry=registry)
+        self.lanes = Gauge("hookline_lanes", "Lanes with work", registry=registry)
+
+        # archive
+        self.rows_total = Counter("hookline_archive_rows_total", "Rows written", ["table"], registry=registry)
+        self.archive_batch_seconds = Histogram(
+            "hookline_archive_batch_seconds",
+            "Duration of one archive transaction",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.archive_batch_records = Histogram(
+            "hookline_archive_batch_records", "Records per archive transaction", buckets=SIZE_BUCKETS, registry=registry
+        )
+        self.archive_partitions = Gauge(
+            "hookline_archive_partitions", "Day partitions that exist", ["table"], registry=registry
+        )
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,19 @@
+"""The sealing keys of this process: from a file or from the environment."""
+
+from pipeline.config import SealingConfig
+from pipeline.core.sealing import Sealer, SealingError, parse_keys
+from pipeline.process import StartError
+
+
+def load_sealer(config: SealingConfig) -> Sealer:
+    """Build the sealer. Raises `StartError` when there is no key or it is malformed."""
+    try:
+        if config.keys is not None:
+            return Sealer(parse_keys(config.keys.get_secret_value()))
+        if config.key_file is not None:
+            return Sealer(parse_keys(config.key_file.read_text()))
+        return Sealer([])
+    except OSError as error:
+        raise StartError(f"cannot read the sealing keys from {config.key_file}: {error.strerror}") from error
+    except SealingError as error:
+        raise StartError(str(error)) from error

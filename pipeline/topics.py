@@ -1,0 +1,106 @@
+"""The map: every topic as an object. Nobody else knows a topic's name, key, record or shape.
+
+Topics that share a key share a partition count (`co-partitioned`), so that everything about one application, or one
+subscription, meets in one process.
+"""
+
+from dataclasses import dataclass
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One topic: its name, the Avro records it holds, what its key is, and how Kafka is to keep it."""
+
+    name: str
+    records: tuple[str, ...]
+    key: str
+    partitions: int
+    retention_s: int | None  # None: compacted, the newest record of each key is kept
+    append_time: bool = False  # timestamps are the broker's, not the producer's
+    delay_s: int = 0  # retry tiers: how long a record stays
+
+    def config(self, *, record_max_bytes: int) -> dict[str, str]:
+        """The topic's settings as Kafka names them."""
+        config = {
+            "max.message.bytes": str(record_max_bytes),
+            "message.timestamp.type": "LogAppendTime" if self.append_time else "CreateTime",
+        }
+        if self.retention_s is None:
+            # A restarted matcher looks up which routes applied to the events still waiting: older versions stay a day.
+            return config | {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_S * 1000)}
+        return config | {"cleanup.policy": "delete", "retention.ms": str(self.retention_s * 1000)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """All topics of one installation."""
+
+    events: Topic
+    dispatches: Topic
+    deliveries: Topic
+    retries: tuple[Topic, ...]  # shortest delay first
+    attempts: Topic
+    dead: Topic
+    routes: Topic
+    endpoints: Topic
+
+    def all(self) -> tuple[Topic, ...]:
+        return (
+            self.events,
+            self.dispatches,
+            self.deliveries,
+            *self.retries,
+            self.attempts,
+            self.dead,
+            self.routes,
+            self.endpoints,
+        )
+
+
+RETRY_TIERS_S = (1, 10, 60, 600, 3600)
+
+
+def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> Topics:
+    """Every topic, with names that start with `prefix` and `partitions` partitions each."""
+
+    def topic(
+        name: str,
+        records: tuple[str, ...],
+        key: str,
+        *,
+        retention_s: int | None = event_retention_s,
+        append_time: bool = False,
+        delay_s: int = 0,
+    ) -> Topic:
+        return Topic(
+            name=prefix + name,
+            records=records,
+            key=key,
+            partitions=partitions,
+            retention_s=retention_s,
+            append_time=append_time,
+            delay_s=delay_s,
+        )
+
+    return Topics(
+        events=topic("events", ("event", "routes_changed"), "application_id", append_time=True),
+        dispatches=topic("dispatches", ("dispatch",), "application_id"),
+        deliveries=topic("deliveries", ("delivery",), "subscription_id"),
+        retries=tuple(
+            topic(f"retries.{_name_delay(delay_s)}", ("delivery",), "subscription_id", delay_s=delay_s)
+            for delay_s in RETRY_TIERS_S
+        ),
+        attempts=topic("attempts", ("attempt",), "subscription_id"),
+        dead=topic("dead", ("dead_letter",), "subscription_id", retention_s=max(event_retention_s, 30 * DAY_S)),
+        routes=topic("routes", ("routes",), "application_id", retention_s=None, append_time=True),
+        endpoints=topic("endpoints", ("endpoint",), "subscription_id", retention_s=None),
+    )
+
+
+def _name_delay(delay_s: int) -> str:
+    for unit_s, letter in ((3600, "h"), (60, "m")):
+        if delay_s % unit_s == 0:
+            return f"{delay_s // unit_s}{letter}"
+    return f"{delay_s}s"
