@@ -1,26 +1,37 @@
-"""Apache Kafka's jars: resolved once into a cache, checked against a committed lock at every start.
+"""Apache Kafka's jars: downloaded once into a cache, every one checked against a committed lock at every start.
 
-`python -m pipeline.embedded.kafka_jars --write-lock` renews the lock after a change of version.
+After a change of version: `python -m pipeline.embedded.kafka_jars --write-lock` writes the lock again; look at its
+difference before you commit it. A line of the lock is a jar's name, version and SHA-256.
 """
 
-import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from pipeline.embedded.data_dir import lock_directory, make_directory
 from pipeline.embedded.errors import EmbeddedError
+from pipeline.embedded.guarded import Guarded, start_guarded
+from pipeline.embedded.progress import Progress
 
 KAFKA_VERSION = "4.3.1"
 LOG4J_VERSION = "2.25.3"
 LOCK = Path(__file__).with_name("kafka-jars.lock")
+DEFAULT_CACHE_DIR = Path("~/.cache/hookline")
+DOWNLOAD_TIMEOUT_S = 900.0  # how long to wait for somebody else's
+REPORT_INTERVAL_S = 2.0
+_NAME = "download of Apache Kafka"
+_FETCH = Path(__file__).with_name("maven.py")
+_JAR = re.compile(r"(?P<name>.+?)-(?P<version>\d.*)\.jar")
 # Every module is named: the resolver otherwise takes another version of kafka-clients, which does not fit the broker.
-MODULES = (
+_KAFKA_MODULES = (
     "kafka_2.13",
     "kafka-clients",
     "kafka-coordinator-common",
@@ -36,100 +47,117 @@ MODULES = (
     "kafka-tools-api",
     "kafka-transaction-coordinator",
 )
+_LOG4J_MODULES = ("log4j-core", "log4j-slf4j-impl")
 
 
-def provide_jars(cache_dir: Path, progress: Callable[[str], None]) -> list[Path]:
-    """The jars of the broker, downloaded if need be, every one checked. Raises `EmbeddedError`."""
-    expected = json.loads(LOCK.read_text())
-    place = cache_dir / f"kafka-{KAFKA_VERSION}-{_digest(LOCK.read_bytes())[:12]}"
-    with _lock(cache_dir):
-        if not place.is_dir():
-            progress(f"downloading Apache Kafka {KAFKA_VERSION} ({len(expected)} jars, 45 MB, once) ...")
-            _download(cache_dir, place, expected)
-    found = {path.name: path for path in place.glob("*.jar")}
-    _compare({name: _digest(path.read_bytes()) for name, path in found.items()}, expected, place)
-    return [found[name] for name in sorted(found)]
+def provide_jars(cache_dir: Path | None, progress: Progress) -> list[Path]:
+    """The broker's jars, from the cache (None: ~/.cache/hookline) or downloaded into it. Raises `EmbeddedError`."""
+    cache_dir = (cache_dir or DEFAULT_CACHE_DIR).expanduser().absolute()
+    expected = read_lock(LOCK)
+    # another lock has another place: two versions of Hookline can share a cache
+    place = cache_dir / f"kafka-{KAFKA_VERSION}-{_digest(LOCK)[:12]}"
+    if not place.is_dir():
+        make_directory(cache_dir)
+        with lock_directory(cache_dir, _NAME, progress, timeout_s=DOWNLOAD_TIMEOUT_S) as lock:
+            if not place.is_dir():
+                progress(f"downloading Apache Kafka {KAFKA_VERSION} ({len(expected)} jars, 45 MB, only this once) ...")
+                _download(cache_dir, place, expected, progress, lock)
+    return check_jars(place, expected)
 
 
-def _download(cache_dir: Path, place: Path, expected: dict[str, str]) -> None:
-    # resolved and copied aside, then renamed: a download that was cut off leaves nothing that looks whole
-    with tempfile.TemporaryDirectory(dir=cache_dir, prefix="resolving-") as work:
-        copied = Path(work) / "jars"
-        copied.mkdir()
-        for path in _resolve(Path(work)):
-            shutil.copyfile(path, copied / path.name)
-        _compare({path.name: _digest(path.read_bytes()) for path in copied.iterdir()}, expected, copied)
-        copied.rename(place)
+def read_lock(lock: Path) -> dict[str, str]:
+    """File name to SHA-256."""
+    rows = (line.split() for line in lock.read_text().splitlines())
+    return {f"{name}-{version}.jar": digest for name, version, digest in rows}
 
 
-def _resolve(work: Path) -> list[Path]:
-    import jgo
-
-    parts = [f"org.apache.kafka:{module}:{KAFKA_VERSION}" for module in MODULES]
-    parts += [f"org.apache.logging.log4j:{name}:{LOG4J_VERSION}" for name in ("log4j-core", "log4j-slf4j-impl")]
-    with _output_to_stderr():
-        try:
-            environment = jgo.build("+".join(parts), cache_dir=work / "cache")
-        except Exception as error:
-            # the resolver raises whatever its HTTP client or its parser met
-            raise EmbeddedError(
-                f"cannot download Apache Kafka: {error}. It needs Maven Central once; "
-                "or point HOOKLINE_KAFKA_BOOTSTRAP_SERVERS to a Kafka that runs already"
-            ) from error
-    return sorted(Path(environment.path).rglob("*.jar"))
-
-
-def _compare(actual: dict[str, str], expected: dict[str, str], place: Path) -> None:
-    problems = [f"{name} is missing" for name in sorted(expected.keys() - actual.keys())]
-    problems += [f"{name} is not in the lock" for name in sorted(actual.keys() - expected.keys())]
+def check_jars(place: Path, expected: Mapping[str, str]) -> list[Path]:
+    """The jars of a directory, if they are exactly the expected ones. Raises `EmbeddedError` with every difference."""
+    found = {path.name: path for path in sorted(place.glob("*.jar"))}
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"{name} is not in the lock" for name in sorted(found.keys() - expected.keys())]
     problems += [
         f"{name} has another SHA-256"
-        for name in sorted(expected.keys() & actual.keys())
-        if expected[name] != actual[name]
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name] != _digest(found[name])
     ]
     if problems:
         raise EmbeddedError(
-            f"refusing the jars in {place}: {'; '.join(problems)}. Remove that directory to download again"
+            f"refusing the jars in {place}: {'; '.join(problems)}. Remove that directory and start again: they are "
+            "downloaded anew; if it happens again, what answers as Maven Central is not what it should be"
         )
+    return list(found.values())
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _download(cache_dir: Path, place: Path, expected: Mapping[str, str], progress: Progress, lock: int) -> None:
+    for left_behind in cache_dir.glob("download-*"):  # by a download that was killed; we hold the lock
+        shutil.rmtree(left_behind, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir, prefix="download-") as work:
+        jars = _fetch(Path(work), len(expected), progress, lock)
+        check_jars(jars, expected)
+        # only a complete and checked set gets the name that the next start looks for
+        jars.rename(place)
 
 
-@contextmanager
-def _lock(cache_dir: Path) -> Iterator[None]:
-    """One download at a time, whoever starts first."""
+def _fetch(work: Path, count: int, progress: Progress, lock: int) -> Path:
+    target, repository, log_file = work / "jars", work / "repository", work / "log"
+    target.mkdir()
+    coordinates = [f"org.apache.kafka:{module}:{KAFKA_VERSION}" for module in _KAFKA_MODULES]
+    coordinates += [f"org.apache.logging.log4j:{module}:{LOG4J_VERSION}" for module in _LOG4J_MODULES]
+    fetching = start_guarded(
+        _NAME,
+        [sys.executable, "-P", str(_FETCH), str(target), *coordinates],
+        stop_signal=signal.SIGKILL,  # what it leaves is swept away
+        grace_s=1.0,
+        log_file=log_file,
+        lock=lock,
+        # ours, because the way out may lead through a proxy; but a repository of its own: what else lies in the user's
+        # can neither help nor harm
+        environment={**os.environ, "M2_REPO": str(repository)},
+    )
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        file = (cache_dir / "lock").open("w")
-    except OSError as error:
-        raise EmbeddedError(
-            f"cannot write to {cache_dir}: {error.strerror}; set HOOKLINE_EMBEDDED_CACHE_DIR"
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _output_to_stderr() -> Iterator[None]:
-    """The resolver prints; standard output belongs to the command."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
+        _report(fetching, repository, count, progress)
     finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        fetching.stop(5.0)
+    if fetching.guard.returncode != 0:
+        said = log_file.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise EmbeddedError(
+            f"cannot download Apache Kafka: {said[-1]}. It needs Maven Central this once: check the network and start "
+            "again, or set HOOKLINE_KAFKA_BOOTSTRAP_SERVERS to a Kafka that runs already"
+        )
+    shutil.rmtree(target / "environment")
+    return target
+
+
+def _report(fetching: Guarded, repository: Path, count: int, progress: Progress) -> None:
+    reported = (0, 0)  # descriptions and jars
+    while fetching.is_alive():
+        # descriptions say what else is needed: they come first, and take most of the time
+        arrived = (sum(1 for _ in repository.rglob("*.pom")), sum(1 for _ in repository.rglob("*.jar")))
+        if arrived != reported:
+            progress(f"read {arrived[0]} descriptions, downloaded {arrived[1]} of {count} jars ...")
+            reported = arrived
+        with suppress(subprocess.TimeoutExpired):
+            fetching.guard.wait(REPORT_INTERVAL_S)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_lock() -> None:
-    with tempfile.TemporaryDirectory() as work:
-        hashes = {path.name: _digest(path.read_bytes()) for path in _resolve(Path(work))}
-    LOCK.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
+    def say(line: str) -> None:
+        sys.stderr.write(line + "\n")
+
+    with tempfile.TemporaryDirectory() as work, lock_directory(Path(work), _NAME, say) as lock:
+        rows = []
+        for jar in sorted(_fetch(Path(work), len(read_lock(LOCK)), say, lock).glob("*.jar")):
+            parts = _JAR.fullmatch(jar.name)
+            if parts is None:
+                raise EmbeddedError(f"{jar.name} does not look like NAME-VERSION.jar")
+            rows.append(f"{parts['name']} {parts['version']} {_digest(jar)}\n")
+    LOCK.write_text("".join(rows))
 
 
 if __name__ == "__main__":

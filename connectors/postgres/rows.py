@@ -1,0 +1,243 @@
+"""From records of the log to rows of the archive. Pure: no connection, no clock.
+
+A record of the events topic that is no event has no row: the matcher writes its dead letter. An unreadable record of
+the other topics, which only our own processes write, becomes a dead letter here. Text loses NUL, which PostgreSQL's
+text cannot hold: it is kept as U+FFFD. Bodies and the JSON of maps keep every byte.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from connectors.sink import LogRecord
+from pipeline.core.event import parse_event
+from pipeline.core.ids import derive_attempt_id, derive_dead_id
+from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, expect
+from pipeline.postgres.archive_bodies import pack_body
+from pipeline.postgres.archive_tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
+from pipeline.postgres.archive_writer import Row
+from pipeline.topics import Topics
+from schemas import SchemaError
+
+INTEGER_MAX = 2**31 - 1
+_match_uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+Rows = dict[str, list[Row]]  # by table name
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class RowBuilder:
+    """Knows which topic becomes which rows."""
+
+    def __init__(self, topics: Topics, *, compress_min_bytes: int) -> None:
+        self._topics = topics
+        self._compress_min_bytes = compress_min_bytes
+        self._add: dict[str, Callable[[Rows, LogRecord], None]] = {
+            topics.events.name: self._add_event,
+            topics.dispatches.name: self._add_dispatch,
+            topics.attempts.name: self._add_attempt,
+            topics.dead.name: self._add_dead_letter,
+        }
+
+    def build(self, records: Iterable[LogRecord]) -> Rows:
+        """The rows of `records`, in their order."""
+        rows: Rows = defaultdict(list)
+        for record in records:
+            try:
+                self._add[record.topic](rows, record)
+            except SchemaError as error:
+                rows[DEAD_LETTERS.name].append(self._bury(record, str(error)))
+        return rows
+
+    def _add_event(self, rows: Rows, record: LogRecord) -> None:
+        event = parse_event(
+            record.value,
+            record.key,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            appended_at_us=record.timestamp_us,
+        )
+        if not isinstance(event, Event):
+            return
+        payload, compressed = pack_body(event.payload, compress_min_bytes=self._compress_min_bytes)
+        rows[EVENTS.name].append(
+            (
+                day_of(record.timestamp_us),
+                event.application_id,
+                event.event_id,
+                _clean(event.event_type),
+                payload,
+                compressed,
+                event.payload_content_type,
+                _to_json(event.labels),
+                _to_json(event.metadata),
+                event.occurred_at_us,
+                event.received_at_us,
+                record.timestamp_us,
+                _clean_or_none(event.ip),
+                record.partition,
+                record.offset,
+            )
+        )
+
+    def _add_dispatch(self, rows: Rows, record: LogRecord) -> None:
+        dispatch = _read(Dispatch, record)
+        _check_ids(dispatch.application_id, dispatch.event_id, *_list_ids(dispatch.matches))
+        _check_integers(dispatch.event_partition)
+        day, event_type = day_of(dispatch.appended_at_us), _clean(dispatch.event_type)
+        rows[DISPATCHES.name].append(
+            (
+                day,
+                dispatch.application_id,
+                dispatch.event_id,
+                event_type,
+                dispatch.event_partition,
+                dispatch.event_offset,
+                dispatch.appended_at_us,
+                dispatch.received_at_us,
+                dispatch.matched_at_us,
+                dispatch.routes_version,
+                len(dispatch.matches),
+            )
+        )
+        rows[DELIVERIES.name] += [
+            (
+                day,
+                dispatch.application_id,
+                dispatch.event_id,
+                match["delivery_id"],
+                match["subscription_id"],
+                event_type,
+                dispatch.appended_at_us,
+                dispatch.matched_at_us,
+                derive_attempt_id(match["delivery_id"], 1),
+            )
+            for match in dispatch.matches
+        ]
+
+    def _add_attempt(self, rows: Rows, record: LogRecord) -> None:
+        attempt = _read(Attempt, record)
+        _check_ids(
+            attempt.application_id, attempt.event_id, attempt.delivery_id, attempt.attempt_id, attempt.subscription_id
+        )
+        _check_integers(attempt.attempt_number, attempt.response_status or 0, attempt.source_partition)
+        body, compressed = pack_body(attempt.response_body, compress_min_bytes=self._compress_min_bytes)
+        rows[ATTEMPTS.name].append(
+            (
+                day_of(attempt.appended_at_us),
+                attempt.application_id,
+                attempt.event_id,
+                attempt.delivery_id,
+                attempt.attempt_number,
+                attempt.attempt_id,
+                attempt.subscription_id,
+                _clean(attempt.event_type),
+                attempt.appended_at_us,
+                attempt.outcome,
+                _clean_or_none(attempt.error_class),
+                _clean_or_none(attempt.error_detail),
+                attempt.queued_at_us,
+                attempt.started_at_us,
+                attempt.finished_at_us,
+                _clean(attempt.request_method),
+                _clean(attempt.request_url),
+                _to_json(attempt.request_headers),
+                attempt.response_status,
+                _to_json(attempt.response_headers),
+                body,
+                compressed,
+                _to_json(attempt.timings_us),
+                attempt.next_due_at_us,
+                derive_attempt_id(attempt.delivery_id, attempt.attempt_number + 1),
+                _clean(attempt.source_topic),
+                attempt.source_partition,
+                attempt.source_offset,
+            )
+        )
+
+    def _add_dead_letter(self, rows: Rows, record: LogRecord) -> None:
+        letter = _read(DeadLetter, record)
+        _check_ids(letter.dead_id)
+        _check_integers(letter.source_partition)
+        rows[DEAD_LETTERS.name].append(self._to_row(letter))
+
+    def _bury(self, record: LogRecord, detail: str) -> Row:
+        """The row of a record that none of our processes can have written as it is."""
+        return self._to_row(
+            DeadLetter(
+                dead_id=derive_dead_id(record.topic, record.partition, record.offset),
+                reason="undecodable",
+                detail=detail,
+                source_topic=record.topic,
+                source_partition=record.partition,
+                source_offset=record.offset,
+                source_appended_at_us=record.timestamp_us,
+                source_key=record.key,
+                source_value=record.value,
+                died_at_us=record.timestamp_us,
+            )
+        )
+
+    def _to_row(self, letter: DeadLetter) -> Row:
+        value, compressed = letter.source_value, False
+        if value is not None:
+            value, compressed = pack_body(value, compress_min_bytes=self._compress_min_bytes)
+        return (
+            day_of(letter.source_appended_at_us),
+            letter.dead_id,
+            _clean(letter.reason),
+            _clean(letter.detail),
+            _clean(letter.source_topic),
+            letter.source_partition,
+            letter.source_offset,
+            letter.source_appended_at_us,
+            letter.source_key,
+            value,
+            compressed,
+            # these come from records that were refused, so that they may be anything
+            _uuid_or_none(letter.application_id),
+            _uuid_or_none(letter.subscription_id),
+            _uuid_or_none(letter.delivery_id),
+            _uuid_or_none(letter.event_id),
+            letter.died_at_us,
+        )
+
+
+def _read(record_type: type[RecordT], record: LogRecord) -> RecordT:
+    return expect(record_type, record.value or b"")
+
+
+def _list_ids(matches: Iterable[Mapping[str, str]]) -> list[str]:
+    return [match[name] for match in matches for name in ("subscription_id", "delivery_id")]
+
+
+def _check_ids(*ids: str) -> None:
+    for text in ids:
+        if _match_uuid(text) is None:
+            raise SchemaError(f"an id that is no lower-case hyphenated UUID: {text[:50]!r}")
+
+
+def _check_integers(*numbers: int) -> None:
+    for number in numbers:
+        if not -INTEGER_MAX <= number <= INTEGER_MAX:
+            raise SchemaError(f"a number beyond 32 bits: {number}")
+
+
+def _uuid_or_none(text: str | None) -> str | None:
+    return text if text is not None and _match_uuid(text) is not None else None
+
+
+def _to_json(pairs: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(pairs).decode()
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "\ufffd")
+
+
+def _clean_or_none(text: str | None) -> str | None:
+    return None if text is None else _clean(text)

@@ -1,0 +1,95 @@
+"""The archive sink: what happened, exactly once, in PostgreSQL.
+
+Rows and positions are written in one transaction, so PostgreSQL knows best where to read on; what is committed to Kafka
+only shows the lag. How rows are written lives in pipeline.postgres, which rows a record becomes in `rows`.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import structlog
+
+from connectors.postgres.rows import RowBuilder, Rows
+from connectors.sink import LogRecord
+from pipeline.config import ArchiveConfig
+from pipeline.metrics import Metrics
+from pipeline.postgres.archive_outage import Outage
+from pipeline.postgres.archive_tables import day_of
+from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, Place
+
+LANE = "archive"
+log = structlog.get_logger()
+
+
+class ArchiveSink:
+    """One lane: batches over all topics, one transaction each."""
+
+    def __init__(
+        self, writer: ArchiveWriter, rows: RowBuilder, outage: Outage, config: ArchiveConfig, metrics: Metrics
+    ) -> None:
+        self._writer = writer
+        self._rows = rows
+        self._outage = outage
+        self._config = config
+        self._metrics = metrics
+        self._owners: dict[Place, UUID] = {}
+        self._next_offsets: dict[Place, int] = {}
+
+    def lane(self, record: LogRecord) -> str:
+        """Everything in one lane: the order of the log, and batches as large as there is work."""
+        return LANE
+
+    async def assigned(self, partitions: Iterable[Place]) -> Mapping[Place, int]:
+        """Become the owner of `partitions`. Where to read on; a partition of which nothing is archived is left out."""
+        owners = {place: uuid4() for place in partitions}
+        claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
+        self._owners |= owners
+        known = {place: offset for place, offset in claimed.items() if offset is not None}
+        self._next_offsets |= known
+        return known
+
+    async def revoked(self, partitions: Iterable[Place]) -> None:
+        """These are somebody else's now."""
+        for place in partitions:
+            self._owners.pop(place, None)
+            self._next_offsets.pop(place, None)
+
+    async def put(self, records: Sequence[LogRecord]) -> None:
+        """Write `records`; returns when they are committed. Sits out an outage of PostgreSQL.
+
+        Raises `FencedError` when another process has become the owner of one of their partitions.
+        """
+        next_offsets = self._advance(records)
+        rows = self._rows.build(records)
+        batch = ArchiveBatch(
+            next_offsets=next_offsets, owners={place: self._owners[place] for place in next_offsets}, rows=rows
+        )
+        started_at_s = time.monotonic()
+        added = await self._outage.sit_out(lambda: self._write(batch, rows))
+        self._next_offsets |= next_offsets
+        self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
+        self._metrics.archive_batch_records.observe(len(records))
+        for table, count in added.items():
+            self._metrics.rows_total.labels(table).inc(count)
+
+    async def _write(self, batch: ArchiveBatch, rows: Rows) -> dict[str, int]:
+        today = day_of(time.time_ns() // 1000)
+        first = today - timedelta(days=self._config.retention_days)
+        last = today + timedelta(days=self._config.days_ahead)
+        # a day outside of these is some clock's mistake; its rows go to the default partition
+        await self._writer.ensure_days({row[0] for group in rows.values() for row in group if first <= row[0] <= last})
+        return await self._writer.write(batch)
+
+    def _advance(self, records: Sequence[LogRecord]) -> dict[Place, int]:
+        """Where each partition is to be read on after `records`. Missing ones are told: retention took them."""
+        next_offsets: dict[Place, int] = {}
+        for record in records:
+            place = (record.topic, record.partition)
+            expected = next_offsets.get(place, self._next_offsets.get(place))
+            if expected is not None and record.offset > expected:
+                missing = record.offset - expected
+                log.error("records_missing", topic=record.topic, partition=record.partition, records=missing)
+            next_offsets[place] = record.offset + 1
+        return next_offsets

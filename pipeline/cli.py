@@ -1,0 +1,87 @@
+"""`hookline`: the one command, whose sub-commands are the processes and the tools around them.
+
+What a sub-command does lives in `pipeline/commands` (a module each) and in the connectors, which announce theirs in
+the entry point group `hookline.commands`. All modules are imported when they are asked for: `--help` stays quick.
+"""
+
+import importlib
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+import click
+
+from pipeline import __version__
+
+ENTRY_POINT_GROUP = "hookline.commands"
+# In the order a newcomer reads them: try it, the processes, what runs once.
+BUILT_IN = {
+    "up": "pipeline.commands.up.command:up",
+    "send": "pipeline.commands.send:send",
+    "listen": "pipeline.commands.listen.command:listen",
+    "gateway": "pipeline.commands.gateway:gateway",
+    "matcher": "pipeline.commands.matcher:matcher",
+    "topics": "pipeline.commands.topics:topics",
+    "migrate": "pipeline.commands.migrate:migrate",
+    "settings": "pipeline.commands.settings:settings",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a sub-command when it is asked for. Subclassing is how click wants this done."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        first = list(BUILT_IN)
+        return first + [name for name in sorted(_find_connectors()) if name not in first]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = BUILT_IN.get(cmd_name)
+        if place is not None:
+            module, _, attribute = place.partition(":")
+            return _as_command(getattr(importlib.import_module(module), attribute))
+        connector = _find_connectors().get(cmd_name)
+        return None if connector is None else _as_command(connector.load())
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hookline")
+def cli() -> None:
+    """Webhooks as a service on a Kafka log.
+
+    \b
+    Try it:
+      hookline up          start everything on this machine, with a demo application
+      hookline COMMAND -h  what a command does, with an example
+
+    Settings are environment variables that start with HOOKLINE_; `hookline settings` lists them.
+    """
+
+
+def main() -> None:
+    """The console script. A mistake in the settings is one clear line and exit code 2, without a traceback."""
+    try:
+        cli(prog_name="hookline")
+    except Exception as error:
+        # imported here: they cost more than all of `--help`
+        from pipeline.config import ConfigError
+        from pipeline.embedded.errors import EmbeddedError
+        from pipeline.process import StartError
+
+        if not isinstance(error, ConfigError | EmbeddedError | StartError):
+            raise
+        click.echo(f"hookline: {error}", err=True)
+        sys.exit(2)
+
+
+def _find_connectors() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _as_command(loaded: object) -> click.Command:
+    if not isinstance(loaded, click.Command):
+        raise TypeError(f"{loaded!r} is no command: entry points of {ENTRY_POINT_GROUP} name click commands")
+    return loaded
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""`hookline matcher`: events to deliveries, as a process."""
+
+import os
+import sys
+
+import click
+
+
+@click.command()
+def matcher() -> None:
+    """Run the stream processor that matches events to subscriptions.
+
+    Reads the events topic, finds the subscriptions each event matches, and writes one delivery for each. Run as many as
+    there are partitions at most; they share the work as one Kafka consumer group. Needs Kafka only.
+    /health and /metrics are on HOOKLINE_PROCESS_METRICS_PORT. SIGTERM stops it in order: what was read is settled.
+
+    \b
+    Example:
+      HOOKLINE_KAFKA_BOOTSTRAP_SERVERS=kafka.example.com:9092 hookline matcher
+    """
+    from pipeline import process
+    from pipeline.config import load_settings
+    from pipeline.matcher.worker import main
+
+    sys.exit(process.run("matcher", load_settings(os.environ), main))

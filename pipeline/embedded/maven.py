@@ -1,0 +1,18 @@
+"""Fetches Maven artifacts and what they need. A script of its own: what the resolver prints and keeps stays there."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import jgo
+
+
+def main(target: str, *coordinates: str) -> None:
+    """`maven.py TARGET GROUP:ARTIFACT:VERSION…`: put the jars into the directory TARGET."""
+    environment = jgo.build("+".join(coordinates), cache_dir=Path(target) / "environment")
+    for jar in Path(environment.path).rglob("*.jar"):
+        shutil.copyfile(jar, Path(target) / jar.name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,88 @@
+"""Reading ids and filters from paths and query strings. What cannot be read is answered in plain text, as Hook0 does."""
+
+import base64
+import json
+from uuid import UUID
+
+from aiohttp import web
+
+from pipeline.gateway.reads.moments import read_moment, show_moment
+from pipeline.postgres.archive_attempts import AttemptFilter, Cursor
+
+CURSOR_MAX_CHARS = 200
+
+
+def take_path_id(request: web.Request, name: str) -> str:
+    """A UUID of the path, in its canonical form. Answers 404 when it is none."""
+    try:
+        return str(UUID(request.match_info[name]))
+    except ValueError as error:
+        raise web.HTTPNotFound(text=f"{name} must be a UUID") from error
+
+
+def take_application_id(request: web.Request) -> str:
+    """The application every query names. Answers 400 when it is missing or no UUID."""
+    application_id = _take_id(request, "application_id")
+    if application_id is None:
+        raise web.HTTPBadRequest(text="Query deserialize error: missing field `application_id`")
+    return application_id
+
+
+def take_filter(request: web.Request, application_id: str) -> AttemptFilter:
+    """The filters of a list of attempts. Answers 400 when one cannot be read."""
+    event_types = request.query.get("event.event_type_names", "").split(",")
+    return AttemptFilter(
+        application_id=application_id,
+        event_id=_take_id(request, "event_id"),
+        subscription_id=_take_id(request, "subscription_id"),
+        created_min_us=_take_moment(request, "min_created_at"),
+        created_max_us=_take_moment(request, "max_created_at"),
+        event_types=tuple(name for part in event_types if (name := part.strip())),
+        after=_take_cursor(request),
+    )
+
+
+def show_cursor(cursor: Cursor) -> str:
+    """A cursor as clients carry it."""
+    text = json.dumps({"date": show_moment(cursor.created_at_us), "id": cursor.attempt_id}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def read_cursor(text: str) -> Cursor:
+    """A cursor again. Raises `ValueError`."""
+    if len(text) > CURSOR_MAX_CHARS:
+        raise ValueError("it is too long")
+    text = text.rstrip("=")
+    fields = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    match fields:
+        case {"date": str(date), "id": str(attempt_id)}:
+            return Cursor(created_at_us=read_moment(date), attempt_id=str(UUID(attempt_id)))
+    raise ValueError("it has no date and id")
+
+
+def _take_id(request: web.Request, name: str) -> str | None:
+    text = request.query.get(name)
+    try:
+        return str(UUID(text)) if text is not None else None
+    except ValueError as error:
+        raise _refuse(name, "a UUID") from error
+
+
+def _take_moment(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name)
+    try:
+        return read_moment(text) if text is not None else None
+    except ValueError as error:
+        raise _refuse(name, "a date and time as in RFC 3339") from error
+
+
+def _take_cursor(request: web.Request) -> Cursor | None:
+    text = request.query.get("pagination_cursor")
+    try:
+        return read_cursor(text) if text is not None else None
+    except ValueError as error:
+        raise _refuse("pagination_cursor", "a cursor of this API") from error
+
+
+def _refuse(name: str, wanted: str) -> web.HTTPBadRequest:
+    return web.HTTPBadRequest(text=f"Query deserialize error: `{name}` must be {wanted}")

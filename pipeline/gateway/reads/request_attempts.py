@@ -1,0 +1,98 @@
+"""`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: what was sent, and what is still owed."""
+
+import time
+from typing import Any
+
+from aiohttp import web
+from yarl import URL
+
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.moments import show_moment, show_moment_or_none
+from pipeline.gateway.reads.queries import show_cursor, take_application_id, take_filter, take_path_id
+from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
+from pipeline.postgres.archive_attempts import ArchivedAttempt, Cursor, find_attempt, list_attempts
+
+PATH = "/api/v1/request_attempts"
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    router.add_get("/request_attempts", show_attempts)
+    router.add_get("/request_attempts/{request_attempt_id}", show_attempt)
+
+
+async def show_attempts(request: web.Request) -> web.Response:
+    """A page of attempts, newest first; its `Link` header leads to the next one."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    wanted = take_filter(request, application_id)
+    caller.require_application(application_id)
+    pool = gateway.read_pool
+    if wanted.after is None:
+        # a first page is expected to show what was accepted just now; later ones are history
+        await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
+        pool = gateway.pool
+    attempts = await list_attempts(pool, wanted)
+    now_us = time.time_ns() // 1000
+    response = web.json_response([show_item(attempt, now_us) for attempt in attempts])
+    if attempts:
+        response.headers["Link"] = f'<{_link_next(gateway, request, attempts[-1])}>; rel="next"'
+    return response
+
+
+async def show_attempt(request: web.Request) -> web.Response:
+    """One attempt."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    attempt_id = take_path_id(request, "request_attempt_id")
+    application_id = take_application_id(request)
+    caller.require_application(application_id)
+    attempt = await find_anywhere(gateway, lambda pool: find_attempt(pool, application_id, attempt_id))
+    if attempt is None:
+        raise Problem("NotFound")
+    return web.json_response(show_item(attempt, time.time_ns() // 1000))
+
+
+def show_item(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
+    """An attempt as the API shows it."""
+    has_failed = attempt.outcome in ("failed", "cancelled")
+    has_request = attempt.outcome in ("succeeded", "failed")
+    return {
+        "request_attempt_id": attempt.attempt_id,
+        "event_id": attempt.event_id,
+        "event": {"event_id": attempt.event_id, "event_type_name": attempt.event_type},
+        "subscription": {"subscription_id": attempt.subscription_id, "description": attempt.description},
+        "created_at": show_moment(attempt.created_at_us),
+        "picked_at": show_moment_or_none(attempt.started_at_us) if has_request else None,
+        "failed_at": show_moment_or_none(attempt.finished_at_us) if has_failed else None,
+        "succeeded_at": show_moment_or_none(attempt.finished_at_us) if attempt.outcome == "succeeded" else None,
+        "delay_until": show_moment_or_none(attempt.due_at_us),
+        "response_id": attempt.attempt_id if has_request else None,
+        "retry_count": attempt.attempt_number - 1,
+        "http_response_status": attempt.response_status,
+        "status": show_status(attempt, now_us),
+    }
+
+
+def show_status(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
+    """What the attempt came to. Processing is counted from when it became due."""
+    if attempt.outcome is None:
+        since = show_moment(attempt.created_at_us)
+        if attempt.due_at_us is not None and attempt.due_at_us > now_us:
+            return {"type": "waiting", "since": since, "until": show_moment(attempt.due_at_us)}
+        return {"type": "pending", "since": since}
+    at_us = attempt.finished_at_us or 0
+    processing_us = at_us - max(attempt.created_at_us, attempt.due_at_us or 0)
+    return {
+        "type": "successful" if attempt.outcome == "succeeded" else "failed",
+        "at": show_moment(at_us),
+        # cancelled before it was due: no time at all; clocks of two machines may differ
+        "full_processing_ms": max(0, processing_us // 1000),
+    }
+
+
+def _link_next(gateway: Gateway, request: web.Request, last: ArchivedAttempt) -> URL:
+    public_url = gateway.settings.gateway.public_url
+    base = URL(public_url) if public_url is not None else request.url.origin()
+    cursor = show_cursor(Cursor(created_at_us=last.created_at_us, attempt_id=last.attempt_id))
+    return base.join(URL(PATH)).with_query(request.query).update_query(pagination_cursor=cursor)

@@ -1,0 +1,42 @@
+"""What every test has: the repository on the import path, the folder as the marker, the shared services."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+if str(TESTS.parent) not in sys.path:
+    sys.path.insert(0, str(TESTS.parent))
+
+pytest_plugins = ["tests.support.kafka", "tests.support.postgres"]
+
+FOLDERS = {
+    "unit": "no socket, no sleep; the whole folder takes less than 10 s",
+    "integration": "one real service each",
+    "e2e": "the real processes, started by their commands",
+    "chaos": "faults, checked by invariants",
+    "benchmarks": "write JSON; compared, never asserted",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for folder, meaning in FOLDERS.items():
+        config.addinivalue_line("markers", f"{folder}: {meaning}")
+
+
+def pytest_report_header() -> str:
+    # imported here: the import path is only now complete
+    from tests.support.payloads import SOURCE
+
+    return f"payloads: {SOURCE}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not item.path.is_relative_to(TESTS):
+            continue
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder not in FOLDERS:
+            raise pytest.UsageError(f"{item.path} is in none of the folders of tests: {', '.join(FOLDERS)}")
+        item.add_marker(folder)

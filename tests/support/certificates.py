@@ -1,0 +1,72 @@
+"""TLS certificates made to order: good ones, and the kinds a client has to refuse."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+LIFETIME = timedelta(days=1)
+
+
+class Authority:
+    """A certificate authority that nobody knows. `ca_file` is what a client has to be told to trust."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Hookline test authority")])
+        self.ca_file = directory / "ca.pem"
+        ca = self._sign(self._name, self._key.public_key(), datetime.now(UTC) + LIFETIME, is_authority=True)
+        self.ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+
+    def server_context(
+        self, name: str = "localhost", *, is_expired: bool = False, asks_for_client_certificate: bool = False
+    ) -> ssl.SSLContext:
+        """For a server called `name`; give another name than the one it is reached by for a wrong one."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        ends_at = datetime.now(UTC) + (-LIFETIME if is_expired else LIFETIME)
+        certificate = self._sign(subject, key.public_key(), ends_at, host=name)
+        file = self._directory / f"{name}{'-expired' if is_expired else ''}.pem"
+        pem = serialization.Encoding.PEM
+        file.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            + certificate.public_bytes(pem)
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        if asks_for_client_certificate:
+            context.load_verify_locations(self.ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """For a client that trusts this authority and no other."""
+        return ssl.create_default_context(cafile=str(self.ca_file))
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        ends_at: datetime,
+        *,
+        host: str | None = None,
+        is_authority: bool = False,
+    ) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(ends_at - 2 * LIFETIME)
+            .not_valid_after(ends_at)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        )
+        if host is not None:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        return builder.sign(self._key, hashes.SHA256())

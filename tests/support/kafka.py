@@ -1,0 +1,77 @@
+"""The tests' Kafka: one real broker for the whole session, a topic prefix for each test.
+
+`HOOKLINE_TEST_KAFKA=host:port` uses a broker that is already running, which saves the start at a desk. A broker that
+cannot be had fails the tests that need it; nothing is skipped.
+"""
+
+import os
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+VARIABLE = "HOOKLINE_TEST_KAFKA"
+ANSWER_TIMEOUT_S = 10.0
+NAME_MAX_CHARS = 60
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap servers, `host:port`."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        check_reachable(given)
+        yield given
+        return
+    # imported here: unit tests do without
+    from pipeline.embedded.kafka import EmbeddedKafka
+
+    with tempfile.TemporaryDirectory(prefix="hookline-test-kafka-") as directory:
+        broker = EmbeddedKafka.start(Path(directory), progress=report)
+        try:
+            yield broker.bootstrap_servers
+        finally:
+            broker.stop()
+
+
+@pytest.fixture
+def topic_prefix(kafka: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The start of this test's topic names, and of nobody else's. Its topics are deleted when it ends."""
+    prefix = format_prefix(request.node.name, uuid4().hex[:8])
+    yield prefix
+    # a broker that kept every test's topics would have thousands of partitions in the end
+    delete_topics(kafka, prefix)
+
+
+def delete_topics(bootstrap_servers: str, prefix: str) -> list[str]:
+    """Delete all topics whose names start with `prefix`; their names."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers}, logger=None)
+    names = [name for name in admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics if name.startswith(prefix)]
+    for deleted in admin.delete_topics(names).values() if names else ():
+        deleted.result(ANSWER_TIMEOUT_S)
+    return names
+
+
+def format_prefix(test: str, unique: str) -> str:
+    """`test_x[a b]` → `test-x-a-b-1f2e3d4c.`: only what topic names may hold, and never `_` beside `.`."""
+    return f"{re.sub('[^a-zA-Z0-9]+', '-', test)[:NAME_MAX_CHARS].strip('-')}-{unique}."
+
+
+def check_reachable(bootstrap_servers: str) -> None:
+    """Raise ConnectionError, with what to do, when nothing listens at the first of them."""
+    host, _, port = bootstrap_servers.split(",")[0].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_TIMEOUT_S).close()
+    except OSError as error:
+        raise ConnectionError(f"no Kafka at {VARIABLE}={bootstrap_servers} ({error}); start it, or unset it") from error
+
+
+def report(text: str) -> None:
+    """What an embedded service says while it starts: to standard error, which pytest shows when a test fails."""
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,91 @@
+"""The tests' PostgreSQL: one real server for the whole session, a database for each test.
+
+`HOOKLINE_TEST_DATABASE=postgresql://…` uses a server that is already running; its user must be allowed to create
+databases, the named database itself is left alone. A server that cannot be had fails the tests that need it.
+"""
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from tests.support.kafka import report
+
+VARIABLE = "HOOKLINE_TEST_DATABASE"
+CONNECT_TIMEOUT_S = 10
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """libpq URL of the server, with the name of a database that is not a test's own."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        psycopg.connect(given, connect_timeout=CONNECT_TIMEOUT_S).close()
+        yield given
+        return
+    # imported here: unit tests do without
+    from pipeline.embedded.postgres import EmbeddedPostgres
+
+    with tempfile.TemporaryDirectory(prefix="hookline-test-postgres-") as directory:
+        server = EmbeddedPostgres.start(Path(directory), progress=report)
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: str) -> Iterator[str]:
+    """The name of a database with all migrations, which the tests' databases are copied from."""
+    # imported here: unit tests do without
+    migrations = importlib.import_module("pipeline.postgres.migrations")
+
+    with create_database(postgres) as url:
+        migrations.migrate(url)
+        yield name_of(url)
+
+
+@pytest.fixture
+def database(postgres: str, migrated_template: str) -> Iterator[str]:
+    """libpq URL of this test's own database, migrated and otherwise empty."""
+    with create_database(postgres, template=migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database(postgres: str) -> Iterator[str]:
+    """libpq URL of this test's own database, with nothing in it: for tests of the migrations."""
+    with create_database(postgres) as url:
+        yield url
+
+
+@contextmanager
+def create_database(server: str, *, template: str = "template1") -> Iterator[str]:
+    """A database of its own on `server`, dropped in the end with whoever is still connected; its URL."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
+        try:
+            yield rename_database(server, name)
+        finally:
+            connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+def rename_database(url: str, name: str) -> str:
+    """The same URL for another database of the same server."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}/{name}{query}"  # `geturl` would drop the slashes before an empty host
+
+
+def name_of(url: str) -> str:
+    """The database a URL names."""
+    return urlsplit(url).path.lstrip("/")
