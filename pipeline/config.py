@@ -101,9 +101,12 @@ class WorkerConfig(Section):
     batch_size: int = Field(100, ge=1, le=10_000, description="records fetched in one step")
     max_connections: int = Field(1000, ge=1, le=50_000, description="HTTP requests in flight per process")
     in_flight_max: int = Field(10_000, ge=1, description="records taken and not settled, per process")
-    lane_max_records: int = Field(200, ge=1, description="records waiting in one lane before more are parked")
+    in_flight_max_bytes: int = Field(64 * MIB, ge=MIB, description="the same, in bytes; bounds memory")
+    lane_max_records: int = Field(500, ge=1, description="more waiting in one lane than this, and than in others, park")
     commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
     shutdown_grace_s: float = Field(20.0, gt=0, le=600, description="how long requests in flight may take to end")
+    rebalance_grace_s: float = Field(3.0, gt=0, le=60, description="the same, when partitions go to another process")
+    stuck_after_s: float = Field(600.0, gt=0, description="work in flight and nothing settled for so long: unhealthy")
     recent_ids_max: int = Field(200_000, ge=0, description="attempt ids remembered to skip a repeated delivery")
 
 

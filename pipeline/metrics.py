@@ -39,6 +39,12 @@ class Metrics:
             "Due work that could be done now: the signal to scale on",
             registry=registry,
         )
+        self.missing_total = Counter(
+            "hookline_records_missing_total",
+            "Records that were gone before they could be read: retention is shorter than the outage was",
+            ["topic"],
+            registry=registry,
+        )
         self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
         self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
         self.commits_total = Counter("hookline_commits_total", "Watermark commits", ["result"], registry=registry)

@@ -4,20 +4,24 @@ Rows and positions are written in one transaction, so PostgreSQL knows best wher
 only shows the lag. How rows are written lives in pipeline.postgres, which rows a record becomes in `rows`.
 """
 
+import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import structlog
 
 from connectors.postgres.rows import RowBuilder, Rows
-from connectors.sink import LogRecord
+from connectors.sink import LogRecord, Place
 from pipeline.config import ArchiveConfig
+from pipeline.core.ranges import CommitNote
+from pipeline.core.steady import SteadyGate
+from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_tables import day_of
-from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, Place
+from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
 
 LANE = "archive"
 log = structlog.get_logger()
@@ -36,23 +40,42 @@ class ArchiveSink:
         self._metrics = metrics
         self._owners: dict[Place, UUID] = {}
         self._next_offsets: dict[Place, int] = {}
+        self._gate = SteadyGate(1)
+        self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
 
-    def lane(self, record: LogRecord) -> str:
-        """Everything in one lane: the order of the log, and batches as large as there is work."""
+    # In one lane, so that rows come in the order of the log and batches are as large as there is work.
+
+    def lane(self, record: LogRecord) -> Hashable:
         return LANE
 
-    async def assigned(self, partitions: Iterable[Place]) -> Mapping[Place, int]:
-        """Become the owner of `partitions`. Where to read on; a partition of which nothing is archived is left out."""
-        owners = {place: uuid4() for place in partitions}
-        claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
+    def gate(self, lane: Hashable) -> SteadyGate:
+        return self._gate
+
+    def is_backlog(self, record: LogRecord) -> bool:
+        return False
+
+    def due_at_us(self, record: LogRecord) -> int:
+        return 0
+
+    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Placement]":
+        raise AssertionError("the archive's lane is never full and its records are always due")
+
+    def attempts_seen(self, place: Place) -> int | None:
+        return None
+
+    async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
+        """Become the owner of these. Where to read on; a partition of which nothing is archived is left out."""
+        owners = {place: uuid4() for place in notes}
+        async with self._writing:
+            claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
         self._owners |= owners
         known = {place: offset for place, offset in claimed.items() if offset is not None}
         self._next_offsets |= known
         return known
 
-    async def revoked(self, partitions: Iterable[Place]) -> None:
+    async def revoked(self, places: Sequence[Place]) -> None:
         """These are somebody else's now."""
-        for place in partitions:
+        for place in places:
             self._owners.pop(place, None)
             self._next_offsets.pop(place, None)
 
@@ -61,6 +84,10 @@ class ArchiveSink:
 
         Raises `FencedError` when another process has become the owner of one of their partitions.
         """
+        async with self._writing:
+            await self._put(records)
+
+    async def _put(self, records: Sequence[LogRecord]) -> None:
         next_offsets = self._advance(records)
         rows = self._rows.build(records)
         batch = ArchiveBatch(

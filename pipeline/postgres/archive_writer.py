@@ -18,7 +18,7 @@ from pipeline.config import DatabaseConfig
 from pipeline.postgres.archive_partitions import ensure_days, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, ArchiveTable
 
-Place = tuple[str, int]  # topic name, partition
+Place = tuple[str, int]  # topic name, partition; as pipeline.kafka has it, which this package does not import
 Row = tuple[Any, ...]  # values in the order of the table's columns
 
 
@@ -48,9 +48,8 @@ class ArchiveWriter:
 
         Waits for a transaction of the owner before: what it says holds.
         """
-        connection = await self._connect()
         claimed: dict[Place, int | None] = {}
-        async with self._forget_if_broken(), connection.transaction():
+        async with self._connected() as connection, connection.transaction():
             for (topic, partition), owner in sorted(owners.items()):  # in one order, or two processes could deadlock
                 cursor = await connection.execute(
                     "insert into archive_offsets as o (topic, partition, next_offset, owner) values (%s, %s, -1, %s) "

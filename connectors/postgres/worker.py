@@ -1,0 +1,52 @@
+"""The archive process: the archive sink, wired, and the care of day partitions."""
+
+import asyncio
+
+from connectors.postgres.rows import RowBuilder
+from connectors.postgres.sink import ArchiveSink
+from connectors.runtime import Runtime
+from pipeline.kafka.admin import verify_topics
+from pipeline.postgres import migrations
+from pipeline.postgres.archive_outage import Outage
+from pipeline.postgres.archive_upkeep import keep_partitions
+from pipeline.postgres.archive_writer import ArchiveWriter
+from pipeline.process import Process
+from pipeline.topics import declare_topics
+
+
+async def main(process: Process) -> None:
+    """Archive until told to stop; then finish the batch in hand and leave the group."""
+    settings = process.settings
+    topics = declare_topics(
+        prefix=settings.kafka.topic_prefix,
+        partitions=settings.kafka.partitions,
+        event_retention_s=settings.kafka.event_retention_s,
+    )
+    await asyncio.to_thread(verify_topics, settings.kafka, topics)
+    await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
+    writer, outage = ArchiveWriter(settings.database), Outage()
+    rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
+    runtime = Runtime(
+        ArchiveSink(writer, rows, outage, settings.archive, process.metrics),
+        kafka=settings.kafka,
+        config=settings.worker,
+        metrics=process.metrics,
+        group=f"{settings.kafka.topic_prefix}archive",
+        lead=[topics.events, topics.dispatches, topics.attempts, topics.dead],
+        open_max=1,
+        batch_max=settings.archive.batch_max_records,
+    )
+    process.health.ready["postgres"] = outage.check
+    process.health.ready["group"] = lambda: (
+        None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
+    )
+    process.health.alive["progress"] = runtime.check
+    keeping = asyncio.create_task(keep_partitions(settings.database, settings.archive, process.metrics))
+    running = asyncio.create_task(runtime.run(process.stopping))
+    ready = asyncio.create_task(runtime.is_assigned.wait())
+    await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+    if runtime.is_assigned.is_set():
+        process.announce_ready()
+    await running
+    keeping.cancel()
+    await writer.close()

@@ -1,0 +1,56 @@
+"""What a sink is: where its records come from, which lane each belongs to, and `put`.
+
+A new connector (another store, a queue, e-mail) is a folder beside this file with one such class; the consume loop,
+lanes, bounds, rebalancing and commits are the runtime's.
+"""
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Protocol
+
+from pipeline.core.lanes import Gate
+from pipeline.core.ranges import CommitNote
+from pipeline.kafka.record import LogRecord, Place
+
+__all__ = ["LogRecord", "Place", "Sink"]
+
+
+class Sink(Protocol):
+    """Consumes records into something. Called on the loop."""
+
+    def lane(self, record: LogRecord) -> Hashable:
+        """The ordered sub-stream this record belongs to."""
+
+    def gate(self, lane: Hashable) -> Gate:
+        """What may be done at once in this lane; the same object as long as the lane has work."""
+
+    def is_backlog(self, record: LogRecord) -> bool:
+        """Has this record waited before, so that fresh ones go first?"""
+
+    def due_at_us(self, record: LogRecord) -> int:
+        """Not to be put before this time, in microseconds since the epoch; 0: at once."""
+
+    async def put(self, records: Sequence[LogRecord]) -> "asyncio.Future[Any] | None":
+        """Bring records of one lane to their target.
+
+        The lane goes on when it returns; the records are settled when the future it returns is done, at once when
+        there is none. An exception ends the process, with the records uncommitted.
+        """
+
+    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Any]":
+        """Keep a record for later, outside of this process: it is not due, or its lane took no more of them.
+
+        `waiting`: how many are in its lane. Settled when the future is done.
+        """
+
+    async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
+        """Partitions are ours, with what their last commit said (None: there was none).
+
+        Returns where to begin those of which the sink knows better than the commit.
+        """
+
+    def attempts_seen(self, place: Place) -> int | None:
+        """For the note of a commit made now; None: this sink has no such thing."""
+
+    async def revoked(self, places: Sequence[Place]) -> None:
+        """These are somebody else's now; nothing of theirs is open any more."""

@@ -1,0 +1,171 @@
+"""What one endpoint may be asked for at this moment: concurrency (AIMD), a rate limit, a breaker with slow start.
+
+Additive increase, multiplicative decrease: a window of successes at full use adds one to the limit, a sign of overload
+halves it, once per window. The breaker opens when most of the last outcomes were failures, lets one probe through when
+its time is over, and closes on the first success; the limit then starts at one. Times are microseconds, handed in.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """The bounds of one endpoint."""
+
+    concurrency: int = 8  # requests at once, at the start
+    concurrency_max: int = 100
+    waiting_max: int = 500  # deliveries waiting in a lane that may be too many
+    rate_per_s: float | None = None  # requests started per second; None: unlimited
+    window: int = 20  # outcomes the breaker looks at
+    window_failures: int = 16  # so many failures among them open it
+    open_first_us: int = 5 * SECOND_US
+    open_max_us: int = 300 * SECOND_US
+    slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
+
+
+class EndpointGate:
+    """One endpoint's gate. Satisfies `lanes.Gate`; outcomes are told by `succeed` and `fail`."""
+
+    __slots__ = (
+        "_cut_at_us",
+        "_growth",
+        "_is_probing",
+        "_is_starting",
+        "_open_for_us",
+        "_outcomes",
+        "_policy",
+        "_progress_at_us",
+        "_taken_us",
+        "_tokens",
+        "_tokens_at_us",
+        "limit",
+        "open",
+        "opened_until_us",
+        "parked",
+    )
+
+    def __init__(self, policy: GatePolicy) -> None:
+        self._policy = policy
+        self.limit = policy.concurrency
+        self.open = 0
+        self.parked = 0  # put away and not back yet
+        self.opened_until_us = 0  # the breaker; 0: closed
+        self._open_for_us = policy.open_first_us
+        self._is_probing = False
+        self._is_starting = False  # slow start: every success adds to the limit
+        self._growth = 0  # successes at full use since the limit last changed
+        self._cut_at_us = 0
+        self._outcomes: deque[bool] = deque(maxlen=policy.window)
+        self._progress_at_us = 0
+        self._taken_us = 0.0  # how long a request takes, smoothed
+        self._tokens = policy.rate_per_s or 0.0
+        self._tokens_at_us = 0
+
+    # What lanes ask.
+
+    def accepts(self, waiting: int, now_us: int) -> bool:
+        if self.opened_until_us > now_us:
+            return False
+        if self.opened_until_us:  # half open: the probe and one behind it
+            return waiting < 1
+        return True
+
+    def is_long(self, waiting: int) -> bool:
+        return waiting >= self._policy.waiting_max
+
+    def room(self, now_us: int) -> int:
+        if self.opened_until_us:
+            return 1 - self.open if self.opened_until_us <= now_us else 0
+        room = self.limit - self.open
+        if room > 0 and self._policy.rate_per_s is not None:
+            self._refill(now_us)
+            room = min(room, int(self._tokens))
+        return room
+
+    def wakes_at_us(self, now_us: int) -> int | None:
+        if self.opened_until_us:
+            return self.opened_until_us if self.opened_until_us > now_us else None
+        rate_per_s = self._policy.rate_per_s
+        if rate_per_s is None or self.open >= self.limit:
+            return None
+        self._refill(now_us)
+        return now_us + max(1000, round((1 - self._tokens) / rate_per_s * SECOND_US))
+
+    def is_slow(self, now_us: int) -> bool:
+        after_us = self._policy.slow_after_us
+        return self._taken_us > after_us or (self.open > 0 and now_us - self._progress_at_us > after_us)
+
+    def start(self, now_us: int) -> None:
+        if self.open == 0:
+            self._progress_at_us = now_us
+        self.open += 1
+        if self._policy.rate_per_s is not None:
+            self._tokens -= 1
+
+    def end(self, now_us: int) -> None:
+        self.open -= 1
+        self._progress_at_us = now_us
+
+    # What the sink tells.
+
+    def succeed(self, now_us: int, *, started_at_us: int) -> None:
+        """A request succeeded."""
+        self._smooth(now_us - started_at_us)
+        self._outcomes.append(True)
+        policy = self._policy
+        if self.opened_until_us:
+            self.opened_until_us = 0
+            self._open_for_us = policy.open_first_us
+            self._outcomes.clear()
+            self.limit, self._growth, self._is_starting = 1, 0, True
+            return
+        if self.open < self.limit and not self._is_starting:
+            return  # the limit was not what held it back
+        self._growth += 1
+        if self._is_starting or self._growth >= self.limit:
+            self._growth = 0
+            self.limit = min(self.limit + 1, policy.concurrency_max)
+            if self.limit >= policy.concurrency:
+                self._is_starting = False
+
+    def fail(self, now_us: int, *, started_at_us: int, is_overload: bool, is_fault: bool) -> None:
+        """A request failed. `is_overload`: slow down; `is_fault`: the endpoint is not able, counts for the breaker."""
+        self._smooth(now_us - started_at_us)
+        # requests that were on their way when the limit was cut say nothing about the new one
+        if is_overload and started_at_us >= self._cut_at_us:
+            self.limit = max(1, self.limit // 2)
+            self._growth = 0
+            self._cut_at_us = now_us
+        if not is_fault:
+            self._outcomes.append(True)
+            return
+        self._outcomes.append(False)
+        if self.opened_until_us:
+            if started_at_us >= self.opened_until_us:  # the probe; others were on their way before
+                self._open_for_us = min(2 * self._open_for_us, self._policy.open_max_us)
+                self.opened_until_us = now_us + self._open_for_us
+        elif len(self._outcomes) == self._policy.window and (
+            self._outcomes.count(False) >= self._policy.window_failures
+        ):
+            self.opened_until_us = now_us + self._open_for_us
+
+    def expected_wait_us(self, waiting: int, now_us: int) -> int:
+        """How long something put away now should stay away."""
+        if self.opened_until_us > now_us:
+            return self.opened_until_us - now_us
+        per_item_us = max(self._taken_us, 1000.0) / self.limit
+        if self._policy.rate_per_s is not None:
+            per_item_us = max(per_item_us, SECOND_US / self._policy.rate_per_s)
+        return round((waiting + self.parked) * per_item_us)
+
+    def _smooth(self, taken_us: int) -> None:
+        self._taken_us += 0.2 * (taken_us - self._taken_us)
+
+    def _refill(self, now_us: int) -> None:
+        rate_per_s = self._policy.rate_per_s or 0.0
+        earned = (now_us - self._tokens_at_us) * rate_per_s / SECOND_US
+        self._tokens = min(max(1.0, rate_per_s), self._tokens + max(0.0, earned))
+        self._tokens_at_us = now_us

@@ -1,0 +1,350 @@
+"""Reading topics in a consumer group, from an asyncio loop.
+
+One thread owns the client: confluent-kafka serialises the calls on a handle without fairness, so a commit from another
+thread can wait for ever behind `poll`. The loop's wishes (commits) go through a queue; what was read is handed to the
+loop in batches. The thread also does what needs no decision: it pauses everything while too much is unsettled, and
+keeps the records of delayed topics in Kafka until they are due.
+"""
+
+import asyncio
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.options import consumer_options
+from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.topics import Topic
+
+POLL_S = 0.1
+# while everything is paused nothing wakes `poll`: look again soon
+PAUSED_POLL_S = 0.005
+# A delayed partition is looked at no more often than this: every look is a seek and a fetch.
+DELAY_STEP_S = 0.05
+QUERY_TIMEOUT_S = 10.0
+ENDS_INTERVAL_S = 2.0
+SILENCE_MAX_S = 90.0
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Handler(Protocol):
+    """Whoever consumes. All of it is called on the loop; the consumer waits for what is async."""
+
+    async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
+        """Partitions were given to us. Where to begin each; one left out begins where it was committed."""
+
+    async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
+        """Partitions go to somebody else once this returns what is to be committed for them."""
+
+    def lost(self, places: Sequence[Place]) -> None:
+        """Partitions have gone to somebody else already."""
+
+    def received(self, records: Sequence[LogRecord]) -> None:
+        """Records were read. Each is to be given back by `release` some time."""
+
+    def measured(self, ends: Mapping[Place, int]) -> None:
+        """Where partitions end, every few seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may be read and not released, and how much is read in one step."""
+
+    batch_max_records: int
+    in_flight_max_records: int
+    in_flight_max_bytes: int
+
+
+class LogConsumer:
+    """A member of the group `group`, subscribed to `topics`.
+
+    `companions` are assigned by hand, the same partitions as those of the first topic: they share its partitioner, so
+    that everything about one key meets in one process.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        handler: Handler,
+        *,
+        group: str,
+        topics: Sequence[Topic],
+        companions: Sequence[Topic] = (),
+        limits: Limits,
+        member: str | None = None,
+    ) -> None:
+        self._consumer = Consumer(consumer_options(config, group=group, member=member), logger=None)
+        self._handler = handler
+        self._topics = topics
+        self._companions = companions
+        self._limits = limits
+        self._delays_us = {topic.name: topic.delay_s * 1_000_000 for topic in companions if topic.delay_s}
+        self._loop = asyncio.get_running_loop()
+        self._closing = threading.Event()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._commits: deque[Mapping[Place, Committed]] = deque()
+        # counted up by one thread each, so that no lock is needed
+        self._taken_records = self._taken_bytes = 0
+        self._released_records = self._released_bytes = 0
+        self._assigned: set[Place] = set()
+        self._delayed: dict[Place, float] = {}  # until when (monotonic)
+        self._wakes: list[tuple[float, Place]] = []
+        self._is_paused = False
+        self._polled_at_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"consumer-{group}", daemon=True)
+
+    def start(self) -> None:
+        """Join the group."""
+        self._thread.start()
+
+    async def failure(self) -> None:
+        """Returns when the consumer has been closed; raises what ended it otherwise."""
+        await self._failed
+
+    def release(self, records: int, size_bytes: int) -> None:
+        """Records are settled (or dropped): there is room for more."""
+        self._released_records += records
+        self._released_bytes += size_bytes
+
+    def commit(self, offsets: Mapping[Place, Committed]) -> None:
+        """Commit soon. A later commit supersedes; one that fails leaves more to be repeated, nothing to be lost."""
+        self._commits.append(offsets)
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        if not self._thread.is_alive():
+            return "the consumer has ended"
+        if time.monotonic() - self._polled_at_s > SILENCE_MAX_S:
+            return "the consumer is stuck"
+        return None
+
+    async def close(self) -> None:
+        """Hand the partitions back (`Handler.revoked` is called) and leave the group."""
+        self._closing.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+
+    # From here on: the consumer's thread.
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._consumer.subscribe(
+                [topic.name for topic in self._topics],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            measured_at_s = 0.0
+            while not self._closing.is_set():
+                self._step()
+                if self._polled_at_s - measured_at_s > ENDS_INTERVAL_S:
+                    measured_at_s = self._polled_at_s
+                    self._measure()
+        except BaseException as caught:  # handed to the loop, which ends the process
+            error = caught
+        finally:
+            try:
+                self._consumer.close()
+            except BaseException as caught:  # what ended the work before says more
+                error = error or caught
+            self._report(error)
+
+    def _step(self) -> None:
+        while self._commits:
+            self._commit(self._commits.popleft(), wait=False)
+        self._apply_back_pressure()
+        self._wake_delayed()
+        records = self._take()
+        if records:
+            self._taken_records += len(records)
+            self._taken_bytes += sum(len(record.value or b"") for record in records)
+            self._loop.call_soon_threadsafe(self._handler.received, records)
+
+    def _take(self) -> list[LogRecord]:
+        first = self._consumer.poll(PAUSED_POLL_S if self._is_paused or self._commits else self._poll_s())
+        now_s = self._polled_at_s = time.monotonic()
+        if first is None:
+            return []
+        # `consume` with a time-out would wait all of it unless the batch were full
+        messages = [first, *self._consumer.consume(self._limits.batch_max_records - 1, 0)]
+        now_us = time.time_ns() // 1000
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._note_error(error)
+                continue
+            record = _read(message)
+            delay_us = self._delays_us.get(record.topic)
+            if delay_us is not None and self._delay(record, record.timestamp_us + delay_us - now_us, now_s):
+                continue
+            records.append(record)
+        return records
+
+    def _poll_s(self) -> float:
+        if not self._wakes:
+            return POLL_S
+        return min(POLL_S, max(0.0, self._wakes[0][0] - time.monotonic()))
+
+    def _delay(self, record: LogRecord, wait_us: int, now_s: float) -> bool:
+        """Leave a record that is not due in Kafka, and all behind it. True when it is not to be handed over."""
+        place = (record.topic, record.partition)
+        if place in self._delayed:
+            return True  # fetched before the seek took hold; it is read again
+        if wait_us <= 0:
+            return False
+        self._consumer.pause([TopicPartition(*place)])
+        self._consumer.seek(TopicPartition(*place, record.offset))
+        wake_at_s = now_s + max(wait_us / 1_000_000, DELAY_STEP_S)
+        self._delayed[place] = wake_at_s
+        heapq.heappush(self._wakes, (wake_at_s, place))
+        return True
+
+    def _wake_delayed(self) -> None:
+        now_s = time.monotonic()
+        while self._wakes and self._wakes[0][0] <= now_s:
+            wake_at_s, place = heapq.heappop(self._wakes)
+            if self._delayed.get(place) != wake_at_s:
+                continue  # the partition went away meanwhile
+            del self._delayed[place]
+            if not self._is_paused:
+                self._consumer.resume([TopicPartition(*place)])
+
+    def _apply_back_pressure(self) -> None:
+        records = self._taken_records - self._released_records
+        size_bytes = self._taken_bytes - self._released_bytes
+        limits = self._limits
+        if not self._is_paused:
+            if records >= limits.in_flight_max_records or size_bytes >= limits.in_flight_max_bytes:
+                self._consumer.pause([TopicPartition(*place) for place in self._assigned])
+                self._is_paused = True
+        elif records <= limits.in_flight_max_records // 2 and size_bytes <= limits.in_flight_max_bytes // 2:
+            self._consumer.resume([TopicPartition(*place) for place in self._assigned - self._delayed.keys()])
+            self._is_paused = False
+
+    def _commit(self, offsets: Mapping[Place, Committed], *, wait: bool) -> None:
+        parts = [
+            TopicPartition(*place, committed.offset, metadata=committed.metadata)
+            for place, committed in offsets.items()
+            if place in self._assigned
+        ]
+        if not parts:
+            return
+        try:
+            if wait:
+                self._consumer.commit(offsets=parts, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=parts, asynchronous=True)
+        except KafkaException as error:
+            log.warning("commit_failed", reason=error.args[0].str())
+
+    def _measure(self) -> None:
+        ends = {}
+        for place in self._assigned:
+            try:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            except KafkaException:
+                continue  # nothing has been fetched of it yet
+            if end >= 0:
+                ends[place] = end
+        self._loop.call_soon_threadsafe(self._handler.measured, ends)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = [(part.topic, part.partition) for part in partitions]
+        lead = self._topics[0].name
+        places += [
+            (companion.name, part.partition)
+            for part in partitions
+            if part.topic == lead
+            for companion in self._companions
+        ]
+        if not places:
+            return
+        committed = {
+            (part.topic, part.partition): Committed(part.offset, part.metadata or "") if part.offset >= 0 else None
+            for part in consumer.committed([TopicPartition(*place) for place in places], timeout=QUERY_TIMEOUT_S)
+        }
+        starts = self._ask(self._handler.assigned(committed))
+        assignment = []
+        for place in places:
+            known = committed[place]
+            start = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
+            assignment.append(TopicPartition(*place, start))
+        consumer.incremental_assign(assignment)
+        self._assigned.update(places)
+        if self._is_paused:
+            consumer.pause(assignment)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = self._gather(partitions)
+        if not places:
+            return
+        self._commit(self._ask(self._handler.revoked(places)), wait=True)
+        self._forget(places)
+        consumer.incremental_unassign([TopicPartition(*place) for place in places])
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = self._gather(partitions)
+        if not places:
+            return
+        log.warning("partitions_lost", partitions=len(places))
+        self._loop.call_soon_threadsafe(self._handler.lost, places)
+        self._forget(places)
+        consumer.incremental_unassign([TopicPartition(*place) for place in places])
+
+    def _gather(self, partitions: Iterable[TopicPartition]) -> list[Place]:
+        lead = self._topics[0].name
+        places = {(part.topic, part.partition) for part in partitions}
+        places |= {
+            (companion.name, part.partition)
+            for part in partitions
+            if part.topic == lead
+            for companion in self._companions
+        }
+        return sorted(places & self._assigned)
+
+    def _forget(self, places: Iterable[Place]) -> None:
+        self._assigned.difference_update(places)
+        for place in places:
+            self._delayed.pop(place, None)
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        log.warning("consumer_waits", reason=error.str())
+
+    def _ask(self, question: Coroutine[object, object, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(question, self._loop).result()
+
+    def _report(self, error: BaseException | None) -> None:
+        def resolve() -> None:
+            if self._failed.done():
+                return
+            if error is not None:
+                self._failed.set_exception(error)
+            else:
+                self._failed.set_result(None)
+
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(resolve)
+
+
+def _read(message: Message) -> LogRecord:
+    return LogRecord(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.key(),
+        message.value(),
+        message.timestamp()[1] * 1000,
+    )

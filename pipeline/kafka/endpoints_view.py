@@ -1,0 +1,64 @@
+"""Every subscription's endpoint in memory, for the sink that sends to them. Secrets stay sealed here."""
+
+import asyncio
+
+import structlog
+
+from pipeline.config import KafkaConfig
+from pipeline.core.records import Endpoint, expect
+from pipeline.kafka.view import LogView
+from pipeline.topics import Topic
+from schemas import SchemaError
+
+log = structlog.get_logger()
+
+
+class EndpointsView:
+    """Follows the endpoints topic."""
+
+    def __init__(self, config: KafkaConfig, topic: Topic) -> None:
+        self._endpoints: dict[str, Endpoint] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._view = LogView(config, topic, self._apply)
+
+    async def start(self) -> None:
+        """Read all that is there. Raises `StartError`."""
+        await self._view.start()
+
+    async def close(self) -> None:
+        await self._view.close()
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        return self._view.check()
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def get(self, subscription_id: str) -> Endpoint | None:
+        """The newest endpoint of a subscription; deleted and disabled ones are here too, and say so."""
+        return self._endpoints.get(subscription_id)
+
+    async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
+        """The endpoint of a subscription that may be so new that it has not been read yet."""
+        if subscription_id not in self._endpoints:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(subscription_id, []).append(future)
+            await asyncio.wait([future], timeout=timeout_s)
+        return self._endpoints.get(subscription_id)
+
+    def _apply(self, key: str, value: bytes | None, _: int) -> None:
+        if value is None:
+            return
+        try:
+            endpoint = expect(Endpoint, value)
+        except SchemaError as error:
+            log.error("endpoint_unreadable", subscription_id=key, reason=str(error))
+            return
+        known = self._endpoints.get(key)
+        if known is not None and endpoint.version < known.version:
+            return  # a republished older one
+        self._endpoints[key] = endpoint
+        for future in self._waiting.pop(key, ()):
+            if not future.done():
+                future.set_result(None)

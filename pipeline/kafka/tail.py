@@ -1,0 +1,61 @@
+"""Reading the end of a topic's partitions, once, outside of any group."""
+
+import time
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.options import view_options
+from pipeline.kafka.record import LogRecord
+from pipeline.process import StartError
+from pipeline.topics import Topic
+
+QUERY_TIMEOUT_S = 10.0
+SILENCE_MAX_S = 30.0
+
+
+def read_tail(
+    config: KafkaConfig, topic: Topic, starts: Mapping[int, int], *, records_max: int
+) -> tuple[list[LogRecord], dict[int, int]]:
+    """All records of each partition from its start offset to its present end, at most the last `records_max` of each.
+
+    Returns them and the ends. Blocks: call it in a thread. Raises `StartError` when Kafka does not answer.
+    """
+    consumer = Consumer(view_options(config), logger=None)
+    try:
+        ends: dict[int, int] = {}
+        assignment = []
+        for partition, start in starts.items():
+            low, end = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=QUERY_TIMEOUT_S)
+            ends[partition] = end
+            first = max(start, low, end - records_max)
+            if first < end:
+                assignment.append(TopicPartition(topic.name, partition, first))
+        consumer.assign(assignment)
+        return _read_to(consumer, topic, {part.partition: ends[part.partition] for part in assignment}), ends
+    except KafkaException as error:
+        raise StartError(f"cannot read the end of topic {topic.name}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _read_to(consumer: Consumer, topic: Topic, ends: dict[int, int]) -> list[LogRecord]:
+    records: list[LogRecord] = []
+    quiet_since_s = time.monotonic()
+    while ends:
+        for message in consumer.consume(1000, 0.05):
+            if message.error() is not None:
+                continue
+            quiet_since_s = time.monotonic()
+            partition, offset = message.partition() or 0, message.offset() or 0
+            records.append(
+                LogRecord(topic.name, partition, offset, message.key(), message.value(), message.timestamp()[1] * 1000)
+            )
+        # position() also knows of records that are not handed out
+        for place in consumer.position([TopicPartition(topic.name, partition) for partition in ends]):
+            if place.offset >= ends[place.partition]:
+                del ends[place.partition]
+        if ends and time.monotonic() - quiet_since_s > SILENCE_MAX_S:
+            raise StartError(f"topic {topic.name} does not answer")
+    return records

@@ -1,0 +1,180 @@
+"""A deliver process with nothing around it but Kafka: endpoints and deliveries are written straight into its topics."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.core.ids import derive_delivery_id
+from pipeline.core.records import Attempt, Delivery, Endpoint, Record, from_bytes, to_bytes
+from pipeline.core.sealing import Sealer, parse_keys
+from pipeline.kafka.admin import apply_topics
+from pipeline.topics import Topic, declare_topics
+from tests.support.eventually import eventually
+from tests.support.single_process import SingleProcess
+
+KEYS = "test:" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
+PARTITIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """One subscription with its endpoint."""
+
+    subscription_id: str
+    url: str
+
+
+class House:
+    """Topics of its own, a producer, and what is read back."""
+
+    def __init__(self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS) -> None:
+        self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
+        self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=86_400)
+        self.application_id = str(uuid4())
+        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random"})
+        self._bootstrap_servers = bootstrap_servers
+        self._sealer = Sealer(parse_keys(KEYS))
+        self._nonces = iter(range(1, 1_000_000))
+
+    async def prepare(self) -> "House":
+        """Create the topics."""
+        await asyncio.to_thread(apply_topics, self.config, self.topics)
+        return self
+
+    def environ(self, **settings: str) -> dict[str, str]:
+        """Settings of a process of this house; more as `WORKER_CONCURRENCY="2"`."""
+        return {
+            "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers,
+            "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
+            "HOOKLINE_KAFKA_PARTITIONS": str(self.config.partitions),
+            "HOOKLINE_SEALING_KEYS": KEYS,
+            "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
+            "HOOKLINE_PROCESS_LOG_FORMAT": "text",
+            **{f"HOOKLINE_{name}": value for name, value in settings.items()},
+        }
+
+    def deliver(self, **settings: str) -> SingleProcess:
+        """The deliver process, not started yet."""
+        return SingleProcess("deliver", self.environ(**settings))
+
+    def subscribe(
+        self,
+        url: str,
+        *,
+        subscription_id: str | None = None,
+        version: int = 1,
+        enabled: bool = True,
+        deleted: bool = False,
+        headers: dict[str, str] | None = None,
+        cancel_before_us: int = 0,
+        retry_delays_s: list[float] | None = None,
+        method: str = "POST",
+    ) -> Subscriber:
+        """Publish an endpoint, or change one."""
+        subscriber = Subscriber(subscription_id or str(uuid4()), url)
+        nonce = next(self._nonces).to_bytes(12, "big")
+        sealed = self._sealer.seal(SECRET.encode(), context=subscriber.subscription_id, nonce=nonce)
+        endpoint = Endpoint(
+            subscription_id=subscriber.subscription_id,
+            application_id=self.application_id,
+            version=version,
+            enabled=enabled,
+            deleted=deleted,
+            cancel_before_us=cancel_before_us,
+            method=method,
+            url=url,
+            headers=headers or {},
+            secrets=[{"key_id": sealed.key_id, "sealed": sealed.sealed, "valid_until_us": None}],
+            retry_delays_s=retry_delays_s,
+        )
+        self.write(self.topics.endpoints, subscriber.subscription_id, endpoint)
+        self.flush()
+        return subscriber
+
+    def send(
+        self,
+        subscriber: Subscriber,
+        *,
+        count: int = 1,
+        payload: bytes = b'{"n":1}',
+        event_type: str = "billing.invoice.paid",
+        topic: Topic | None = None,
+        attempt_number: int = 1,
+        due_at_us: int = 0,
+    ) -> list[Delivery]:
+        """Write deliveries as the matcher does."""
+        deliveries = []
+        for _ in range(count):
+            event_id = str(uuid4())
+            now_us = time.time_ns() // 1000
+            delivery = Delivery(
+                delivery_id=derive_delivery_id(event_id, subscriber.subscription_id, self.application_id),
+                subscription_id=subscriber.subscription_id,
+                application_id=self.application_id,
+                event_id=event_id,
+                event_type=event_type,
+                payload=payload,
+                payload_content_type="application/json",
+                appended_at_us=now_us,
+                received_at_us=now_us,
+                matched_at_us=now_us,
+                attempt_number=attempt_number,
+                due_at_us=due_at_us,
+            )
+            self.write(topic or self.topics.deliveries, subscriber.subscription_id, delivery)
+            deliveries.append(delivery)
+        self.flush()
+        return deliveries
+
+    def write(self, topic: Topic, key: str, record: Record) -> None:
+        """Write any record."""
+        self.write_bytes(topic, key.encode(), to_bytes(record))
+
+    def write_bytes(self, topic: Topic, key: bytes | None, value: bytes | None) -> None:
+        """Write anything."""
+        self._producer.produce(topic.name, key=key, value=value)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        left = self._producer.flush(30)
+        assert left == 0, f"{left} records were not acknowledged"
+
+    def read(self, topic: Topic) -> list[Record]:
+        """All records of a topic, to its present end, by partition."""
+        consumer = Consumer({"bootstrap.servers": self._bootstrap_servers, "group.id": "test-reader"})
+        try:
+            parts = [TopicPartition(topic.name, number, 0) for number in range(topic.partitions)]
+            ends = {part.partition: consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts}
+            consumer.assign(parts)
+            left = sum(ends.values())
+            records: list[Record] = []
+            while len(records) < left:
+                message = consumer.poll(10)
+                assert message is not None, f"{topic.name} has {left} records, {len(records)} could be read"
+                value = message.value()
+                assert value is not None
+                records.append(from_bytes(value))
+            return records
+        finally:
+            consumer.close()
+
+    async def attempts(self, count: int, *, timeout_s: float = 30.0) -> list[Attempt]:
+        """Wait for at least `count` attempts; all there are."""
+
+        def find() -> list[Attempt]:
+            found = [record for record in self.read(self.topics.attempts) if isinstance(record, Attempt)]
+            assert len(found) >= count, f"{len(found)} attempts, {count} expected"
+            return found
+
+        return await eventually(find, timeout_s=timeout_s)
+
+
+def ids_of(deliveries: Iterable[Delivery | Attempt]) -> list[str]:
+    """Delivery ids, sorted."""
+    return sorted(delivery.delivery_id for delivery in deliveries)

@@ -1,0 +1,196 @@
+"""The deliver process on a real Kafka against a scripted receiver."""
+
+import time
+
+from pipeline.core.records import DeadLetter, Delivery
+from tests.integration.deliver.house import SECRET, House, ids_of
+from tests.support.eventually import eventually
+from tests.support.receiver import FailTimes, Hang, Receiver, Slow, Status
+from tests.support.verification import verify_delivery
+
+
+async def test_delivers_signed(kafka: str, topic_prefix: str) -> None:
+    """A delivery arrives once, byte for byte, signed for every client, and its attempt is written down."""
+    house = await House(kafka, topic_prefix).prepare()
+    payload = '{"name":"Grüße", "n": 1.0}'.encode()
+    async with Receiver() as receiver:
+        subscriber = house.subscribe(receiver.url("/a?b=c"), headers={"X-Own": "1", "Authorization": "Bearer abc"})
+        async with house.deliver():
+            (delivery,) = house.send(subscriber, payload=payload)
+            (attempt,) = await house.attempts(1)
+
+        (request,) = receiver.requests()
+        assert payload == request.body
+        assert "/a?b=c" == request.target
+        assert ("hook0", "standardwebhooks", "svix") == verify_delivery(request, SECRET)
+        assert delivery.delivery_id == request.header("webhook-id")
+        assert delivery.event_id == request.header("X-Event-Id")
+        assert "billing.invoice.paid" == request.header("X-Event-Type")
+        assert "Bearer abc" == request.header("Authorization")
+        assert "succeeded" == attempt.outcome
+        assert 200 == attempt.response_status
+        assert b"ok" == attempt.response_body
+        assert "(redacted)" == attempt.request_headers["authorization"]
+        assert {"dns", "connect", "tls", "first_byte", "total"} == attempt.timings_us.keys()
+
+
+async def test_retries_until_it_succeeds(kafka: str, topic_prefix: str) -> None:
+    """Each failure is followed by an attempt when it is due, not before, until one succeeds."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/a", FailTimes(2, 503))
+        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[0.2, 1.5, 60])
+        async with house.deliver():
+            house.send(subscriber)
+            attempts = sorted(await house.attempts(3), key=lambda attempt: attempt.attempt_number)
+
+        assert ["failed", "failed", "succeeded"] == [attempt.outcome for attempt in attempts]
+        assert [1, 2, 3] == [attempt.attempt_number for attempt in attempts]
+        assert 3 == len(receiver.requests())
+        for before, after in zip(attempts, attempts[1:], strict=False):
+            assert before.next_due_at_us is not None
+            assert before.next_due_at_us <= after.started_at_us
+
+
+async def test_gives_up(kafka: str, topic_prefix: str) -> None:
+    """After the last attempt there is a dead letter that says why, and no further request."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver(default=Status(400)) as receiver:
+        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[0.1])
+        async with house.deliver():
+            (delivery,) = house.send(subscriber)
+            attempts = await house.attempts(2)
+
+        assert [None] == [attempt.next_due_at_us for attempt in attempts if attempt.attempt_number == 2]
+        (letter,) = house.read(house.topics.dead)
+        assert isinstance(letter, DeadLetter)
+        assert "exhausted" == letter.reason
+        assert delivery.delivery_id == letter.delivery_id
+        assert 2 == receiver.received
+
+
+async def test_cancels_when_disabled_or_deleted(kafka: str, topic_prefix: str) -> None:
+    """What waits for a subscription that was disabled or deleted is cancelled, without a request."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        disabled = house.subscribe(receiver.url("/a"), enabled=False)
+        deleted = house.subscribe(receiver.url("/b"), deleted=True)
+        enabled_again = house.subscribe(receiver.url("/c"), cancel_before_us=time.time_ns() // 1000 + 60_000_000)
+        async with house.deliver():
+            for subscriber in (disabled, deleted, enabled_again):
+                house.send(subscriber)
+            attempts = await house.attempts(3)
+
+        assert ["cancelled"] * 3 == [attempt.outcome for attempt in attempts]
+        assert 0 == receiver.received
+
+
+async def test_buries_poison(kafka: str, topic_prefix: str) -> None:
+    """Records that cannot be read become dead letters, and the partition moves on."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        subscriber = house.subscribe(receiver.url("/a"))
+        poison = [(None, None), (b"k", b"junk"), (b"\xff\xfe", b"\xc3\x01" + bytes(20)), (b"k", b"")]
+        for topic in (house.topics.deliveries, house.topics.retries[0]):
+            for key, value in poison:
+                house.write_bytes(topic, key, value)
+        async with house.deliver():
+            house.send(subscriber)
+            await house.attempts(1)
+            letters = await eventually(
+                lambda: len(letters := house.read(house.topics.dead)) == 2 * len(poison) and letters
+            )
+
+        assert {"undecodable"} == {letter.reason for letter in letters if isinstance(letter, DeadLetter)}
+        assert 1 == receiver.received
+
+
+async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> None:
+    """Beside an endpoint that hangs, all deliveries of another one arrive, whatever the order they came in."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/hangs", Hang())
+        hanging, healthy = house.subscribe(receiver.url("/hangs")), house.subscribe(receiver.url("/ok"))
+        async with house.deliver(WORKER_SHUTDOWN_GRACE_S="1"):
+            house.send(hanging, count=500)
+            deliveries = house.send(healthy, count=300)
+            await eventually(lambda: len(receiver.requests("/ok")) == len(deliveries))
+
+        assert ids_of(deliveries) == sorted(request.header("webhook-id") for request in receiver.requests("/ok"))
+        # no more than the endpoint may have at once
+        assert 8 == receiver.max_open("/hangs")
+
+
+async def test_restart_repeats_only_what_was_in_flight(kafka: str, topic_prefix: str) -> None:
+    """After kill -9 nothing is lost, and only requests that were open are made again."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/hangs", Hang())
+        hanging, healthy = house.subscribe(receiver.url("/hangs")), house.subscribe(receiver.url("/ok"))
+        process = house.deliver()
+        async with process:
+            stuck = house.send(hanging, count=3)
+            deliveries = house.send(healthy, count=200)
+            await eventually(lambda: len(receiver.requests("/ok")) == 200 and len(receiver.requests("/hangs")) == 3)
+            await house.attempts(200)
+            await process.kill()
+            receiver.script("/hangs", Status(200))
+            await process.start()
+            attempts = await house.attempts(203)
+            more = house.send(healthy, count=50)
+            await house.attempts(253)
+
+        assert ids_of([*stuck, *deliveries]) == ids_of(attempts)
+        assert ids_of([*deliveries, *more]) == sorted(
+            request.header("webhook-id") for request in receiver.requests("/ok")
+        )
+        assert 6 == len(receiver.requests("/hangs"))
+
+
+async def test_retry_waits_over_a_restart(kafka: str, topic_prefix: str) -> None:
+    """A retry that waits in Kafka is made when it is due although the process was restarted meanwhile."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/a", FailTimes(1))
+        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[4.0])
+        process = house.deliver()
+        async with process:
+            house.send(subscriber)
+            (first,) = await house.attempts(1)
+            assert 0 == await process.stop()
+            await process.start()
+            attempts = await house.attempts(2)
+
+        (second,) = [attempt for attempt in attempts if attempt.attempt_number == 2]
+        assert first.next_due_at_us is not None
+        assert first.next_due_at_us <= second.started_at_us
+        assert "succeeded" == second.outcome
+
+
+async def test_longer_lane_is_parked(kafka: str, topic_prefix: str) -> None:
+    """Beside others, what is too much for one lane waits in Kafka without counting an attempt, and arrives in the end."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/slower", Slow(delay_ms=5))
+        heavy, light = house.subscribe(receiver.url("/slower")), house.subscribe(receiver.url("/b"))
+        async with house.deliver(WORKER_LANE_MAX_RECORDS="50", WORKER_CONCURRENCY="1"):
+            deliveries = house.send(light) + house.send(heavy, count=300)
+            attempts = await house.attempts(301)
+
+        assert ids_of(deliveries) == ids_of(attempts)
+        assert {1} == {attempt.attempt_number for attempt in attempts}
+        parked = [record for tier in house.topics.retries for record in house.read(tier)]
+        assert {heavy.subscription_id} == {record.subscription_id for record in parked if isinstance(record, Delivery)}
+
+
+async def test_lone_lane_is_not_parked(kafka: str, topic_prefix: str) -> None:
+    """With nobody beside it an endpoint's backlog stays where it is: parking it would help nobody."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        subscriber = house.subscribe(receiver.url("/a"))
+        async with house.deliver(WORKER_LANE_MAX_RECORDS="5", WORKER_IN_FLIGHT_MAX="50"):
+            deliveries = house.send(subscriber, count=1000)
+            attempts = await house.attempts(1000)
+
+        assert ids_of(deliveries) == ids_of(attempts)
+        assert [] == [record for tier in house.topics.retries for record in house.read(tier)]
