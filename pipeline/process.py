@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -71,6 +72,7 @@ def run(name: str, settings: Settings, main: Main) -> int:
     """Run `main` until it ends or a signal arrives; the exit code."""
     configure_logs(settings.process.log_level, settings.process.log_format)
     log: structlog.stdlib.BoundLogger = structlog.get_logger(process=name, pid=os.getpid())
+    _raise_file_limit()
     try:
         return _run_loop(_supervise(name, settings, main, log))
     except StartError as error:
@@ -79,6 +81,12 @@ def run(name: str, settings: Settings, main: Main) -> int:
     except Exception:
         log.exception("crashed")
         return 1
+
+
+def _raise_file_limit() -> None:
+    """Every connection is a file; the usual soft limit of 1,024 is less than what one process may hold."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _run_loop(work: "Awaitable[int]") -> int:

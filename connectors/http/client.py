@@ -21,7 +21,8 @@ from pipeline.config import DeliverConfig
 # Servers close idle connections after 5 s and more. A request that meets the closing is a failed attempt, since nobody
 # can tell whether it was read, so connections are given up a little earlier than that.
 IDLE_MAX_S = 4.0
-IDLE_PER_ORIGIN_MAX = 32
+# Many endpoints can share one origin, so this bounds all of them together.
+IDLE_PER_ORIGIN_MAX = 1000
 DIAL_ADDRESSES_MAX = 3
 
 # One sentence for all that is not public and all that does not exist: the log must not tell who is there.

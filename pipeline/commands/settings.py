@@ -109,7 +109,9 @@ def _describe_bounds(field: "FieldInfo") -> str | None:
 
 def _list_bounds(metadata: list[Any]) -> Iterator[str]:
     for attribute, word in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
-        bound = next((getattr(item, attribute) for item in metadata if getattr(item, attribute, None) is not None), None)
+        bound = next(
+            (getattr(item, attribute) for item in metadata if getattr(item, attribute, None) is not None), None
+        )
         if bound is not None:
             yield f"{word} {bound}"
     pattern = next((item.pattern for item in metadata if getattr(item, "pattern", None)), None)

@@ -61,7 +61,9 @@ def apply() -> None:
     config, declared = _declare()
     done = apply_topics(config, declared)
     for change in done:
-        _show(change.topic, {"create": "created", "configure": "configured"}.get(change.kind, change.kind), change.detail)
+        _show(
+            change.topic, {"create": "created", "configure": "configured"}.get(change.kind, change.kind), change.detail
+        )
     if not done:
         click.echo("nothing to do: all topics are as declared")
 

@@ -1,0 +1,1 @@
+drop table subscriptions, event_types, application_secrets, applications, organizations;
