@@ -16,7 +16,8 @@ log = structlog.get_logger()
 
 
 class Progress:
-    """In: chunks whose deliveries are being written. Out: commits of `last offset + 1`, never ahead of an acknowledgement.
+    """In: chunks whose deliveries are being written. Out: commits of `last offset + 1`, never ahead of their
+    acknowledgement.
 
     A commit can hang for half a minute while a broker is away, so it is never on the path of the work: the newest
     watermark supersedes the ones that were not committed yet.

@@ -8,7 +8,7 @@ subscription was disabled or deleted has failed at that moment.
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from psycopg import AsyncCursor
 from psycopg.rows import class_row
@@ -18,6 +18,8 @@ from pipeline.postgres.archive_bodies import unpack_body
 from pipeline.postgres.archive_reads import Pool
 
 PAGE_MAX = 50
+
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,8 @@ class _ResponseRow:
 OWED = SQL("""
 with owed as (
     (select d.day, d.application_id, d.event_id, d.delivery_id, d.subscription_id, d.event_type, d.appended_at_us,
-        1 as attempt_number, d.first_attempt_id as attempt_id, d.matched_at_us as created_at_us, null::bigint as due_at_us
+        1 as attempt_number, d.first_attempt_id as attempt_id, d.matched_at_us as created_at_us,
+        null::bigint as due_at_us
     from deliveries d where {first_where}
     order by d.matched_at_us desc, d.first_attempt_id desc limit {limit})
     union all
@@ -164,7 +167,7 @@ async def find_response(pool: Pool, application_id: str, attempt_id: str) -> Arc
     )
 
 
-async def _find(cursor: AsyncCursor[Any], query: Composed, application_id: str, attempt_id: str) -> Any:
+async def _find(cursor: AsyncCursor[RowT], query: Composed, application_id: str, attempt_id: str) -> RowT | None:
     await cursor.execute(query, {"application_id": application_id, "attempt_id": attempt_id, "limit": 1})
     return await cursor.fetchone()
 

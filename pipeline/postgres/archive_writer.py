@@ -170,7 +170,7 @@ def _copy_sql(table: ArchiveTable) -> Composed:
 
 
 def _insert_sql(table: ArchiveTable) -> Composed:
-    """The first of each key, unless the archive has it: on the same day, or (sent again around midnight) on the next."""
+    """The first of each key, unless the archive has it: on the same day, or (sent again at midnight) on the next."""
     same = SQL(" and ").join(SQL("o.{0} = s.{0}").format(Identifier(column)) for column in table.key)
     return SQL(
         "insert into {table} ({columns}) select distinct on ({key}) {columns} from {stage} s "

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
@@ -16,18 +17,20 @@ from pipeline.postgres.archive_reads import ArchivedEvent, find_event, list_even
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound to it: clients demand an address, and events from Kafka have none
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
-    router.add_get("/events", show_events)
-    router.add_get("/events/{event_id}", show_event)
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/events", show_events),
+        web.get("/events/{event_id}", show_event),
+    ]
 
 
 async def show_events(request: web.Request) -> web.Response:
     """The application's newest 100 events, those among them that were accepted just now."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
-    caller.require_application(application_id)
+    await caller.require_application(application_id)
     await wait_for_archive(gateway, application_id)
-    return web.json_response([show_summary(event) for event in await list_events(gateway.pool, application_id)])
+    return answer_json([show_summary(event) for event in await list_events(gateway.pool, application_id)])
 
 
 async def show_event(request: web.Request) -> web.Response:
@@ -35,14 +38,14 @@ async def show_event(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     event_id = take_path_id(request, "event_id")
     application_id = take_application_id(request)
-    caller.require_application(application_id)
+    await caller.require_application(application_id)
     found = await find_anywhere(gateway, lambda pool: find_event(pool, application_id, event_id))
     if found is None:
         await wait_for_archive(gateway, application_id, event_id=event_id)
         found = await find_event(gateway.pool, application_id, event_id)
     if found is None:
         raise Problem("NotFound")
-    return web.json_response(show_summary(found.event) | {"payload": base64.b64encode(found.payload).decode()})
+    return answer_json(show_summary(found.event) | {"payload": base64.b64encode(found.payload).decode()})
 
 
 def show_summary(event: ArchivedEvent) -> dict[str, Any]:

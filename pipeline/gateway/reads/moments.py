@@ -19,6 +19,11 @@ def show_moment_or_none(at_us: int | None) -> str | None:
     return None if at_us is None else show_moment(at_us)
 
 
+def show_datetime(at: datetime) -> str:
+    """The same for an aware `datetime`."""
+    return show_moment((at - EPOCH) // ONE_US)
+
+
 def read_moment(text: str) -> int:
     """Microseconds since the epoch. Raises `ValueError` unless `text` is RFC 3339 with a time zone."""
     # a `+` that was not escaped in a query string arrives as a space

@@ -1,4 +1,4 @@
-"""Reading ids and filters from paths and query strings. What cannot be read is answered in plain text, as Hook0 does."""
+"""Reading ids and filters from paths and query strings. What cannot be read is answered in plain text."""
 
 import base64
 import json
@@ -22,10 +22,15 @@ def take_path_id(request: web.Request, name: str) -> str:
 
 def take_application_id(request: web.Request) -> str:
     """The application every query names. Answers 400 when it is missing or no UUID."""
-    application_id = _take_id(request, "application_id")
-    if application_id is None:
-        raise web.HTTPBadRequest(text="Query deserialize error: missing field `application_id`")
-    return application_id
+    return take_id(request, "application_id")
+
+
+def take_id(request: web.Request, name: str) -> str:
+    """A UUID that the query must name. Answers 400 when it is missing or no UUID."""
+    found = _take_id(request, name)
+    if found is None:
+        raise web.HTTPBadRequest(text=f"Query deserialize error: missing field `{name}`")
+    return found
 
 
 def take_filter(request: web.Request, application_id: str) -> AttemptFilter:

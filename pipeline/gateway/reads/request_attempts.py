@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
+from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.problems import Problem
@@ -17,9 +18,11 @@ from pipeline.postgres.archive_attempts import ArchivedAttempt, Cursor, find_att
 PATH = "/api/v1/request_attempts"
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
-    router.add_get("/request_attempts", show_attempts)
-    router.add_get("/request_attempts/{request_attempt_id}", show_attempt)
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/request_attempts", show_attempts),
+        web.get("/request_attempts/{request_attempt_id}", show_attempt),
+    ]
 
 
 async def show_attempts(request: web.Request) -> web.Response:
@@ -27,7 +30,7 @@ async def show_attempts(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     wanted = take_filter(request, application_id)
-    caller.require_application(application_id)
+    await caller.require_application(application_id)
     pool = gateway.read_pool
     if wanted.after is None:
         # a first page is expected to show what was accepted just now; later ones are history
@@ -35,7 +38,7 @@ async def show_attempts(request: web.Request) -> web.Response:
         pool = gateway.pool
     attempts = await list_attempts(pool, wanted)
     now_us = time.time_ns() // 1000
-    response = web.json_response([show_item(attempt, now_us) for attempt in attempts])
+    response = answer_json([show_item(attempt, now_us) for attempt in attempts])
     if attempts:
         response.headers["Link"] = f'<{_link_next(gateway, request, attempts[-1])}>; rel="next"'
     return response
@@ -46,11 +49,11 @@ async def show_attempt(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     attempt_id = take_path_id(request, "request_attempt_id")
     application_id = take_application_id(request)
-    caller.require_application(application_id)
+    await caller.require_application(application_id)
     attempt = await find_anywhere(gateway, lambda pool: find_attempt(pool, application_id, attempt_id))
     if attempt is None:
         raise Problem("NotFound")
-    return web.json_response(show_item(attempt, time.time_ns() // 1000))
+    return answer_json(show_item(attempt, time.time_ns() // 1000))
 
 
 def show_item(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
@@ -13,8 +14,10 @@ from pipeline.gateway.reads.waiting import find_anywhere
 from pipeline.postgres.archive_attempts import ArchivedResponse, find_response
 
 
-def add_routes(router: web.UrlDispatcher) -> None:
-    router.add_get("/responses/{response_id}", show_response)
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/responses/{response_id}", show_response),
+    ]
 
 
 async def show_response(request: web.Request) -> web.Response:
@@ -22,11 +25,11 @@ async def show_response(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     response_id = take_path_id(request, "response_id")
     application_id = take_application_id(request)
-    caller.require_application(application_id)
+    await caller.require_application(application_id)
     response = await find_anywhere(gateway, lambda pool: find_response(pool, application_id, response_id))
     if response is None:
         raise Problem("NotFound")
-    return web.json_response(show_answer(response))
+    return answer_json(show_answer(response))
 
 
 def show_answer(response: ArchivedResponse) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The deliver process on a real Kafka against a scripted receiver."""
 
 import time
+from itertools import pairwise
 
 from pipeline.core.records import DeadLetter, Delivery
 from tests.integration.deliver.house import SECRET, House, ids_of
@@ -47,7 +48,7 @@ async def test_retries_until_it_succeeds(kafka: str, topic_prefix: str) -> None:
         assert ["failed", "failed", "succeeded"] == [attempt.outcome for attempt in attempts]
         assert [1, 2, 3] == [attempt.attempt_number for attempt in attempts]
         assert 3 == len(receiver.requests())
-        for before, after in zip(attempts, attempts[1:], strict=False):
+        for before, after in pairwise(attempts):
             assert before.next_due_at_us is not None
             assert before.next_due_at_us <= after.started_at_us
 
@@ -97,9 +98,9 @@ async def test_buries_poison(kafka: str, topic_prefix: str) -> None:
         async with house.deliver():
             house.send(subscriber)
             await house.attempts(1)
-            letters = await eventually(
-                lambda: len(letters := house.read(house.topics.dead)) == 2 * len(poison) and letters
-            )
+            await eventually(lambda: len(house.read(house.topics.dead)) == 2 * len(poison))
+
+        letters = house.read(house.topics.dead)
 
         assert {"undecodable"} == {letter.reason for letter in letters if isinstance(letter, DeadLetter)}
         assert 1 == receiver.received
@@ -168,7 +169,7 @@ async def test_retry_waits_over_a_restart(kafka: str, topic_prefix: str) -> None
 
 
 async def test_longer_lane_is_parked(kafka: str, topic_prefix: str) -> None:
-    """Beside others, what is too much for one lane waits in Kafka without counting an attempt, and arrives in the end."""
+    """Beside others, what is too much for one lane waits in Kafka, counts no attempt, and arrives in the end."""
     house = await House(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         receiver.script("/slower", Slow(delay_ms=5))

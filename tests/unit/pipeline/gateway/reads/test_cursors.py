@@ -22,12 +22,12 @@ def test_a_cursor_comes_back_the_same(created_at_us: int, attempt_id: object) ->
 @given(st.text(max_size=300))
 def test_nonsense_is_a_value_error(text: str) -> None:
     """A client's cursor never reaches the database unread."""
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):  # noqa: PT011 - whichever reading stumbles over it; only the class is promised
         read_cursor(text)
 
 
 @pytest.mark.parametrize("inside", ["[]", "{}", '{"date":1,"id":2}', '{"date":"2026-11-24T06:07:40Z","id":"x"}'])
 def test_another_shape_is_a_value_error(inside: str) -> None:
     """Base64 of something else is no cursor either."""
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):  # noqa: PT011 - whichever reading stumbles over it; only the class is promised
         read_cursor(base64.urlsafe_b64encode(inside.encode()).decode())

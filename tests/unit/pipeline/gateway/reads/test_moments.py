@@ -33,5 +33,5 @@ def test_offsets_are_understood(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-11-24T06:07:40", "1795500460"])
 def test_anything_else_is_refused(text: str) -> None:
     """A moment without a time zone could mean anything."""
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):  # noqa: PT011 - whichever reading stumbles over it; only the class is promised
         read_moment(text)

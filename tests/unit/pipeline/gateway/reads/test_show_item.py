@@ -12,24 +12,22 @@ DONE_US, DONE = CREATED_US + 5_000_000, "2026-11-24T06:07:45.000000Z"
 
 
 def make_item(**fields: Any) -> ArchivedAttempt:
-    return ArchivedAttempt(
-        **{
-            "attempt_id": "a",
-            "attempt_number": 1,
-            "event_id": "e",
-            "event_type": "billing.invoice.paid",
-            "subscription_id": "s",
-            "description": None,
-            "created_at_us": CREATED_US,
-            "due_at_us": None,
-            "outcome": None,
-            "started_at_us": None,
-            "finished_at_us": None,
-            "response_status": None,
-            "error_class": None,
-        }
-        | fields
-    )
+    usual: dict[str, Any] = {
+        "attempt_id": "a",
+        "attempt_number": 1,
+        "event_id": "e",
+        "event_type": "billing.invoice.paid",
+        "subscription_id": "s",
+        "description": None,
+        "created_at_us": CREATED_US,
+        "due_at_us": None,
+        "outcome": None,
+        "started_at_us": None,
+        "finished_at_us": None,
+        "response_status": None,
+        "error_class": None,
+    }
+    return ArchivedAttempt(**usual | fields)
 
 
 def test_owed_at_once_is_pending() -> None:

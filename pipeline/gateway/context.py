@@ -1,0 +1,40 @@
+"""What a request handler needs, made once per process and handed to handlers as `request.app[GATEWAY]`."""
+
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from pipeline.config import Settings
+from pipeline.core.sealing import Sealer
+from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.publishing import Publisher
+from pipeline.gateway.tokens import Tokens
+from pipeline.kafka.admin import LogEnds
+from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.routes_view import RoutesView
+from pipeline.metrics import Metrics
+from pipeline.postgres.pool import Pool
+from pipeline.topics import Topics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """`pool`: the primary; `read_pool`: a replica when there is one, else the primary as well."""
+
+    settings: Settings
+    metrics: Metrics
+    log: structlog.stdlib.BoundLogger
+    topics: Topics
+    pool: Pool
+    read_pool: Pool
+    ends: LogEnds
+    routes: RoutesView
+    producer: LogProducer
+    sealer: Sealer
+    tokens: Tokens
+    event_ids: EventIds
+    publisher: Publisher
+
+
+GATEWAY = web.AppKey("gateway", Gateway)

@@ -1,0 +1,121 @@
+"""`/application_secrets`: tokens that act within one application."""
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from aiohttp import web
+
+from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
+from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.moments import show_datetime
+from pipeline.gateway.reads.queries import take_application_id, take_path_id
+from pipeline.gateway.tokens import hash_token
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.application_secrets import (
+    ApplicationSecret,
+    create_secret,
+    list_secrets,
+    rename_secret,
+    revoke_secret,
+)
+
+NAME_MAX_CHARS = 50
+
+
+class SecretForm(Form, frozen=True):
+    """The body."""
+
+    application_id: UUID
+    name: str | None = None
+
+
+_decoder = msgspec.json.Decoder(SecretForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/application_secrets", show_all),
+        web.post("/application_secrets", create),
+        web.put("/application_secrets/{token}", rename),
+        web.delete("/application_secrets/{token}", revoke),
+    ]
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """An application's valid secrets."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    await caller.require_application(application_id)
+    found = await list_secrets(gateway.pool, application_id)
+    return answer_json([_show(secret.name, _unseal(gateway.sealer, secret), secret.created_at) for secret in found])
+
+
+async def create(request: web.Request) -> web.Response:
+    """A new secret, valid at every gateway from the next request on."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    _check(form)
+    token = str(uuid4())
+    sealed = gateway.sealer.seal(token.encode(), context=application_id, nonce=os.urandom(NONCE_BYTES))
+    secret = ApplicationSecret(
+        token_hash=hash_token(token),
+        application_id=application_id,
+        name=form.name,
+        key_id=sealed.key_id,
+        sealed=sealed.sealed,
+        created_at=datetime.now(UTC),
+    )
+    if not await create_secret(gateway.pool, secret):
+        raise Problem("Forbidden")
+    await gateway.publisher.publish(application_id)
+    return answer_json(_show(secret.name, token, secret.created_at), status=201)
+
+
+async def rename(request: web.Request) -> web.Response:
+    """Another name for it."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    token, application_id = take_path_id(request, "token"), str(form.application_id)
+    await caller.require_application(application_id)
+    _check(form)
+    created_at = await rename_secret(gateway.pool, application_id, hash_token(token), form.name)
+    if created_at is None:
+        raise Problem("NotFound")
+    return answer_json(_show(form.name, token, created_at))
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """Revoke it: the next request with it is refused."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    token, application_id = take_path_id(request, "token"), take_application_id(request)
+    await caller.require_application(application_id)
+    is_revoked = await revoke_secret(gateway.pool, application_id, hash_token(token))
+    await gateway.publisher.publish(application_id)
+    if not is_revoked:
+        raise Problem("NotFound")
+    return answer_nothing()
+
+
+def _check(form: SecretForm) -> None:
+    findings = Findings()
+    if form.name is not None:
+        findings.check_text("name", form.name, most=NAME_MAX_CHARS)
+    findings.raise_if_any()
+
+
+def _unseal(sealer: Sealer, secret: ApplicationSecret) -> str:
+    sealed = Sealed(key_id=secret.key_id, sealed=secret.sealed)
+    return sealer.unseal(sealed, context=secret.application_id).decode()
+
+
+def _show(name: str | None, token: str, created_at: datetime) -> dict[str, Any]:
+    return {"name": name, "token": token, "created_at": show_datetime(created_at), "deleted_at": None}

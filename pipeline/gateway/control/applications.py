@@ -1,0 +1,134 @@
+"""`/applications`: the spaces that events are sent to and subscriptions belong to."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+from uuid_utils import uuid7
+
+from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.queries import take_id, take_path_id
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.applications import (
+    Application,
+    create_application,
+    delete_application,
+    find_application,
+    find_onboarding,
+    list_applications,
+    rename_application,
+)
+
+NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
+UNLIMITED = 2_147_483_647
+
+
+class ApplicationForm(Form, frozen=True):
+    """The body."""
+
+    organization_id: UUID
+    name: str
+
+
+_decoder = msgspec.json.Decoder(ApplicationForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/applications", show_all),
+        web.post("/applications", create),
+        web.get("/applications/{application_id}", show_one),
+        web.put("/applications/{application_id}", rename),
+        web.delete("/applications/{application_id}", delete),
+    ]
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """An organization's applications."""
+    caller = await authorize(request)
+    organization_id = take_id(request, "organization_id")
+    caller.require_master()
+    found = await list_applications(request.app[GATEWAY].pool, organization_id)
+    return answer_json([_show(application) for application in found])
+
+
+async def create(request: web.Request) -> web.Response:
+    """A new application, known to every stage when this is answered."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    caller.require_master()
+    _check(form)
+    application = Application(application_id=str(uuid7()), organization_id=str(form.organization_id), name=form.name)
+    if not await create_application(gateway.pool, application):
+        raise Problem("Forbidden")
+    await gateway.publisher.publish(application.application_id)
+    return answer_json(_show(application), status=201)
+
+
+async def show_one(request: web.Request) -> web.Response:
+    """One application, with its limits and what it has already."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_path_id(request, "application_id")
+    await caller.require_application(application_id)
+    application = await find_application(gateway.pool, application_id)
+    if application is None:
+        raise Problem("Forbidden")
+    onboarding = await find_onboarding(gateway.pool, application_id)
+    steps = {
+        "event_type": onboarding.has_event_type,
+        "subscription": onboarding.has_subscription,
+        "event": onboarding.has_event,
+    }
+    return answer_json(
+        _show(application)
+        | {
+            "quotas": {"events_per_day_limit": UNLIMITED, "days_of_events_retention_limit": UNLIMITED},
+            "consumption": {"events_per_day": 0},
+            "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
+        }
+    )
+
+
+async def rename(request: web.Request) -> web.Response:
+    """Another name for it."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    application_id = take_path_id(request, "application_id")
+    await caller.require_application(application_id)
+    _check(form)
+    if not await rename_application(gateway.pool, application_id, form.name):
+        raise Problem("Forbidden")
+    application = await find_application(gateway.pool, application_id)
+    if application is None:
+        raise Problem("Forbidden")
+    return answer_json(_show(application))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete it with its secrets and subscriptions; what they still wait for is cancelled."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_path_id(request, "application_id")
+    await caller.require_application(application_id)
+    if not await delete_application(gateway.pool, application_id):
+        raise Problem("Forbidden")
+    await gateway.publisher.publish(application_id)
+    return answer_nothing()
+
+
+def _check(form: ApplicationForm) -> None:
+    findings = Findings()
+    findings.check_text("name", form.name, least=NAME_MIN_CHARS, most=NAME_MAX_CHARS)
+    findings.raise_if_any()
+
+
+def _show(application: Application) -> dict[str, Any]:
+    return {
+        "application_id": application.application_id,
+        "organization_id": application.organization_id,
+        "name": application.name,
+    }

@@ -1,0 +1,102 @@
+"""`/event_types`: what an application's events can be."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.queries import take_application_id
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.event_types import (
+    EventType,
+    create_event_type,
+    deactivate_event_type,
+    find_event_type,
+    list_event_types,
+)
+
+PART_MAX_CHARS = 50
+
+
+class EventTypeForm(Form, frozen=True):
+    """The body."""
+
+    application_id: UUID
+    service: str
+    resource_type: str
+    verb: str
+
+
+_decoder = msgspec.json.Decoder(EventTypeForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/event_types", show_all),
+        web.post("/event_types", create),
+        web.get("/event_types/{name}", show_one),
+        web.delete("/event_types/{name}", deactivate),
+    ]
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """An application's active event types, by name."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    await caller.require_application(application_id)
+    return answer_json([_show(found) for found in await list_event_types(gateway.pool, application_id)])
+
+
+async def create(request: web.Request) -> web.Response:
+    """Create it, or activate it again. One that exists is answered in the same way."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    findings = Findings()
+    for part in ("service", "resource_type", "verb"):
+        findings.check_text(part, getattr(form, part), most=PART_MAX_CHARS)
+    findings.raise_if_any()
+    event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
+    if not await create_event_type(gateway.pool, application_id, event_type):
+        raise Problem("Forbidden")
+    await gateway.publisher.publish(application_id)
+    return answer_json(_show(event_type), status=201)
+
+
+async def show_one(request: web.Request) -> web.Response:
+    """One active event type."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    await caller.require_application(application_id)
+    found = await find_event_type(gateway.pool, application_id, request.match_info["name"])
+    if found is None:
+        raise Problem("NotFound")
+    return answer_json(_show(found))
+
+
+async def deactivate(request: web.Request) -> web.Response:
+    """Deactivate it: the next event of this type is refused."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    await caller.require_application(application_id)
+    is_deactivated = await deactivate_event_type(gateway.pool, application_id, request.match_info["name"])
+    await gateway.publisher.publish(application_id)
+    if not is_deactivated:
+        raise Problem("NotFound")
+    return answer_nothing()
+
+
+def _show(event_type: EventType) -> dict[str, Any]:
+    return {
+        "service_name": event_type.service,
+        "resource_type_name": event_type.resource_type,
+        "verb_name": event_type.verb,
+        "event_type_name": event_type.name,
+    }

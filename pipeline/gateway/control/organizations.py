@@ -1,0 +1,119 @@
+"""`/organizations`: who owns applications. Created and deleted with the master key; there are no users yet."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from uuid_utils import uuid7
+
+from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.queries import take_path_id
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.organizations import (
+    Organization,
+    create_organization,
+    delete_organization,
+    find_organization,
+    has_applications,
+    list_organizations,
+    rename_organization,
+)
+
+NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
+ROLE = "editor"  # what the master key is in every organization
+UNLIMITED = 2_147_483_647
+
+
+class OrganizationForm(Form, frozen=True):
+    """The body."""
+
+    name: str
+
+
+_decoder = msgspec.json.Decoder(OrganizationForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/organizations", show_all),
+        web.post("/organizations", create),
+        web.get("/organizations/{organization_id}", show_one),
+        web.put("/organizations/{organization_id}", rename),
+        web.delete("/organizations/{organization_id}", delete),
+    ]
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """All organizations."""
+    (await authorize(request)).require_master()
+    found = await list_organizations(request.app[GATEWAY].pool)
+    return answer_json([_show(organization) for organization in found])
+
+
+async def create(request: web.Request) -> web.Response:
+    """A new organization; answered with 200, as clients expect."""
+    caller = await authorize(request)
+    form = await read_form(request, _decoder)
+    caller.require_master()
+    _check(form)
+    organization = Organization(organization_id=str(uuid7()), name=form.name)
+    await create_organization(request.app[GATEWAY].pool, organization)
+    return answer_json(_show(organization))
+
+
+async def show_one(request: web.Request) -> web.Response:
+    """One organization."""
+    (await authorize(request)).require_master()
+    organization = await find_organization(request.app[GATEWAY].pool, take_path_id(request, "organization_id"))
+    if organization is None:
+        raise Problem("Forbidden")
+    limits = dict.fromkeys(
+        (
+            "members_per_organization_limit",
+            "applications_per_organization_limit",
+            "events_per_day_limit",
+            "days_of_events_retention_limit",
+        ),
+        UNLIMITED,
+    )
+    return answer_json(_show(organization) | {"users": [], "quotas": limits})
+
+
+async def rename(request: web.Request) -> web.Response:
+    """Another name for it."""
+    caller = await authorize(request)
+    form = await read_form(request, _decoder)
+    caller.require_master()
+    _check(form)
+    organization = Organization(organization_id=take_path_id(request, "organization_id"), name=form.name)
+    if not await rename_organization(request.app[GATEWAY].pool, organization):
+        raise Problem("Forbidden")
+    return answer_json(_show(organization))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete an organization that has no applications."""
+    (await authorize(request)).require_master()
+    pool, organization_id = request.app[GATEWAY].pool, take_path_id(request, "organization_id")
+    if not await delete_organization(pool, organization_id):
+        raise Problem("OrganizationIsNotEmpty" if await has_applications(pool, organization_id) else "Forbidden")
+    return answer_nothing()
+
+
+def _check(form: OrganizationForm) -> None:
+    findings = Findings()
+    findings.check_text("name", form.name, least=NAME_MIN_CHARS, most=NAME_MAX_CHARS)
+    findings.raise_if_any()
+
+
+def _show(organization: Organization) -> dict[str, Any]:
+    return {
+        "organization_id": organization.organization_id,
+        "name": organization.name,
+        "role": ROLE,
+        "plan": None,
+    }

@@ -1,0 +1,120 @@
+"""The body of `POST` and `PUT /subscriptions`, and its rules."""
+
+from collections.abc import Mapping
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from yarl import URL
+
+from pipeline.core.event import LABELS_MAX, METADATA_MAX
+from pipeline.gateway.bodies import Form
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.subscriptions import SubscriptionContent
+
+METHODS = frozenset({"GET", "PATCH", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"})
+EVENT_TYPES_MAX = 100
+EVENT_TYPE_MAX_BYTES = 200
+DESCRIPTION_MAX_CHARS = 100
+LEGACY_LABEL_MAX_CHARS = 100
+URL_MAX_CHARS = 1000
+HEADERS_MAX = 10
+HEADER_MAX_CHARS = 500
+WORKERS_MAX = 20
+
+
+class TargetForm(msgspec.Struct, frozen=True):
+    """Where deliveries go."""
+
+    type: Literal["http"]
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class SubscriptionForm(Form, frozen=True):
+    """The body."""
+
+    application_id: UUID
+    is_enabled: bool
+    event_types: list[str]
+    target: TargetForm
+    description: str | None = None
+    metadata: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+    label_key: str | None = None
+    label_value: str | None = None
+    dedicated_workers: list[str] | None = None
+
+    def read_labels(self) -> dict[str, str]:
+        """The labels, in whichever form they came. Raises `Problem` when there are none."""
+        if self.labels is not None:
+            return self.labels
+        if self.label_key is None or self.label_value is None:
+            raise Problem("LabelsAmbiguity")
+        return {self.label_key: self.label_value}
+
+
+def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> SubscriptionContent:
+    """The content of a form. Raises `Problem` with all that is wrong; whether event types exist is not looked at."""
+    findings = Findings()
+    _check_event_types(findings, form.event_types)
+    if form.description is not None:
+        findings.check_text("description", form.description, most=DESCRIPTION_MAX_CHARS)
+    metadata = form.metadata or {}
+    findings.check_pairs("metadata", metadata, least=0, most=METADATA_MAX)
+    if form.labels is not None:
+        findings.check_pairs("labels", labels, least=1, most=LABELS_MAX)
+    else:
+        for field, text in (("label_key", form.label_key), ("label_value", form.label_value)):
+            findings.check_length(field, text or "", most=LEGACY_LABEL_MAX_CHARS)
+    url = _check_target(findings, form.target)
+    findings.raise_if_any()
+    if form.dedicated_workers:
+        raise Problem("UnauthorizedWorkers", detail="This instance has no dedicated workers.")
+    return SubscriptionContent(
+        is_enabled=form.is_enabled,
+        event_types=tuple(dict.fromkeys(form.event_types)),
+        description=form.description,
+        metadata=metadata,
+        labels=dict(labels),
+        method=form.target.method,
+        url=url,
+        headers=form.target.headers,
+    )
+
+
+def _check_event_types(findings: Findings, names: list[str]) -> None:
+    if not 1 <= len(names) <= EVENT_TYPES_MAX:
+        message = f"there must be 1 to {EVENT_TYPES_MAX} event types"
+        findings.add("event_types", "event-types-size", message, min=1, max=EVENT_TYPES_MAX)
+    if any(not 1 <= len(name.encode()) <= EVENT_TYPE_MAX_BYTES for name in names):
+        message = f"names must have 1 to {EVENT_TYPE_MAX_BYTES} bytes"
+        findings.add("event_types", "event-types-name-length", message, min=1, max=EVENT_TYPE_MAX_BYTES)
+
+
+def _check_target(findings: Findings, target: TargetForm) -> str:
+    """The URL in its normal form."""
+    if target.method not in METHODS:
+        message = f"the method must be one of {', '.join(sorted(METHODS))}"
+        findings.add("target.method", "subscription-target-http-method", message)
+    if len(target.headers) > HEADERS_MAX:
+        message = f"there may be {HEADERS_MAX} headers"
+        findings.add("target.headers", "subscription-target-http-headers-size", message, max=HEADERS_MAX)
+    if any(not name or max(len(name), len(value)) > HEADER_MAX_CHARS for name, value in target.headers.items()):
+        message = f"names and values of headers may have {HEADER_MAX_CHARS} characters"
+        findings.add(
+            "target.headers", "subscription-target-http-headers-property-length", message, max=HEADER_MAX_CHARS
+        )
+    if len(target.url) > URL_MAX_CHARS:
+        message = f"the URL may have {URL_MAX_CHARS} characters"
+        findings.add("target.url", "subscription-target-http-url-length", message, max=URL_MAX_CHARS)
+        return target.url
+    try:
+        url = URL(target.url)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.raw_host:
+        findings.add("target.url", "subscription-target-http-url", "the URL must be http or https, with a host")
+    return str(url)

@@ -1,0 +1,159 @@
+"""`POST /event`: an event is checked, written to Kafka, and accepted once every in-sync replica has it.
+
+The checks come in a fixed order that clients rely on: token, form of the body, rights, fields, content type, payload,
+then whether the id is new and the type exists.
+"""
+
+import base64
+import binascii
+import time
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+import orjson
+from aiohttp import web
+from uuid_utils import uuid7
+
+from pipeline.core.event import (
+    BINARY_TYPE,
+    CONTENT_TYPES,
+    EVENT_TYPE_MAX_CHARS,
+    JSON_TYPE,
+    LABELS_MAX,
+    METADATA_MAX,
+)
+from pipeline.core.records import Event
+from pipeline.gateway.auth import Caller, authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.moments import show_moment
+from pipeline.gateway.validation import Findings
+from pipeline.kafka.producer import KafkaUnavailableError
+
+SECOND_US = 1_000_000
+AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class EventForm(Form, frozen=True):
+    """The body."""
+
+    application_id: UUID
+    event_type: str
+    payload: str
+    payload_content_type: str
+    occurred_at: AwareDatetime
+    labels: dict[str, str]
+    event_id: UUID | None = None
+    metadata: dict[str, str] | None = None
+
+
+_decoder = msgspec.json.Decoder(EventForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.post("/event", ingest_event),
+    ]
+
+
+async def ingest_event(request: web.Request) -> web.Response:
+    """Accept one event. 201 means that it is in the log."""
+    gateway = request.app[GATEWAY]
+    try:
+        caller = await authorize(request)
+        form = await read_form(request, _decoder)
+        event = await check_event(gateway, caller, form, ip=request.remote)
+        await accept(gateway, event, is_own_id=form.event_id is None)
+    except Problem as problem:
+        gateway.metrics.events_refused_total.labels(problem.kind.id).inc()
+        raise
+    body = {
+        "application_id": event.application_id,
+        "event_id": event.event_id,
+        "received_at": show_moment(event.received_at_us),
+    }
+    return web.Response(body=orjson.dumps(body), status=201, content_type="application/json")
+
+
+async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: str | None) -> Event:
+    """The event of a form. Raises `Problem`; whether its id is new and its type exists is not looked at."""
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    findings = Findings()
+    findings.check_text("event_type", form.event_type, most=EVENT_TYPE_MAX_CHARS)
+    findings.check_length("payload", form.payload, least=0, most=gateway.settings.gateway.payload_max_chars)
+    findings.check_pairs("labels", form.labels, least=1, most=LABELS_MAX)
+    findings.check_pairs("metadata", form.metadata or {}, least=0, most=METADATA_MAX)
+    findings.raise_if_any()
+    payload = decode_payload(form.payload, form.payload_content_type)
+    return Event(
+        application_id=application_id,
+        event_id=str(form.event_id or uuid7()),
+        event_type=form.event_type,
+        payload=payload,
+        payload_content_type=form.payload_content_type,
+        labels=form.labels,
+        metadata=form.metadata or {},
+        occurred_at_us=round(form.occurred_at.timestamp() * SECOND_US),
+        received_at_us=time.time_ns() // 1000,
+        ip=ip,
+    )
+
+
+def decode_payload(payload: str, content_type: str) -> bytes:
+    """The bytes to deliver: JSON and text verbatim, base64 decoded. Raises `Problem`."""
+    if content_type == JSON_TYPE:
+        body = payload.encode()
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Problem("EventInvalidJsonPayload", detail=f"The payload is not JSON: {error}.") from None
+        return body
+    if content_type == BINARY_TYPE:
+        try:
+            return base64.b64decode(payload, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Problem("EventInvalidBase64Payload", detail=f"The payload is not base64: {error}.") from None
+    if content_type not in CONTENT_TYPES:
+        raise Problem("EventInvalidPayloadContentType")
+    return payload.encode()
+
+
+async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
+    """Write an event and wait for its acknowledgement. `is_own_id`: we made its id, so nobody can have sent it before.
+
+    Raises `Problem`: EventAlreadyIngested, EventTypeDoesNotExist, or ServiceUnavailable. After the latter nobody knows
+    whether it was written; sent again under the same id it counts once.
+    """
+    if len(gateway.producer) >= gateway.settings.gateway.in_flight_max:
+        raise Problem("ServiceUnavailable", detail="Too many events wait for Kafka's acknowledgement at this moment.")
+    key = (event.application_id, event.event_id)
+    if not is_own_id and not await gateway.event_ids.claim(key):
+        raise Problem("EventAlreadyIngested")
+    accepted = False
+    try:
+        await _require_event_type(gateway, event.application_id, event.event_type)
+        await gateway.producer.send(gateway.topics.events, event.application_id, event)
+        accepted = True
+    except KafkaUnavailableError as error:
+        detail = "Kafka did not acknowledge the event in time. Send it again under the same `event_id`."
+        raise Problem("ServiceUnavailable", detail=detail) from error
+    finally:
+        if not is_own_id:
+            gateway.event_ids.settle(key, accepted=accepted)
+    gateway.metrics.events_accepted_total.inc()
+
+
+async def _require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:
+    for is_last in (False, True):
+        routes = gateway.routes.current(application_id)
+        if routes is not None and event_type in routes.event_types:
+            return
+        if not is_last:
+            # another gateway may have created it a moment ago
+            await gateway.tokens.catch_up(application_id)
+    detail = f"The application has no event type {event_type!r}; create it with `POST /event_types`."
+    raise Problem("EventTypeDoesNotExist", detail=detail)

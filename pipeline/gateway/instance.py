@@ -1,0 +1,59 @@
+"""What the API tells of itself, to anybody: its limits, its errors, what payloads it takes."""
+
+from aiohttp import web
+
+from pipeline.core.event import CONTENT_TYPES
+from pipeline.gateway.answers import answer_json
+from pipeline.gateway.problems import list_problems
+
+UNLIMITED = 2_147_483_647
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/errors", show_errors),
+        web.get("/instance", show_instance),
+        web.get("/payload_content_types", show_content_types),
+        web.get("/quotas", show_quotas),
+    ]
+
+
+async def show_errors(_: web.Request) -> web.Response:
+    """The catalogue of problems."""
+    return answer_json(list_problems())
+
+
+async def show_content_types(_: web.Request) -> web.Response:
+    """What a payload can be."""
+    return answer_json(list(CONTENT_TYPES))
+
+
+async def show_instance(_: web.Request) -> web.Response:
+    """What a dashboard asks first."""
+    return answer_json(
+        {
+            "biscuit_public_key": None,
+            "registration_disabled": True,
+            "password_minimum_length": 12,
+            "auto_db_migration": False,
+            "application_secret_compatibility": True,
+            "quota_enforcement": False,
+            "matomo": None,
+            "formbricks": None,
+            "support_email_address": None,
+            "cloudflare_turnstile_site_key": None,
+        }
+    )
+
+
+async def show_quotas(_: web.Request) -> web.Response:
+    """Limits of this instance: none is enforced."""
+    names = (
+        "global_members_per_organization_limit",
+        "global_applications_per_organization_limit",
+        "global_events_per_day_limit",
+        "global_days_of_events_retention_limit",
+        "global_subscriptions_per_application_limit",
+        "global_event_types_per_application_limit",
+    )
+    return answer_json({"enabled": False, "limits": dict.fromkeys(names, UNLIMITED)})

@@ -1,0 +1,131 @@
+"""The gateway process: the HTTP API, wired."""
+
+import asyncio
+
+from aiohttp import web
+
+from pipeline.gateway import ingest, instance
+from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
+from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.middleware import supervise
+from pipeline.gateway.publishing import Publisher
+from pipeline.gateway.reads import events, request_attempts, responses
+from pipeline.gateway.tokens import Tokens
+from pipeline.kafka.admin import LogEnds, verify_topics
+from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.routes_view import RoutesView
+from pipeline.postgres import migrations
+from pipeline.postgres.archive_reads import known_event_ids
+from pipeline.postgres.pool import open_pool
+from pipeline.process import Process, StartError
+from pipeline.sealing_keys import load_sealer
+from pipeline.topics import declare_topics
+
+API_PATH = "/api/v1"
+# Under load records wait for their batch anyway; an idle gateway should not wait for a second event.
+LINGER_MS = 0.5
+SHUTDOWN_TIMEOUT_S = 20.0
+KEEPALIVE_S = 75.0
+MODULES = (
+    ingest,
+    instance,
+    organizations,
+    applications,
+    application_secrets,
+    event_types,
+    subscriptions,
+    events,
+    request_attempts,
+    responses,
+)
+
+
+async def main(process: Process) -> None:
+    """Serve until told to stop; then answer what was asked, and close."""
+    settings = process.settings
+    sealer = load_sealer(settings.sealing)
+    topics = declare_topics(
+        prefix=settings.kafka.topic_prefix,
+        partitions=settings.kafka.partitions,
+        event_retention_s=settings.kafka.event_retention_s,
+    )
+    await asyncio.to_thread(verify_topics, settings.kafka, topics)
+    await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
+    pool = await open_pool(settings.database, settings.database.write_url, name="gateway")
+    read_urls = settings.database.read_urls
+    read_pool = await open_pool(settings.database, read_urls[0], name="gateway-reads") if read_urls else pool
+    routes = RoutesView(settings.kafka, topics.routes)
+    await routes.start()
+    producer = LogProducer(settings.kafka, process.metrics, linger_ms=LINGER_MS)
+    config = settings.gateway
+    gateway = Gateway(
+        settings=settings,
+        metrics=process.metrics,
+        log=process.log,
+        topics=topics,
+        pool=pool,
+        read_pool=read_pool,
+        ends=LogEnds(settings.kafka),
+        routes=routes,
+        producer=producer,
+        sealer=sealer,
+        tokens=Tokens(routes, pool, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s),
+        event_ids=EventIds(
+            lambda keys: known_event_ids(pool, keys),
+            recent_max=config.recent_ids_max,
+            timeout_s=config.lookup_timeout_s,
+        ),
+        publisher=Publisher(pool, producer, topics, routes),
+    )
+    process.health.ready["routes"] = routes.check
+    runner = await serve(gateway)
+    repairing = asyncio.create_task(gateway.publisher.repair_regularly())
+    port = runner.addresses[0][1]
+    process.announce_ready(api=f"http://{config.host}:{port}{API_PATH}")
+    stopping = asyncio.create_task(process.stopping.wait())
+    await asyncio.wait([stopping, repairing], return_when=asyncio.FIRST_COMPLETED)
+    if repairing.done():
+        repairing.result()  # raises what ended it
+    repairing.cancel()
+    await runner.cleanup()
+    await producer.close()
+    await gateway.ends.close()
+    await routes.close()
+    await pool.close()
+    if read_pool is not pool:
+        await read_pool.close()
+
+
+async def serve(gateway: Gateway) -> web.AppRunner:
+    """Listen. Raises `StartError` when the port cannot be had."""
+    config = gateway.settings.gateway
+    runner = web.AppRunner(
+        build_app(gateway),
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, config.host, config.port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise StartError(
+            f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another HOOKLINE_GATEWAY_PORT, "
+            "or stop the program that listens there"
+        ) from error
+    return runner
+
+
+def build_app(gateway: Gateway) -> web.Application:
+    """The API as an application."""
+    app = web.Application(middlewares=[supervise], client_max_size=gateway.settings.gateway.body_max_bytes)
+    app[GATEWAY] = gateway
+    app.router.add_routes(
+        web.route(route.method, API_PATH + route.path, route.handler)
+        for module in MODULES
+        for route in module.list_routes()
+    )
+    return app

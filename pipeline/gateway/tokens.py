@@ -1,0 +1,107 @@
+"""Which token grants what: from memory (the view of the routes topic), and from PostgreSQL what is not known there yet.
+
+A token minted by another gateway a moment ago may not have reached our view: who would be refused is looked up first.
+"""
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID
+
+from pipeline.gateway.problems import Problem
+from pipeline.kafka.routes_view import RoutesView
+from pipeline.postgres.applications import find_application_of_secret, find_published_version
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
+
+UNKNOWN_MAX = 10_000
+LOOKUPS_MAX = 4  # at once: somebody who guesses must not take all connections
+VIEW_WAIT_S = 2.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token may do. `application_id` None: everything."""
+
+    application_id: str | None
+
+
+MASTER = Grant(None)
+
+
+class Tokens:
+    """Answers by token. `master_key`: None when there is none."""
+
+    def __init__(self, routes: RoutesView, pool: Pool, *, master_key: UUID | None, unknown_ttl_s: float) -> None:
+        self._routes = routes
+        self._pool = pool
+        self._master_hash = hash_token(str(master_key)) if master_key is not None else None
+        self._unknown_ttl_s = unknown_ttl_s
+        self._unknown: OrderedDict[bytes, float] = OrderedDict()  # until when
+        self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
+
+    def find_at_once(self, token: str) -> Grant | None:
+        """What `token` grants, as far as memory knows."""
+        # the form that clients send is looked up as it is; another spelling of the UUID comes through `find`
+        token_hash = sha256(token.encode()).digest()
+        application_id = self._routes.application_of(token_hash)
+        if application_id is not None:
+            return Grant(application_id)
+        if self._master_hash is not None and hmac.compare_digest(token_hash, self._master_hash):
+            return MASTER
+        return None
+
+    async def find(self, token: str) -> Grant:
+        """What `token` grants. Raises `Problem`: AuthInvalidBiscuit, or ServiceUnavailable when nobody can tell."""
+        try:
+            canonical = str(UUID(token))
+        except ValueError:
+            raise Problem("AuthInvalidBiscuit") from None
+        grant = self.find_at_once(canonical)
+        if grant is not None:
+            return grant
+        token_hash = hash_token(canonical)
+        if self._unknown.get(token_hash, 0.0) > time.monotonic():
+            raise Problem("AuthInvalidBiscuit")
+        application_id = await self._ask(lambda: find_application_of_secret(self._pool, token_hash))
+        if application_id is None:
+            self._remember_unknown(token_hash)
+            raise Problem("AuthInvalidBiscuit")
+        return Grant(application_id)
+
+    async def has_application(self, application_id: str) -> bool:
+        """Does this application exist?"""
+        if self._routes.organization_of(application_id) is not None:
+            return True
+        await self.catch_up(application_id)
+        return self._routes.organization_of(application_id) is not None
+
+    async def catch_up(self, application_id: str) -> None:
+        """Wait, bounded, until our view has what any gateway has published of this application."""
+        version = await self._ask(lambda: find_published_version(self._pool, application_id))
+        if version is not None:
+            await self._routes.wait_for(application_id, version, VIEW_WAIT_S)
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with self._lookups:
+                return await question()
+        except DatabaseUnavailable as error:
+            raise Problem("ServiceUnavailable") from error
+
+    def _remember_unknown(self, token_hash: bytes) -> None:
+        self._unknown[token_hash] = time.monotonic() + self._unknown_ttl_s
+        self._unknown.move_to_end(token_hash)
+        if len(self._unknown) > UNKNOWN_MAX:
+            self._unknown.popitem(last=False)
+
+
+def hash_token(token: str) -> bytes:
+    """What is kept of a token: enough to recognise it."""
+    return sha256(token.encode()).digest()

@@ -1,0 +1,55 @@
+"""Rules about fields, collected: a request with several mistakes hears of all of them (`Validation`, 422).
+
+Each rule names a field, a stable `code` and the bounds; the tree of a nested field is keyed by its dotted path's parts.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.gateway.problems import Problem
+
+PAIR_MAX_BYTES = 50
+
+
+class Findings:
+    """What is wrong with one request. `raise_if_any` ends it."""
+
+    def __init__(self) -> None:
+        self._tree: dict[str, Any] = {}
+
+    def add(self, field: str, code: str, message: str, **params: object) -> None:
+        """Something is wrong with `field` (`target.url` for a nested one)."""
+        *path, name = field.split(".")
+        tree = self._tree
+        for part in path:
+            tree = tree.setdefault(part, {})
+        tree.setdefault(name, []).append({"code": code, "message": message, "params": params})
+
+    def raise_if_any(self) -> None:
+        """Raises `Problem` when something is wrong."""
+        if self._tree:
+            raise Problem("Validation", validation=self._tree)
+
+    def check_text(self, field: str, text: str, *, least: int = 1, most: int) -> None:
+        """Between `least` and `most` characters, none of them a control character."""
+        self.check_length(field, text, least=least, most=most)
+        if not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text):
+            self.add(field, "non_control_character", "it must have no control characters")
+
+    def check_length(self, field: str, text: str, *, least: int = 1, most: int) -> None:
+        """Between `least` and `most` characters."""
+        if not least <= len(text) <= most:
+            self.add(field, "length", f"it must have {least} to {most} characters", min=least, max=most)
+
+    def check_pairs(self, field: str, pairs: Mapping[str, str], *, least: int, most: int) -> None:
+        """Between `least` and `most` pairs, keys and values of 1 to 50 bytes. Codes: `<field>-size` and so on."""
+        if not least <= len(pairs) <= most:
+            self.add(field, f"{field}-size", f"there must be {least} to {most} pairs", min=least, max=most)
+        if any(
+            not 1 <= len(text) <= PAIR_MAX_BYTES or len(text.encode()) > PAIR_MAX_BYTES
+            for pair in pairs.items()
+            for text in pair
+        ):
+            message = f"keys and values must have 1 to {PAIR_MAX_BYTES} bytes"
+            self.add(field, f"{field}-property-length", message, min=1, max=PAIR_MAX_BYTES)

@@ -1,0 +1,206 @@
+"""Subscriptions: which events go where. Every change is published with the application's next version."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, TupleRow, dict_row
+
+from pipeline.postgres.applications import raise_version
+from pipeline.postgres.event_types import list_missing
+from pipeline.postgres.pool import Pool
+
+
+class UnknownEventTypesError(Exception):
+    """A subscription names event types that the application does not have; they are in `names`."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionContent:
+    """What its owner says about a subscription."""
+
+    is_enabled: bool
+    event_types: tuple[str, ...]
+    description: str | None
+    metadata: dict[str, str]
+    labels: dict[str, str]
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One subscription, its secret sealed."""
+
+    subscription_id: str
+    application_id: str
+    content: SubscriptionContent
+    key_id: str
+    sealed: bytes
+    created_at: datetime
+    updated_at: datetime
+    cancelled_before: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+COLUMNS: LiteralString = (
+    "subscription_id::text, application_id::text, is_enabled, event_types, description, metadata, labels, "
+    "target_method, target_url, target_headers, key_id, sealed, created_at, updated_at, cancelled_before, deleted_at"
+)
+
+
+def read_subscription(row: DictRow) -> Subscription:
+    """A row of `COLUMNS`."""
+    return Subscription(
+        subscription_id=row["subscription_id"],
+        application_id=row["application_id"],
+        content=SubscriptionContent(
+            is_enabled=row["is_enabled"],
+            event_types=tuple(row["event_types"]),
+            description=row["description"],
+            metadata=json.loads(row["metadata"]),
+            labels=json.loads(row["labels"]),
+            method=row["target_method"],
+            url=row["target_url"],
+            headers=json.loads(row["target_headers"]),
+        ),
+        key_id=row["key_id"],
+        sealed=row["sealed"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        cancelled_before=row["cancelled_before"],
+        deleted_at=row["deleted_at"],
+    )
+
+
+async def create_subscription(pool: Pool, subscription: Subscription, *, subscriptions_max: int) -> bool | None:
+    """True; None when there is no such application; False when it has `subscriptions_max` of them already.
+
+    Raises `UnknownEventTypesError`.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, subscription.application_id)
+        if version is None:
+            return None
+        await _check_event_types(connection, subscription.application_id, subscription.content)
+        cursor = await connection.execute(
+            "select count(*) from subscriptions where application_id = %s and deleted_at is null",
+            (subscription.application_id,),
+        )
+        row = await cursor.fetchone()
+        if row is not None and row[0] >= subscriptions_max:
+            return False
+        await connection.execute(
+            "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
+            "metadata, labels, target_method, target_url, target_headers, key_id, sealed, created_at, updated_at, "
+            "changed_version) values (%(subscription_id)s, %(application_id)s, %(is_enabled)s, %(event_types)s, "
+            "%(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, %(headers)s, %(key_id)s, %(sealed)s, "
+            "%(created_at)s, %(created_at)s, %(version)s)",
+            _values(subscription.content)
+            | {
+                "subscription_id": subscription.subscription_id,
+                "application_id": subscription.application_id,
+                "key_id": subscription.key_id,
+                "sealed": subscription.sealed,
+                "created_at": subscription.created_at,
+                "version": version,
+            },
+        )
+    return True
+
+
+async def replace_subscription(
+    pool: Pool, application_id: str, subscription_id: str, content: SubscriptionContent
+) -> Subscription | None:
+    """Replace what its owner says. Disabling cancels what is waiting. None when there is no such subscription.
+
+    Raises `UnknownEventTypesError`.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        if version is None:
+            return None
+        await _check_event_types(connection, application_id, content)
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(
+                "update subscriptions set is_enabled = %(is_enabled)s, event_types = %(event_types)s, "  # noqa: S608 - our own column names
+                "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
+                "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, updated_at = now(), "
+                "cancelled_before = case when is_enabled and not %(is_enabled)s then now() else cancelled_before end, "
+                "changed_version = %(version)s where subscription_id = %(subscription_id)s "
+                f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
+                _values(content)
+                | {"subscription_id": subscription_id, "application_id": application_id, "version": version},
+            )
+            row = await cursor.fetchone()
+    return read_subscription(row) if row is not None else None
+
+
+async def delete_subscription(pool: Pool, application_id: str, subscription_id: str) -> bool | None:
+    """True when it was deleted, False when it was already; None when there never was such a one."""
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        if version is None:
+            return None
+        cursor = await connection.execute(
+            "update subscriptions set deleted_at = now(), cancelled_before = now(), changed_version = %s "
+            "where subscription_id = %s and application_id = %s and deleted_at is null",
+            (version, subscription_id, application_id),
+        )
+        if cursor.rowcount == 1:
+            return True
+        cursor = await connection.execute(
+            "select from subscriptions where subscription_id = %s and application_id = %s",
+            (subscription_id, application_id),
+        )
+        return None if await cursor.fetchone() is None else False
+
+
+async def list_subscriptions(pool: Pool, application_id: str) -> list[Subscription]:
+    """Those that are not deleted, oldest first."""
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            f"select {COLUMNS} from subscriptions where application_id = %s and deleted_at is null "  # noqa: S608 - our own column names
+            "order by created_at, subscription_id",
+            (application_id,),
+        )
+        return [read_subscription(row) for row in await cursor.fetchall()]
+
+
+async def find_subscription(pool: Pool, subscription_id: str) -> Subscription | None:
+    """One that is not deleted, of whatever application: the caller checks whose it is."""
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            f"select {COLUMNS} from subscriptions where subscription_id = %s and deleted_at is null",  # noqa: S608 - our own column names
+            (subscription_id,),
+        )
+        row = await cursor.fetchone()
+    return read_subscription(row) if row is not None else None
+
+
+async def _check_event_types(
+    connection: AsyncConnection[TupleRow], application_id: str, content: SubscriptionContent
+) -> None:
+    missing = await list_missing(connection, application_id, content.event_types)
+    if missing:
+        raise UnknownEventTypesError(missing)
+
+
+def _values(content: SubscriptionContent) -> dict[str, Any]:
+    return {
+        "is_enabled": content.is_enabled,
+        "event_types": list(content.event_types),
+        "description": content.description,
+        "metadata": json.dumps(content.metadata),
+        "labels": json.dumps(content.labels),
+        "method": content.method,
+        "url": content.url,
+        "headers": json.dumps(content.headers),
+    }
