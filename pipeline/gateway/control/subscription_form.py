@@ -117,4 +117,5 @@ def _check_target(findings: Findings, target: TargetForm) -> str:
         url = URL()
     if url.scheme not in ("http", "https") or not url.raw_host:
         findings.add("target.url", "subscription-target-http-url", "the URL must be http or https, with a host")
-    return str(url)
+    # the root as `/`, as browsers write it; fragments are never sent
+    return str(url.with_path(url.raw_path or "/", encoded=True, keep_query=True))

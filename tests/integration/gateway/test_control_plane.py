@@ -1,0 +1,260 @@
+"""Organizations, applications, secrets, event types and subscriptions over HTTP, as a Hook0 client knows them."""
+
+import asyncio
+import base64
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.support.api import describe_event, describe_subscription, describe_type
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver, Status
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TYPE = "billing.invoice.paid"
+OTHER_TYPE = "billing.invoice.voided"
+URL = "http://example.com/"
+
+
+async def test_organizations(stack: Stack) -> None:
+    """An organization is made, shown, renamed, and deleted once it is empty."""
+    created = await stack.api.call("POST", "/organizations", {"name": "Acme"})
+    organization_id = created.json["organization_id"]
+    path = f"/organizations/{organization_id}"
+    application = await stack.api.call("POST", "/applications", {"organization_id": organization_id, "name": "Shop"})
+    renamed = await stack.api.call("PUT", path, {"name": "Acme Inc."})
+    listed = await stack.api.call("GET", "/organizations")
+    refused = await stack.api.call("DELETE", path)
+    await stack.api.call("DELETE", f"/applications/{application.json['application_id']}")
+    deleted = await stack.api.call("DELETE", path)
+
+    assert 200 == created.status
+    assert "Acme Inc." == renamed.json["name"]
+    assert "Acme Inc." in [found["name"] for found in listed.json if found["organization_id"] == organization_id]
+    assert (409, "OrganizationIsNotEmpty") == refused.problem
+    assert 204 == deleted.status
+    assert (403, "Forbidden") == (await stack.api.call("GET", path)).problem
+
+
+async def test_applications(stack: Stack) -> None:
+    """An application is made, shown with what it has, renamed, listed and deleted."""
+    space = await stack.api.make_space(TYPE)
+    path = f"/applications/{space.application_id}"
+    shown = await stack.api.call("GET", path, token=space.secret)
+    renamed = await stack.api.call("PUT", path, {"organization_id": space.organization_id, "name": "Store"})
+    listed = await stack.api.call("GET", f"/applications?organization_id={space.organization_id}")
+    deleted = await stack.api.call("DELETE", path)
+
+    assert {"event_type": "Done", "subscription": "ToDo", "event": "ToDo"} == shown.json["onboarding_steps"]
+    assert "Store" == renamed.json["name"]
+    assert [(space.application_id, "Store")] == [(found["application_id"], found["name"]) for found in listed.json]
+    assert 204 == deleted.status
+    for gateway in stack.apis:
+        refused = await gateway.call("POST", "/event", describe_event(space.application_id, TYPE))
+
+        assert (403, "Forbidden") == refused.problem
+
+
+async def test_a_secret_works_at_once_and_not_after_it_was_revoked(stack: Stack) -> None:
+    """A minted secret works on the very next request, at any gateway; a revoked one fails on the next."""
+    first, second = stack.apis
+    space = await first.make_space(TYPE)
+    created = await first.call("POST", "/application_secrets", {"application_id": space.application_id, "name": "new"})
+    token = created.json["token"]
+    path = f"/application_secrets/{token}"
+    accepted = await second.call("POST", "/event", describe_event(space.application_id, TYPE), token=token)
+    renamed = await first.call("PUT", path, {"application_id": space.application_id, "name": "other"})
+    listed = await second.call("GET", f"/application_secrets?application_id={space.application_id}")
+    revoked = await first.call("DELETE", f"{path}?application_id={space.application_id}", token=space.secret)
+    refused = await first.call("POST", "/event", describe_event(space.application_id, TYPE), token=token)
+
+    assert 201 == accepted.status
+    assert "other" == renamed.json["name"]
+    assert {space.secret: "test", token: "other"} == {found["token"]: found["name"] for found in listed.json}
+    assert all(found["deleted_at"] is None for found in listed.json)
+    assert 204 == revoked.status
+    assert (403, "AuthInvalidBiscuit") == refused.problem
+
+    async def is_refused_elsewhere() -> bool:
+        reply = await second.call("POST", "/event", describe_event(space.application_id, TYPE), token=token)
+        return reply.status == 403
+
+    await eventually(is_refused_elsewhere)
+    gone = await first.call("DELETE", f"{path}?application_id={space.application_id}")
+
+    assert (404, "NotFound") == gone.problem
+
+
+async def test_event_types(stack: Stack) -> None:
+    """Event types are made (again and again), listed by name, shown, deactivated and brought back."""
+    space = await stack.api.make_space(OTHER_TYPE, TYPE)
+    query = f"?application_id={space.application_id}"
+    again = await stack.api.call("POST", "/event_types", describe_type(space.application_id, TYPE), token=space.secret)
+    listed = await stack.api.call("GET", f"/event_types{query}", token=space.secret)
+    shown = await stack.api.call("GET", f"/event_types/{TYPE}{query}", token=space.secret)
+    deactivated = await stack.api.call("DELETE", f"/event_types/{TYPE}{query}", token=space.secret)
+    refused = await stack.api.call("POST", "/event", describe_event(space.application_id, TYPE), token=space.secret)
+    missing = await stack.api.call("GET", f"/event_types/{TYPE}{query}", token=space.secret)
+    twice = await stack.api.call("DELETE", f"/event_types/{TYPE}{query}", token=space.secret)
+    await stack.api.call("POST", "/event_types", describe_type(space.application_id, TYPE), token=space.secret)
+    accepted = await stack.api.call("POST", "/event", describe_event(space.application_id, TYPE), token=space.secret)
+
+    expected = {
+        "service_name": "billing",
+        "resource_type_name": "invoice",
+        "verb_name": "paid",
+        "event_type_name": TYPE,
+    }
+    assert (201, expected) == (again.status, again.json)
+    assert [TYPE, OTHER_TYPE] == [found["event_type_name"] for found in listed.json]
+    assert expected == shown.json
+    assert 204 == deactivated.status
+    assert (400, "EventTypeDoesNotExist") == refused.problem
+    assert (404, "NotFound") == missing.problem
+    assert (404, "NotFound") == twice.problem
+    assert 201 == accepted.status
+
+
+async def test_a_new_event_type_is_known_to_every_gateway(stack: Stack) -> None:
+    """An event of a type made a moment ago is accepted wherever it is sent."""
+    first, second = stack.apis
+    space = await first.make_space()
+    for number in range(10):
+        name = f"billing.invoice.t{number}"
+        await first.call("POST", "/event_types", describe_type(space.application_id, name))
+        accepted = await second.call("POST", "/event", describe_event(space.application_id, name), token=space.secret)
+
+        assert 201 == accepted.status, accepted.text
+
+
+async def test_subscriptions(stack: Stack) -> None:
+    """A subscription is made with every member a client expects, shown, listed, replaced and deleted."""
+    space = await stack.api.make_space(TYPE, OTHER_TYPE)
+    created = await stack.api.subscribe(space, "http://example.com", TYPE, metadata={"m": "1"}, labels={"a": "b"})
+    path = f"/subscriptions/{created['subscription_id']}"
+    shown = await stack.api.call("GET", path, token=space.secret)
+    body = describe_subscription(space.application_id, "https://example.com/b?c=d", OTHER_TYPE, is_enabled=False)
+    replaced = await stack.api.call("PUT", path, body, token=space.secret)
+    listed = await stack.api.call("GET", f"/subscriptions?application_id={space.application_id}", token=space.secret)
+    deleted = [
+        await stack.api.call("DELETE", f"{path}?application_id={space.application_id}", token=space.secret)
+        for _ in range(2)
+    ]
+    unknown = await stack.api.call(
+        "DELETE", f"/subscriptions/{uuid4()}?application_id={space.application_id}", token=space.secret
+    )
+
+    members = (
+        "application_id subscription_id is_enabled event_types description secret metadata label_key label_value "
+        "labels target created_at updated_at dedicated_workers"
+    )
+    assert set(members.split()) <= created.keys()
+    assert str(UUID(created["secret"])) == created["secret"]
+    assert "whsec_" + base64.b64encode(created["secret"].encode()).decode() == created["standard_webhooks_secret"]
+    assert "http://example.com/" == created["target"]["url"]
+    assert ("a", "b") == (created["label_key"], created["label_value"])
+    assert created == shown.json
+    assert [replaced.json] == listed.json
+    assert created["secret"] == replaced.json["secret"]
+    assert ([OTHER_TYPE], False) == (replaced.json["event_types"], replaced.json["is_enabled"])
+    assert "https://example.com/b?c=d" == replaced.json["target"]["url"]
+    assert created["created_at"] == replaced.json["created_at"] < replaced.json["updated_at"]
+    assert [204, 204] == [reply.status for reply in deleted]
+    assert (404, "NotFound") == unknown.problem
+    assert (404, "NotFound") == (await stack.api.call("GET", path, token=space.secret)).problem
+
+
+async def test_legacy_labels(stack: Stack) -> None:
+    """One label in the old form is the same as a map of one."""
+    space = await stack.api.make_space(TYPE)
+    created = await stack.api.subscribe(space, URL, TYPE, labels=None, label_key="k", label_value="v")
+
+    assert {"k": "v"} == created["labels"]
+
+
+async def test_changes_apply_to_the_very_next_event(stack: Stack) -> None:
+    """Created, replaced, disabled, enabled, deleted: each applies to the event after it, through whichever gateway."""
+    first, second = stack.apis
+    space = await first.make_space(TYPE, OTHER_TYPE)
+    async with Receiver() as receiver:
+        for turn in range(5):
+            created = await first.subscribe(space, receiver.url("/a"), TYPE)
+            path = f"/subscriptions/{created['subscription_id']}"
+            expected: list[str] = []
+            expected.append(await second.send(space, TYPE))
+            body = describe_subscription(space.application_id, receiver.url("/a"), OTHER_TYPE)
+            await first.call("PUT", path, body)
+            unmatched = [await second.send(space, TYPE)]
+            expected.append(await second.send(space, OTHER_TYPE))
+            await eventually(lambda: turn * 3 + 2 == len(receiver.requests("/a")))  # noqa: B023 - called in this turn
+            await second.call("PUT", path, body | {"is_enabled": False})
+            unmatched.append(await first.send(space, OTHER_TYPE))
+            await first.call("PUT", path, body)
+            expected.append(await second.send(space, OTHER_TYPE))
+            await eventually(lambda: turn * 3 + 3 == len(receiver.requests("/a")))  # noqa: B023 - called in this turn
+            await second.call("DELETE", f"{path}?application_id={space.application_id}")
+            unmatched.append(await first.send(space, OTHER_TYPE))
+            attempts = {event_id: await first.list_attempts(space, event_id) for event_id in expected + unmatched}
+
+            assert [1] * 3 == [len(attempts[event_id]) for event_id in expected]
+            assert [0] * 3 == [len(attempts[event_id]) for event_id in unmatched]
+            assert expected == [request.header("X-Event-Id") for request in receiver.requests("/a")[turn * 3 :]]
+
+
+async def test_concurrent_changes_are_all_published(stack: Stack) -> None:
+    """Changes made at once through several gateways are all in force afterwards, none overwritten by an older one."""
+    space = await stack.api.make_space()
+    names = [f"billing.invoice.t{number}" for number in range(24)]
+    replies = await asyncio.gather(
+        *(
+            stack.apis[number % 2].call("POST", "/event_types", describe_type(space.application_id, name))
+            for number, name in enumerate(names)
+        )
+    )
+    accepted = [
+        await api.call("POST", "/event", describe_event(space.application_id, name), token=space.secret)
+        for name in names
+        for api in stack.apis
+    ]
+
+    assert {201} == {reply.status for reply in replies}
+    assert {201} == {reply.status for reply in accepted}
+
+
+async def test_disable_and_delete_cancel_at_once(stack: Stack) -> None:
+    """What a subscription still waits for has failed as soon as it is disabled or deleted, and is not sent."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        receiver.script("/*", Status(500))
+        for method in ("PUT", "DELETE"):
+            created = await stack.api.subscribe(space, receiver.url(f"/{method}"), TYPE)
+            path = f"/subscriptions/{created['subscription_id']}"
+            event_id = await stack.api.send(space, TYPE)
+            await eventually(lambda: receiver.requests(f"/{method}"))  # noqa: B023 - called in this turn
+
+            async def is_recorded() -> bool:
+                return len(await stack.api.list_attempts(space, event_id)) == 2  # noqa: B023 - called in this turn
+
+            await eventually(is_recorded)
+            if method == "PUT":
+                body = describe_subscription(space.application_id, receiver.url("/PUT"), TYPE, is_enabled=False)
+                await stack.api.call("PUT", path, body)
+            else:
+                await stack.api.call("DELETE", f"{path}?application_id={space.application_id}")
+            waiting, made = await stack.api.list_attempts(space, event_id)
+
+            assert ("failed", "failed") == (waiting["status"]["type"], made["status"]["type"])
+            assert waiting["failed_at"] is not None
+            assert waiting["response_id"] is None
+            assert made["response_id"] is not None
+
+
+@pytest.mark.parametrize("path", ["/subscriptions/?", "//subscriptions?", "///subscriptions//?"])
+async def test_slashes_are_tolerated(stack: Stack, path: str) -> None:
+    """Slashes at the end are optional and repeated ones are one: clients differ."""
+    space = await stack.api.make_space()
+    reply = await stack.api.call("GET", f"{path}application_id={space.application_id}", token=space.secret)
+
+    assert (200, []) == (reply.status, reply.json)

@@ -1,0 +1,165 @@
+"""Events over HTTP: accepted once, kept byte for byte, readable at once."""
+
+import asyncio
+import base64
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.support.api import describe_event
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TYPE = "billing.invoice.paid"
+
+
+async def test_an_accepted_event_is_readable_at_once(stack: Stack) -> None:
+    """Right after the 201 the event is in both reads, through another gateway too, with all that was sent."""
+    first, second = stack.apis
+    space = await first.make_space(TYPE)
+    body = describe_event(
+        space.application_id,
+        TYPE,
+        payload='{"a": 1.0,  "b":"ü"}',
+        labels={"x": "1", "y": "2"},
+        metadata={"m": "n"},
+    )
+    accepted = await first.call("POST", "/event/", body, token=space.secret)
+    listed = await second.call("GET", f"/events?application_id={space.application_id}", token=space.secret)
+    shown = await first.call(
+        "GET", f"/events/{body['event_id']}?application_id={space.application_id}", token=space.secret
+    )
+
+    assert 201 == accepted.status
+    assert {"application_id", "event_id", "received_at"} == accepted.json.keys()
+    assert body["event_id"] == accepted.json["event_id"]
+    summary = {name: value for name, value in shown.json.items() if name != "payload"}
+    assert [summary] == listed.json
+    assert body["payload"].encode() == base64.b64decode(shown.json["payload"])
+    assert {
+        "event_id": body["event_id"],
+        "event_type_name": TYPE,
+        "payload_content_type": "application/json",
+        "ip": "127.0.0.1",
+        "metadata": {"m": "n"},
+        "occurred_at": "2026-01-02T03:04:05.678000Z",
+        "received_at": accepted.json["received_at"],
+        "labels": {"x": "1", "y": "2"},
+    } == summary
+
+
+async def test_an_id_is_made_when_there_is_none(stack: Stack) -> None:
+    """Without an id the event gets a UUIDv7, also when it is null."""
+    space = await stack.api.make_space(TYPE)
+    body = describe_event(space.application_id, TYPE, event_id=None, metadata=None)
+    replies = [
+        await stack.api.call("POST", "/event", sent, token=space.secret)
+        for sent in (body, {name: value for name, value in body.items() if name not in ("event_id", "metadata")})
+    ]
+
+    assert [201, 201] == [reply.status for reply in replies]
+    assert [7, 7] == [UUID(reply.json["event_id"]).version for reply in replies]
+
+
+async def test_a_repeated_id_is_refused(stack: Stack) -> None:
+    """The same id again is 409 whatever else is sent, at the same gateway and at another one."""
+    first, second = stack.apis
+    space = await first.make_space(TYPE)
+    body = describe_event(space.application_id, TYPE)
+    accepted = await first.call("POST", "/event", body, token=space.secret)
+    again = await first.call("POST", "/event", body | {"payload": "2", "labels": {"b": "c"}}, token=space.secret)
+    await first.call("GET", f"/events/{body['event_id']}?application_id={space.application_id}")  # it is archived now
+    elsewhere = await second.call("POST", "/event", body, token=space.secret)
+
+    assert 201 == accepted.status
+    assert (409, "EventAlreadyIngested") == again.problem
+    assert (409, "EventAlreadyIngested") == elsewhere.problem
+
+
+async def test_the_same_id_at_the_same_time_is_accepted_once(stack: Stack) -> None:
+    """Of many requests with one id, sent at once, exactly one is accepted; it is delivered once."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        body = describe_event(space.application_id, TYPE)
+        replies = await asyncio.gather(*(stack.api.call("POST", "/event", body, token=space.secret) for _ in range(20)))
+        last = await stack.api.send(space, TYPE)
+        await eventually(lambda: last in [request.header("X-Event-Id") for request in receiver.requests("/a")])
+
+        assert [201] + [409] * 19 == sorted(reply.status for reply in replies)
+        assert [body["event_id"], last] == [request.header("X-Event-Id") for request in receiver.requests("/a")]
+
+
+async def test_ids_are_unique_within_an_application_only(stack: Stack) -> None:
+    """Somebody else's id is not taken: nobody can find out, or block, what others use."""
+    one, two = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
+    event_id = str(uuid4())
+
+    assert event_id == await stack.api.send(one, TYPE, event_id=event_id)
+    assert event_id == await stack.api.send(two, TYPE, event_id=event_id)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "payload", "body"),
+    [
+        ("application/json", ' {"b":2,\n"a":1.10} ', b' {"b":2,\n"a":1.10} '),
+        ("text/plain", "Grüße\r\n\x00", "Grüße\r\n\x00".encode()),
+        ("text/plain", "", b""),
+        ("application/octet-stream+base64", base64.b64encode(bytes(range(256))).decode(), bytes(range(256))),
+        ("application/json", '"' + "é" * 699_048 + '"', ('"' + "é" * 699_048 + '"').encode()),
+    ],
+    ids=["json", "text", "empty", "binary", "largest"],
+)
+async def test_payloads_arrive_byte_for_byte(stack: Stack, content_type: str, payload: str, body: bytes) -> None:
+    """What was sent is delivered and shown verbatim; base64 as the bytes it stands for."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        event_id = await stack.api.send(space, TYPE, payload=payload, payload_content_type=content_type)
+        (request,) = await eventually(lambda: receiver.requests("/a"))
+        shown = await stack.api.call(
+            "GET", f"/events/{event_id}?application_id={space.application_id}", token=space.secret
+        )
+
+        assert body == request.body
+        assert content_type == request.header("Content-Type")
+        assert body == base64.b64decode(shown.json["payload"])
+
+
+async def test_labels_select(stack: Stack) -> None:
+    """A subscription gets the events that have all of its labels; an event may match several, or none."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        for path, labels in (("/a", {"a": "1"}), ("/ab", {"a": "1", "b": "2"}), ("/c", {"c": "3"})):
+            await stack.api.subscribe(space, receiver.url(path), TYPE, labels=labels)
+        counts = {}
+        for labels in ({"a": "1"}, {"a": "1", "b": "2"}, {"a": "2", "b": "2"}, {"a": "1", "c": "3", "d": "4"}):
+            event_id = await stack.api.send(space, TYPE, labels=labels)
+            counts[tuple(labels.items())] = len(await stack.api.list_attempts(space, event_id))
+
+    assert [1, 2, 0, 2] == list(counts.values())
+
+
+async def test_attempts_are_listed_page_by_page(stack: Stack) -> None:
+    """All attempts of an application are listed newest first, 50 a page, none left out or shown twice."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        event_ids = [await stack.api.send(space, TYPE) for _ in range(120)]
+        await eventually(lambda: len(receiver.requests("/a")) == 120)
+    found = []
+    path: str | None = f"/request_attempts?application_id={space.application_id}"
+    sizes = []
+    while path:
+        page = await stack.api.call("GET", path, token=space.secret)
+        sizes.append(len(page.json))
+        found += page.json
+        link = page.headers.get("Link", "")
+        path = link.partition("<")[2].partition(">")[0].partition("/api/v1")[2] if link else None
+
+    assert [50, 50, 20, 0] == sizes
+    assert event_ids == [attempt["event_id"] for attempt in reversed(found)]
+    assert {"successful"} == {attempt["status"]["type"] for attempt in found}

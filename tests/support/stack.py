@@ -1,0 +1,72 @@
+"""The processes that a test asks for, around topics and a database of its own. For tests of several processes together;
+`hookline up` itself is driven by `tests.support.processes`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.admin import apply_topics
+from pipeline.topics import Topics, declare_topics
+from tests.support.api import Api
+from tests.support.kafka import delete_topics
+from tests.support.postgres import create_database
+from tests.support.single_process import SingleProcess
+
+KEYS = "test:" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+MASTER_KEY = "7b1d5a52-6d4f-4f5a-9a63-3f0c0b9f7a11"
+PARTITIONS = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Stack:
+    """What runs. `processes`: by name, in the order they were started."""
+
+    kafka: KafkaConfig
+    topics: Topics
+    database_url: str
+    environ: dict[str, str]
+    processes: dict[str, list[SingleProcess]] = field(default_factory=dict)
+    apis: list[Api] = field(default_factory=list)
+
+    @property
+    def api(self) -> Api:
+        """The first gateway's."""
+        return self.apis[0]
+
+
+@asynccontextmanager
+async def run_stack(kafka: str, postgres: str, template: str, *names: str, **settings: str) -> AsyncIterator[Stack]:
+    """Start `names` (twice for two of a kind); `settings` as `WORKER_CONCURRENCY`."""
+    prefix = f"stack-{uuid4().hex[:8]}."
+    topics = declare_topics(prefix=prefix, partitions=PARTITIONS, event_retention_s=86_400)
+    config = KafkaConfig(bootstrap_servers=kafka, topic_prefix=prefix, partitions=PARTITIONS)
+    await asyncio.to_thread(apply_topics, config, topics)
+    with create_database(postgres, template=template) as url:
+        environ = {
+            "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": kafka,
+            "HOOKLINE_KAFKA_TOPIC_PREFIX": prefix,
+            "HOOKLINE_KAFKA_PARTITIONS": str(PARTITIONS),
+            "HOOKLINE_DATABASE_WRITE_URL": url,
+            "HOOKLINE_SEALING_KEYS": KEYS,
+            "HOOKLINE_GATEWAY_PORT": "0",
+            "HOOKLINE_GATEWAY_MASTER_API_KEY": MASTER_KEY,
+            "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
+            "HOOKLINE_PROCESS_LOG_FORMAT": "text",
+            **{f"HOOKLINE_{name}": value for name, value in settings.items()},
+        }
+        stack = Stack(kafka=config, topics=topics, database_url=url, environ=environ)
+        try:
+            async with contextlib.AsyncExitStack() as running:
+                for name in names:
+                    process = await running.enter_async_context(SingleProcess(name, environ))
+                    stack.processes.setdefault(name, []).append(process)
+                for process in stack.processes.get("gateway", ()):
+                    address = (await process.wait_ready())["api"]
+                    stack.apis.append(await running.enter_async_context(Api(address, MASTER_KEY)))
+                yield stack
+        finally:
+            await asyncio.to_thread(delete_topics, kafka, prefix)
