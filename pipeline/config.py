@@ -120,6 +120,15 @@ class DeliverConfig(Section):
     )
     response_headers_max_bytes: int = Field(16 * 1024, ge=1024, le=MIB, description="response headers kept")
     allow_private_addresses: bool = Field(False, description="deliver to loopback and private addresses")
+    disable_after_s: float = Field(
+        5 * 86_400, gt=0, description="disable a subscription that fails for so long without a success"
+    )
+    egress_window_s: float = Field(
+        300.0,
+        gt=0,
+        le=86_400,
+        description="endpoints with an outcome in this time are active, for suspecting ourselves",
+    )
     signature_header: str = Field("X-Hook0-Signature", description="name of the Hook0 signature header")
     signature_versions: tuple[str, ...] = Field(("v1",), description="v0, v1 or both, separated by spaces")
 

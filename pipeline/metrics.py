@@ -110,6 +110,19 @@ class Metrics:
             registry=registry,
         )
         self.requests_open = Gauge("hookline_requests_open", "HTTP requests in flight", registry=registry)
+        self.egress_failing_share = Gauge(
+            "hookline_egress_failing_share",
+            "Of the endpoints active in the last minutes, how many fail",
+            registry=registry,
+        )
+        self.egress_suspected = Gauge(
+            "hookline_egress_suspected",
+            "1: so many endpoints fail that our own way out is suspected; none is disabled for failing",
+            registry=registry,
+        )
+        self.disable_requests_total = Counter(
+            "hookline_disable_requests_total", "Subscriptions that should be disabled", ["reason"], registry=registry
+        )
         self.lanes = Gauge("hookline_lanes", "Lanes with work", registry=registry)
 
         # archive

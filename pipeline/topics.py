@@ -45,6 +45,7 @@ class Topics:
     dead: Topic
     routes: Topic
     endpoints: Topic
+    endpoint_states: Topic
 
     def all(self) -> tuple[Topic, ...]:
         return (
@@ -56,6 +57,7 @@ class Topics:
             self.dead,
             self.routes,
             self.endpoints,
+            self.endpoint_states,
         )
 
 
@@ -96,6 +98,7 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         dead=topic("dead", ("dead_letter",), "subscription_id", retention_s=max(event_retention_s, 30 * DAY_S)),
         routes=topic("routes", ("routes",), "application_id", retention_s=None, append_time=True),
         endpoints=topic("endpoints", ("endpoint",), "subscription_id", retention_s=None),
+        endpoint_states=topic("endpoint-states", ("endpoint_state",), "subscription_id", retention_s=None),
     )
 
 

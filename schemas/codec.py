@@ -14,7 +14,17 @@ from typing import Any
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-NAMES = ("event", "routes_changed", "dispatch", "delivery", "attempt", "dead_letter", "routes", "endpoint")
+NAMES = (
+    "event",
+    "routes_changed",
+    "dispatch",
+    "delivery",
+    "attempt",
+    "dead_letter",
+    "routes",
+    "endpoint",
+    "endpoint_state",
+)
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10
 

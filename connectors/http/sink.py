@@ -13,19 +13,19 @@ import msgspec
 import structlog
 
 from connectors.http.client import HttpClient
+from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import Answer, ErrorClass, Failure, Result
 from connectors.http.message import HeaderError, Signing, build_request
-from connectors.http.target import Target, compile_target
+from connectors.http.target import Target
 from connectors.http.verdict import Verdict, judge
 from connectors.sink import LogRecord, Place
 from pipeline.config import Settings
-from pipeline.core.gate import EndpointGate, GatePolicy
+from pipeline.core.gate import EndpointGate
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
 from pipeline.core.ranges import CommitNote
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import Attempt, DeadLetter, Delivery, Endpoint, expect
-from pipeline.core.retry import DEFAULT_DELAYS_S, GiveUp, RetryAt, decide_retry
-from pipeline.core.sealing import Sealer
+from pipeline.core.retry import DEFAULT_DELAYS_S, GONE_STATUS, GiveUp, RetryAt, decide_retry
 from pipeline.core.tiers import choose_tier
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer, Placement
@@ -38,7 +38,6 @@ ENDPOINT_WAIT_S = 2.0
 PARKED_WITHOUT_ENDPOINT_MAX = 60
 PARK_MIN_US = 1_000_000
 TAIL_MAX_RECORDS = 50_000
-GATES_MAX = 100_000
 
 log = structlog.get_logger()
 
@@ -52,7 +51,7 @@ class HttpSink:
         topics: Topics,
         *,
         endpoints: EndpointsView,
-        sealer: Sealer,
+        memory: EndpointMemory,
         client: HttpClient,
         producer: LogProducer,
         metrics: Metrics,
@@ -60,17 +59,14 @@ class HttpSink:
         self._kafka = settings.kafka
         self._topics = topics
         self._endpoints = endpoints
-        self._sealer = sealer
+        self._memory = memory
         self._client = client
         self._producer = producer
         self._metrics = metrics
         deliver, worker = settings.deliver, settings.worker
         self._signing = Signing(header=deliver.signature_header, versions=deliver.signature_versions)
-        self._policy = GatePolicy(concurrency=worker.concurrency, waiting_max=worker.lane_max_records)
         self._lead = topics.deliveries.name
         self._delays_s = [tier.delay_s for tier in topics.retries]
-        self._gates: dict[Hashable, EndpointGate] = {}
-        self._targets: dict[str, Target] = {}
         self._made = RecentIds(worker.recent_ids_max)  # attempts that are in the log
         self._seen: dict[int, int] = {}  # by partition: attempts before this offset are settled
         self._open = 0
@@ -81,12 +77,7 @@ class HttpSink:
         return record.key
 
     def gate(self, lane: Hashable) -> EndpointGate:
-        gate = self._gates.get(lane)
-        if gate is None:
-            if len(self._gates) >= GATES_MAX:
-                self._forget_idle_gates()
-            gate = self._gates[lane] = EndpointGate(self._policy)
-        return gate
+        return self._memory.gate(lane)
 
     def is_backlog(self, record: LogRecord) -> bool:
         return record.topic != self._lead
@@ -125,10 +116,13 @@ class HttpSink:
             delivery.subscription_id, ENDPOINT_WAIT_S
         )
         if endpoint is None:
-            return self._put_off(record, delivery)
+            return self._put_off(record, delivery, "endpoint_unknown")
         if not endpoint.enabled or endpoint.deleted or delivery.appended_at_us < endpoint.cancel_before_us:
             return self._cancel(record, delivery, attempt_id, endpoint)
-        return await self._deliver(record, delivery, attempt_id, self._compile(endpoint))
+        target = self._memory.compile(endpoint)
+        if self._memory.is_to_be_disabled(endpoint):
+            return self._put_off(record, delivery, "to_be_disabled")
+        return await self._deliver(record, delivery, attempt_id, target)
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         starts = {
@@ -182,6 +176,7 @@ class HttpSink:
         due_at_us: int | None = None
         if verdict.error_class is None:
             gate.succeed(finished_at_us, started_at_us=started_at_us)
+            self._memory.succeed(target.endpoint, finished_at_us)
         else:
             gate.fail(
                 finished_at_us,
@@ -189,7 +184,15 @@ class HttpSink:
                 is_overload=verdict.is_overload,
                 is_fault=verdict.is_fault,
             )
+            self._memory.fail(
+                target.endpoint,
+                finished_at_us,
+                error=f"{verdict.error_class}: {verdict.detail}",
+                is_gone=verdict.status == GONE_STATUS,
+                is_fault=verdict.is_fault,
+            )
             due_at_us = await self._settle_failure(record, delivery, target.endpoint, verdict, finished_at_us)
+        self._tell(target.endpoint, finished_at_us)
         attempt = self._describe(
             record,
             delivery,
@@ -219,12 +222,14 @@ class HttpSink:
     ) -> int | None:
         """Write what comes next and wait for its acknowledgement; when the next attempt is due, None for never."""
         decision = decide_retry(
-            attempt_number=delivery.attempt_number,
+            attempt_number=delivery.attempt_number - delivery.schedule_from + 1,
             error_class=verdict.error_class or "",
             failed_at_us=failed_at_us,
             retry_after_s=verdict.retry_after_s,
             delays_s=endpoint.retry_delays_s if endpoint.retry_delays_s is not None else DEFAULT_DELAYS_S,
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            status=verdict.status,
+            gives_up_on_client_errors=endpoint.gives_up_on_client_errors,
         )
         match decision:
             case RetryAt(due_at_us=due_at_us):
@@ -323,12 +328,15 @@ class HttpSink:
         self._metrics.retries_scheduled_total.labels(tier.name).inc()
         return self._producer.send(tier, delivery.subscription_id, delivery)
 
-    def _put_off(self, record: LogRecord, delivery: Delivery) -> "asyncio.Future[Placement]":
-        """The endpoint has not been published yet, which takes milliseconds; for ever, when its topic lost data."""
-        if delivery.parked_times >= PARKED_WITHOUT_ENDPOINT_MAX:
+    def _put_off(self, record: LogRecord, delivery: Delivery, reason: str) -> "asyncio.Future[Placement]":
+        """Wait for the control plane: for an endpoint that is not published yet, or to be disabled.
+
+        Both take milliseconds; for ever, when the endpoints topic lost data.
+        """
+        if reason == "endpoint_unknown" and delivery.parked_times >= PARKED_WITHOUT_ENDPOINT_MAX:
             detail = f"the endpoint of subscription {delivery.subscription_id} is not in {self._topics.endpoints.name}"
-            return self._bury(record, "endpoint_unknown", detail, delivery)
-        self._metrics.parked_total.labels("endpoint_unknown").inc()
+            return self._bury(record, reason, detail, delivery)
+        self._metrics.parked_total.labels(reason).inc()
         return self._keep(msgspec.structs.replace(delivery, parked_times=delivery.parked_times + 1), PARK_MIN_US)
 
     def _bury(
@@ -353,17 +361,19 @@ class HttpSink:
         )
         return self._producer.send(self._topics.dead, (record.key or b"").decode(errors="replace"), letter)
 
-    # Memory of endpoints.
+    # Telling how endpoints do.
 
-    def _compile(self, endpoint: Endpoint) -> Target:
-        target = self._targets.get(endpoint.subscription_id)
-        if target is None or target.endpoint is not endpoint:
-            target = self._targets[endpoint.subscription_id] = compile_target(endpoint, self._sealer)
-        return target
+    def tell_states(self) -> None:
+        """Tell what was held back; to be called every few seconds."""
+        now_us = time.time_ns() // 1000
+        for endpoint in self._memory.list_untold():
+            self._tell(endpoint, now_us)
+        self._memory.observe_egress()
 
-    def _forget_idle_gates(self) -> None:
-        for lane in [lane for lane, gate in self._gates.items() if gate.open == 0 and not gate.opened_until_us]:
-            del self._gates[lane]
+    def _tell(self, endpoint: Endpoint, now_us: int) -> None:
+        state = self._memory.tell(endpoint, now_us)
+        if state is not None:
+            self._producer.send(self._topics.endpoint_states, endpoint.subscription_id, state)
 
     def _observe(self, delivery: Delivery, verdict: Verdict, started_at_us: int, finished_at_us: int) -> None:
         metrics = self._metrics

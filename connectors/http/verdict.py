@@ -19,6 +19,7 @@ class Verdict:
     is_overload: bool  # slow down
     is_fault: bool  # the endpoint is not able, as opposed to not willing
     retry_after_s: float | None = None
+    status: int | None = None  # what was answered, when it failed
 
 
 SUCCEEDED = Verdict(error_class=None, detail=None, is_overload=False, is_fault=False)
@@ -44,6 +45,7 @@ def _judge_answer(answer: Answer, now_s: float) -> Verdict:
         is_overload=is_overload,
         is_fault=is_overload or status >= 500,
         retry_after_s=read_retry_after(answer.headers, now_s) if is_overload else None,
+        status=status,
     )
 
 

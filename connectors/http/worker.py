@@ -3,12 +3,16 @@
 import asyncio
 
 from connectors.http.client import HttpClient
+from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.sink import HttpSink
+from connectors.http.target import compile_target
 from connectors.runtime import Runtime
+from pipeline.core.sealing import Sealer, SealingError
 from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer
-from pipeline.process import Process
+from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics
 
@@ -29,13 +33,17 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     endpoints = EndpointsView(settings.kafka, topics.endpoints)
     await endpoints.start()
+    states = EndpointStatesView(settings.kafka, topics.endpoint_states)
+    await states.start()
+    verify_keys(endpoints, sealer)
     producer = LogProducer(settings.kafka, process.metrics, linger_ms=1, timeout_s=PRODUCE_TIMEOUT_S)
     client = HttpClient(settings.deliver)
+    memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
     sink = HttpSink(
         settings,
         topics,
         endpoints=endpoints,
-        sealer=sealer,
+        memory=memory,
         client=client,
         producer=producer,
         metrics=process.metrics,
@@ -55,7 +63,7 @@ async def main(process: Process) -> None:
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.alive["progress"] = runtime.check
-    sweeping = asyncio.create_task(_sweep_regularly(client))
+    sweeping = asyncio.create_task(_sweep_regularly(client, sink))
     running = asyncio.create_task(runtime.run(process.stopping))
     ready = asyncio.create_task(runtime.is_assigned.wait())
     await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -66,9 +74,20 @@ async def main(process: Process) -> None:
     await producer.close()
     client.close()
     await endpoints.close()
+    await states.close()
 
 
-async def _sweep_regularly(client: HttpClient) -> None:
+def verify_keys(endpoints: EndpointsView, sealer: Sealer) -> None:
+    """Raise `StartError` when secrets are sealed with a key that is not here: every delivery would fail later."""
+    for endpoint in endpoints.one_per_key():
+        try:
+            compile_target(endpoint, sealer)
+        except SealingError as error:
+            raise StartError(f"{error}; give it in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS") from error
+
+
+async def _sweep_regularly(client: HttpClient, sink: HttpSink) -> None:
     while True:
         await asyncio.sleep(SWEEP_INTERVAL_S)
         client.sweep()
+        sink.tell_states()

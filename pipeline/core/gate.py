@@ -64,6 +64,13 @@ class EndpointGate:
         self._tokens = policy.rate_per_s or 0.0
         self._tokens_at_us = 0
 
+    def adopt(self, policy: GatePolicy) -> None:
+        """Other bounds from now on; what was learned about the endpoint stays."""
+        if policy.rate_per_s != self._policy.rate_per_s:
+            self._tokens = min(self._tokens, 1.0) if self._policy.rate_per_s is not None else 1.0
+        self._policy = policy
+        self.limit = min(self.limit, policy.concurrency_max)
+
     # What lanes ask.
 
     def accepts(self, waiting: int, now_us: int) -> bool:

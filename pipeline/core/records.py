@@ -70,6 +70,7 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     due_at_us: int = 0
     hop_at_us: int = 0
     parked_times: int = 0
+    schedule_from: int = 1
 
 
 class Attempt(Record, frozen=True, kw_only=True, gc=False):
@@ -138,6 +139,22 @@ class Routes(Record, frozen=True, kw_only=True, gc=False):
     secret_hashes: list[bytes]
 
 
+class EndpointState(Record, frozen=True, kw_only=True, gc=False):
+    """How an endpoint has been doing, told when it changes. 0 in a time: not so.
+
+    `disable_reason`: why its subscription should be disabled (gone, failing); None: it should not.
+    """
+
+    subscription_id: str
+    application_id: str
+    endpoint_version: int
+    changed_at_us: int
+    failing_since_us: int = 0
+    opened_until_us: int = 0
+    last_error: str | None = None
+    disable_reason: str | None = None
+
+
 class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     """What is needed to send to a subscription today.
 
@@ -155,6 +172,11 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     headers: dict[str, str]
     secrets: list[dict[str, Any]]
     retry_delays_s: list[float] | None = None
+    rate_per_s: float | None = None
+    concurrency_max: int | None = None
+    total_timeout_s: float | None = None
+    connect_timeout_s: float | None = None
+    gives_up_on_client_errors: bool = False
 
 
 CLASSES: dict[str, type[Record]] = {
@@ -166,6 +188,7 @@ CLASSES: dict[str, type[Record]] = {
     "dead_letter": DeadLetter,
     "routes": Routes,
     "endpoint": Endpoint,
+    "endpoint_state": EndpointState,
 }
 NAMES: dict[type[Record], str] = {record: name for name, record in CLASSES.items()}
 

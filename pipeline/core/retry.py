@@ -12,6 +12,9 @@ JITTER_MAX_S = 15 * 60.0
 RETRY_AFTER_MIN_S = 1.0
 RETRY_AFTER_MAX_S = 24 * HOUR_S
 NEVER_RETRIED = frozenset({"E_INVALID_HEADER"})
+GONE_STATUS = 410
+# A client error that may pass: time-out, too early, too many.
+PASSING_CLIENT_ERRORS = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,20 @@ def decide_retry(
     retry_after_s: float | None,
     delays_s: Sequence[float],
     jitter: float,
+    status: int | None = None,
+    gives_up_on_client_errors: bool = False,
 ) -> RetryAt | GiveUp:
-    """Decide after failure number `attempt_number` (from 1). `jitter` is in [0, 1] and only ever adds."""
+    """Decide after failure number `attempt_number` (from 1). `jitter` is in [0, 1] and only ever adds.
+
+    `status`: what the endpoint answered; None when it did not.
+    """
+    if status == GONE_STATUS:
+        return GiveUp(reason="gone", detail="the endpoint answered 410: it is gone for good")
+    is_client_error = status is not None and 400 <= status < 500 and status not in PASSING_CLIENT_ERRORS
+    if gives_up_on_client_errors and is_client_error:
+        return GiveUp(
+            reason="client_error", detail=f"the endpoint answered {status}, which the subscription gives up on"
+        )
     if error_class in NEVER_RETRIED:
         return GiveUp(
             reason="invalid_header", detail="a header value cannot be sent; correct the subscription's headers"

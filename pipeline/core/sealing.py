@@ -36,10 +36,13 @@ class Sealer:
         """`keys`: (id, 32 bytes), the one that seals first. Raises `SealingError`."""
         if not keys:
             raise SealingError("no sealing key: give one in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS")
+        self._keys: dict[str, AESGCM] = {}
         for key_id, key in keys:
             if len(key) != KEY_BYTES:
                 raise SealingError(f"sealing key {key_id!r} has {len(key)} bytes; it must have {KEY_BYTES}")
-        self._keys = {key_id: AESGCM(key) for key_id, key in keys}
+            if key_id in self._keys:
+                raise SealingError(f"there are two sealing keys called {key_id!r}; secrets name the one they need")
+            self._keys[key_id] = AESGCM(key)
         self.current_key_id = keys[0][0]
 
     def seal(self, secret: bytes, *, context: str, nonce: bytes) -> Sealed:
@@ -55,7 +58,7 @@ class Sealer:
             raise SealingError(f"a secret is sealed with key {sealed.key_id!r}, which was not given (given: {known})")
         try:
             return key.decrypt(sealed.sealed[:NONCE_BYTES], sealed.sealed[NONCE_BYTES:], context.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise SealingError(
                 f"a secret sealed with key {sealed.key_id!r} does not open: wrong key or changed"
             ) from None

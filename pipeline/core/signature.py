@@ -8,6 +8,8 @@ import base64
 import hmac
 from collections.abc import Mapping, Sequence
 
+STANDARD_PREFIX = "whsec_"
+
 
 def sign_hook0(
     secret: bytes, *, body: bytes, headers: Mapping[str, str], signed_at_s: int, versions: Sequence[str]
@@ -34,7 +36,7 @@ def sign_standard(secrets: Sequence[bytes], *, message_id: str, body: bytes, sig
 
 def format_standard_secret(secret: str) -> str:
     """The `whsec_` form of a subscription's UUID secret, as Standard Webhooks libraries take it."""
-    return "whsec_" + base64.b64encode(secret.encode()).decode()
+    return STANDARD_PREFIX + base64.b64encode(secret.encode()).decode()
 
 
 def _mac(secret: bytes, signed: bytes) -> bytes:

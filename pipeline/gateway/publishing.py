@@ -42,7 +42,7 @@ class Publisher:
         The change stays and is published as soon as it can be.
         """
         try:
-            version = await self._publish(application_id)
+            version = await self.publish_or_raise(application_id)
         except (KafkaUnavailableError, *DatabaseUnavailable) as error:
             log.warning("publish_failed", application_id=application_id, reason=str(error))
             detail = "The change was saved and takes effect as soon as it can be published; look before you repeat it."
@@ -55,13 +55,14 @@ class Publisher:
         while True:
             try:
                 for application_id in await list_unpublished(self._pool):
-                    if await self._publish(application_id) is not None:
+                    if await self.publish_or_raise(application_id) is not None:
                         log.info("republished", application_id=application_id)
             except (KafkaUnavailableError, *DatabaseUnavailable) as error:
                 log.warning("repair_waits", reason=str(error))
             await asyncio.sleep(REPAIR_INTERVAL_S)
 
-    async def _publish(self, application_id: str) -> int | None:
+    async def publish_or_raise(self, application_id: str) -> int | None:
+        """The version that was published; None when there was nothing to publish. Raises what went wrong."""
         async with lock_snapshot(self._pool, application_id) as snapshot:
             if snapshot is None:
                 return None
@@ -104,6 +105,7 @@ def describe_routes(snapshot: Snapshot, *, changed_at_us: int) -> Routes:
 def describe_endpoint(subscription: Subscription, snapshot: Snapshot) -> Endpoint:
     """The record for the endpoints topic."""
     content = subscription.content
+    delivery = content.delivery
     return Endpoint(
         subscription_id=subscription.subscription_id,
         application_id=subscription.application_id,
@@ -114,7 +116,20 @@ def describe_endpoint(subscription: Subscription, snapshot: Snapshot) -> Endpoin
         method=content.method,
         url=content.url,
         headers=content.headers,
-        secrets=[{"key_id": subscription.key_id, "sealed": subscription.sealed, "valid_until_us": None}],
+        secrets=[
+            {
+                "key_id": secret.key_id,
+                "sealed": secret.sealed,
+                "valid_until_us": _to_us(secret.valid_until) if secret.valid_until is not None else None,
+            }
+            for secret in subscription.secrets
+        ],
+        retry_delays_s=list(delivery.retry_delays_s) if delivery.retry_delays_s is not None else None,
+        rate_per_s=delivery.rate_per_s,
+        concurrency_max=delivery.concurrency_max,
+        total_timeout_s=delivery.total_timeout_s,
+        connect_timeout_s=delivery.connect_timeout_s,
+        gives_up_on_client_errors=delivery.gives_up_on_client_errors,
     )
 
 

@@ -8,6 +8,7 @@ from pipeline.gateway import ingest, instance
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
 from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.middleware import supervise
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import events, request_attempts, responses
@@ -80,15 +81,22 @@ async def main(process: Process) -> None:
     )
     process.health.ready["routes"] = routes.check
     runner = await serve(gateway)
-    repairing = asyncio.create_task(gateway.publisher.repair_regularly())
+    states = EndpointStates(settings.kafka, topics, pool=pool, producer=producer, publisher=gateway.publisher)
+    process.health.alive["endpoint_states"] = states.check
+    tasks = [
+        asyncio.create_task(gateway.publisher.repair_regularly()),
+        asyncio.create_task(states.run()),
+        asyncio.create_task(process.stopping.wait()),
+    ]
     port = runner.addresses[0][1]
     process.announce_ready(api=f"http://{config.host}:{port}{API_PATH}")
-    stopping = asyncio.create_task(process.stopping.wait())
-    await asyncio.wait([stopping, repairing], return_when=asyncio.FIRST_COMPLETED)
-    if repairing.done():
-        repairing.result()  # raises what ended it
-    repairing.cancel()
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()  # raises what ended it
     await runner.cleanup()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await producer.close()
     await gateway.ends.close()
     await routes.close()

@@ -39,6 +39,16 @@ class EndpointsView:
         """The newest endpoint of a subscription; deleted and disabled ones are here too, and say so."""
         return self._endpoints.get(subscription_id)
 
+    def one_per_key(self) -> list[Endpoint]:
+        """For every sealing key in use, one endpoint that is not deleted and has a secret under it."""
+        found = {
+            secret["key_id"]: endpoint
+            for endpoint in self._endpoints.values()
+            if not endpoint.deleted
+            for secret in endpoint.secrets
+        }
+        return list(found.values())
+
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
         """The endpoint of a subscription that may be so new that it has not been read yet."""
         if subscription_id not in self._endpoints:

@@ -7,6 +7,7 @@ import structlog
 
 from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.ids import derive_dead_id, derive_delivery_id
+from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
 from pipeline.core.routes import CompiledRoutes
@@ -98,7 +99,7 @@ class Matcher:
             self._metrics.events_repeated_total.inc()
             return 0
         subscription_ids = routes.match(event.event_type, event.labels)
-        if not subscription_ids and event.event_type not in routes.event_types:
+        if not subscription_ids and event.event_type not in routes.event_types | OPERATIONAL_TYPES:
             detail = f"the application has no event type {event.event_type}"
             out.append(self._bury(_refuse(event, "unknown_event_type", detail), record))
             return 0

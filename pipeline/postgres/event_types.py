@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
+from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.postgres.applications import raise_version
 from pipeline.postgres.pool import Pool
 
@@ -72,10 +73,10 @@ async def deactivate_event_type(pool: Pool, application_id: str, name: str) -> b
 
 
 async def list_missing(connection: AsyncConnection[TupleRow], application_id: str, names: Sequence[str]) -> list[str]:
-    """Those of `names` that are no active event types of the application."""
+    """Those of `names` that are neither active event types of the application nor our own."""
     cursor = await connection.execute(
         "select wanted.name from unnest(%s::text[]) as wanted (name) where not exists (select from event_types t "
         "where t.application_id = %s and t.name = wanted.name and t.is_active)",
-        (list(names), application_id),
+        ([name for name in names if name not in OPERATIONAL_TYPES], application_id),
     )
     return [str(row[0]) for row in await cursor.fetchall()]

@@ -1,13 +1,14 @@
 """Subscriptions: which events go where. Every change is published with the application's next version."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, TupleRow, dict_row
 
+from pipeline.core.delivery_settings import DeliverySettings
 from pipeline.postgres.applications import raise_version
 from pipeline.postgres.event_types import list_missing
 from pipeline.postgres.pool import Pool
@@ -33,26 +34,38 @@ class SubscriptionContent:
     method: str
     url: str
     headers: dict[str, str]
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSecret:
+    """A signing secret. `valid_until`: None for the current one."""
+
+    key_id: str
+    sealed: bytes
+    valid_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One subscription, its secret sealed."""
+    """One subscription. `secrets`: the current one, and the one before it as long as it signs as well."""
 
     subscription_id: str
     application_id: str
     content: SubscriptionContent
-    key_id: str
-    sealed: bytes
+    secrets: tuple[SealedSecret, ...]
     created_at: datetime
     updated_at: datetime
     cancelled_before: datetime | None = None
+    disabled_reason: str | None = None
     deleted_at: datetime | None = None
 
 
 COLUMNS: LiteralString = (
     "subscription_id::text, application_id::text, is_enabled, event_types, description, metadata, labels, "
-    "target_method, target_url, target_headers, key_id, sealed, created_at, updated_at, cancelled_before, deleted_at"
+    "target_method, target_url, target_headers, delivery, key_id, sealed, "
+    "previous_key_id, previous_sealed, previous_valid_until, created_at, updated_at, cancelled_before, "
+    "disabled_reason, deleted_at"
 )
 
 
@@ -70,14 +83,29 @@ def read_subscription(row: DictRow) -> Subscription:
             method=row["target_method"],
             url=row["target_url"],
             headers=json.loads(row["target_headers"]),
+            delivery=_read_delivery(row["delivery"]),
         ),
-        key_id=row["key_id"],
-        sealed=row["sealed"],
+        secrets=_read_secrets(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         cancelled_before=row["cancelled_before"],
+        disabled_reason=row["disabled_reason"],
         deleted_at=row["deleted_at"],
     )
+
+
+def _read_delivery(text: str) -> DeliverySettings:
+    fields = json.loads(text)
+    delays_s = fields.pop("retry_delays_s", None)
+    return DeliverySettings(**fields, retry_delays_s=tuple(delays_s) if delays_s is not None else None)
+
+
+def _read_secrets(row: DictRow) -> tuple[SealedSecret, ...]:
+    current = SealedSecret(key_id=row["key_id"], sealed=row["sealed"])
+    if row["previous_sealed"] is None:
+        return (current,)
+    valid_until = row["previous_valid_until"]
+    return current, SealedSecret(key_id=row["previous_key_id"], sealed=row["previous_sealed"], valid_until=valid_until)
 
 
 async def create_subscription(pool: Pool, subscription: Subscription, *, subscriptions_max: int) -> bool | None:
@@ -99,16 +127,16 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
             return False
         await connection.execute(
             "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
-            "metadata, labels, target_method, target_url, target_headers, key_id, sealed, created_at, updated_at, "
-            "changed_version) values (%(subscription_id)s, %(application_id)s, %(is_enabled)s, %(event_types)s, "
-            "%(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, %(headers)s, %(key_id)s, %(sealed)s, "
-            "%(created_at)s, %(created_at)s, %(version)s)",
+            "metadata, labels, target_method, target_url, target_headers, delivery, key_id, sealed, created_at, "
+            "updated_at, changed_version) values (%(subscription_id)s, %(application_id)s, %(is_enabled)s, "
+            "%(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, %(headers)s, "
+            "%(delivery)s, %(key_id)s, %(sealed)s, %(created_at)s, %(created_at)s, %(version)s)",
             _values(subscription.content)
             | {
                 "subscription_id": subscription.subscription_id,
                 "application_id": subscription.application_id,
-                "key_id": subscription.key_id,
-                "sealed": subscription.sealed,
+                "key_id": subscription.secrets[0].key_id,
+                "sealed": subscription.secrets[0].sealed,
                 "created_at": subscription.created_at,
                 "version": version,
             },
@@ -132,7 +160,9 @@ async def replace_subscription(
             await cursor.execute(
                 "update subscriptions set is_enabled = %(is_enabled)s, event_types = %(event_types)s, "  # noqa: S608 - our own column names
                 "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
-                "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, updated_at = now(), "
+                "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, "
+                "delivery = %(delivery)s, updated_at = now(), "
+                "disabled_reason = case when %(is_enabled)s then null else disabled_reason end, "
                 "cancelled_before = case when is_enabled and not %(is_enabled)s then now() else cancelled_before end, "
                 "changed_version = %(version)s where subscription_id = %(subscription_id)s "
                 f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
@@ -161,6 +191,51 @@ async def delete_subscription(pool: Pool, application_id: str, subscription_id: 
             (subscription_id, application_id),
         )
         return None if await cursor.fetchone() is None else False
+
+
+async def rotate_secret(
+    pool: Pool, application_id: str, subscription_id: str, secret: SealedSecret, *, previous_valid_until: datetime
+) -> Subscription | None:
+    """Sign with `secret` from now on, and with the present one as well until `previous_valid_until`.
+
+    None when there is no such subscription.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        if version is None:
+            return None
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(
+                "update subscriptions set previous_key_id = key_id, previous_sealed = sealed, "  # noqa: S608 - our own column names
+                "previous_valid_until = %(valid_until)s, key_id = %(key_id)s, sealed = %(sealed)s, updated_at = now(), "
+                "changed_version = %(version)s where subscription_id = %(subscription_id)s "
+                f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
+                {
+                    "valid_until": previous_valid_until,
+                    "key_id": secret.key_id,
+                    "sealed": secret.sealed,
+                    "version": version,
+                    "subscription_id": subscription_id,
+                    "application_id": application_id,
+                },
+            )
+            row = await cursor.fetchone()
+    return read_subscription(row) if row is not None else None
+
+
+async def disable_subscription(
+    pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int
+) -> bool:
+    """Disable it on our own account, unless its owner changed it after `seen_version`. True when this did it."""
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        cursor = await connection.execute(
+            "update subscriptions set is_enabled = false, cancelled_before = now(), disabled_reason = %s, "
+            "updated_at = now(), changed_version = %s where subscription_id = %s and application_id = %s "
+            "and is_enabled and deleted_at is null and changed_version <= %s",
+            (reason, version, subscription_id, application_id, seen_version),
+        )
+        return cursor.rowcount == 1
 
 
 async def list_subscriptions(pool: Pool, application_id: str) -> list[Subscription]:
@@ -203,4 +278,5 @@ def _values(content: SubscriptionContent) -> dict[str, Any]:
         "method": content.method,
         "url": content.url,
         "headers": json.dumps(content.headers),
+        "delivery": json.dumps(asdict(content.delivery)),
     }

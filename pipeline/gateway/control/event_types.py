@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from pipeline.core.operational import RESERVED_PREFIX
 from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -62,6 +63,8 @@ async def create(request: web.Request) -> web.Response:
     findings = Findings()
     for part in ("service", "resource_type", "verb"):
         findings.check_text(part, getattr(form, part), most=PART_MAX_CHARS)
+    if f"{form.service}.".startswith(RESERVED_PREFIX):
+        findings.add("service", "reserved", "event types that start with `hookline.` are Hookline's own")
     findings.raise_if_any()
     event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
     if not await create_event_type(gateway.pool, application_id, event_type):

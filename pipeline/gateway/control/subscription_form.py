@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from yarl import URL
 
+from pipeline.core.delivery_settings import DeliverySettings, find_setting_problems
 from pipeline.core.event import LABELS_MAX, METADATA_MAX
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.problems import Problem
@@ -33,6 +34,17 @@ class TargetForm(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
+class DeliveryForm(msgspec.Struct, frozen=True):
+    """How to deliver, an addition of ours: members left out, or null, mean the default."""
+
+    retry_delays_s: tuple[float, ...] | None = None
+    rate_per_s: float | None = None
+    concurrency_max: int | None = None
+    total_timeout_s: float | None = None
+    connect_timeout_s: float | None = None
+    gives_up_on_client_errors: bool = False
+
+
 class SubscriptionForm(Form, frozen=True):
     """The body."""
 
@@ -46,6 +58,7 @@ class SubscriptionForm(Form, frozen=True):
     label_key: str | None = None
     label_value: str | None = None
     dedicated_workers: list[str] | None = None
+    delivery: DeliveryForm | None = None
 
     def read_labels(self) -> dict[str, str]:
         """The labels, in whichever form they came. Raises `Problem` when there are none."""
@@ -70,6 +83,9 @@ def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> Sub
         for field, text in (("label_key", form.label_key), ("label_value", form.label_value)):
             findings.check_length(field, text or "", most=LEGACY_LABEL_MAX_CHARS)
     url = _check_target(findings, form.target)
+    delivery = DeliverySettings(**msgspec.structs.asdict(form.delivery or DeliveryForm()))
+    for field, message in find_setting_problems(delivery).items():
+        findings.add(f"delivery.{field}", "delivery-setting", message)
     findings.raise_if_any()
     if form.dedicated_workers:
         raise Problem("UnauthorizedWorkers", detail="This instance has no dedicated workers.")
@@ -82,6 +98,7 @@ def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> Sub
         method=form.target.method,
         url=url,
         headers=form.target.headers,
+        delivery=delivery,
     )
 
 

@@ -1,26 +1,31 @@
 """`/subscriptions`: which of an application's events go to which endpoint."""
 
+import base64
 import os
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
-from pipeline.core.signature import format_standard_secret
+from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
 from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import read_form
+from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.moments import show_datetime
+from pipeline.gateway.reads.moments import show_datetime, show_moment, show_moment_or_none
 from pipeline.gateway.reads.queries import take_application_id, take_path_id
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.endpoint_states import ShownState, find_state
 from pipeline.postgres.subscriptions import (
+    SealedSecret,
     Subscription,
     SubscriptionContent,
     UnknownEventTypesError,
@@ -29,9 +34,23 @@ from pipeline.postgres.subscriptions import (
     find_subscription,
     list_subscriptions,
     replace_subscription,
+    rotate_secret,
 )
 
+OVERLAP_DEFAULT_S = 24 * 3600
+OVERLAP_MAX_S = 30 * 24 * 3600
+
+
+class RotationForm(Form, frozen=True):
+    """The body of a rotation. `secret`: the new one as a UUID or in its `whsec_` form; none: a new random one."""
+
+    application_id: UUID
+    overlap_s: int = OVERLAP_DEFAULT_S
+    secret: str | None = None
+
+
 _decoder = msgspec.json.Decoder(SubscriptionForm)
+_rotation_decoder = msgspec.json.Decoder(RotationForm)
 
 
 def list_routes() -> list[web.RouteDef]:
@@ -41,6 +60,7 @@ def list_routes() -> list[web.RouteDef]:
         web.get("/subscriptions/{subscription_id}", show_one),
         web.put("/subscriptions/{subscription_id}", replace),
         web.delete("/subscriptions/{subscription_id}", delete),
+        web.post("/subscriptions/{subscription_id}/rotate_secret", rotate),
     ]
 
 
@@ -59,13 +79,12 @@ async def create(request: web.Request) -> web.Response:
     form = await read_form(request, _decoder)
     application_id, content = await _check(form, caller.require_application)
     now, subscription_id = datetime.now(UTC), str(uuid7())
-    sealed = gateway.sealer.seal(str(uuid4()).encode(), context=subscription_id, nonce=os.urandom(NONCE_BYTES))
+    sealed = _seal(gateway.sealer, subscription_id, str(uuid4()))
     subscription = Subscription(
         subscription_id=subscription_id,
         application_id=application_id,
         content=content,
-        key_id=sealed.key_id,
-        sealed=sealed.sealed,
+        secrets=(SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed),),
         created_at=now,
         updated_at=now,
     )
@@ -93,7 +112,8 @@ async def show_one(request: web.Request) -> web.Response:
     except Problem:
         # its id must not be found out by the difference
         raise Problem("NotFound") from None
-    return answer_json(show_subscription(subscription, gateway.sealer))
+    state = await find_state(gateway.pool, subscription.subscription_id)
+    return answer_json(show_subscription(subscription, gateway.sealer) | {"health": show_health(state)})
 
 
 async def replace(request: web.Request) -> web.Response:
@@ -124,11 +144,62 @@ async def delete(request: web.Request) -> web.Response:
     return answer_nothing()
 
 
+async def rotate(request: web.Request) -> web.Response:
+    """A new secret; until the overlap is over deliveries are signed with both."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    subscription_id = take_path_id(request, "subscription_id")
+    form = await read_form(request, _rotation_decoder)
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    findings = Findings()
+    if not 0 <= form.overlap_s <= OVERLAP_MAX_S:
+        findings.add("overlap_s", "range", f"it must be 0 to {OVERLAP_MAX_S} seconds", min=0, max=OVERLAP_MAX_S)
+    secret = str(uuid4()) if form.secret is None else read_secret(form.secret)
+    if secret is None:
+        findings.add("secret", "secret", "it must be a UUID, or `whsec_` and the base64 of one's 36 characters")
+    findings.raise_if_any()
+    sealed = _seal(gateway.sealer, subscription_id, secret or "")
+    subscription = await rotate_secret(
+        gateway.pool,
+        application_id,
+        subscription_id,
+        SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed),
+        previous_valid_until=datetime.now(UTC) + timedelta(seconds=form.overlap_s),
+    )
+    await gateway.publisher.publish(application_id)
+    if subscription is None:
+        raise Problem("NotFound")
+    return answer_json(show_subscription(subscription, gateway.sealer))
+
+
+def show_health(state: ShownState | None) -> dict[str, Any]:
+    """How the endpoint is doing, an addition of ours. `parked_until`: when the breaker lets a request through again."""
+    if state is None or not state.failing_since_us:
+        return {"failing_since": None, "parked_until": None, "last_error": None}
+    parked_until_us = state.opened_until_us or None
+    return {
+        "failing_since": show_moment(state.failing_since_us),
+        "parked_until": show_moment_or_none(parked_until_us),
+        "last_error": state.last_error,
+    }
+
+
+def read_secret(text: str) -> str | None:
+    """A subscription's secret as a canonical UUID, from either of its forms; None when it is neither."""
+    try:
+        if text.startswith(STANDARD_PREFIX):
+            text = base64.b64decode(text.removeprefix(STANDARD_PREFIX), validate=True).decode("ascii")
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
 def show_subscription(subscription: Subscription, sealer: Sealer) -> dict[str, Any]:
     """A subscription as the API shows it, its secret in both forms."""
     content = subscription.content
+    current = subscription.secrets[0]
     secret = sealer.unseal(
-        Sealed(key_id=subscription.key_id, sealed=subscription.sealed), context=subscription.subscription_id
+        Sealed(key_id=current.key_id, sealed=current.sealed), context=subscription.subscription_id
     ).decode()
     label_key, label_value = next(iter(content.labels.items()), ("", ""))
     return {
@@ -147,7 +218,13 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> dict[str, A
         "created_at": show_datetime(subscription.created_at),
         "updated_at": show_datetime(subscription.updated_at),
         "dedicated_workers": [],
+        "delivery": asdict(content.delivery),
+        "disabled_reason": subscription.disabled_reason,
     }
+
+
+def _seal(sealer: Sealer, subscription_id: str, secret: str) -> Sealed:
+    return sealer.seal(secret.encode(), context=subscription_id, nonce=os.urandom(NONCE_BYTES))
 
 
 async def _check(

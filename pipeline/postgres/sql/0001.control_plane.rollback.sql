@@ -1,1 +1,1 @@
-drop table subscriptions, event_types, application_secrets, applications, organizations;
+drop table redrives, endpoint_states, subscriptions, event_types, application_secrets, applications, organizations;

@@ -59,14 +59,38 @@ create table subscriptions (
     target_method text not null,
     target_url text not null,
     target_headers text not null,
+    -- how to deliver, where its owner wants it otherwise than by default: JSON
+    delivery text not null default '{}',
+    -- the signing secret, sealed; and the one before it, which signs as well until its time is over
     key_id text not null,
     sealed bytea not null,
+    previous_key_id text,
+    previous_sealed bytea,
+    previous_valid_until timestamptz,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     -- deliveries of events appended before this are cancelled: set when it was disabled or deleted
     cancelled_before timestamptz,
+    -- why we disabled it (gone, failing); null when its owner did, or when it is enabled
+    disabled_reason text,
     deleted_at timestamptz,
     -- the application's routes_version that brought its last change
     changed_version bigint not null
 );
 create index subscriptions_of_application on subscriptions (application_id, created_at);
+
+-- How endpoints are doing, as the http sink told last. Only shown, never asked by a stage.
+create table endpoint_states (
+    subscription_id uuid primary key,
+    changed_at_us bigint not null,
+    failing_since_us bigint not null,
+    opened_until_us bigint not null,
+    last_error text
+);
+
+-- Dead letters that were sent again. Beside the archive, which is never updated.
+create table redrives (
+    dead_id uuid primary key,
+    redriven_at timestamptz not null default now()
+);
+create index redrives_by_time on redrives (redriven_at);

@@ -1,0 +1,137 @@
+"""What the http sink remembers of each endpoint: its gate, its health, and the target made ready for sending."""
+
+import time
+from collections.abc import Hashable
+
+from connectors.http.target import Target, compile_target
+from pipeline.config import DeliverConfig, WorkerConfig
+from pipeline.core.egress import EgressGuard
+from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, restore_health
+from pipeline.core.gate import EndpointGate, GatePolicy
+from pipeline.core.records import Endpoint, EndpointState
+from pipeline.core.sealing import Sealer
+from pipeline.kafka.endpoint_states_view import EndpointStatesView
+from pipeline.metrics import Metrics
+
+GATES_MAX = 100_000
+SECOND_US = 1_000_000
+
+
+class EndpointMemory:
+    """Endpoints that this process has to do with. Keys are subscription ids as the log has them, in bytes."""
+
+    def __init__(
+        self,
+        deliver: DeliverConfig,
+        worker: WorkerConfig,
+        *,
+        states: EndpointStatesView,
+        sealer: Sealer,
+        metrics: Metrics,
+    ) -> None:
+        self._policy = GatePolicy(concurrency=worker.concurrency, waiting_max=worker.lane_max_records)
+        self._disable_after_us = round(deliver.disable_after_s * SECOND_US)
+        self._states = states
+        self._sealer = sealer
+        self._metrics = metrics
+        self._gates: dict[Hashable, EndpointGate] = {}
+        self._targets: dict[str, Target] = {}
+        self._health: dict[str, EndpointHealth] = {}
+        self._guard = EgressGuard(round(deliver.egress_window_s * SECOND_US))
+
+    def gate(self, lane: Hashable) -> EndpointGate:
+        """The endpoint's gate."""
+        gate = self._gates.get(lane)
+        if gate is None:
+            if len(self._gates) >= GATES_MAX:
+                self._forget_idle_gates()
+            gate = self._gates[lane] = EndpointGate(self._policy)
+            state = self._states.get(lane.decode(errors="replace")) if isinstance(lane, bytes) else None
+            if state is not None:
+                # a breaker that another process opened, or we before a restart
+                gate.opened_until_us = state.opened_until_us
+        return gate
+
+    def compile(self, endpoint: Endpoint) -> Target:
+        """The endpoint made ready, once for each of its versions; its gate takes over the endpoint's own bounds."""
+        target = self._targets.get(endpoint.subscription_id)
+        if target is None or target.endpoint is not endpoint:
+            target = self._targets[endpoint.subscription_id] = compile_target(endpoint, self._sealer)
+            self.gate(endpoint.subscription_id.encode()).adopt(self._bound(endpoint))
+            self._health.pop(endpoint.subscription_id, None)
+        return target
+
+    def is_to_be_disabled(self, endpoint: Endpoint) -> bool:
+        """Have we asked for this version of the endpoint to be disabled, and not been heard yet?"""
+        health = self._health.get(endpoint.subscription_id)
+        return health is not None and health.disable_reason is not None
+
+    def succeed(self, endpoint: Endpoint, now_us: int) -> None:
+        """A request succeeded."""
+        self._guard.note(endpoint.subscription_id, now_us, is_fault=False)
+        if endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None:
+            self._find_health(endpoint).succeed()
+
+    def fail(self, endpoint: Endpoint, now_us: int, *, error: str, is_gone: bool, is_fault: bool) -> None:
+        """A request failed. `is_gone`: for good; `is_fault`: the endpoint is not able to take it."""
+        self._guard.note(endpoint.subscription_id, now_us, is_fault=is_fault)
+        health = self._find_health(endpoint)
+        health.fail(now_us, error=error, opened_until_us=self.gate(endpoint.subscription_id.encode()).opened_until_us)
+        if is_gone:
+            self._ask_to_disable(health, GONE)
+        elif health.has_failed_for_us(now_us) > self._disable_after_us and not self._guard.suspects_us(now_us):
+            self._ask_to_disable(health, FAILING)
+
+    def tell(self, endpoint: Endpoint, now_us: int) -> EndpointState | None:
+        """The endpoint's new state, when there is one to be told now."""
+        health = self._health.get(endpoint.subscription_id)
+        if health is None or not health.should_tell(now_us):
+            return None
+        return health.tell(
+            now_us,
+            subscription_id=endpoint.subscription_id,
+            application_id=endpoint.application_id,
+            endpoint_version=endpoint.version,
+        )
+
+    def list_untold(self) -> list[Endpoint]:
+        """Endpoints whose state has changed since it was told, perhaps too recently to be told again."""
+        return [
+            self._targets[subscription_id].endpoint
+            for subscription_id, health in self._health.items()
+            if health.is_dirty and subscription_id in self._targets
+        ]
+
+    def observe_egress(self) -> None:
+        """Set the metrics about our own way out."""
+        now_us = time.time_ns() // 1000
+        self._metrics.egress_failing_share.set(self._guard.failing_share(now_us))
+        self._metrics.egress_suspected.set(self._guard.suspects_us(now_us))
+
+    def _find_health(self, endpoint: Endpoint) -> EndpointHealth:
+        health = self._health.get(endpoint.subscription_id)
+        if health is None:
+            state = self._states.get(endpoint.subscription_id)
+            # what was told of an earlier version says nothing about what its owner has made of it
+            is_known = state is not None and state.endpoint_version == endpoint.version
+            health = restore_health(state) if state is not None and is_known else EndpointHealth()
+            self._health[endpoint.subscription_id] = health
+        return health
+
+    def _ask_to_disable(self, health: EndpointHealth, reason: str) -> None:
+        if health.disable_reason != reason:
+            self._metrics.disable_requests_total.labels(reason).inc()
+        health.ask_to_disable(reason)
+
+    def _bound(self, endpoint: Endpoint) -> GatePolicy:
+        most = min(endpoint.concurrency_max or self._policy.concurrency_max, self._policy.concurrency_max)
+        return GatePolicy(
+            concurrency=min(self._policy.concurrency, most),
+            concurrency_max=most,
+            waiting_max=self._policy.waiting_max,
+            rate_per_s=endpoint.rate_per_s,
+        )
+
+    def _forget_idle_gates(self) -> None:
+        for lane in [lane for lane, gate in self._gates.items() if gate.open == 0 and not gate.opened_until_us]:
+            del self._gates[lane]

@@ -1,0 +1,47 @@
+"""How an owner wants deliveries to be made, where it differs from the default; with the bounds of what may be asked."""
+
+from dataclasses import dataclass
+
+HOUR_S = 3600.0
+DELAYS_MAX = 50
+DELAY_MAX_S = 7 * 24 * HOUR_S
+RATE_MIN_PER_S, RATE_MAX_PER_S = 0.01, 10_000.0
+CONCURRENCY_MAX = 100
+TIMEOUT_MIN_S, TIMEOUT_MAX_S = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """None: the default.
+
+    `retry_delays_s`: seconds after the n-th failure; as many retries as there are delays, none for an empty one.
+    `gives_up_on_client_errors`: an answer of 4xx other than 408, 425 and 429 ends a delivery.
+    """
+
+    retry_delays_s: tuple[float, ...] | None = None
+    rate_per_s: float | None = None
+    concurrency_max: int | None = None
+    total_timeout_s: float | None = None
+    connect_timeout_s: float | None = None
+    gives_up_on_client_errors: bool = False
+
+
+def find_setting_problems(settings: DeliverySettings) -> dict[str, str]:
+    """Field → what is wrong with it, as a sentence; empty when all is well."""
+    problems: dict[str, str] = {}
+    delays_s = settings.retry_delays_s
+    if delays_s is not None:
+        if len(delays_s) > DELAYS_MAX:
+            problems["retry_delays_s"] = f"there may be {DELAYS_MAX} delays"
+        elif not all(0 <= delay_s <= DELAY_MAX_S for delay_s in delays_s):
+            problems["retry_delays_s"] = f"each delay must be 0 to {DELAY_MAX_S:g} seconds"
+    bounds = (
+        ("rate_per_s", settings.rate_per_s, RATE_MIN_PER_S, RATE_MAX_PER_S),
+        ("concurrency_max", settings.concurrency_max, 1, CONCURRENCY_MAX),
+        ("total_timeout_s", settings.total_timeout_s, TIMEOUT_MIN_S, TIMEOUT_MAX_S),
+        ("connect_timeout_s", settings.connect_timeout_s, TIMEOUT_MIN_S, TIMEOUT_MAX_S),
+    )
+    for name, value, least, most in bounds:
+        if value is not None and not least <= value <= most:
+            problems[name] = f"it must be {least:g} to {most:g}"
+    return problems

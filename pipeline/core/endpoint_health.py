@@ -1,0 +1,82 @@
+"""How one endpoint has been doing over days: since when it fails, and whether its subscription should be disabled.
+
+What is decided here is told by a record (`EndpointState`) and acted on by the control plane. Pure: times are handed in.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.core.records import EndpointState
+
+# A flapping endpoint must not fill the log: between two tellings of changes that can wait.
+TELL_INTERVAL_US = 5_000_000
+GONE = "gone"
+FAILING = "failing"
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointHealth:
+    """The health of one endpoint. `told_at_us`: when it was told last; 0: never."""
+
+    failing_since_us: int = 0
+    opened_until_us: int = 0
+    last_error: str | None = None
+    disable_reason: str | None = None
+    told_at_us: int = 0
+    is_dirty: bool = False
+
+    def succeed(self) -> None:
+        """A request succeeded."""
+        if self.failing_since_us or self.disable_reason:
+            self.failing_since_us = self.opened_until_us = 0
+            self.last_error = self.disable_reason = None
+            self.is_dirty = True
+
+    def fail(self, now_us: int, *, error: str, opened_until_us: int) -> None:
+        """A request failed; `opened_until_us`: the breaker's state, 0 when it is closed."""
+        if not self.failing_since_us:
+            self.failing_since_us = now_us
+            self.is_dirty = True
+        if self.opened_until_us != opened_until_us:
+            self.opened_until_us = opened_until_us
+            self.is_dirty = True
+        self.last_error = error
+
+    def ask_to_disable(self, reason: str) -> None:
+        """From now on its subscription should be disabled."""
+        if self.disable_reason != reason:
+            self.disable_reason = reason
+            self.is_dirty = True
+            self.told_at_us = 0  # this is not to wait
+
+    def has_failed_for_us(self, now_us: int) -> int:
+        """How long it has failed without a success; 0 when it does not."""
+        return now_us - self.failing_since_us if self.failing_since_us else 0
+
+    def should_tell(self, now_us: int) -> bool:
+        """Has something changed that was not told, and is it time to?"""
+        return self.is_dirty and now_us - self.told_at_us >= TELL_INTERVAL_US
+
+    def tell(self, now_us: int, *, subscription_id: str, application_id: str, endpoint_version: int) -> EndpointState:
+        """The record that tells it."""
+        self.is_dirty = False
+        self.told_at_us = now_us
+        return EndpointState(
+            subscription_id=subscription_id,
+            application_id=application_id,
+            endpoint_version=endpoint_version,
+            changed_at_us=now_us,
+            failing_since_us=self.failing_since_us,
+            opened_until_us=self.opened_until_us,
+            last_error=self.last_error,
+            disable_reason=self.disable_reason,
+        )
+
+
+def restore_health(state: EndpointState) -> EndpointHealth:
+    """The health that was told last, for a process that takes over."""
+    return EndpointHealth(
+        failing_since_us=state.failing_since_us,
+        opened_until_us=state.opened_until_us,
+        last_error=state.last_error,
+        told_at_us=state.changed_at_us,
+    )

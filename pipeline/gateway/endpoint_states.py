@@ -1,0 +1,129 @@
+"""Acting on what the http sink tells of endpoints: shown to their owners, and disabled where that was asked for.
+
+The sink does not speak to PostgreSQL, so it asks by a record; the gateways share these records as a consumer group. A
+record is done with when PostgreSQL and the log have what follows from it; repeated after a crash it changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from pipeline.config import KafkaConfig
+from pipeline.core.operational import describe_disabled
+from pipeline.core.records import EndpointState, expect
+from pipeline.gateway.publishing import Publisher
+from pipeline.kafka.consumer import Limits, LogConsumer
+from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.postgres.endpoint_states import save_state
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.subscriptions import disable_subscription
+from pipeline.topics import Topics
+from schemas import SchemaError
+
+LIMITS = Limits(batch_max_records=100, in_flight_max_records=1000, in_flight_max_bytes=16 * 1024 * 1024)
+AGAIN_AFTER_S = 1.0
+
+log = structlog.get_logger()
+
+
+class EndpointStates:
+    """Follows the endpoint-states topic as one member of the gateways' group."""
+
+    def __init__(
+        self, kafka: KafkaConfig, topics: Topics, *, pool: Pool, producer: LogProducer, publisher: Publisher
+    ) -> None:
+        self._topics = topics
+        self._pool = pool
+        self._producer = producer
+        self._publisher = publisher
+        self._records: asyncio.Queue[LogRecord] = asyncio.Queue()
+        self._ours: set[Place] = set()
+        self._consumer = LogConsumer(
+            kafka, self, group=f"{kafka.topic_prefix}gateway", topics=[topics.endpoint_states], limits=LIMITS
+        )
+
+    async def run(self) -> None:
+        """Runs until it is cancelled; raises what ends the consumer."""
+        self._consumer.start()
+        working = asyncio.create_task(self._work())
+        try:
+            done, _ = await asyncio.wait(
+                [working, asyncio.create_task(self._consumer.failure())], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+        finally:
+            working.cancel()
+            await self._consumer.close()
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        return self._consumer.check()
+
+    # What the consumer tells.
+
+    async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
+        self._ours |= committed.keys()
+        return {}
+
+    async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
+        self._ours -= set(places)
+        return {}
+
+    def lost(self, places: Sequence[Place]) -> None:
+        self._ours -= set(places)
+
+    def received(self, records: Sequence[LogRecord]) -> None:
+        for record in records:
+            self._records.put_nowait(record)
+
+    def measured(self, ends: Mapping[Place, int]) -> None:
+        """Nothing waits long here."""
+
+    async def _work(self) -> None:
+        while True:
+            record = await self._records.get()
+            if record.place in self._ours:
+                await self._settle(record)
+                self._consumer.commit({record.place: Committed(record.offset + 1)})
+            self._consumer.release(1, len(record.value or b""))
+
+    async def _settle(self, record: LogRecord) -> None:
+        try:
+            state = expect(EndpointState, record.value or b"")
+        except SchemaError as error:
+            log.error("endpoint_state_unreadable", offset=record.offset, reason=str(error))
+            return
+        while True:
+            try:
+                await self._apply(state)
+                return
+            except (KafkaUnavailableError, *DatabaseUnavailable) as error:
+                log.warning("endpoint_state_waits", subscription_id=state.subscription_id, reason=str(error))
+                await asyncio.sleep(AGAIN_AFTER_S)
+
+    async def _apply(self, state: EndpointState) -> None:
+        await save_state(self._pool, state)
+        if state.disable_reason is None:
+            return
+        is_disabled = await disable_subscription(
+            self._pool,
+            state.application_id,
+            state.subscription_id,
+            reason=state.disable_reason,
+            seen_version=state.endpoint_version,
+        )
+        await self._publisher.publish_or_raise(state.application_id)
+        if is_disabled:
+            log.warning(
+                "subscription_disabled",
+                subscription_id=state.subscription_id,
+                reason=state.disable_reason,
+                last_error=state.last_error,
+            )
+        # also when it was disabled before: a crash may have come between that and this, and the id is the same
+        event = describe_disabled(state, now_us=time.time_ns() // 1000)
+        await self._producer.send(self._topics.events, state.application_id, event)

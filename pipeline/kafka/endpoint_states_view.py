@@ -1,0 +1,48 @@
+"""What was told last of every endpoint's health, for the sink that takes an endpoint over."""
+
+import structlog
+
+from pipeline.config import KafkaConfig
+from pipeline.core.records import EndpointState, expect
+from pipeline.kafka.view import LogView
+from pipeline.topics import Topic
+from schemas import SchemaError
+
+log = structlog.get_logger()
+
+
+class EndpointStatesView:
+    """Follows the endpoint-states topic."""
+
+    def __init__(self, config: KafkaConfig, topic: Topic) -> None:
+        self._states: dict[str, EndpointState] = {}
+        self._view = LogView(config, topic, self._apply)
+
+    async def start(self) -> None:
+        """Read all that is there. Raises `StartError`."""
+        await self._view.start()
+
+    async def close(self) -> None:
+        await self._view.close()
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        return self._view.check()
+
+    def get(self, subscription_id: str) -> EndpointState | None:
+        """What was told last; None: nothing ever was."""
+        return self._states.get(subscription_id)
+
+    def _apply(self, key: str, value: bytes | None, _: int) -> None:
+        if value is None:
+            self._states.pop(key, None)
+            return
+        try:
+            state = expect(EndpointState, value)
+        except SchemaError as error:
+            log.error("endpoint_state_unreadable", subscription_id=key, reason=str(error))
+            return
+        if state.failing_since_us or state.opened_until_us:
+            self._states[key] = state
+        else:
+            self._states.pop(key, None)  # a healthy one needs no memory
