@@ -79,7 +79,6 @@ class Runtime:
         self._sources: dict[Place, Source] = {}
         self._busy_gates: dict[Hashable, tuple[Gate, int]] = {}  # with how many are open
         self._tasks: dict[asyncio.Task[None], list[Work]] = {}
-        self._held = 0  # records waiting here for their time
         self._progress = asyncio.Event()  # set whenever something was settled
         self._is_stopping = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -189,18 +188,24 @@ class Runtime:
 
     def _admit(self, work: Work, now_us: int) -> None:
         sink, record = self._sink, work.record
-        wait_us = sink.due_at_us(record) - now_us
+        due_at_us = sink.due_at_us(record)
+        wait_us = due_at_us - now_us
         if wait_us > HOLD_MAX_US:
             self._settle_after(sink.put_away(record, 0, now_us), [work])
         elif wait_us > 0:
-            self._held += 1
-            asyncio.get_running_loop().call_later(wait_us / 1_000_000, self._admit_held, work)
+            self._hold(work, due_at_us, wait_us)
         else:
             self._line_up(work, now_us)
 
-    def _admit_held(self, work: Work) -> None:
-        self._held -= 1
+    def _hold(self, work: Work, due_at_us: int, wait_us: int) -> None:
+        asyncio.get_running_loop().call_later(wait_us / 1_000_000, self._admit_held, work, due_at_us)
+
+    def _admit_held(self, work: Work, due_at_us: int) -> None:
         now_us = time.time_ns() // 1000
+        if now_us < due_at_us:
+            # timers have a resolution of a millisecond and may be early by as much
+            self._hold(work, due_at_us, max(due_at_us - now_us, 1000))
+            return
         if not work.source.is_ours or self._is_stopping:
             self._release(work.record)
             return

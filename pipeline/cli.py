@@ -21,6 +21,8 @@ BUILT_IN = {
     "listen": "pipeline.commands.listen.command:listen",
     "gateway": "pipeline.commands.gateway:gateway",
     "matcher": "pipeline.commands.matcher:matcher",
+    "dead": "pipeline.commands.dead:dead",
+    "keys": "pipeline.commands.keys:keys",
     "topics": "pipeline.commands.topics:topics",
     "migrate": "pipeline.commands.migrate:migrate",
     "settings": "pipeline.commands.settings:settings",

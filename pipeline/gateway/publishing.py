@@ -30,7 +30,8 @@ log = structlog.get_logger()
 class Publisher:
     """Publishes applications. One per process."""
 
-    def __init__(self, pool: Pool, producer: LogProducer, topics: Topics, routes: RoutesView) -> None:
+    def __init__(self, pool: Pool, producer: LogProducer, topics: Topics, routes: RoutesView | None = None) -> None:
+        """`routes`: our own view, when what is published is to be waited for."""
         self._pool = pool
         self._producer = producer
         self._topics = topics
@@ -47,7 +48,7 @@ class Publisher:
             log.warning("publish_failed", application_id=application_id, reason=str(error))
             detail = "The change was saved and takes effect as soon as it can be published; look before you repeat it."
             raise Problem("ServiceUnavailable", detail=detail) from error
-        if version is not None:
+        if version is not None and self._routes is not None:
             await self._routes.wait_for(application_id, version, VIEW_WAIT_S)
 
     async def repair_regularly(self) -> None:

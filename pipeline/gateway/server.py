@@ -4,7 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from pipeline.gateway import ingest, instance
+from pipeline.core.sealing import Sealed, Sealer, SealingError
+from pipeline.gateway import dead_letters, ingest, instance
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
 from pipeline.gateway.duplicates import EventIds
@@ -18,7 +19,8 @@ from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_reads import known_event_ids
-from pipeline.postgres.pool import open_pool
+from pipeline.postgres.pool import Pool, open_pool
+from pipeline.postgres.sealed_secrets import list_key_uses
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics
@@ -39,6 +41,7 @@ MODULES = (
     events,
     request_attempts,
     responses,
+    dead_letters,
 )
 
 
@@ -54,6 +57,7 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name="gateway")
+    await verify_keys(pool, sealer)
     read_urls = settings.database.read_urls
     read_pool = await open_pool(settings.database, read_urls[0], name="gateway-reads") if read_urls else pool
     routes = RoutesView(settings.kafka, topics.routes)
@@ -103,6 +107,17 @@ async def main(process: Process) -> None:
     await pool.close()
     if read_pool is not pool:
         await read_pool.close()
+
+
+async def verify_keys(pool: Pool, sealer: Sealer) -> None:
+    """Raise `StartError` when secrets are sealed with a key that is not here: they could not be shown or used."""
+    for use in await list_key_uses(pool):
+        try:
+            sealer.unseal(Sealed(key_id=use.key_id, sealed=use.sealed), context=use.context)
+        except SealingError as error:
+            raise StartError(
+                f"{error}; {use.secrets} secrets need it. Give it in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS"
+            ) from error
 
 
 async def serve(gateway: Gateway) -> web.AppRunner:

@@ -95,13 +95,14 @@ class Matcher:
             detail = f"there is no application {application_id}"
             out.append(self._bury(_refuse(event, "unknown_application", detail), record))
             return 0
-        if not self._recent.add((application_id, event.event_id)):
-            self._metrics.events_repeated_total.inc()
-            return 0
         subscription_ids = routes.match(event.event_type, event.labels)
         if not subscription_ids and event.event_type not in routes.event_types | OPERATIONAL_TYPES:
             detail = f"the application has no event type {event.event_type}"
             out.append(self._bury(_refuse(event, "unknown_event_type", detail), record))
+            return 0
+        # after that: an event that was refused may come again, redriven once its type exists
+        if not self._recent.add((application_id, event.event_id)):
+            self._metrics.events_repeated_total.inc()
             return 0
         matched_at_us = self._clock_us()
         found = []

@@ -5,9 +5,12 @@ import json
 from uuid import UUID
 
 from aiohttp import web
+from yarl import URL
 
+from pipeline.gateway.context import Gateway
 from pipeline.gateway.reads.moments import read_moment, show_moment
 from pipeline.postgres.archive_attempts import AttemptFilter, Cursor
+from pipeline.postgres.dead_letters import LetterFilter
 
 CURSOR_MAX_CHARS = 200
 
@@ -47,6 +50,28 @@ def take_filter(request: web.Request, application_id: str) -> AttemptFilter:
     )
 
 
+def take_letter_filter(request: web.Request, application_id: str) -> LetterFilter:
+    """The filters of a list of dead letters."""
+    return LetterFilter(
+        application_id=application_id,
+        subscription_id=_take_id(request, "subscription_id"),
+        event_id=_take_id(request, "event_id"),
+        reason=request.query.get("reason"),
+        died_min_us=_take_moment(request, "min_died_at"),
+        died_max_us=_take_moment(request, "max_died_at"),
+        with_redriven=request.query.get("with_redriven", "false") == "true",
+        after=_take_letter_cursor(request),
+    )
+
+
+def link_next(gateway: Gateway, request: web.Request, last: Cursor) -> str:
+    """The `Link` header's value that leads to the page behind `last`, with the same filters."""
+    public_url = gateway.settings.gateway.public_url
+    base = URL(public_url) if public_url is not None else request.url.origin()
+    url = base.join(URL(request.path)).with_query(request.query).update_query(pagination_cursor=show_cursor(last))
+    return f'<{url}>; rel="next"'
+
+
 def show_cursor(cursor: Cursor) -> str:
     """A cursor as clients carry it."""
     text = json.dumps({"date": show_moment(cursor.created_at_us), "id": cursor.attempt_id}, separators=(",", ":"))
@@ -79,6 +104,11 @@ def _take_moment(request: web.Request, name: str) -> int | None:
         return read_moment(text) if text is not None else None
     except ValueError as error:
         raise _refuse(name, "a date and time as in RFC 3339") from error
+
+
+def _take_letter_cursor(request: web.Request) -> tuple[int, str] | None:
+    cursor = _take_cursor(request)
+    return (cursor.created_at_us, cursor.attempt_id) if cursor is not None else None
 
 
 def _take_cursor(request: web.Request) -> Cursor | None:

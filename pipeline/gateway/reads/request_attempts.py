@@ -4,18 +4,15 @@ import time
 from typing import Any
 
 from aiohttp import web
-from yarl import URL
 
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
-from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_moment, show_moment_or_none
-from pipeline.gateway.reads.queries import show_cursor, take_application_id, take_filter, take_path_id
+from pipeline.gateway.reads.queries import link_next, take_application_id, take_filter, take_path_id
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
 from pipeline.postgres.archive_attempts import ArchivedAttempt, Cursor, find_attempt, list_attempts
-
-PATH = "/api/v1/request_attempts"
 
 
 def list_routes() -> list[web.RouteDef]:
@@ -40,7 +37,8 @@ async def show_attempts(request: web.Request) -> web.Response:
     now_us = time.time_ns() // 1000
     response = answer_json([show_item(attempt, now_us) for attempt in attempts])
     if attempts:
-        response.headers["Link"] = f'<{_link_next(gateway, request, attempts[-1])}>; rel="next"'
+        last = Cursor(created_at_us=attempts[-1].created_at_us, attempt_id=attempts[-1].attempt_id)
+        response.headers["Link"] = link_next(gateway, request, last)
     return response
 
 
@@ -92,10 +90,3 @@ def show_status(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
         # cancelled before it was due: no time at all; clocks of two machines may differ
         "full_processing_ms": max(0, processing_us // 1000),
     }
-
-
-def _link_next(gateway: Gateway, request: web.Request, last: ArchivedAttempt) -> URL:
-    public_url = gateway.settings.gateway.public_url
-    base = URL(public_url) if public_url is not None else request.url.origin()
-    cursor = show_cursor(Cursor(created_at_us=last.created_at_us, attempt_id=last.attempt_id))
-    return base.join(URL(PATH)).with_query(request.query).update_query(pagination_cursor=cursor)

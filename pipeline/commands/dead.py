@@ -1,0 +1,217 @@
+"""`hookline dead`: dead letters, for whoever runs an installation."""
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.config import Settings
+    from pipeline.postgres.dead_letters import ArchivedLetter, LetterFilter
+
+
+@click.group()
+def dead() -> None:
+    """List, show and redrive dead letters: deliveries that were given up, records that could not be read.
+
+    Letters are kept as long as the archive keeps its days. Redriving sends a letter's record back to where it died,
+    with its schedule beginning anew; deliveries keep their ids, so that receivers recognise a repeat.
+
+    \b
+    Example:
+      hookline dead list --reason exhausted
+      hookline dead redrive --subscription 0190f1a2-0000-7000-8000-000000000002 --dry-run
+    """
+
+
+def _with_filter(command: "Callable[..., Any]") -> "Callable[..., Any]":
+    options = [
+        click.option("--application", type=click.UUID, help="Only of this application."),
+        click.option("--subscription", type=click.UUID, help="Only of this subscription."),
+        click.option("--event", type=click.UUID, help="Only of this event."),
+        click.option("--reason", help="Only with this reason: exhausted, gone, undecodable, unknown_event_type ..."),
+        click.option("--since", help="Only those that died at or after this time (RFC 3339)."),
+        click.option("--until", help="Only those that died at or before this time (RFC 3339)."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dead.command("list")
+@_with_filter
+@click.option("--all", "with_redriven", is_flag=True, help="Also those that were sent again already.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="So many at most.")
+def list_(limit: int, **options: Any) -> None:
+    """List letters, oldest first, and count them by reason.
+
+    \b
+    Example:
+      hookline dead list --since 2026-11-24T00:00:00Z --limit 10
+    """
+    asyncio.run(_list(_load(), _read_filter(options), limit))
+
+
+@dead.command()
+@click.argument("dead_id", type=click.UUID)
+def show(dead_id: object) -> None:
+    """Show one letter, with the record that died.
+
+    \b
+    Example:
+      hookline dead show 6f1c1c3e-6f3b-5a57-9b1c-0d6d3d0a8f11
+    """
+    asyncio.run(_show(_load(), str(dead_id)))
+
+
+@dead.command()
+@click.argument("dead_ids", nargs=-1, type=click.UUID)
+@_with_filter
+@click.option("--everything", is_flag=True, help="Really all of them: demanded when no filter is given.")
+@click.option("--dry-run", is_flag=True, help="Only count, by reason.")
+@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+def redrive(dead_ids: tuple[object, ...], everything: bool, dry_run: bool, limit: int | None, **options: Any) -> None:
+    """Send letters again, by id or by filter. Those that were sent again already are left out.
+
+    May be interrupted and repeated: it goes on where it was. Needs PostgreSQL and Kafka.
+
+    \b
+    Example:
+      hookline dead redrive --reason exhausted --since 2026-11-24T00:00:00Z --dry-run
+      hookline dead redrive --reason exhausted --since 2026-11-24T00:00:00Z
+    """
+    if not dead_ids and not any(options.values()) and not everything:
+        raise click.UsageError("name letters, give a filter, or say --everything; --dry-run shows what it would be")
+    ids = tuple(map(str, dead_ids)) if dead_ids else None
+    asyncio.run(_redrive(_load(), _read_filter(options, ids), dry_run=dry_run, limit=limit))
+
+
+def _load() -> "Settings":
+    from pipeline.config import load_settings
+
+    return load_settings(os.environ)
+
+
+def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = None) -> "LetterFilter":
+    from pipeline.gateway.reads.moments import read_moment
+    from pipeline.postgres.dead_letters import LetterFilter
+
+    def read_time(name: str) -> int | None:
+        try:
+            return read_moment(options[name]) if options[name] is not None else None
+        except ValueError as error:
+            hint = f"{options[name]!r} is no time as in RFC 3339: {error}"
+            raise click.BadParameter(hint, param_hint=f"--{name}") from None
+
+    ids = {
+        name: str(options[name]) if options[name] is not None else None
+        for name in ("application", "subscription", "event")
+    }
+    return LetterFilter(
+        application_id=ids["application"],
+        subscription_id=ids["subscription"],
+        event_id=ids["event"],
+        reason=options["reason"],
+        died_min_us=read_time("since"),
+        died_max_us=read_time("until"),
+        dead_ids=dead_ids,
+        with_redriven=options.get("with_redriven", False),
+    )
+
+
+async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> None:
+    from pipeline.postgres.dead_letters import count_letters, list_letters
+    from pipeline.postgres.pool import open_pool
+
+    pool = await open_pool(settings.database, settings.database.write_url, name="dead")
+    try:
+        counts = await count_letters(pool, wanted)
+        letters = await list_letters(pool, wanted, limit=limit)
+    finally:
+        await pool.close()
+    for letter in letters:
+        click.echo(_describe(letter))
+    total = sum(counts.values())
+    if not total:
+        click.echo("no dead letters")
+        return
+    if len(letters) < total:
+        click.echo(f"... and {total - len(letters)} more")
+    click.echo(_describe_counts(counts))
+
+
+async def _show(settings: "Settings", dead_id: str) -> None:
+    from pipeline.postgres.dead_letters import LetterFilter, list_letters, read_contents
+    from pipeline.postgres.pool import open_pool
+
+    pool = await open_pool(settings.database, settings.database.write_url, name="dead")
+    try:
+        letters = await list_letters(pool, LetterFilter(dead_ids=(dead_id,), with_redriven=True), limit=1)
+        contents = await read_contents(pool, [dead_id])
+    finally:
+        await pool.close()
+    if not letters:
+        raise click.ClickException(f"there is no dead letter {dead_id}; `hookline dead list` shows what there is")
+    (letter,), content = letters, contents[dead_id]
+    click.echo(_describe(letter))
+    for name in ("detail", "application_id", "subscription_id", "delivery_id", "event_id"):
+        click.echo(f"  {name:<16} {getattr(letter, name) or '-'}")
+    click.echo(f"  {'source':<16} {letter.source_topic} [{letter.source_partition}] @ {letter.source_offset}")
+    click.echo(f"  {'key':<16} {content.source_key!r}")
+    click.echo(f"  {'record':<16} {_describe_record(content.source_value)}")
+
+
+async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: bool, limit: int | None) -> None:
+    from rich.progress import Progress
+
+    from pipeline.gateway.redriving import redrive as send_again
+    from pipeline.gateway.tools import open_tools
+    from pipeline.postgres.dead_letters import count_letters
+
+    async with open_tools(settings, name="dead") as tools:
+        counts = await count_letters(tools.pool, wanted)
+        total = min(sum(counts.values()), limit or sum(counts.values()))
+        if dry_run or not total:
+            click.echo(
+                f"would send {total} dead letters again ({_describe_counts(counts)})" if total else "no dead letters"
+            )
+            return
+        with Progress() as progress:
+            bar = progress.add_task("redriving", total=total)
+            done = await send_again(
+                tools.pool,
+                tools.producer,
+                tools.topics,
+                wanted,
+                limit=limit,
+                progress=lambda count: progress.update(bar, advance=count),
+            )
+    click.echo(f"sent {done.redriven} dead letters again")
+    for dead_id, why in done.skipped.items():
+        click.echo(f"left out {dead_id}: {why}")
+
+
+def _describe(letter: "ArchivedLetter") -> str:
+    from pipeline.gateway.reads.moments import show_datetime, show_moment
+
+    redriven = f"  (sent again {show_datetime(letter.redriven_at)})" if letter.redriven_at is not None else ""
+    return f"{letter.dead_id}  {show_moment(letter.died_at_us)}  {letter.reason:<20}  {letter.detail}{redriven}"
+
+
+def _describe_counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _describe_record(value: bytes | None) -> str:
+    from pipeline.core.records import from_bytes
+    from schemas import SchemaError
+
+    if value is None:
+        return "none"
+    try:
+        return str(from_bytes(value))
+    except SchemaError:
+        return repr(value[:2000]) + ("..." if len(value) > 2000 else "")

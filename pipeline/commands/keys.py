@@ -1,0 +1,129 @@
+"""`hookline keys`: the keys that secrets are sealed with."""
+
+import asyncio
+import base64
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
+
+@click.group()
+def keys() -> None:
+    """Make sealing keys, see which are in use, and seal everything again under a new one.
+
+    Secrets of subscriptions and applications are sealed (AES-256-GCM) before they enter PostgreSQL or Kafka. The first
+    key of HOOKLINE_SEALING_KEY_FILE (or HOOKLINE_SEALING_KEYS) seals; all of them open.
+
+    \b
+    To change the key:
+      1. hookline keys new >> new.key && cat /etc/hookline/sealing.key >> new.key
+      2. give new.key to the gateways and to deliver, and restart them: both keys open, the new one seals
+      3. hookline keys rotate
+      4. hookline keys list shows the old key unused: take it out of the file
+    """
+
+
+@keys.command()
+@click.option("--id", "key_id", default=None, help="Name of the key; none: made from today's date.")
+def new(key_id: str | None) -> None:
+    """Print a new key as a line for the key file. Keep it safe: what it seals is lost without it.
+
+    \b
+    Example:
+      hookline keys new > sealing.key && chmod 600 sealing.key
+    """
+    from datetime import UTC, datetime
+
+    from pipeline.core.sealing import KEY_BYTES
+
+    name = key_id or f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
+    click.echo(f"{name}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}")
+
+
+@keys.command("list")
+def show() -> None:
+    """Show which keys are in use, by how many secrets, and whether each was given to this process.
+
+    Exit code 2 when a key that is needed is missing or wrong.
+
+    \b
+    Example:
+      HOOKLINE_SEALING_KEY_FILE=new.key hookline keys list
+    """
+    from pipeline.config import load_settings
+
+    raise SystemExit(asyncio.run(_show(load_settings(os.environ))))
+
+
+@keys.command()
+@click.option("--dry-run", is_flag=True, help="Only say how many applications would be sealed again.")
+def rotate(dry_run: bool) -> None:
+    """Seal every secret again that is not sealed with the first key, and publish what changed.
+
+    May be interrupted and repeated: each application is done whole or not at all. Needs PostgreSQL and Kafka.
+
+    \b
+    Example:
+      HOOKLINE_SEALING_KEY_FILE=new.key hookline keys rotate --dry-run
+    """
+    from pipeline.config import load_settings
+
+    asyncio.run(_rotate(load_settings(os.environ), dry_run=dry_run))
+
+
+async def _show(settings: "Settings") -> int:
+    from pipeline.core.sealing import Sealed, SealingError
+    from pipeline.postgres.pool import open_pool
+    from pipeline.postgres.sealed_secrets import list_key_uses
+    from pipeline.sealing_keys import load_sealer
+
+    sealer = load_sealer(settings.sealing)
+    pool = await open_pool(settings.database, settings.database.write_url, name="keys")
+    try:
+        uses = await list_key_uses(pool)
+    finally:
+        await pool.close()
+    is_well = True
+    for use in uses:
+        try:
+            sealer.unseal(Sealed(key_id=use.key_id, sealed=use.sealed), context=use.context)
+            word = "seals" if use.key_id == sealer.current_key_id else "opens"
+        except SealingError as error:
+            word, is_well = f"MISSING: {error}", False
+        click.echo(f"{use.key_id:<24}  {use.secrets:>8} secrets  {word}")
+    if sealer.current_key_id not in [use.key_id for use in uses]:
+        click.echo(f"{sealer.current_key_id:<24}  {0:>8} secrets  seals")
+    return 0 if is_well else 2
+
+
+async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
+    from rich.progress import track
+
+    from pipeline.core.sealing import NONCE_BYTES, Sealed
+    from pipeline.gateway.tools import open_tools
+    from pipeline.postgres.sealed_secrets import list_applications_to_reseal, reseal_application
+    from pipeline.sealing_keys import load_sealer
+
+    sealer = load_sealer(settings.sealing)
+
+    def reseal(sealed: Sealed, context: str) -> Sealed:
+        secret = sealer.unseal(sealed, context=context)
+        return sealer.seal(secret, context=context, nonce=os.urandom(NONCE_BYTES))
+
+    async with open_tools(settings, name="keys") as tools:
+        application_ids = await list_applications_to_reseal(tools.pool, sealer.current_key_id)
+        if dry_run:
+            click.echo(
+                f"{len(application_ids)} applications have secrets to be sealed again with {sealer.current_key_id}"
+            )
+            return
+        count = 0
+        for application_id in track(application_ids, description="sealing again", disable=not application_ids):
+            count += await reseal_application(tools.pool, application_id, sealer.current_key_id, reseal)
+            await tools.publisher.publish_or_raise(application_id)
+    click.echo(f"sealed {count} secrets of {len(application_ids)} applications again with {sealer.current_key_id}")

@@ -1,0 +1,127 @@
+"""`/dead_letters`: what was given up or could not be read; shown, and sent again."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from pipeline.gateway.answers import answer_json
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.moments import read_moment, show_datetime, show_moment
+from pipeline.gateway.reads.queries import link_next, take_application_id, take_letter_filter, take_path_id
+from pipeline.gateway.redriving import redrive
+from pipeline.gateway.validation import Findings
+from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.postgres.archive_attempts import Cursor
+from pipeline.postgres.dead_letters import ArchivedLetter, LetterFilter, count_letters, list_letters
+
+PAGE_LETTERS = 100
+REDRIVE_MAX = 10_000
+
+
+class RedriveForm(Form, frozen=True):
+    """Which letters of the application; all that is given must hold. `dry_run`: only count them."""
+
+    application_id: UUID
+    dead_ids: list[UUID] | None = None
+    subscription_id: UUID | None = None
+    reason: str | None = None
+    min_died_at: str | None = None
+    max_died_at: str | None = None
+    dry_run: bool = False
+
+
+_decoder = msgspec.json.Decoder(RedriveForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/dead_letters", show_all),
+        web.post("/dead_letters/redrive", redrive_some),
+        web.get("/dead_letters/{dead_id}", show_one),
+    ]
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """A page of an application's dead letters, oldest first; its `Link` header leads to the next one."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    wanted = take_letter_filter(request, application_id)
+    await caller.require_application(application_id)
+    letters = await list_letters(gateway.pool, wanted, limit=PAGE_LETTERS)
+    response = answer_json([show_letter(letter) for letter in letters])
+    if len(letters) == PAGE_LETTERS:
+        last = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
+        response.headers["Link"] = link_next(gateway, request, last)
+    return response
+
+
+async def show_one(request: web.Request) -> web.Response:
+    """One dead letter."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    dead_id, application_id = take_path_id(request, "dead_id"), take_application_id(request)
+    await caller.require_application(application_id)
+    wanted = LetterFilter(application_id=application_id, dead_ids=(dead_id,), with_redriven=True)
+    letters = await list_letters(gateway.pool, wanted, limit=1)
+    if not letters:
+        raise Problem("NotFound")
+    return answer_json(show_letter(letters[0]))
+
+
+async def redrive_some(request: web.Request) -> web.Response:
+    """Send dead letters again, at most 10,000 a call; those that were sent again already are left out."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    findings = Findings()
+    wanted = LetterFilter(
+        application_id=application_id,
+        dead_ids=tuple(map(str, form.dead_ids)) if form.dead_ids is not None else None,
+        subscription_id=str(form.subscription_id) if form.subscription_id is not None else None,
+        reason=form.reason,
+        died_min_us=_read_bound(findings, "min_died_at", form.min_died_at),
+        died_max_us=_read_bound(findings, "max_died_at", form.max_died_at),
+    )
+    findings.raise_if_any()
+    matching = await count_letters(gateway.pool, wanted)
+    answer: dict[str, Any] = {"matching": matching, "redriven": 0, "skipped": {}}
+    if not form.dry_run:
+        try:
+            done = await redrive(gateway.pool, gateway.producer, gateway.topics, wanted, limit=REDRIVE_MAX)
+        except KafkaUnavailableError as error:
+            raise Problem("ServiceUnavailable", detail="Kafka does not answer; send it again, it goes on.") from error
+        answer |= {"redriven": done.redriven, "skipped": done.skipped}
+    return answer_json(answer)
+
+
+def show_letter(letter: ArchivedLetter) -> dict[str, Any]:
+    """A dead letter as the API shows it."""
+    return {
+        "dead_id": letter.dead_id,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "application_id": letter.application_id,
+        "subscription_id": letter.subscription_id,
+        "delivery_id": letter.delivery_id,
+        "event_id": letter.event_id,
+        "source": {
+            "topic": letter.source_topic,
+            "partition": letter.source_partition,
+            "offset": letter.source_offset,
+        },
+        "died_at": show_moment(letter.died_at_us),
+        "redriven_at": show_datetime(letter.redriven_at) if letter.redriven_at is not None else None,
+    }
+
+
+def _read_bound(findings: Findings, field: str, text: str | None) -> int | None:
+    try:
+        return read_moment(text) if text is not None else None
+    except ValueError:
+        findings.add(field, "date-time", "it must be a date and time as in RFC 3339")
+        return None

@@ -1,0 +1,96 @@
+"""Sending dead letters again: the same record goes back to where it died, and its schedule begins anew.
+
+In batches: written, acknowledged, marked. A crash in between sends a batch again, under the same ids: nothing is
+delivered twice by it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from pipeline.core.records import Delivery, from_bytes, to_bytes
+from pipeline.kafka.producer import LogProducer
+from pipeline.postgres.dead_letters import (
+    ArchivedLetter,
+    LetterContent,
+    LetterFilter,
+    list_letters,
+    mark_redriven,
+    read_contents,
+)
+from pipeline.postgres.pool import Pool
+from pipeline.topics import Topic, Topics
+from schemas import SchemaError
+
+BATCH_LETTERS = 200
+# Whoever died of these had no attempt made under its number.
+WITHOUT_ATTEMPT = frozenset({"endpoint_unknown"})
+
+ToWrite = tuple[Topic, bytes, bytes | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Redriven:
+    """What was done. `skipped`: dead id → why it cannot be sent again."""
+
+    redriven: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+async def redrive(
+    pool: Pool,
+    producer: LogProducer,
+    topics: Topics,
+    wanted: LetterFilter,
+    *,
+    limit: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Redriven:
+    """Send all letters of a filter again, at most `limit`. `progress` is told how many each batch had.
+
+    Raises `KafkaUnavailableError`, or what psycopg raises; what was done until then is marked, so that it may be called
+    again.
+    """
+    done = Redriven()
+    after = wanted.after
+    while limit is None or done.redriven < limit:
+        size = BATCH_LETTERS if limit is None else min(BATCH_LETTERS, limit - done.redriven)
+        letters = await list_letters(pool, replace(wanted, after=after), limit=size)
+        if not letters:
+            return done
+        contents = await read_contents(pool, [letter.dead_id for letter in letters])
+        records: list[ToWrite] = []
+        sent: list[str] = []
+        for letter in letters:
+            record = prepare(letter, contents[letter.dead_id], topics)
+            if isinstance(record, str):
+                done.skipped[letter.dead_id] = record
+            else:
+                records.append(record)
+                sent.append(letter.dead_id)
+        await producer.send_bytes(records)
+        await mark_redriven(pool, sent)
+        done.redriven += len(sent)
+        progress(len(letters))
+        after = (letters[-1].died_at_us, letters[-1].dead_id)
+    return done
+
+
+def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> ToWrite | str:
+    """What to write to send a letter again, or why that cannot be done."""
+    if letter.source_topic == topics.events.name:
+        return topics.events, content.source_key or b"", content.source_value
+    if letter.source_topic not in {topic.name for topic in (topics.deliveries, *topics.retries)}:
+        return f"records of {letter.source_topic} are not sent again"
+    try:
+        delivery = from_bytes(content.source_value or b"")
+    except SchemaError as error:
+        return f"it cannot be read: {error}"
+    if not isinstance(delivery, Delivery):
+        return "it is no delivery"
+    number = delivery.attempt_number + (letter.reason not in WITHOUT_ATTEMPT)
+    again = msgspec.structs.replace(
+        delivery, attempt_number=number, schedule_from=number, due_at_us=0, hop_at_us=0, parked_times=0
+    )
+    return topics.deliveries, delivery.subscription_id.encode(), to_bytes(again)
