@@ -32,7 +32,7 @@ async def show_instance(_: web.Request) -> web.Response:
     """What a dashboard asks first."""
     return answer_json(
         {
-            "biscuit_public_key": None,
+            "biscuit_public_key": "",
             "registration_disabled": True,
             "password_minimum_length": 12,
             "auto_db_migration": False,
@@ -40,7 +40,7 @@ async def show_instance(_: web.Request) -> web.Response:
             "quota_enforcement": False,
             "matomo": None,
             "formbricks": None,
-            "support_email_address": None,
+            "support_email_address": "",
             "cloudflare_turnstile_site_key": None,
         }
     )

@@ -1,0 +1,157 @@
+"""Clients written for Hook0 work unmodified: the PyPI package sends, configures, reads and verifies."""
+
+import base64
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import hook0
+import pytest
+import pytest_asyncio
+from hook0.generated import aio, models
+
+from tests.support.eventually import eventually
+from tests.support.payloads import real_payloads
+from tests.support.receiver import Receiver
+from tests.support.stack import MASTER_KEY, Stack, run_stack
+from tests.support.verification import verify_delivery
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# one real type has a dash, which Hook0's clients do not send
+PAYLOADS = [payload for payload in real_payloads() if "-" not in payload.event_type]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(kafka: str, postgres: str, migrated_template: str) -> AsyncIterator[Stack]:
+    names = ("gateway", "matcher", "deliver", "archive")
+    async with run_stack(kafka, postgres, migrated_template, *names) as running:
+        yield running
+
+
+async def test_real_payloads_arrive_byte_for_byte(stack: Stack) -> None:
+    """Every real payload, sent with the client, arrives whole and genuine by the clients' own verification."""
+    space = await stack.api.make_space()
+    client = hook0.Hook0AsyncClient(stack.api.url, space.application_id, space.secret)
+    event_types = sorted({payload.event_type for payload in PAYLOADS})
+    created = await client.upsert_event_types(event_types)
+    again = await client.upsert_event_types(event_types)
+    async with Receiver() as receiver:
+        secrets = {}
+        for start in range(0, len(event_types), 100):
+            path = f"/{start}"
+            made = await stack.api.subscribe(space, receiver.url(path), *event_types[start : start + 100])
+            secrets[path] = made["secret"]
+        sent = {}
+        for payload in PAYLOADS:
+            event = hook0.Event(
+                event_type=payload.event_type,
+                payload=payload.payload,
+                payload_content_type="application/json",
+                labels={"all": "yes"},
+            )
+            sent[await client.send_event(event)] = payload
+        await eventually(lambda: len(receiver.requests()) >= len(sent), timeout_s=60)
+        arrived = {request.header("X-Event-Id"): request for request in receiver.requests()}
+
+        assert (len(event_types), []) == (len(created), again)
+        assert len(PAYLOADS) == len(sent) == len(receiver.requests())
+        assert sent.keys() == arrived.keys()
+        for event_id, request in arrived.items():
+            assert sent[event_id].payload.encode() == request.body
+            assert sent[event_id].event_type == request.header("X-Event-Type")
+            assert ("hook0", "standardwebhooks", "svix") == verify_delivery(request, secrets[request.path])
+
+
+async def test_a_repeated_event_is_a_conflict(stack: Stack) -> None:
+    """The client tells an id that was used before from everything else that can go wrong."""
+    space = await stack.api.make_space("billing.invoice.paid")
+    client = hook0.Hook0AsyncClient(stack.api.url, space.application_id, space.secret)
+    event = hook0.Event(
+        event_type="billing.invoice.paid",
+        payload="{}",
+        payload_content_type="application/json",
+        labels={"all": "yes"},
+        event_id=hook0.generate_event_id(),
+    )
+
+    assert event.event_id == await client.send_event(event)
+    with pytest.raises(hook0.Hook0ClientError, match="EventAlreadyIngested"):
+        await client.send_event(event)
+
+
+async def test_the_generated_client_reads_and_writes_everything(stack: Stack) -> None:
+    """Its decoders find every member they demand: a whole life of an application through the generated half."""
+    transport = hook0.AsyncHttpTransport(stack.api.url, MASTER_KEY)
+    organization = await stack.api.call("POST", "/organizations", {"name": "Acme"})
+    organization_id = UUID(organization.json["organization_id"])
+    applications = aio.ApplicationsAsyncApi(transport)
+    made = await applications.create(models.ApplicationPost(name="Shop", organization_id=organization_id))
+    application_id = made.application_id
+    text = str(application_id)
+    secret = await aio.ApplicationSecretsAsyncApi(transport).create(
+        models.ApplicationSecretPost(application_id=application_id, name="generated")
+    )
+    event_types = aio.EventTypesAsyncApi(transport)
+    event_type = await event_types.create(
+        models.EventTypePost(application_id=application_id, service="billing", resource_type="invoice", verb="paid")
+    )
+    subscriptions, events = aio.SubscriptionsAsyncApi(transport), aio.EventsAsyncApi(transport)
+    attempts, responses = aio.RequestAttemptsAsyncApi(transport), aio.ResponseAsyncApi(transport)
+    async with Receiver() as receiver:
+        subscription_post = models.SubscriptionPost(
+            application_id=application_id,
+            event_types=[event_type.event_type_name],
+            is_enabled=True,
+            labels={"all": "yes"},
+            target=models.SubscriptionPostTarget(headers={}, method="POST", type_="http", url=receiver.url("/a")),
+        )
+        subscription = await subscriptions.create(subscription_post)
+        ingested = await events.ingest(
+            models.EventPost(
+                application_id=application_id,
+                event_type="billing.invoice.paid",
+                labels={"all": "yes"},
+                occurred_at=datetime(2026, 1, 2, tzinfo=UTC),
+                payload='{"n":1}',
+                payload_content_type="application/json",
+            )
+        )
+
+        async def find_made() -> list[models.RequestAttempt]:
+            found = await attempts.read(text, event_id=str(ingested.event_id))
+            assert ["successful"] == [attempt.status.type_ for attempt in found]
+            return found
+
+        (attempt,) = await eventually(find_made)
+        shown = await events.get(str(ingested.event_id), text)
+        response = await responses.get(str(attempt.response_id), text)
+        replaced = await subscriptions.update(str(subscription.subscription_id), subscription_post)
+
+        assert [text] == [str(found.application_id) for found in await applications.list(str(organization_id))]
+        assert "Done" == (await applications.get(text)).onboarding_steps.event
+        assert secret.token in [found.token for found in await aio.ApplicationSecretsAsyncApi(transport).read(text)]
+        assert [event_type] == await event_types.list(text)
+        assert event_type == await event_types.get(event_type.event_type_name, text)
+        assert [replaced] == await subscriptions.list(text)
+        assert subscription.secret == (await subscriptions.get(str(subscription.subscription_id))).secret
+        assert [ingested.event_id] == [found.event_id for found in await events.list(text)]
+        assert b'{"n":1}' == base64.b64decode(shown.payload)
+        assert attempt == await attempts.get(str(attempt.request_attempt_id), text)
+        assert (200, "ok") == (response.http_code, response.body)
+        assert 46 == len(await aio.ErrorsAsyncApi(transport).list())
+        assert 3 == len(await aio.PayloadContentTypesAsyncApi(transport).list())
+        assert not (await aio.QuotasAsyncApi(transport).get()).enabled
+        assert not (await aio.InstanceAsyncApi(transport).get()).quota_enforcement
+        await subscriptions.delete(str(subscription.subscription_id), text)
+        await event_types.delete(event_type.event_type_name, text)
+        await applications.delete(text)
+        with pytest.raises(hook0.Hook0ClientError):
+            await hook0.Hook0AsyncClient(stack.api.url, text, str(secret.token)).send_event(
+                hook0.Event(
+                    event_type="billing.invoice.paid",
+                    payload="{}",
+                    payload_content_type="application/json",
+                    labels={"all": "yes"},
+                )
+            )
