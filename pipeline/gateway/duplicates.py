@@ -40,7 +40,7 @@ class EventIds:
             return False
         self._pending[key] = asyncio.get_running_loop().create_future()
         try:
-            is_known = await self._ask(key)
+            is_known = await self._want(key)
         except BaseException:
             self.settle(key, accepted=False)
             raise
@@ -48,6 +48,28 @@ class EventIds:
             self.settle(key, accepted=True)
             return False
         return True
+
+    async def claim_all(self, keys: Sequence[EventKey]) -> list[bool]:
+        """`claim` for many ids at once, in their order; of an id that is there twice only the first one is new."""
+        claimed = [False] * len(keys)
+        asked: list[tuple[int, asyncio.Future[bool]]] = []
+        later: list[int] = []
+        for index, key in enumerate(keys):
+            if key in self._pending:
+                later.append(index)
+            elif key not in self._recent:
+                self._pending[key] = asyncio.get_running_loop().create_future()
+                asked.append((index, self._want(key)))
+        for index, future in asked:
+            is_known = await future
+            if is_known:
+                self.settle(keys[index], accepted=True)
+            claimed[index] = not is_known
+        for index in later:
+            # twice in one batch: waiting for the first one would be waiting for ourselves
+            if keys.index(keys[index]) == index:
+                claimed[index] = await self.claim(keys[index])
+        return claimed
 
     def settle(self, key: EventKey, *, accepted: bool) -> None:
         """What became of a claimed id."""
@@ -57,13 +79,13 @@ class EventIds:
         if pending is not None and not pending.done():
             pending.set_result(accepted)
 
-    async def _ask(self, key: EventKey) -> bool:
+    def _want(self, key: EventKey) -> "asyncio.Future[bool]":
         future = self._wanted.get(key)
         if future is None:
             future = self._wanted[key] = asyncio.get_running_loop().create_future()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_archive())
-        return await future
+        return future
 
     async def _ask_archive(self) -> None:
         """One query at a time; what is asked for meanwhile is in the next one."""

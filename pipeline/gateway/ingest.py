@@ -37,10 +37,9 @@ SECOND_US = 1_000_000
 AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class EventForm(Form, frozen=True):
-    """The body."""
+class EventContent(Form, frozen=True, kw_only=True):
+    """An event, without whose it is."""
 
-    application_id: UUID
     event_type: str
     payload: str
     payload_content_type: str
@@ -48,6 +47,12 @@ class EventForm(Form, frozen=True):
     labels: dict[str, str]
     event_id: UUID | None = None
     metadata: dict[str, str] | None = None
+
+
+class EventForm(EventContent, frozen=True, kw_only=True):
+    """The body."""
+
+    application_id: UUID
 
 
 _decoder = msgspec.json.Decoder(EventForm)
@@ -82,6 +87,11 @@ async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: 
     """The event of a form. Raises `Problem`; whether its id is new and its type exists is not looked at."""
     application_id = str(form.application_id)
     await caller.require_application(application_id)
+    return make_event(gateway, application_id, form, event_id=str(form.event_id or uuid7()), ip=ip)
+
+
+def make_event(gateway: Gateway, application_id: str, form: EventContent, *, event_id: str, ip: str | None) -> Event:
+    """The event of a form's content. Raises `Problem`."""
     findings = Findings()
     findings.check_text("event_type", form.event_type, most=EVENT_TYPE_MAX_CHARS)
     findings.check_length("payload", form.payload, least=0, most=gateway.settings.gateway.payload_max_chars)
@@ -91,7 +101,7 @@ async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: 
     payload = decode_payload(form.payload, form.payload_content_type)
     return Event(
         application_id=application_id,
-        event_id=str(form.event_id or uuid7()),
+        event_id=event_id,
         event_type=form.event_type,
         payload=payload,
         payload_content_type=form.payload_content_type,
@@ -135,7 +145,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
         raise Problem("EventAlreadyIngested")
     accepted = False
     try:
-        await _require_event_type(gateway, event.application_id, event.event_type)
+        await require_event_type(gateway, event.application_id, event.event_type)
         await gateway.producer.send(gateway.topics.events, event.application_id, event)
         accepted = True
     except KafkaUnavailableError as error:
@@ -147,7 +157,8 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
     gateway.metrics.events_accepted_total.inc()
 
 
-async def _require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:
+async def require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:
+    """Raises `Problem` unless the application has this event type."""
     for is_last in (False, True):
         routes = gateway.routes.current(application_id)
         if routes is not None and event_type in routes.event_types:

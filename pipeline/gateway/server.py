@@ -5,12 +5,12 @@ import asyncio
 from aiohttp import web
 
 from pipeline.core.sealing import Sealed, Sealer, SealingError
-from pipeline.gateway import dead_letters, ingest, instance
+from pipeline.gateway import batch_ingest, dead_letters, ingest, instance
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
-from pipeline.gateway.middleware import supervise
+from pipeline.gateway.frame import frame_routes
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import events, request_attempts, responses
 from pipeline.gateway.tokens import Tokens
@@ -32,6 +32,7 @@ SHUTDOWN_TIMEOUT_S = 20.0
 KEEPALIVE_S = 75.0
 MODULES = (
     ingest,
+    batch_ingest,
     instance,
     organizations,
     applications,
@@ -144,11 +145,8 @@ async def serve(gateway: Gateway) -> web.AppRunner:
 
 def build_app(gateway: Gateway) -> web.Application:
     """The API as an application."""
-    app = web.Application(middlewares=[supervise], client_max_size=gateway.settings.gateway.body_max_bytes)
+    app = web.Application(client_max_size=gateway.settings.gateway.body_max_bytes)
     app[GATEWAY] = gateway
-    app.router.add_routes(
-        web.route(route.method, API_PATH + route.path, route.handler)
-        for module in MODULES
-        for route in module.list_routes()
-    )
+    routes = [route for module in MODULES for route in module.list_routes()]
+    app.router.add_routes(frame_routes(routes, gateway.metrics, prefix=API_PATH))
     return app

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written three times as fast without a zone
 FIRST_US = 0
 LAST_US = 253_402_300_799_999_999  # the end of the year 9999
 ONE_US = timedelta(microseconds=1)
@@ -10,8 +11,8 @@ ONE_US = timedelta(microseconds=1)
 
 def show_moment(at_us: int) -> str:
     """`2026-11-24T06:07:40.123456Z`. A time no calendar has becomes the nearest there is."""
-    at = EPOCH + min(max(at_us, FIRST_US), LAST_US) * ONE_US
-    return f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
+    at = NAIVE_EPOCH + timedelta(microseconds=min(max(at_us, FIRST_US), LAST_US))
+    return at.isoformat(timespec="microseconds") + "Z"
 
 
 def show_moment_or_none(at_us: int | None) -> str | None:
