@@ -43,9 +43,17 @@ class ArchivedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedResponse:
-    """What came back, or the error instead. Headers and body are capped."""
+    """What was sent and what came back, or the error instead. Secrets are redacted, headers and body capped.
+
+    `timings_us`: dns, connect, tls, first_byte, total, as far as they were reached.
+    """
 
     attempt_id: str
+    request_method: str
+    request_url: str
+    request_headers: dict[str, str]
+    timings_us: dict[str, int]
+    next_due_at_us: int | None
     error_class: str | None
     error_detail: str | None
     status: int | None
@@ -78,6 +86,11 @@ class AttemptFilter:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ResponseRow:
     attempt_id: str
+    request_method: str
+    request_url: str
+    request_headers: str
+    timings_us: str
+    next_due_at_us: int | None
     error_class: str | None
     error_detail: str | None
     status: int | None
@@ -126,7 +139,8 @@ order by o.created_at_us desc, o.attempt_id desc limit {limit}
 """)
 ANSWERED = SQL("""
 {owed}
-select o.attempt_id::text, a.error_class, a.error_detail, a.response_status as status, a.response_headers as headers,
+select o.attempt_id::text, a.request_method, a.request_url, a.request_headers, a.timings_us, a.next_due_at_us,
+    a.error_class, a.error_detail, a.response_status as status, a.response_headers as headers,
     a.response_body as body, a.response_compressed as compressed, a.finished_at_us - a.started_at_us as elapsed_us
 from owed o join {made}
 where a.outcome <> 'cancelled' limit 1
@@ -158,6 +172,11 @@ async def find_response(pool: Pool, application_id: str, attempt_id: str) -> Arc
         return None
     return ArchivedResponse(
         attempt_id=row.attempt_id,
+        request_method=row.request_method,
+        request_url=row.request_url,
+        request_headers=json.loads(row.request_headers),
+        timings_us=json.loads(row.timings_us),
+        next_due_at_us=row.next_due_at_us,
         error_class=row.error_class,
         error_detail=row.error_detail,
         status=row.status,

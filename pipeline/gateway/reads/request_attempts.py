@@ -12,7 +12,14 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_moment, show_moment_or_none
 from pipeline.gateway.reads.queries import link_next, take_application_id, take_filter, take_path_id
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
-from pipeline.postgres.archive_attempts import ArchivedAttempt, Cursor, find_attempt, list_attempts
+from pipeline.postgres.archive_attempts import (
+    ArchivedAttempt,
+    ArchivedResponse,
+    Cursor,
+    find_attempt,
+    find_response,
+    list_attempts,
+)
 
 
 def list_routes() -> list[web.RouteDef]:
@@ -43,7 +50,7 @@ async def show_attempts(request: web.Request) -> web.Response:
 
 
 async def show_attempt(request: web.Request) -> web.Response:
-    """One attempt."""
+    """One attempt, with an addition of ours: the request as it was sent, how long its parts took, what comes next."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     attempt_id = take_path_id(request, "request_attempt_id")
     application_id = take_application_id(request)
@@ -51,7 +58,8 @@ async def show_attempt(request: web.Request) -> web.Response:
     attempt = await find_anywhere(gateway, lambda pool: find_attempt(pool, application_id, attempt_id))
     if attempt is None:
         raise Problem("NotFound")
-    return answer_json(show_item(attempt, time.time_ns() // 1000))
+    exchange = await find_anywhere(gateway, lambda pool: find_response(pool, application_id, attempt_id))
+    return answer_json(show_item(attempt, time.time_ns() // 1000) | show_exchange(exchange))
 
 
 def show_item(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
@@ -72,6 +80,25 @@ def show_item(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
         "retry_count": attempt.attempt_number - 1,
         "http_response_status": attempt.response_status,
         "status": show_status(attempt, now_us),
+    }
+
+
+def show_exchange(exchange: ArchivedResponse | None) -> dict[str, Any]:
+    """The request of an attempt that was made; nothing of one that was not."""
+    if exchange is None:
+        return {"request": None, "error": None, "timings_ms": None, "next_attempt_at": None}
+    error = None
+    if exchange.error_class is not None:
+        error = {"class": exchange.error_class, "detail": exchange.error_detail}
+    return {
+        "request": {
+            "method": exchange.request_method,
+            "url": exchange.request_url,
+            "headers": exchange.request_headers,
+        },
+        "error": error,
+        "timings_ms": {name: taken_us / 1000 for name, taken_us in exchange.timings_us.items()},
+        "next_attempt_at": show_moment_or_none(exchange.next_due_at_us),
     }
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.support.api import describe_event
 from tests.support.eventually import eventually
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, Status
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -163,3 +164,36 @@ async def test_attempts_are_listed_page_by_page(stack: Stack) -> None:
     assert [50, 50, 20, 0] == sizes
     assert event_ids == [attempt["event_id"] for attempt in reversed(found)]
     assert {"successful"} == {attempt["status"]["type"] for attempt in found}
+
+
+async def test_an_attempt_shows_what_was_sent(stack: Stack) -> None:
+    """The owner of an endpoint sees the request, secrets redacted, its timings, and what comes next."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver(default=Status(503)) as receiver:
+        target = {"type": "http", "method": "PUT", "url": receiver.url("/a?b=c"), "headers": {"X-Api-Key": "hidden"}}
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE, target=target)
+        event_id = await stack.api.send(space, TYPE)
+
+        async def find_made() -> dict[str, Any]:
+            waiting, made = await stack.api.list_attempts(space, event_id)
+            assert ("waiting", "failed") == (waiting["status"]["type"], made["status"]["type"])
+            found: dict[str, Any] = made
+            return found
+
+        async def find_made_or_wait() -> dict[str, Any] | None:
+            try:
+                return await find_made()
+            except ValueError:  # the second one is not known yet
+                return None
+
+        made = await eventually(find_made_or_wait)
+        path = f"/request_attempts/{made['request_attempt_id']}?application_id={space.application_id}"
+        shown = (await stack.api.call("GET", path, token=space.secret)).json
+
+        assert made.items() <= shown.items()
+        assert ("PUT", receiver.url("/a?b=c")) == (shown["request"]["method"], shown["request"]["url"])
+        assert event_id == shown["request"]["headers"]["x-event-id"]
+        assert "hidden" not in str(shown)
+        assert {"class": "E_HTTP", "detail": "the endpoint answered 503"} == shown["error"]
+        assert {"first_byte", "total"} <= shown["timings_ms"].keys()
+        assert shown["next_attempt_at"] is not None

@@ -6,6 +6,11 @@ from pipeline.postgres.archive_attempts import ArchivedResponse
 
 def make_response(**fields: Any) -> ArchivedResponse:
     return ArchivedResponse(
+        request_method="POST",
+        request_url="https://example.com/",
+        request_headers={},
+        timings_us={},
+        next_due_at_us=None,
         **{
             "attempt_id": "a",
             "error_class": None,
