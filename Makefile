@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run check test unit lock clean
+.PHONY: help setup run check test unit docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -12,6 +12,7 @@ help:            ## list the targets
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Hookline needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: its module ensurepip is missing. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || { echo "creating a virtual environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "installing pinned packages into $(VENV) (about half a minute the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
@@ -34,7 +35,10 @@ unit: setup      ## unit tests only
 	$(BIN)/pytest tests/unit -q
 
 test: setup      ## all tests: unit, integration and e2e on real Kafka, PostgreSQL and processes
-	$(BIN)/pytest
+	@$(BIN)/pytest 2>&1
+
+docs: setup      ## write docs/settings.md and docs/topics.md again, from the code
+	$(BIN)/python docs/reference.py
 
 lock:            ## pin again: needs `uv`; writes requirements/*.txt with hashes and without addresses
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet pyproject.toml -o requirements/run.txt

@@ -12,6 +12,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from pipeline.core import ports
+from pipeline.core.addresses import parse_networks
+from pipeline.core.proxy import parse_proxy
+
 PREFIX = "HOOKLINE_"
 MIB = 1024 * 1024
 
@@ -106,7 +110,9 @@ class WorkerConfig(Section):
     commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
     shutdown_grace_s: float = Field(20.0, gt=0, le=600, description="how long requests in flight may take to end")
     rebalance_grace_s: float = Field(3.0, gt=0, le=60, description="the same, when partitions go to another process")
-    stuck_after_s: float = Field(600.0, gt=0, description="work in flight and nothing settled for so long: unhealthy")
+    stuck_after_s: float = Field(
+        600.0, gt=0, le=86_400, description="work in flight and nothing settled for so long: unhealthy"
+    )
     recent_ids_max: int = Field(200_000, ge=0, description="attempt ids remembered to skip a repeated delivery")
 
 
@@ -119,9 +125,37 @@ class DeliverConfig(Section):
         16 * 1024, ge=0, le=MIB, description="response body kept; the rest is not read"
     )
     response_headers_max_bytes: int = Field(16 * 1024, ge=1024, le=MIB, description="response headers kept")
-    allow_private_addresses: bool = Field(False, description="deliver to loopback and private addresses")
+    allow_private_addresses: bool = Field(
+        False, description="deliver to loopback, private addresses, local names, and all ports: for trying and testing"
+    )
+    denied_networks: str = Field(
+        "", description="never deliver to these networks either (pods, services), separated by spaces"
+    )
+    allowed_ports: str = Field(
+        ports.ALLOWED, description="ports and ranges of ports to deliver to, separated by spaces"
+    )
+    denied_ports: str = Field(
+        ports.DENIED, description="except these: databases, brokers, control planes, separated by spaces"
+    )
+    allow_plain_http: bool = Field(True, description="deliver to http:// as well as to https://")
+    egress_proxy_url: SecretStr | None = Field(
+        None,
+        description="http://[user:password@]host:port all requests go through by CONNECT; names are then resolved by "
+        "the proxy, and so is checked by the proxy what they stand for; by us only addresses and local names in URLs",
+    )
+    lookups_max: int = Field(256, ge=8, le=4096, description="names looked up at a time; an eighth for one domain")
+    idle_connections_max: int = Field(2000, ge=0, le=50_000, description="connections kept open for another request")
+    destination_rate_per_s: float = Field(
+        0.0, ge=0, le=1_000_000, description="requests to one host and port, of all subscriptions together; 0: any"
+    )
+    destination_connections_max: int = Field(
+        0, ge=0, le=50_000, description="requests in flight to one host and port per process; 0: any number"
+    )
+    hop_name: str = Field(
+        "hookline", max_length=200, description="name of this deployment; its hash marks requests, to detect loops"
+    )
     disable_after_s: float = Field(
-        5 * 86_400, gt=0, description="disable a subscription that fails for so long without a success"
+        5 * 86_400, gt=0, le=365 * 86_400, description="disable a subscription that fails for so long without a success"
     )
     egress_window_s: float = Field(
         300.0,
@@ -136,6 +170,25 @@ class DeliverConfig(Section):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("denied_networks")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
+    @field_validator("allowed_ports", "denied_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        ports.parse_ports(value)
+        return value
+
+    @field_validator("egress_proxy_url")
+    @classmethod
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_proxy(value.get_secret_value())
+        return value
 
 
 class ArchiveConfig(Section):
@@ -170,6 +223,9 @@ class ProcessConfig(Section):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|text|json)$", description="text, json; auto: text on a terminal")
     parent_watch_fd: int | None = Field(None, ge=0, description="stop when this inherited file descriptor is closed")
+    kill_at: str | None = Field(
+        None, pattern="^[a-z_]+:[1-9][0-9]*$", description="for crash tests: `point:n`, die when there the n-th time"
+    )
     run_dir: Path | None = Field(None, description="write <name>.json with the addresses here when ready")
 
 
@@ -231,8 +287,10 @@ def _name_variable(section: str, name: str) -> str:
 
 
 def _describe_unknown(variable: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(variable, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "`hookline settings` lists the known ones."
+    # without the prefix, which alone would make any two of them alike
+    names = {name.removeprefix(PREFIX): name for name in known}
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), names, n=1)
+    hint = f"did you mean {names[near[0]]}?" if near else "`hookline settings` lists the known ones."
     return f"{variable} is not a setting: {hint}"
 
 

@@ -180,7 +180,12 @@ def configure_logs(level: str, form: str) -> None:
     """Logs go to stderr: one line each, an action word first, then key=value; or JSON."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer()
+        if as_json
+        # plain tracebacks: the default shows every frame's variables, payloads and secrets among them
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[

@@ -21,27 +21,38 @@ class ErrorClass(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request. `head`: everything up to and including the empty line, ready to be sent."""
+    """One HTTP request. `head`: everything up to and including the empty line, ready to be sent.
+
+    `connect_timeout_s` and `total_timeout_s`: this endpoint's own; None: the deployment's.
+    """
 
     origin: Origin
     is_head: bool
     head: bytes
     body: bytes
+    connect_timeout_s: float | None = None
+    total_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The endpoint answered. `body` is cut at the configured length; `timings_us` as in `Failure`."""
+    """The endpoint answered: its status and headers came in whole.
+
+    `body`: what was read of it, cut at the configured length. `body_problem`: why it did not end as it should, as a
+    sentence (reset, time-out, bad chunking); None: it did, or was cut. `headers`: those that hold secrets are redacted.
+    `timings_us` as in `Failure`.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    body_problem: str | None = None
     timings_us: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """There is no whole answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached."""
+    """There is no answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached."""
 
     error_class: ErrorClass
     detail: str

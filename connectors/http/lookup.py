@@ -7,14 +7,17 @@ bounded in all and for each zone (the last two labels of a name), and none of th
 import asyncio
 import socket
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 # Blocking; raises what `socket.getaddrinfo` raises.
 Lookup = Callable[[str], Sequence[str]]
 
 ZONE_SHARE = 8  # of all look-ups, one zone may have an eighth
-WAITING_MAX = 10_000
+WAITING_MAX = 20_000
+ZONE_WAITING_MAX = 2000
+
+Found = asyncio.Future[Sequence[str]]
 
 
 class LookupsBusyError(Exception):
@@ -35,30 +38,39 @@ class Lookups:
         self._zone_max = max(1, at_once_max // ZONE_SHARE)
         self._open = 0
         self._open_by_zone: Counter[str] = Counter()
-        self._waiting: dict[asyncio.Future[Sequence[str]], str] = {}
+        self._waiting: OrderedDict[str, deque[tuple[Found, str]]] = OrderedDict()  # by zone; the next in turn first
+        self._waiting_count = 0
 
-    def ask(self, name: str) -> "asyncio.Future[Sequence[str]]":
-        """The future of the addresses; it may be cancelled. Raises `LookupsBusyError` at once, or the look-up's error."""
-        if len(self._waiting) >= WAITING_MAX:
+    def ask(self, name: str) -> Found:
+        """The addresses, or the look-up's error; it may be cancelled. Raises `LookupsBusyError` at once."""
+        zone = find_zone(name)
+        future: Found = asyncio.get_running_loop().create_future()
+        if self._has_room(zone):
+            self._start(future, name)
+            return future
+        if self._waiting_count >= WAITING_MAX or len(self._waiting.get(zone, ())) >= ZONE_WAITING_MAX:
             raise LookupsBusyError
-        future: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = name
-        self._start_waiting()
+        self._waiting.setdefault(zone, deque()).append((future, name))
+        self._waiting_count += 1
         return future
 
-    def _start_waiting(self) -> None:
-        if self._open >= self._at_once_max:
-            return
-        for future, name in list(self._waiting.items()):
-            if future.done():  # nobody wants it any more
-                del self._waiting[future]
-            elif self._open_by_zone[find_zone(name)] < self._zone_max:
-                del self._waiting[future]
-                self._start(future, name)
-                if self._open >= self._at_once_max:
-                    return
+    def _has_room(self, zone: str) -> bool:
+        return self._open < self._at_once_max and self._open_by_zone[zone] < self._zone_max
 
-    def _start(self, future: "asyncio.Future[Sequence[str]]", name: str) -> None:
+    def _start_waiting(self) -> None:
+        # quickly found: only as many zones can be full as they have shares
+        while (zone := next((zone for zone in self._waiting if self._has_room(zone)), None)) is not None:
+            queue = self._waiting[zone]
+            future, name = queue.popleft()
+            self._waiting_count -= 1
+            if queue:
+                self._waiting.move_to_end(zone)
+            else:
+                del self._waiting[zone]
+            if not future.done():  # somebody still wants it
+                self._start(future, name)
+
+    def _start(self, future: Found, name: str) -> None:
         self._open += 1
         self._open_by_zone[find_zone(name)] += 1
         # a daemon: at the end of the process nobody waits for a name server that is silent
@@ -66,17 +78,17 @@ class Lookups:
             target=self._run, args=(asyncio.get_running_loop(), future, name), name="lookup", daemon=True
         ).start()
 
-    def _run(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Sequence[str]]", name: str) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, future: Found, name: str) -> None:
         try:
             outcome: Sequence[str] | Exception = self._lookup(name)
-        except Exception as error:  # noqa: BLE001 - handed over to whoever asked
+        except Exception as error:  # whatever it is, whoever asked gets it
             outcome = error
         try:
             loop.call_soon_threadsafe(self._end, future, name, outcome)
         except RuntimeError:
             return  # the loop has been closed meanwhile
 
-    def _end(self, future: "asyncio.Future[Sequence[str]]", name: str, outcome: Sequence[str] | Exception) -> None:
+    def _end(self, future: Found, name: str, outcome: Sequence[str] | Exception) -> None:
         self._open -= 1
         zone = find_zone(name)
         self._open_by_zone[zone] -= 1

@@ -1,34 +1,26 @@
-"""Where an endpoint is: scheme, host and port, parsed once."""
+"""Where connections go: what two requests must have in common to share one."""
 
-from dataclasses import dataclass
-
-from yarl import URL
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
+from dataclasses import dataclass, field
 
 
-class TargetError(ValueError):
-    """The URL is none we can send to; the message says why."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsIdentity:
+    """What a subscription brings for its own TLS, as PEM.
+
+    `ca_pem`: the only authorities its endpoint's certificate may come from; None: the system's. `certificate_pem` and
+    `key_pem`: what we show when we are asked who we are; both or none.
+    """
+
+    ca_pem: str | None = None
+    certificate_pem: str | None = None
+    key_pem: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Connections are kept per origin."""
+    """Connections are kept per origin. The identity belongs to it: nobody sends over somebody else's connection."""
 
     is_tls: bool
     host: str  # a name in its ASCII form, or an address without brackets
     port: int
-
-
-def parse_origin(url: URL) -> Origin:
-    """The origin of an absolute http or https URL. Raises `TargetError`."""
-    if url.scheme not in DEFAULT_PORTS:
-        raise TargetError("the URL must start with http:// or https://")
-    host = url.raw_host
-    if not host:
-        raise TargetError("the URL has no host")
-    if "%" in host:
-        raise TargetError("the URL's host has a zone")
-    if url.user is not None or url.password is not None:
-        raise TargetError("the URL must not carry a user or password")
-    return Origin(url.scheme == "https", host, url.port or DEFAULT_PORTS[url.scheme])
+    identity: TlsIdentity | None = None

@@ -4,15 +4,19 @@ import asyncio
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from pipeline.core.addresses import is_local_name, is_public
+from connectors.http.lookup import Lookup, Lookups, LookupsBusyError
+from pipeline.core.addresses import AddressRules
 
-ADDRESSES_MAX = 16
+# More than any host has that means to be reached. All of them are looked at, so there must be an end to it.
+ADDRESSES_MAX = 64
 CACHE_MAX = 10_000
 FOUND_TTL_S = 30.0
 MISSING_TTL_S = 5.0
+NOT_FOUND = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class ForbiddenAddressError(Exception):
@@ -36,61 +40,87 @@ class Entry:
 
 
 class Resolver:
-    """Resolves names, with a short memory. `allow_private`: skip the check, for trying and testing."""
+    """Resolves names, with a short memory. What is remembered is checked again each time it is used.
 
-    def __init__(self, *, allow_private: bool, timeout_s: float) -> None:
-        self._allow_private = allow_private
-        self._timeout_s = timeout_s
+    Names are asked for as they are, without the search domains of this machine (and so without its hosts file), unless
+    private addresses are allowed: then a name may be a neighbour's.
+    """
+
+    def __init__(
+        self,
+        rules: AddressRules,
+        *,
+        lookup: Lookup,
+        lookups_max: int,
+        clock: Callable[[], float] = time.monotonic,
+        cache_max: int = CACHE_MAX,
+    ) -> None:
+        self._rules = rules
+        self._cache_max = cache_max
+        self._clock = clock
+        self._lookups = Lookups(lookup, at_once_max=lookups_max)
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
 
     async def resolve(self, host: str) -> tuple[str, ...]:
-        """Addresses to be dialled, all of them allowed, IPv4 first as the system sorts them.
+        """Addresses to be dialled, all of them allowed, as the system sorts them. May be cancelled at any time.
 
-        Raises `ForbiddenAddressError` if any address of the host is not public, `NameNotFoundError`, `ResolveError`.
+        Raises `ForbiddenAddressError` if any address of the host is not allowed, `NameNotFoundError`, `ResolveError`.
         """
-        if not self._allow_private and is_local_name(host):
+        addresses = await self.find(host if self._rules.allows_private else f"{host}.")
+        if len(addresses) > ADDRESSES_MAX or not all(self._rules.allows(address) for address in addresses):
             raise ForbiddenAddressError
-        addresses = await self._find(host)
+        return addresses
+
+    async def find(self, name: str) -> tuple[str, ...]:
+        """Addresses of a name or an address, whatever they are. Raises `NameNotFoundError`, `ResolveError`."""
+        try:
+            return (str(ip_address(name.rstrip("."))),)
+        except ValueError:
+            pass
+        entry = self._entries.get(name)
+        if entry is None or entry.expires_at_s <= self._clock():
+            # others wait for the same answer: one of them giving up must not cancel it
+            addresses = await asyncio.shield(self._ask_once(name))
+        else:
+            addresses = entry.addresses
         if not addresses:
             raise NameNotFoundError
-        if not self._allow_private and not all(is_public(address) for address in addresses):
-            raise ForbiddenAddressError
-        return addresses[:ADDRESSES_MAX]
+        return addresses
 
-    async def _find(self, host: str) -> tuple[str, ...]:
-        try:
-            return (str(ip_address(host)),)
-        except ValueError:
-            pass  # a name; forms such as 0x7f.1 are addresses to the system's resolver, and checked like all it finds
-        entry = self._entries.get(host)
-        if entry is not None and entry.expires_at_s > time.monotonic():
-            return entry.addresses
-        asking = self._asking.get(host)
+    def close(self) -> None:
+        """Give up what is being looked up."""
+        for asking in self._asking.values():
+            asking.cancel()
+
+    def _ask_once(self, name: str) -> "asyncio.Task[tuple[str, ...]]":
+        asking = self._asking.get(name)
         if asking is None:
-            asking = self._asking[host] = asyncio.create_task(self._ask(host))
-            asking.add_done_callback(lambda _: self._asking.pop(host, None))
-        # others wait for the same answer: one of them giving up must not cancel it
-        return await asyncio.shield(asking)
+            asking = self._asking[name] = asyncio.create_task(self._ask(name))
+            asking.add_done_callback(lambda done: self._forget_asking(name, done))
+        return asking
 
-    async def _ask(self, host: str) -> tuple[str, ...]:
-        loop = asyncio.get_running_loop()
+    def _forget_asking(self, name: str, done: "asyncio.Task[tuple[str, ...]]") -> None:
+        del self._asking[name]
+        if not done.cancelled():
+            done.exception()  # whoever waited has seen it; when nobody waits any more it is no news
+
+    async def _ask(self, name: str) -> tuple[str, ...]:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except TimeoutError as error:
-            raise ResolveError from error
+            found = await self._lookups.ask(name)
         except socket.gaierror as error:
-            if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
-                return self._remember(host, (), MISSING_TTL_S)
+            if error.errno in NOT_FOUND:
+                return self._remember(name, (), MISSING_TTL_S)
             raise ResolveError from error
-        except (OSError, UnicodeError) as error:
+        except (LookupsBusyError, OSError, UnicodeError) as error:
             raise ResolveError from error
-        addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-        return self._remember(host, addresses, FOUND_TTL_S)
+        # one more than the most, so that too many are told from just enough
+        addresses = tuple(dict.fromkeys(found))[: ADDRESSES_MAX + 1]
+        return self._remember(name, addresses, FOUND_TTL_S if addresses else MISSING_TTL_S)
 
-    def _remember(self, host: str, addresses: tuple[str, ...], ttl_s: float) -> tuple[str, ...]:
-        self._entries[host] = Entry(addresses, time.monotonic() + ttl_s)
-        while len(self._entries) > CACHE_MAX:
+    def _remember(self, name: str, addresses: tuple[str, ...], ttl_s: float) -> tuple[str, ...]:
+        self._entries[name] = Entry(addresses, self._clock() + ttl_s)
+        self._entries.move_to_end(name)
+        while len(self._entries) > self._cache_max:
             self._entries.popitem(last=False)
         return addresses

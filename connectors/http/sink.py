@@ -21,6 +21,7 @@ from connectors.http.verdict import Verdict, judge
 from connectors.sink import LogRecord, Place
 from pipeline.config import Settings
 from pipeline.core.gate import EndpointGate
+from pipeline.core.hops import derive_hop
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
 from pipeline.core.ranges import CommitNote
 from pipeline.core.recent import RecentIds
@@ -30,6 +31,7 @@ from pipeline.core.tiers import choose_tier
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer, Placement
 from pipeline.kafka.tail import read_tail
+from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
 from schemas import SchemaError
@@ -63,8 +65,11 @@ class HttpSink:
         self._client = client
         self._producer = producer
         self._metrics = metrics
+        self._kill_points = KillPoints(settings.process.kill_at)
         deliver, worker = settings.deliver, settings.worker
-        self._signing = Signing(header=deliver.signature_header, versions=deliver.signature_versions)
+        self._signing = Signing(
+            header=deliver.signature_header, versions=deliver.signature_versions, hop=derive_hop(deliver.hop_name)
+        )
         self._lead = topics.deliveries.name
         self._delays_s = [tier.delay_s for tier in topics.retries]
         self._made = RecentIds(worker.recent_ids_max)  # attempts that are in the log
@@ -164,12 +169,14 @@ class HttpSink:
     ) -> "asyncio.Future[Placement]":
         gate = self.gate(record.key)
         started_at_us = time.time_ns() // 1000
+        self._kill_points.reach("before_sending")
         self._open += 1
         self._metrics.requests_open.set(self._open)
         try:
             result, headers = await self._send(delivery, target, started_at_us)
         finally:
             self._open -= 1
+        self._kill_points.reach("after_sending")
         finished_at_us = max(time.time_ns() // 1000, started_at_us)
         verdict = judge(result, now_s=finished_at_us / 1_000_000)
         self._observe(delivery, verdict, started_at_us, finished_at_us)
@@ -316,6 +323,7 @@ class HttpSink:
         future = self._producer.send(self._topics.attempts, attempt.subscription_id, attempt)
 
         def on_done(done: "asyncio.Future[Placement]") -> None:
+            self._kill_points.reach("after_recording")
             # acknowledged in the order they were written, so that all before this one are settled as well
             if not done.cancelled() and done.exception() is None and record.partition in self._seen:
                 self._seen[record.partition] = done.result().offset + 1

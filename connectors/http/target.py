@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from yarl import URL
-
-from connectors.http.origin import DEFAULT_PORTS, Origin, TargetError, parse_origin
-from pipeline.core.records import Endpoint
+from connectors.http.origin import Origin, TlsIdentity
+from pipeline.core.destination import METHODS, Destination, DestinationError, parse_destination
+from pipeline.core.headers import find_header_problem, redact
+from pipeline.core.records import Endpoint, name_client_key_context
 from pipeline.core.sealing import Sealed, Sealer
 
-USER_AGENT = "hookline-deliver/0.1"
+# What we say of ourselves; a subscription may say it otherwise. No cookies, and no encoding that we would have to undo.
+OWN_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "hookline-deliver/0.1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +23,19 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """`problem`: why nothing can be sent there, as a sentence; then `origin` is None."""
+    """`problem`: why nothing can be sent there, as a sentence; then `origin` is None.
+
+    `header_problem`: why its headers cannot be sent. `headers`: the subscription's own, lower-case names.
+    `shown_headers`: all that never change, as they may be archived.
+    """
 
     endpoint: Endpoint
     origin: Origin | None
     problem: str | None
-    request_line: bytes
-    fixed_head: bytes  # host and the headers that are ours and never change
-    headers: Mapping[str, str]  # the subscription's own, lower-case names
+    header_problem: str | None
+    fixed_head: bytes  # the request line, host, and the headers that are ours and never change
+    headers: Mapping[str, str]
+    shown_headers: Mapping[str, str]
     secrets: Sequence[Secret]
 
 
@@ -42,30 +48,51 @@ def compile_target(endpoint: Endpoint, sealer: Sealer) -> Target:
         )
         for item in endpoint.secrets
     ]
-    origin: Origin | None = None
+    identity = _read_identity(endpoint, sealer)
+    destination: Destination | None = None
     problem: str | None = None
-    url = URL()
     try:
-        url = URL(endpoint.url)
-        origin = parse_origin(url)
-    except TargetError as error:
+        destination = parse_destination(endpoint.url)
+    except DestinationError as error:
         problem = str(error)
-    except ValueError:
-        problem = "the URL cannot be read"
+    if endpoint.method not in METHODS:
+        destination, problem = None, "the method is not one that deliveries are sent with"
+    headers = {name.lower(): value for name, value in endpoint.headers.items()}
+    fixed = {"host": destination.authority if destination is not None else ""}
+    fixed |= {name: value for name, value in OWN_HEADERS.items() if name not in headers}
+    path = destination.path if destination is not None else "/"
     return Target(
         endpoint=endpoint,
-        origin=origin,
+        origin=_locate(destination, identity) if destination is not None else None,
         problem=problem,
-        request_line=f"{endpoint.method} {url.raw_path_qs or '/'} HTTP/1.1\r\n".encode(),
-        fixed_head=f"host: {_format_host(url)}\r\naccept: */*\r\nuser-agent: {USER_AGENT}\r\n".encode(),
-        headers={name.lower(): value for name, value in endpoint.headers.items()},
+        header_problem=_find_header_problem(endpoint.headers),
+        fixed_head=f"{endpoint.method} {path} HTTP/1.1\r\n{format_headers(fixed)}".encode(),
+        headers=headers,
+        shown_headers=fixed | redact(headers),
         secrets=secrets,
     )
 
 
-def _format_host(url: URL) -> str:
-    host = url.raw_host or ""
-    if ":" in host:
-        host = f"[{host}]"
-    default = DEFAULT_PORTS.get(url.scheme)
-    return host if url.port in (None, default) else f"{host}:{url.port}"
+def format_headers(headers: Mapping[str, str]) -> str:
+    """Header lines."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def _find_header_problem(headers: Mapping[str, str]) -> str | None:
+    problems = (find_header_problem(name, value) for name, value in headers.items())
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _locate(destination: Destination, identity: TlsIdentity | None) -> Origin:
+    return Origin(destination.is_tls, destination.host, destination.port, identity if destination.is_tls else None)
+
+
+def _read_identity(endpoint: Endpoint, sealer: Sealer) -> TlsIdentity | None:
+    if endpoint.tls_ca_pem is None and endpoint.tls_client_cert_pem is None:
+        return None
+    key_pem: str | None = None
+    if endpoint.tls_client_key is not None:
+        sealed = Sealed(key_id=endpoint.tls_client_key["key_id"], sealed=endpoint.tls_client_key["sealed"])
+        context = name_client_key_context(endpoint.subscription_id)
+        key_pem = sealer.unseal(sealed, context=context).decode(errors="replace")
+    return TlsIdentity(ca_pem=endpoint.tls_ca_pem, certificate_pem=endpoint.tls_client_cert_pem, key_pem=key_pem)

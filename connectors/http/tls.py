@@ -7,6 +7,7 @@ import os
 import ssl
 import tempfile
 from collections import OrderedDict
+from typing import IO
 
 from connectors.http.origin import TlsIdentity
 
@@ -20,18 +21,21 @@ class TlsIdentityError(ValueError):
 class TlsContexts:
     """One context for all, and one for each identity, remembered by content."""
 
-    def __init__(self) -> None:
-        self._default = _build(None)
+    def __init__(self, *, contexts_max: int = CONTEXTS_MAX) -> None:
+        self._contexts_max = contexts_max
+        self._default: ssl.SSLContext | None = None  # reading the system's authorities takes a moment
         self._own: OrderedDict[TlsIdentity, ssl.SSLContext] = OrderedDict()
 
     def find(self, identity: TlsIdentity | None) -> ssl.SSLContext:
         """Raises `TlsIdentityError`."""
         if identity is None:
+            if self._default is None:
+                self._default = _build(None)
             return self._default
         context = self._own.get(identity)
         if context is None:
             context = self._own[identity] = _build(identity)
-            if len(self._own) > CONTEXTS_MAX:
+            if len(self._own) > self._contexts_max:
                 self._own.popitem(last=False)
         self._own.move_to_end(identity)
         return context
@@ -66,7 +70,7 @@ def _load_certificate(context: ssl.SSLContext, certificate_pem: str, key_pem: st
             raise TlsIdentityError("the subscription's client certificate or its key cannot be used") from None
 
 
-def _open_unnamed() -> "tempfile._TemporaryFileWrapper[bytes]":
+def _open_unnamed() -> IO[bytes]:
     if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("client-certificate"), "w+b")  # type: ignore[return-value]
-    return tempfile.TemporaryFile("w+b")  # type: ignore[return-value]
+        return os.fdopen(os.memfd_create("client-certificate"), "w+b")
+    return tempfile.TemporaryFile("w+b")

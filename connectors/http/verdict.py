@@ -2,7 +2,7 @@
 
 import email.utils
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from connectors.http.exchange import Answer, ErrorClass, Failure, Result
@@ -12,7 +12,10 @@ OVERLOAD_STATUSES = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`error_class`: None when it succeeded. `retry_after_s`: what the endpoint asked for."""
+    """`error_class`: None when it succeeded. `detail`: a sentence; after a success, why its body is not whole.
+
+    `retry_after_s`: what the endpoint asked for.
+    """
 
     error_class: str | None
     detail: str | None
@@ -37,7 +40,8 @@ def judge(result: Result, *, now_s: float) -> Verdict:
 def _judge_answer(answer: Answer, now_s: float) -> Verdict:
     status = answer.status
     if 200 <= status < 300:
-        return SUCCEEDED
+        # it has said so; a body that breaks off afterwards does not make it untrue (Hook0 sees it the same way)
+        return SUCCEEDED if answer.body_problem is None else replace(SUCCEEDED, detail=answer.body_problem)
     is_overload = status in OVERLOAD_STATUSES
     return Verdict(
         error_class=ErrorClass.HTTP,

@@ -22,6 +22,7 @@ UNITS = {
     "_max_chars": "characters",
     "_mib": "MiB",
     "_days": "days",
+    "_per_s": "per second",
     "_s": "seconds",
 }
 # The one secret that is not a SecretStr: it is a UUID as well.

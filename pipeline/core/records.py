@@ -159,6 +159,7 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     """What is needed to send to a subscription today.
 
     `secrets`: `{"key_id", "sealed": bytes, "valid_until_us": int | None}` each, the current one first.
+    `tls_client_key`: `{"key_id", "sealed": bytes}`, a PEM, sealed in the context `name_client_key_context` gives.
     """
 
     subscription_id: str
@@ -177,6 +178,14 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     total_timeout_s: float | None = None
     connect_timeout_s: float | None = None
     gives_up_on_client_errors: bool = False
+    tls_ca_pem: str | None = None
+    tls_client_cert_pem: str | None = None
+    tls_client_key: dict[str, Any] | None = None
+
+
+def name_client_key_context(subscription_id: str) -> str:
+    """What the private key of a subscription's client certificate is sealed for: not to be taken for its secret."""
+    return f"{subscription_id}/tls-client-key"
 
 
 CLASSES: dict[str, type[Record]] = {

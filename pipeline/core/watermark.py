@@ -55,7 +55,7 @@ class Watermark:
 
     def completed_beyond(self) -> list[Range]:
         """Ranges at or beyond the watermark that are settled, ascending, those from before a restart included."""
-        ranges = []
+        ranges: list[Range] = []
         at = self.committable
         for offset in sorted(self._outstanding):
             if offset > at:
@@ -63,4 +63,12 @@ class Watermark:
             at = offset + 1
         if at < self.next_offset:
             ranges.append((at, self.next_offset))
-        return ranges + [pair for pair in self._done_before if pair[0] >= self.next_offset]
+        for first, end in self._done_before:
+            if end <= self.next_offset:
+                continue
+            first = max(first, self.next_offset)  # reading has come into the middle of this one
+            if ranges and ranges[-1][1] == first:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((first, end))
+        return ranges

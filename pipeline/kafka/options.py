@@ -46,8 +46,8 @@ def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float)
         # an unreachable Kafka is told to the caller, not waited for
         "message.timeout.ms": int(timeout_s * 1000),
         "request.timeout.ms": max(1000, int(min(timeout_s, 30) * 1000)),
-        # bounds memory: beyond it `produce` refuses
-        "queue.buffering.max.kbytes": config.produce_buffer_max_bytes // 1024,
+        # bounds memory: beyond it `produce` refuses; less than a record would refuse that one for ever
+        "queue.buffering.max.kbytes": max(config.produce_buffer_max_bytes, 2 * config.record_max_bytes) // 1024,
         "queue.buffering.max.messages": 500_000,
     }
 

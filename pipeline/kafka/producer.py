@@ -8,8 +8,8 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.config import KafkaConfig
@@ -19,7 +19,10 @@ from pipeline.metrics import Metrics
 from pipeline.topics import Topic
 
 POLL_S = 0.1
-log = structlog.get_logger()
+# between looks for room in a full buffer: what makes room is an acknowledgement, which takes about as long
+FULL_POLL_S = 0.005
+
+ToSend = tuple[Topic, bytes, bytes | None]  # topic, key, value
 
 
 class KafkaUnavailableError(Exception):
@@ -59,7 +62,6 @@ class LogProducer:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._done: list[Unacknowledged] = []
-        self._reports: dict[tuple[str, bool], int] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve_reports, name="kafka-producer", daemon=True)
         self._thread.start()
@@ -72,39 +74,35 @@ class LogProducer:
         """Write one record; the future resolves with its place, or fails with `KafkaUnavailableError`."""
         return self.send_bytes([(topic, key.encode(), to_bytes(record))])
 
-    def send_bytes(self, records: Sequence[tuple[Topic, bytes, bytes | None]]) -> "asyncio.Future[Placement]":
-        """Write (topic, key, value) records in order; resolves with the place of the last one when all are there."""
-        future: asyncio.Future[Placement] = self._loop.create_future()
-        waiting = Unacknowledged(future, len(records))
-        if not records:
-            future.set_result(waiting.placement)
-            return future
+    def send_bytes(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
+        """Write records in order; resolves with the place of one of them when all are there.
 
-        def on_delivery(error: KafkaError | None, message: Message) -> None:
-            # runs in the report thread, one call per record
-            self._count(message.topic(), ok=error is None)
-            if error is not None:
-                waiting.error = KafkaUnavailableError(error.str())
-            else:
-                waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
-            waiting.left -= 1
-            if waiting.left == 0:
-                self._resolve(waiting)
-
-        produce = self._producer.produce
-        for index, (topic, key, value) in enumerate(records):
+        A full buffer is a failure. What was handed over before it still goes out.
+        """
+        waiting = self._expect(len(records))
+        for index, record in enumerate(records):
             try:
-                produce(topic.name, value=value, key=key, on_delivery=on_delivery)
+                self._produce(record, waiting)
             except (BufferError, KafkaException) as error:
                 # what was handed over already still reports; the rest never will
-                with self._lock:
-                    waiting.error = KafkaUnavailableError(str(error))
-                    waiting.left -= len(records) - index
-                    left = waiting.left
-                if left == 0:
-                    self._resolve(waiting)
+                self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
                 break
-        return future
+        return waiting.future
+
+    async def send_patiently(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
+        """The same, returning when all are handed over: waits for room as long as the buffer is full."""
+        waiting = self._expect(len(records))
+        for index, record in enumerate(records):
+            while True:
+                try:
+                    self._produce(record, waiting)
+                    break
+                except BufferError:
+                    await asyncio.sleep(FULL_POLL_S)
+                except KafkaException as error:
+                    self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
+                    return waiting.future
+        return waiting.future
 
     async def flush(self) -> None:
         """Wait until every record is acknowledged or has failed."""
@@ -120,12 +118,30 @@ class LogProducer:
         while not self._closing.is_set():
             self._producer.poll(POLL_S)
 
-    def _count(self, topic: str | None, *, ok: bool) -> None:
-        metric = self._metrics.produced_total if ok else self._metrics.produce_failed_total
-        metric.labels(topic).inc()
+    def _expect(self, records: int) -> Unacknowledged:
+        waiting = Unacknowledged(self._loop.create_future(), records)
+        if records == 0:
+            waiting.future.set_result(waiting.placement)
+        return waiting
 
-    def _resolve(self, waiting: Unacknowledged) -> None:
+    def _produce(self, record: ToSend, waiting: Unacknowledged) -> None:
+        topic, key, value = record
+        self._producer.produce(topic.name, value=value, key=key, on_delivery=partial(self._on_delivery, waiting))
+
+    def _on_delivery(self, waiting: Unacknowledged, error: KafkaError | None, message: Message) -> None:
+        # runs in the report thread, or in the one that flushes; one call per record
+        metric = self._metrics.produced_total if error is None else self._metrics.produce_failed_total
+        metric.labels(message.topic()).inc()
+        if error is None:
+            waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
+        self._count_down(waiting, 1, None if error is None else KafkaUnavailableError(error.str()))
+
+    def _count_down(self, waiting: Unacknowledged, records: int, error: KafkaUnavailableError | None) -> None:
         with self._lock:
+            waiting.error = waiting.error or error
+            waiting.left -= records
+            if waiting.left > 0:
+                return
             self._done.append(waiting)
             if len(self._done) > 1:
                 return  # the loop has been woken and has not come yet

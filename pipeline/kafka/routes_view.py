@@ -111,6 +111,7 @@ class RoutesView:
             async with asyncio.timeout(timeout_s):
                 await future
         except TimeoutError:
+            self._wake(application_id, 0)  # forgets this one: its application may never have routes
             return self._has(application_id, version)
         return True
 

@@ -1,12 +1,12 @@
 """From the records of a chunk to what has to be written: deliveries, one dispatch an event, dead letters."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Protocol
 
 import structlog
 
 from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.ids import derive_dead_id, derive_delivery_id
+from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
@@ -14,7 +14,13 @@ from pipeline.core.routes import CompiledRoutes
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
 
-ToWrite = tuple[Topic, bytes, bytes | None]
+# What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
+ENVELOPE_MAX_BYTES = 8 * 1024
+DETAIL_MAX_CHARS = 500
+# One event may match ten thousand subscriptions: what it leads to is handed on in pieces of about this size.
+PORTION_MAX_BYTES = 2 * 1024 * 1024
+
+ToWrite = tuple[Topic, bytes, bytes]
 log = structlog.get_logger()
 
 
@@ -46,13 +52,16 @@ class Matcher:
         metrics: Metrics,
         *,
         recent_ids_max: int,
+        record_max_bytes: int,
         routes_wait_s: float,
         clock_us: Callable[[], int],
     ) -> None:
+        """`record_max_bytes`: what a record may have in any topic."""
         self._topics = topics
         self._routes = routes
         self._metrics = metrics
         self._recent = RecentIds(recent_ids_max)
+        self._payload_max_bytes = record_max_bytes - ENVELOPE_MAX_BYTES
         self._routes_wait_s = routes_wait_s
         self._clock_us = clock_us
         self._announced: dict[str, int] = {}
@@ -62,10 +71,10 @@ class Matcher:
         self._announced.clear()
         self._recent = RecentIds(self._recent.max_ids)
 
-    async def match(self, records: Iterable[EventRecord]) -> list[ToWrite]:
-        """What the records of one chunk lead to, in their order."""
-        out: list[ToWrite] = []
-        events = matches = 0
+    async def match(self, records: Iterable[EventRecord]) -> AsyncIterator[list[ToWrite]]:
+        """What the records of one chunk lead to, in their order, in portions of about `PORTION_MAX_BYTES`."""
+        portion: list[ToWrite] = []
+        size_bytes = 0
         for record in records:
             parsed = parse_event(
                 record.value,
@@ -77,33 +86,46 @@ class Matcher:
             )
             match parsed:
                 case Event():
-                    events += 1
-                    matches += self._match_event(parsed, record, out)
+                    for written in self._match_event(parsed, record):
+                        portion.append(written)
+                        size_bytes += len(written[2])
+                        if size_bytes >= PORTION_MAX_BYTES:
+                            yield portion
+                            portion, size_bytes = [], 0
                 case RoutesChanged():
                     await self._follow_marker(parsed)
                 case Unreadable():
-                    out.append(self._bury(parsed, record))
-        self._metrics.events_matched_total.inc(events)
-        self._metrics.matches_total.inc(matches)
-        return out
+                    portion.append(self._bury(parsed, record))
+                    size_bytes += len(record.value or b"")
+        yield portion
 
-    def _match_event(self, event: Event, record: EventRecord, out: list[ToWrite]) -> int:
+    def _match_event(self, event: Event, record: EventRecord) -> Iterator[ToWrite]:
+        self._metrics.events_matched_total.inc()
         application_id = event.application_id
         appended_at_us = record.timestamp * 1000
         routes = self._routes.at(application_id, appended_at_us, self._announced.get(application_id, 0))
         if routes is None or routes.deleted:
             detail = f"there is no application {application_id}"
-            out.append(self._bury(_refuse(event, "unknown_application", detail), record))
-            return 0
-        subscription_ids = routes.match(event.event_type, event.labels)
-        if not subscription_ids and event.event_type not in routes.event_types | OPERATIONAL_TYPES:
-            detail = f"the application has no event type {event.event_type}"
-            out.append(self._bury(_refuse(event, "unknown_event_type", detail), record))
-            return 0
-        # after that: an event that was refused may come again, redriven once its type exists
-        if not self._recent.add((application_id, event.event_id)):
+            yield self._bury(_refuse(event, "unknown_application", detail), record)
+            return
+        if (application_id, event.event_id) in self._recent:
             self._metrics.events_repeated_total.inc()
-            return 0
+            return
+        if len(event.payload) > self._payload_max_bytes:
+            detail = f"the payload has {len(event.payload)} bytes; it may have {self._payload_max_bytes}"
+            yield self._bury(_refuse(event, "invalid_event", detail), record)
+            return
+        subscription_ids = routes.match(event.event_type, event.labels)
+        if (
+            not subscription_ids
+            and event.event_type not in routes.event_types
+            and (event.event_type not in OPERATIONAL_TYPES)
+        ):
+            detail = f"the application has no event type {event.event_type}"
+            yield self._bury(_refuse(event, "unknown_event_type", detail), record)
+            return
+        # not before: an event that was refused may come again, redriven once its type exists
+        self._recent.add((application_id, event.event_id))
         matched_at_us = self._clock_us()
         found = []
         for subscription_id in subscription_ids:
@@ -121,7 +143,7 @@ class Matcher:
                 received_at_us=event.received_at_us,
                 matched_at_us=matched_at_us,
             )
-            out.append((self._topics.deliveries, subscription_id.encode(), to_bytes(delivery)))
+            yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))
         dispatch = Dispatch(
             application_id=application_id,
             event_id=event.event_id,
@@ -134,8 +156,8 @@ class Matcher:
             routes_version=routes.version,
             matches=found,
         )
-        out.append((self._topics.dispatches, application_id.encode(), to_bytes(dispatch)))
-        return len(found)
+        yield (self._topics.dispatches, application_id.encode(), to_bytes(dispatch))
+        self._metrics.matches_total.inc(len(found))
 
     async def _follow_marker(self, marker: RoutesChanged) -> None:
         """From here on events are matched with at least this version: wait until it is in the view."""
@@ -150,24 +172,36 @@ class Matcher:
         self._announced[application_id] = version
 
     def _bury(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
+        """The dead letter of a record. It always fits into one: nothing of what it repeats is taken at its word."""
         topic = self._topics.events.name
         self._metrics.dead_total.labels(unreadable.reason).inc()
+        key, value, detail = record.key, record.value, unreadable.detail
+        if len(detail) > DETAIL_MAX_CHARS:
+            detail = detail[:DETAIL_MAX_CHARS] + "…"
+        size_bytes = 2 * len(key or b"") + len(value or b"")
+        if size_bytes > self._payload_max_bytes:
+            key = value = None
+            detail += f" (the record's {size_bytes} bytes are too many to be repeated here)"
         letter = DeadLetter(
             dead_id=derive_dead_id(topic, record.partition, record.offset),
             reason=unreadable.reason,
-            detail=unreadable.detail,
+            detail=detail,
             source_topic=topic,
             source_partition=record.partition,
             source_offset=record.offset,
             source_appended_at_us=record.timestamp * 1000,
-            source_key=record.key,
-            source_value=record.value,
-            application_id=unreadable.application_id,
-            event_id=unreadable.event_id,
+            source_key=key,
+            source_value=value,
+            application_id=_take_id(unreadable.application_id),
+            event_id=_take_id(unreadable.event_id),
             died_at_us=self._clock_us(),
         )
-        return (self._topics.dead, record.key or b"", to_bytes(letter))
+        return (self._topics.dead, key or b"", to_bytes(letter))
 
 
 def _refuse(event: Event, reason: str, detail: str) -> Unreadable:
     return Unreadable(reason=reason, detail=detail, application_id=event.application_id, event_id=event.event_id)
+
+
+def _take_id(text: str | None) -> str | None:
+    return text if text is not None and is_uuid(text) else None

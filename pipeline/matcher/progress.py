@@ -1,4 +1,6 @@
-"""How far the matcher has come: chunks are settled in order, the newest watermark is committed by a task of its own."""
+"""How far the matcher has come: what was written is settled in order, the newest watermark is committed by a task of
+its own.
+"""
 
 import asyncio
 import time
@@ -10,46 +12,51 @@ from faust.types import TP
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 
-Commit = Callable[[Mapping[TP, int]], Awaitable[None]]
+Commit = Callable[[Mapping[TP, int]], Awaitable[bool]]
 STUCK_AFTER_S = 120.0
 log = structlog.get_logger()
 
 
 class Progress:
-    """In: chunks whose deliveries are being written. Out: commits of `last offset + 1`, never ahead of their
+    """In: what is being written, and how far it brings us. Out: commits of `last offset + 1`, never ahead of an
     acknowledgement.
 
     A commit can hang for half a minute while a broker is away, so it is never on the path of the work: the newest
-    watermark supersedes the ones that were not committed yet.
+    watermark supersedes the ones that were not committed yet. `commit` answers False when the group has gone on
+    without us.
     """
 
-    def __init__(
-        self, commit: Commit, metrics: Metrics, *, chunks_in_flight_max: int, commit_interval_s: float
-    ) -> None:
+    def __init__(self, commit: Commit, metrics: Metrics, *, in_flight_max: int, commit_interval_s: float) -> None:
         self._commit = commit
         self._metrics = metrics
         self._interval_s = commit_interval_s
-        self._chunks: asyncio.Queue[tuple[asyncio.Future[Placement], Mapping[TP, int]]] = asyncio.Queue(
-            chunks_in_flight_max
+        self._written: asyncio.Queue[tuple[asyncio.Future[Placement], Mapping[TP, int], int]] = asyncio.Queue(
+            in_flight_max
         )
-        self._watermark: dict[TP, int] = {}
+        self._watermark: dict[TP, int] = {}  # to be committed
+        self.settled: dict[TP, int] = {}  # where each partition goes on behind what is written
         self._settled_at_s = time.monotonic()
+        self.assignment = 0  # counted up when partitions are taken away
 
-    async def add(self, written: "asyncio.Future[Placement]", last_offsets: Mapping[TP, int]) -> None:
-        """A chunk is on its way; waits while too many are."""
-        if self._chunks.empty():
+    async def add(self, written: "asyncio.Future[Placement]", last_offsets: Mapping[TP, int], assignment: int) -> None:
+        """Something is on its way; waits while too much is. Everything up to `last_offsets` is done with it.
+
+        `assignment`: what it was when the records were read. They are somebody else's if it has changed since.
+        """
+        if self._written.empty():
             self._settled_at_s = time.monotonic()
-        await self._chunks.put((written, last_offsets))
+        await self._written.put((written, last_offsets, assignment))
 
-    async def settle_chunks(self) -> None:
-        """Runs for ever: await each chunk's acknowledgement in order. Raises what writing raised."""
+    async def settle_regularly(self) -> None:
+        """Runs for ever: await the acknowledgements in order. Raises what writing raised."""
         while True:
-            written, last_offsets = await self._chunks.get()
+            written, last_offsets, assignment = await self._written.get()
             await written
-            for tp, offset in last_offsets.items():
-                self._watermark[tp] = max(offset + 1, self._watermark.get(tp, 0))
+            if assignment == self.assignment:
+                for tp, offset in last_offsets.items():
+                    self._watermark[tp] = self.settled[tp] = max(offset + 1, self.settled.get(tp, 0))
             self._settled_at_s = time.monotonic()
-            self._chunks.task_done()
+            self._written.task_done()
 
     async def commit_regularly(self) -> None:
         """Runs for ever: commit what has been settled."""
@@ -58,30 +65,36 @@ class Progress:
             await self.commit_now()
 
     async def commit_now(self) -> None:
-        """Commit the newest watermark; what fails by a rebalance is read again by the new owner."""
+        """Commit the newest watermark. One that fails leaves more to be repeated, nothing to be lost."""
         if not self._watermark:
             return
         watermark, self._watermark = self._watermark, {}
+        assignment = self.assignment
         try:
-            await self._commit(watermark)
-            self._metrics.commits_total.labels("ok").inc()
+            is_done = await self._commit(watermark)
         except Exception as error:
-            # aiokafka raises whatever the broker answered; the group decides what is read again
+            # aiokafka raises whatever the broker answered
             self._metrics.commits_total.labels("failed").inc()
             log.warning("commit_failed", reason=f"{type(error).__name__}: {error}")
+            if assignment == self.assignment:
+                self._watermark = watermark | self._watermark  # to be tried again, unless there is something newer
+            return
+        self._metrics.commits_total.labels("ok" if is_done else "superseded").inc()
 
     async def drain(self) -> None:
-        """Wait for all chunks, then commit: before partitions are given away, and at the end."""
-        await self._chunks.join()
+        """Wait until all is written, then commit: before partitions are given away, and at the end."""
+        await self._written.join()
         await self.commit_now()
 
     def forget(self) -> None:
-        """Partitions were taken away: do not commit for them."""
+        """Partitions were taken away: do not commit for them, nor for what of them is still on its way."""
+        self.assignment += 1
         self._watermark.clear()
+        self.settled.clear()
 
     def check(self) -> str | None:
         """Health: None, or what is wrong."""
         waited_s = time.monotonic() - self._settled_at_s
-        if not self._chunks.empty() and waited_s > STUCK_AFTER_S:
-            return f"no chunk was settled for {waited_s:.0f} s"
+        if not self._written.empty() and waited_s > STUCK_AFTER_S:
+            return f"nothing was written for {waited_s:.0f} s"
         return None

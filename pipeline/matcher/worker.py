@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.matcher.chunks import CODEC, register_codec, schedule_chunks
+from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
+from pipeline.metrics import Metrics
 from pipeline.process import Process
 from pipeline.topics import declare_topics
 
 # Long enough to sit out a broker's restart: there is nothing else to do, and what was read is kept.
 PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
+WATCH_INTERVAL_S = 1.0
 
 
 def clock_us() -> int:
@@ -48,73 +51,97 @@ async def main(process: Process) -> None:
         routes,
         process.metrics,
         recent_ids_max=config.recent_ids_max,
+        record_max_bytes=settings.kafka.record_max_bytes,
         routes_wait_s=config.routes_wait_s,
         clock_us=clock_us,
     )
     app = build_app(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", chunk_max=config.chunk_max_records)
     ready = asyncio.Event()
 
-    async def commit(watermark: Mapping[TP, int]) -> None:
+    async def commit(watermark: Mapping[TP, int]) -> bool:
+        held = {tp: offset for tp, offset in watermark.items() if tp in app.consumer.assignment()}
+        consumer: Any = app.consumer
         # Faust's own acks lose their way with chunks; this is the one private call, pinned by version and a test.
-        await app.consumer._commit(dict(watermark))  # noqa: SLF001
+        return not held or await consumer._commit(held)  # noqa: SLF001
 
     progress = Progress(
         commit,
         process.metrics,
-        chunks_in_flight_max=config.chunks_in_flight_max,
+        in_flight_max=config.chunks_in_flight_max,
         commit_interval_s=config.commit_interval_s,
     )
-
+    intake = Intake(matcher, producer, progress, process.metrics)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
     @app.agent(events, concurrency=1)
     async def match(stream: Any) -> None:
         async for event in stream.noack().events():
-            chunk = event.value
-            process.metrics.chunk_records.observe(len(chunk.records))
-            written = producer.send_bytes(await matcher.match(chunk.records))
-            written.add_done_callback(
-                lambda _, oldest_ms=chunk.records[0].timestamp: process.metrics.match_seconds.observe(
-                    max(0.0, time.time() - oldest_ms / 1000)
-                )
-            )
-            process.metrics.in_flight.set(len(producer))
-            await progress.add(written, chunk.last_offsets)
+            await intake.take(event.value)
 
     @app.on_partitions_revoked.connect
     async def give_away(*_: Any, **__: Any) -> None:
-        try:
-            async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                await progress.drain()
-        except TimeoutError:
-            process.log.warning("drain_timed_out", timeout_s=DRAIN_TIMEOUT_S)
-        progress.forget()
-        matcher.forget()
+        await finish(intake.drain(), process)
+        intake.forget()
 
     @app.on_partitions_assigned.connect
-    async def take(*_: Any, assigned: set[TP] | None = None, **__: Any) -> None:
-        process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned or ()))
+    async def take_over(_: Any, assigned: set[TP], **__: Any) -> None:
+        process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned))
         ready.set()
+
+    async def follow() -> None:
+        await app.start()
+        await ready.wait()
+        process.announce_ready()
+        await watch(app, progress, process.metrics)
 
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
     process.health.alive["progress"] = progress.check
+    stop = asyncio.create_task(process.stopping.wait())
     tasks = [
-        asyncio.create_task(progress.settle_chunks(), name="settle"),
-        asyncio.create_task(progress.commit_regularly(), name="commit"),
-        asyncio.create_task(process.stopping.wait(), name="stop"),
+        stop,
+        asyncio.create_task(progress.settle_regularly()),
+        asyncio.create_task(progress.commit_regularly()),
+        asyncio.create_task(follow()),
     ]
-    await app.start()
-    await ready.wait()
-    process.announce_ready()
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await app.stop()
+    if done == {stop}:
+        await finish(intake.close(), process)
     for task in tasks:
         task.cancel()
+    await finish(app.stop(), process)
     for task in done:
         task.result()  # raises what ended the work
     await producer.close()
     await routes.close()
+
+
+async def finish(work: Awaitable[None], process: Process) -> None:
+    """Wait for `work`, within bounds: whoever takes over begins behind the last commit."""
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            await work
+    except TimeoutError:
+        process.log.warning("drain_timed_out", timeout_s=DRAIN_TIMEOUT_S)
+
+
+async def watch(app: faust.App, progress: Progress, metrics: Metrics) -> None:
+    """Runs until Faust gives up, and raises why. Measures the lag meanwhile."""
+    # Asked again and again: Faust marks itself as crashed from another thread, which wakes nobody here.
+    while not app.should_stop:
+        lags = {}
+        for tp in app.consumer.assignment():
+            settled, end = progress.settled.get(tp, await app.consumer.position(tp)), app.consumer.highwater(tp)
+            if settled is not None and end is not None:
+                lags[tp] = max(0, end - settled)
+        metrics.lag_records.clear()
+        for tp, lag in lags.items():
+            metrics.lag_records.labels(tp.topic, tp.partition).set(lag)
+        metrics.runnable_lag_records.set(sum(lags.values()))
+        await asyncio.sleep(WATCH_INTERVAL_S)
+    if app.crash_reason is not None:
+        raise app.crash_reason
+    raise RuntimeError("Faust has stopped by itself")
 
 
 def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
@@ -136,6 +163,7 @@ def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
         topic_disable_leader=True,
         datadir=Path(tempfile.mkdtemp(prefix="hookline-matcher-")),
         store="memory://",
+        table_standby_replicas=0,  # no tables: the plain round-robin assignor, which every client knows
         web_enabled=False,
         loghandlers=[],
         # a chunk counts as one message here

@@ -31,22 +31,35 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         ends_at = datetime.now(UTC) + (-LIFETIME if is_expired else LIFETIME)
         certificate = self._sign(subject, key.public_key(), ends_at, host=name)
-        file = self._directory / f"{name}{'-expired' if is_expired else ''}.pem"
-        pem = serialization.Encoding.PEM
-        file.write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-            + certificate.public_bytes(pem)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
+        context = self._load(f"{name}{'-expired' if is_expired else ''}.pem", key, certificate)
         if asks_for_client_certificate:
             context.load_verify_locations(self.ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
+    def client_certificate(self, name: str) -> tuple[str, str]:
+        """(certificate, private key) of a client, as PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._sign(subject, key.public_key(), datetime.now(UTC) + LIFETIME)
+        return certificate.public_bytes(serialization.Encoding.PEM).decode(), _write_key(key).decode()
+
+    def self_signed_context(self, name: str = "localhost") -> ssl.SSLContext:
+        """For a server that nobody vouches for: its certificate is signed with its own key, and it is no authority."""
+        ends_at = datetime.now(UTC) + LIFETIME
+        certificate = self._sign(self._name, self._key.public_key(), ends_at, host=name)
+        return self._load(f"{name}-self-signed.pem", self._key, certificate)
+
     def client_context(self) -> ssl.SSLContext:
         """For a client that trusts this authority and no other."""
         return ssl.create_default_context(cafile=str(self.ca_file))
+
+    def _load(self, file_name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> ssl.SSLContext:
+        file = self._directory / file_name
+        file.write_bytes(_write_key(key) + certificate.public_bytes(serialization.Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
 
     def _sign(
         self,
@@ -70,3 +83,9 @@ class Authority:
         if host is not None:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _write_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -36,6 +36,13 @@ class SingleProcess:
             code = await self.stop()
             assert error is not None or code == 0, f"{self.name} ended with {code}\n{tail(self.log_path, 60)}"
 
+    def set(self, name: str, value: str | None) -> None:
+        """A setting for the next start, `PROCESS_LOG_LEVEL` for example; None: none."""
+        if value is None:
+            self._environ.pop(f"HOOKLINE_{name}", None)
+        else:
+            self._environ[f"HOOKLINE_{name}"] = value
+
     async def start(self, *, wait_ready: bool = True) -> None:
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(

@@ -1,0 +1,203 @@
+"""From an origin to a connection: check, resolve, check again, dial exactly what was checked, shake hands."""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from connectors.http.connection import Connection, describe_tls_error
+from connectors.http.exchange import ErrorClass
+from connectors.http.lookup import Lookup
+from connectors.http.origin import Origin
+from connectors.http.proxy import ProxyError, open_tunnel
+from connectors.http.resolver import ForbiddenAddressError, NameNotFoundError, ResolveError, Resolver
+from connectors.http.tls import TlsContexts, TlsIdentityError
+from pipeline.config import DeliverConfig
+from pipeline.core.addresses import AddressRules, parse_networks
+from pipeline.core.destination import UNREACHABLE, DestinationRules, bracket
+from pipeline.core.ports import PortRules, parse_ports
+from pipeline.core.proxy import Proxy, parse_proxy
+
+# (address, port) → a connected socket; raises OSError.
+Connect = Callable[[str, int], Awaitable[socket.socket]]
+
+DIAL_ADDRESSES_MAX = 3
+# What a hostile endpoint may push into the kernel before anybody reads it.
+RECEIVE_BUFFER_BYTES = 64 * 1024
+
+log = structlog.get_logger()
+
+
+class DialError(Exception):
+    """There is no connection."""
+
+    def __init__(self, error_class: ErrorClass, detail: str) -> None:
+        super().__init__(detail)
+        self.error_class = error_class
+        self.detail = detail
+
+
+class Dialer:
+    """Makes connections. Which ones are permitted is settled by the settings, for the life of the process."""
+
+    def __init__(self, config: DeliverConfig, *, lookup: Lookup, connect: Connect) -> None:
+        self._config = config
+        self._rules = read_rules(config)
+        self._resolver = Resolver(self._rules.addresses, lookup=lookup, lookups_max=config.lookups_max)
+        self._connect = connect
+        self._tls = TlsContexts()
+        url = config.egress_proxy_url
+        self._proxy = parse_proxy(url.get_secret_value()) if url is not None else None
+
+    async def dial(self, origin: Origin, timings_us: dict[str, int], *, timeout_s: float) -> Connection:
+        """A connection to the origin, within the time-out for the name, and once more for all the rest.
+
+        Raises `DialError`.
+        """
+        problem = self._rules.find_problem(is_tls=origin.is_tls, host=origin.host, port=origin.port)
+        if problem is not None:
+            raise DialError(ErrorClass.INVALID_TARGET, problem)
+        with _timed(timings_us, "dns"):
+            addresses = await self._resolve(origin, timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                with _timed(timings_us, "connect"):
+                    sock = await self._open(origin, addresses)
+                with _timed(timings_us, "tls"):
+                    return await self._start(sock, origin)
+        except TimeoutError as error:
+            what = "TLS handshake" if "connect" in timings_us else "connection"
+            raise DialError(ErrorClass.CONNECTION, f"no {what} within {timeout_s:g} s") from error
+
+    def close(self) -> None:
+        self._resolver.close()
+
+    async def _resolve(self, origin: Origin, timeout_s: float) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                if self._proxy is not None:
+                    return await self._resolver.find(self._proxy.host)
+                return await self._resolver.resolve(origin.host)
+        except (ForbiddenAddressError, NameNotFoundError) as error:
+            if self._proxy is not None:
+                raise DialError(ErrorClass.CONNECTION, "could not connect: the egress proxy is not there") from error
+            raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE) from error
+        except (ResolveError, TimeoutError) as error:
+            raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error
+
+    async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> socket.socket:
+        """A socket that leads to the origin."""
+        if self._proxy is None:
+            return await self._connect_any(addresses, origin.port)
+        sock = await self._connect_any(addresses, self._proxy.port)
+        try:
+            await _tunnel(sock, self._proxy, origin)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _connect_any(self, addresses: tuple[str, ...], port: int) -> socket.socket:
+        """Dial the addresses in turn; exactly these, nothing is resolved again."""
+        refused: OSError | None = None
+        for address in addresses[:DIAL_ADDRESSES_MAX]:
+            # the last look before it is too late; the proxy's own address is the operator's affair
+            if self._proxy is None and not self._rules.addresses.allows(address):
+                raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE)
+            try:
+                return await self._connect(address, port)
+            except OSError as error:
+                refused = error
+        whose = "" if self._proxy is None else "the egress proxy: "
+        raise DialError(ErrorClass.CONNECTION, f"could not connect: {whose}{_describe(refused)}")
+
+    async def _start(self, sock: socket.socket, origin: Origin) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            if not origin.is_tls:
+                _, connection = await loop.create_connection(self._make_connection, sock=sock)
+            else:
+                _, connection = await loop.create_connection(
+                    self._make_connection,
+                    sock=sock,
+                    ssl=self._tls.find(origin.identity),
+                    server_hostname=origin.host,
+                    ssl_handshake_timeout=self._config.total_timeout_s,
+                )
+        except TlsIdentityError as error:
+            sock.close()
+            raise DialError(ErrorClass.INVALID_TARGET, str(error)) from error
+        except ssl.SSLCertVerificationError as error:
+            sock.close()
+            detail = f"the endpoint's certificate is not valid: {error.verify_message.lower().rstrip('.')}"
+            raise DialError(ErrorClass.CONNECTION, detail) from error
+        except (OSError, ValueError) as error:
+            sock.close()
+            raise DialError(ErrorClass.CONNECTION, f"TLS failed: {_describe(error)}") from error
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def _make_connection(self) -> Connection:
+        return Connection(
+            head_max_bytes=self._config.response_headers_max_bytes,
+            body_max_bytes=self._config.response_body_max_bytes,
+        )
+
+
+def read_rules(config: DeliverConfig) -> DestinationRules:
+    """What the settings permit."""
+    return DestinationRules(
+        addresses=AddressRules(
+            allows_private=config.allow_private_addresses, denied=parse_networks(config.denied_networks)
+        ),
+        ports=PortRules(allowed=parse_ports(config.allowed_ports), denied=parse_ports(config.denied_ports)),
+        allows_plain_http=config.allow_plain_http,
+    )
+
+
+async def connect_socket(address: str, port: int) -> socket.socket:
+    """Connect to an address; names are not resolved here."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _tunnel(sock: socket.socket, proxy: Proxy, origin: Origin) -> None:
+    try:
+        await open_tunnel(sock, proxy, f"{bracket(origin.host)}:{origin.port}")
+    except ProxyError as error:
+        # The proxy's reasons are for the operator: a customer must not learn from them what exists inside.
+        log.warning("egress_proxy_refused", host=origin.host, port=origin.port, status=error.status)
+        raise DialError(ErrorClass.CONNECTION, "could not connect: the egress proxy opened no tunnel") from error
+    except OSError as error:
+        raise DialError(ErrorClass.CONNECTION, f"could not connect: the egress proxy: {_describe(error)}") from error
+
+
+@contextmanager
+def _timed(timings_us: dict[str, int], name: str) -> Iterator[None]:
+    """Writes down how long it took, if it ends well."""
+    started_at_s = time.monotonic()
+    yield
+    timings_us[name] = round((time.monotonic() - started_at_s) * 1_000_000)
+
+
+def _describe(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLError):
+        return describe_tls_error(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()  # the error's own text may name the address
+    return type(error).__name__

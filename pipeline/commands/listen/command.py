@@ -1,0 +1,81 @@
+"""`hookline listen`: the command."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+DEFAULT_PORT = 8090
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0: any free one.",
+)
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="SECRET",
+    help="The subscription's secret, as a UUID or whsec_…; may be repeated while it is being rotated.",
+)
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with such secrets, one a line. Read again when it changes; not seen in the list of processes.",
+)
+@click.option(
+    "--status", type=click.IntRange(200, 599), default=200, show_default=True, help="HTTP status to answer with."
+)
+@click.option("--body", "shows_body", is_flag=True, help="Show the bodies, too.")
+@click.option("--json", "is_json", is_flag=True, help="Show each delivery as one JSON object.")
+def listen(
+    host: str,
+    port: int,
+    secrets: tuple[str, ...],
+    secret_file: Path | None,
+    status: int,
+    shows_body: bool,
+    is_json: bool,
+) -> None:
+    """Receive deliveries, show each as one line, and verify their signatures.
+
+    Any method and path will do. A line has the time, the event's type and id, the delivery's id, the size of the body,
+    and whether the signatures hold: Hook0's (X-Hook0-Signature) and that of Standard Webhooks (webhook-*). Without a
+    secret they are not looked at. Every request is answered with --status, also those that do not verify: what arrives
+    is to be seen. Ctrl-C or SIGTERM stops it.
+
+    Hookline delivers to addresses like 127.0.0.1 only with HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES=true, as
+    `hookline up` sets it.
+
+    \b
+    Example:
+      hookline listen --port 9000 --secret 4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11 --body
+      hookline listen --status 503      # to see how failed deliveries are tried again
+    """
+    from pipeline import process
+    from pipeline.commands.listen.options import ListenOptions
+    from pipeline.commands.listen.server import receive
+    from pipeline.config import load_settings
+
+    settings = load_settings(os.environ)
+    if settings.process.run_dir is None:
+        # nobody reads our log but the person in front of it, who wants to see deliveries
+        quiet = settings.process.model_copy(update={"log_level": "warning"})
+        settings = settings.model_copy(update={"process": quiet})
+    options = ListenOptions(
+        host=host,
+        port=port,
+        secrets=secrets,
+        secret_file=secret_file,
+        status=status,
+        shows_body=shows_body,
+        is_json=is_json,
+    )
+    sys.exit(process.run("listen", settings, lambda own: receive(own, options)))

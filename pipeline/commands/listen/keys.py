@@ -1,0 +1,49 @@
+"""What signatures are verified with: secrets that were given, and those in a file, which may change meanwhile."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.core.verification import parse_secret
+from pipeline.process import StartError
+
+
+class Keys:
+    """Raises `StartError` when a secret is malformed or the file cannot be read."""
+
+    __slots__ = ("_file", "_from_file", "_given", "_seen")
+
+    def __init__(self, secrets: Sequence[str], file: Path | None) -> None:
+        self._given = _parse(secrets)
+        self._file = file
+        self._from_file: tuple[bytes, ...] = ()
+        self._seen: tuple[int, int] | None = None  # modification time and inode of what was read
+        if file is not None:
+            self._reload(file)
+
+    def current(self) -> tuple[bytes, ...]:
+        """The keys now: a secret that was rotated counts from the next delivery on."""
+        if self._file is not None:
+            try:
+                self._reload(self._file)
+            except StartError:
+                return self._given + self._from_file  # what could be read last is better than nothing
+        return self._given + self._from_file
+
+    def _reload(self, file: Path) -> None:
+        try:
+            status = file.stat()
+            seen = (status.st_mtime_ns, status.st_ino)
+            if seen == self._seen:
+                return
+            words = file.read_text().split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise StartError(f"cannot read the secret from {file}: {reason}") from error
+        self._from_file, self._seen = _parse(words), seen
+
+
+def _parse(words: Sequence[str]) -> tuple[bytes, ...]:
+    try:
+        return tuple(parse_secret(word) for word in words)
+    except ValueError as error:
+        raise StartError(str(error)) from error

@@ -1,0 +1,149 @@
+"""`hookline send`: events from the command line."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+
+    from pipeline.commands.sending.pace import Outcome
+
+DEFAULT_PAYLOAD = '{"hello":"world"}'
+EXIT_FAILED = 1
+
+
+def parse_label(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
+    """`key=value` words as a mapping."""
+    pairs = [word.partition("=") for word in words]
+    wrong = [
+        word for word, (key, separator, value) in zip(words, pairs, strict=True) if not (key and separator and value)
+    ]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not key=value")
+    return {key: value for key, _, value in pairs}
+
+
+@click.command()
+@click.argument("payload", default=DEFAULT_PAYLOAD)
+@click.option("--type", "event_type", metavar="TYPE", help="Event type, like billing.invoice.paid.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", callback=parse_label, help="A label; may be repeated.")
+@click.option(
+    "--content-type",
+    default="application/json",
+    show_default=True,
+    help="Of the payload; or text/plain, or application/octet-stream+base64 for any bytes.",
+)
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How many to send.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many a second.")
+@click.option("--api", metavar="URL", help="Address of the API; ends in /api/v1.")
+@click.option("--application-id", metavar="ID", help="The application that sends.")
+@click.option("--secret", metavar="SECRET", help="A secret of the application.")
+@click.option("--kafka", "is_kafka", is_flag=True, help="Write straight into Kafka instead of calling the API.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".hookline"),
+    show_default=True,
+    help="Of a running `hookline up`, whose demo is used for what is not given.",
+)
+def send(
+    payload: str,
+    event_type: str | None,
+    labels: dict[str, str],
+    content_type: str,
+    count: int,
+    rate: float | None,
+    api: str | None,
+    application_id: str | None,
+    secret: str | None,
+    is_kafka: bool,
+    data_dir: Path,
+) -> None:
+    """Send events: PAYLOAD is the text itself, @FILE, or - for standard input.
+
+    While `hookline up` runs in this directory its demo application is used, and nothing else need be given. Otherwise
+    --api, --application-id, --secret, --type and a --label are needed. One event prints its id, several a summary; the
+    exit code is 1 when an event was not accepted, and nothing more is sent then.
+
+    With --kafka events are written into the events topic (Avro, keyed by the application) of
+    HOOKLINE_KAFKA_BOOTSTRAP_SERVERS, or of the running `hookline up`; no secret is needed then.
+
+    \b
+    Example:
+      hookline send '{"hello":"world"}'
+      hookline send --type shop.order.paid --count 1000 --rate 50
+      hookline send @invoice.json --api https://hooks.example.com/api/v1 \\
+          --application-id 0197… --secret 4f8c… --type billing.invoice.paid --label region=eu
+    """
+    import asyncio
+
+    from pipeline.commands.sending.destination import find_destination
+    from pipeline.commands.sending.pace import send_all
+    from pipeline.commands.sending.payload import format_payload, read_payload
+
+    destination = find_destination(
+        data_dir,
+        api=api,
+        application_id=application_id,
+        secret=secret,
+        event_type=event_type,
+        labels=labels,
+        needs_api=not is_kafka,
+    )
+    body = read_payload(payload, sys.stdin.buffer)
+    text = format_payload(body, content_type)
+
+    def open_way() -> "AbstractAsyncContextManager[Callable[[], Awaitable[str]]]":
+        if not is_kafka:
+            from pipeline.commands.sending.over_http import open_http
+
+            return open_http(destination, text, content_type)
+        from pipeline.commands.sending.over_kafka import open_kafka
+        from pipeline.config import load_settings
+
+        config = load_settings(os.environ).kafka
+        if destination.kafka is not None and "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
+            config = config.model_copy(update={"bootstrap_servers": destination.kafka})
+        return open_kafka(destination, body, content_type, config)
+
+    async def run() -> "Outcome":
+        async with open_way() as send_one:
+            with show_progress(count) as on_accepted:
+                return await send_all(send_one, count=count, rate_per_s=rate, on_accepted=on_accepted)
+
+    sys.exit(report(asyncio.run(run()), count))
+
+
+@contextmanager
+def show_progress(count: int) -> "Iterator[Callable[[], None]]":
+    """A bar for a person who waits for several; yields what is to be called for each."""
+    if count == 1 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    with Progress(
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("sending", total=count)
+        yield lambda: bar.advance(task)
+
+
+def report(outcome: "Outcome", count: int) -> int:
+    """Say what came of it; the exit code."""
+    if count == 1 and outcome.accepted:
+        click.echo(outcome.last_id)
+    elif outcome.accepted:
+        rate = outcome.accepted / max(outcome.seconds, 0.001)
+        click.echo(f"{outcome.accepted:,} events accepted in {outcome.seconds:.2f} s ({rate:,.0f}/s)")
+    if outcome.failure is None:
+        return 0
+    click.echo(f"hookline: {outcome.failure}", err=True)
+    return EXIT_FAILED

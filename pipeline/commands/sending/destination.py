@@ -1,0 +1,70 @@
+"""Where events are sent: what the options say, and otherwise the demo of a `hookline up` that runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.commands.up.demo import EVENT_TYPES, LABELS
+from pipeline.commands.up.report import read_report
+from pipeline.process import StartError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """`secret` is empty and `api` unused when events go straight to Kafka. `kafka` None: as the settings say."""
+
+    api: str
+    application_id: str
+    secret: str
+    kafka: str | None
+    event_type: str
+    labels: dict[str, str]
+
+
+def find_destination(
+    data_dir: Path,
+    *,
+    api: str | None,
+    application_id: str | None,
+    secret: str | None,
+    event_type: str | None,
+    labels: dict[str, str],
+    needs_api: bool,
+) -> Destination:
+    """Fill in what the options leave open. Raises `StartError` naming what is missing."""
+    report = read_report(data_dir)
+    # the demo's own application, not merely its address: its type and labels fit no other
+    is_demo = report is not None and bool(report.application_id) and application_id in (None, report.application_id)
+    if report is not None:
+        api = api or report.api
+        if is_demo:
+            application_id = report.application_id
+            secret = secret or report.application_secret
+    if is_demo:
+        event_type = event_type or EVENT_TYPES[0]
+        labels = labels or LABELS
+    missing = [
+        name
+        for name, is_missing in (
+            ("--api", needs_api and not api),
+            ("--application-id", not application_id),
+            ("--secret", needs_api and not secret),
+            ("--type", not event_type),
+            ("--label", not labels),
+        )
+        if is_missing
+    ]
+    if missing:
+        raise StartError(
+            f"{', '.join(missing)} must be given, for there is no running `hookline up` with a demo in {data_dir} to "
+            "take it from (--data-dir names another place)"
+            if not is_demo
+            else f"{', '.join(missing)} must be given"
+        )
+    return Destination(
+        api=(api or "").rstrip("/"),
+        application_id=application_id or "",
+        secret=secret or "",
+        kafka=None if report is None else report.kafka,
+        event_type=event_type or "",
+        labels=labels,
+    )

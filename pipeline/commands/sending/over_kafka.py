@@ -1,0 +1,66 @@
+"""Events straight into the events topic, as producers that speak Kafka do: Avro, keyed by the application."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from uuid_utils import uuid7
+
+from pipeline.commands.sending.destination import Destination
+from pipeline.commands.sending.pace import SendError
+from pipeline.config import KafkaConfig
+from pipeline.core.event import find_problem
+from pipeline.core.records import Event
+from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.metrics import Metrics
+from pipeline.process import StartError
+from pipeline.topics import declare_topics
+
+LINGER_MS = 1
+
+
+@asynccontextmanager
+async def open_kafka(
+    destination: Destination, payload: bytes, content_type: str, config: KafkaConfig
+) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """Yields a function that writes one event and returns its id, or raises `SendError`.
+
+    Raises `StartError` when the matcher would not take such an event.
+    """
+    topics = declare_topics(
+        prefix=config.topic_prefix, partitions=config.partitions, event_retention_s=config.event_retention_s
+    )
+
+    def build() -> Event:
+        now_us = time.time_ns() // 1000
+        return Event(
+            application_id=destination.application_id,
+            event_id=str(uuid7()),
+            event_type=destination.event_type,
+            payload=payload,
+            payload_content_type=content_type,
+            labels=destination.labels,
+            occurred_at_us=now_us,
+            received_at_us=now_us,
+        )
+
+    problem = find_problem(build())
+    if problem is not None:
+        raise StartError(problem)
+    producer = LogProducer(config, Metrics("send"), linger_ms=LINGER_MS)
+
+    async def send() -> str:
+        event = build()
+        try:
+            await producer.send(topics.events, event.application_id, event)
+        except KafkaUnavailableError as error:
+            raise SendError(
+                f"Kafka at {config.bootstrap_servers} did not take it into {topics.events.name}: {error}. Does it run, "
+                "is HOOKLINE_KAFKA_BOOTSTRAP_SERVERS right, are the topics there (`hookline topics plan`)?"
+            ) from error
+        return event.event_id
+
+    try:
+        yield send
+    finally:
+        await producer.close()

@@ -1,0 +1,243 @@
+"""All that `hookline up` runs: the order in which it starts and stops."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.commands.up.api import Api
+from pipeline.commands.up.child import Child, Relay
+from pipeline.commands.up.data_directory import DataDirectory
+from pipeline.commands.up.demo import Demo, provide_demo, read_demo
+from pipeline.commands.up.free_ports import FreePorts
+from pipeline.commands.up.keeper import Keeper, Kept, Say
+from pipeline.commands.up.keys import provide_keys
+from pipeline.commands.up.options import KINDS, LISTEN, UpOptions
+from pipeline.commands.up.private_file import write_private
+from pipeline.commands.up.report import Report, remove_report, write_report
+from pipeline.commands.up.services import (
+    DATABASE_VARIABLE,
+    KAFKA,
+    KAFKA_VARIABLE,
+    POSTGRES,
+    PostgresPlan,
+    plan_kafka,
+    prepare_kafka,
+    prepare_postgres,
+)
+from pipeline.config import Settings
+from pipeline.embedded.errors import EmbeddedError
+from pipeline.embedded.ports import LOOPBACK
+from pipeline.embedded.progress import Progress
+
+STOP_ORDER = (*KINDS, LISTEN, POSTGRES, KAFKA)
+# Longer than a process takes by itself (HOOKLINE_WORKER_SHUTDOWN_GRACE_S) when requests hang.
+STOP_MARGIN_S = 5.0
+MASTER_KEY_VARIABLE = "HOOKLINE_GATEWAY_MASTER_API_KEY"
+
+
+class Instance:
+    """`start` once, then `stop`, also when the start failed or was cancelled."""
+
+    def __init__(
+        self,
+        options: UpOptions,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        data: DataDirectory,
+        ports: FreePorts,
+        gateway_port: int,
+        progress: Progress,
+        say: Say,
+        relay: Relay | None,
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._given = environ
+        self._data = data
+        self._ports = ports
+        self._gateway_port = gateway_port
+        self._progress = progress
+        self._say = say
+        self._relay = relay
+        self._keepers: list[Keeper] = []
+        self._environ: dict[str, str] = {}
+        # Our processes hold the other end, and stop when this one closes: even a kill -9 of us closes it.
+        self._watched_fd, self._watch_fd = os.pipe()
+
+    async def start(self) -> Report:
+        """Start everything; where it is. Raises `StartError` or `EmbeddedError`."""
+        keys = provide_keys(self._settings, self._data)
+        self._data.mark()
+        kafka, database_url = await self._start_services()
+        self._environ = self._build_environ(keys, kafka, database_url)
+        self._progress("starting the gateway, the matcher, deliver and archive ...")
+        announced: dict[str, dict[str, str]] = {}
+        demo = Demo()
+        receiver_port = self._choose_receiver_port() if self._options.has_demo else 0
+
+        async def start_child(name: str, number: int) -> None:
+            nonlocal demo
+            port = self._choose_child_port(name, number, receiver_port)
+            found = announced[_name_process(name, number)] = await self._start_child(name, number, port=port)
+            if (name, number) == ("gateway", 1) and self._options.has_demo:
+                demo = await self._provide_demo(found["api"], keys[MASTER_KEY_VARIABLE], receiver_port)
+
+        names = [(name, number) for name in KINDS for number in range(1, self._options.counts[name] + 1)]
+        if self._options.has_demo:
+            names.append((LISTEN, 1))
+        await all_of(*(start_child(*name) for name in names))
+        report = Report(
+            api=announced["gateway"]["api"],
+            organization_id=demo.organization_id,
+            application_id=demo.application_id,
+            application_secret=demo.application_secret,
+            subscription_id=demo.subscription_id,
+            subscription_secret=demo.subscription_secret,
+            receiver=demo.receiver,
+            master_api_key=keys[MASTER_KEY_VARIABLE],
+            kafka=kafka,
+            database_url=database_url,
+            metrics={name: announced[name]["metrics"] for name in sorted(announced)},
+            pids=self._list_pids(),
+        )
+        write_report(self._data.root, report)
+        return report
+
+    async def watch(self) -> None:
+        """Returns never; raises when keeping one of them failed in a way that nobody foresaw."""
+        await asyncio.gather(*(keeper.keeping for keeper in self._keepers))
+
+    async def stop(self) -> None:
+        """Stop everything in order. What does not stop in time is killed."""
+        remove_report(self._data.root)
+        timeout_s = self._settings.worker.shutdown_grace_s + STOP_MARGIN_S
+        for name in STOP_ORDER:
+            await asyncio.gather(*(keeper.stop(timeout_s) for keeper in self._keepers if keeper.kept.name == name))
+        self._keepers.clear()
+        os.close(self._watch_fd)
+        os.close(self._watched_fd)
+
+    def kill(self) -> None:
+        """SIGKILL to our processes, without waiting; services are stopped by their guards when we are gone."""
+        for keeper in self._keepers:
+            keeper.kept.kill()
+
+    async def _start_services(self) -> tuple[str, str]:
+        """Kafka and PostgreSQL, with topics and tables; their addresses."""
+        service, bootstrap_servers = plan_kafka(self._given, self._settings, self._data, self._ports, self._progress)
+        postgres = PostgresPlan(self._given, self._settings, self._data, self._ports, self._progress)
+
+        async def start_kafka() -> None:
+            if service is not None:
+                await self._start_kept(service)
+            self._progress("creating topics ...")
+            await prepare_kafka(self._settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers}))
+
+        async def start_postgres() -> None:
+            if postgres.service is not None:
+                await self._start_kept(postgres.service)
+            self._progress("preparing the database ...")
+            await prepare_postgres(postgres.url)
+
+        await all_of(start_kafka(), start_postgres())
+        return bootstrap_servers, postgres.url
+
+    async def _start_kept(self, kept: Kept) -> Keeper:
+        keeper = Keeper(kept, run_dir=self._data.run, say=self._say)
+        # before it is started: a stop in the middle of that must know of it
+        self._keepers.append(keeper)
+        await keeper.start()
+        if kept.name in (POSTGRES, KAFKA):
+            keeper.settle()  # its start returns when it is ready
+        return keeper
+
+    async def _start_child(self, name: str, number: int, *, port: int | None) -> dict[str, str]:
+        """Start one of our processes, and wait until it is ready; its addresses. `port`: what it listens on."""
+        environ = self._environ | {
+            # chosen here, so that it is the same when the process is started again
+            "HOOKLINE_PROCESS_METRICS_PORT": str(self._ports.take(f"metrics of {name}.{number}"))
+        }
+        arguments: tuple[str, ...] = ()
+        if name == "gateway":
+            environ["HOOKLINE_GATEWAY_PORT"] = str(port)
+        elif name == LISTEN:
+            secret_file = self._data.receiver_secret_file
+            secret_file.touch(mode=0o600)  # filled by the demo, and read again then
+            arguments = ("--host", LOOPBACK, "--port", str(port), "--secret-file", str(secret_file))
+        child = Child(
+            name,
+            number,
+            arguments=arguments,
+            environ=environ,
+            run_dir=self._data.run,
+            log_dir=self._data.logs,
+            inherited=(self._watched_fd, self._data.run_lock),
+            relay=self._relay if name == LISTEN else None,
+        )
+        keeper = await self._start_kept(child)
+        return await keeper.wait_announced(child.read_announcement)
+
+    def _choose_child_port(self, name: str, number: int, receiver_port: int) -> int | None:
+        if name == LISTEN:
+            return receiver_port
+        if name == "gateway":
+            return self._gateway_port if number == 1 else self._ports.take(f"{name}.{number}")
+        return None
+
+    async def _provide_demo(self, api: str, master_key: str, receiver_port: int) -> Demo:
+        async with Api(api, master_key) as client:
+            receiver = f"http://{LOOPBACK}:{receiver_port}/"
+            demo = await provide_demo(client, self._data.demo_file, receiver=receiver)
+        write_private(self._data.receiver_secret_file, f"{demo.subscription_secret}\n")
+        return demo
+
+    def _choose_receiver_port(self) -> int:
+        """The one of the last start, if it is free: deliveries that still wait go there."""
+        former = urlsplit(read_demo(self._data.demo_file).receiver)
+        with suppress(EmbeddedError, ValueError):
+            if former.port:
+                return self._ports.take("hookline listen", former.port)
+        return self._ports.take("hookline listen")
+
+    def _build_environ(self, keys: Mapping[str, str], kafka: str, database_url: str) -> dict[str, str]:
+        defaults = {
+            # one JSON object a line: a traceback is one, too, and we can read why a process refuses to start
+            "HOOKLINE_PROCESS_LOG_FORMAT": "json",
+            # endpoints on this machine are what one tries it with
+            "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
+        }
+        ours = {
+            KAFKA_VARIABLE: kafka,
+            DATABASE_VARIABLE: database_url,
+            "HOOKLINE_PROCESS_PARENT_WATCH_FD": str(self._watched_fd),
+            "HOOKLINE_PROCESS_RUN_DIR": str(self._data.run),
+            # the modules that we run, whatever else is called `pipeline` in the directory we were started in
+            "PYTHONSAFEPATH": "1",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        return defaults | dict(self._given) | dict(keys) | ours
+
+    def _list_pids(self) -> dict[str, list[int]]:
+        pids: dict[str, list[int]] = {}
+        for keeper in sorted(self._keepers, key=lambda keeper: (keeper.kept.name, keeper.kept.number)):
+            pids.setdefault(keeper.kept.name, []).append(keeper.kept.pid)
+        return pids
+
+
+async def all_of(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all at the same time; the first failure cancels the rest and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _name_process(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}.{number}"

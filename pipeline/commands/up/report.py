@@ -1,0 +1,50 @@
+"""What `hookline up --json` says once everything runs. It also lies in the data directory while it runs."""
+
+from pathlib import Path
+
+import msgspec
+
+from pipeline.commands.up.data_directory import run_dir
+from pipeline.commands.up.private_file import write_private
+
+FILE_NAME = "report.json"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Without a demo its members are empty. `metrics`: by process, `deliver`, `deliver.2`, …; `pids`: by name."""
+
+    api: str
+    organization_id: str = ""
+    application_id: str = ""
+    application_secret: str = ""
+    subscription_id: str = ""
+    subscription_secret: str = ""
+    receiver: str = ""
+    master_api_key: str
+    kafka: str
+    database_url: str
+    metrics: dict[str, str]
+    pids: dict[str, list[int]]
+
+
+def format_report(report: Report) -> str:
+    """One line of JSON, without its end."""
+    return msgspec.json.encode(report).decode()
+
+
+def write_report(root: Path, report: Report) -> None:
+    """Leave it in the data directory, for `hookline send`."""
+    write_private(run_dir(root) / FILE_NAME, format_report(report) + "\n")
+
+
+def read_report(root: Path) -> Report | None:
+    """What runs in a data directory; None when nothing does, or the file cannot be read."""
+    try:
+        return msgspec.json.decode((run_dir(root) / FILE_NAME).read_bytes(), type=Report)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def remove_report(root: Path) -> None:
+    """It runs no more."""
+    (run_dir(root) / FILE_NAME).unlink(missing_ok=True)

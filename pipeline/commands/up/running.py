@@ -1,0 +1,160 @@
+"""One run of `hookline up`, from its options to its exit code."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from pipeline.commands.up.banner import Surroundings, format_banner
+from pipeline.commands.up.data_directory import DataDirectory, open_data_directory
+from pipeline.commands.up.free_ports import FreePorts
+from pipeline.commands.up.instance import MASTER_KEY_VARIABLE, Instance
+from pipeline.commands.up.options import UpOptions
+from pipeline.commands.up.relay import Relay
+from pipeline.commands.up.report import Report, format_report
+from pipeline.commands.up.screen import Screen
+from pipeline.config import ConfigError, Settings, load_settings
+from pipeline.embedded.errors import EmbeddedError
+
+PREFERRED_PORT = 8080  # for people, who like to know it by heart
+GATEWAY_PORT_VARIABLE = "HOOKLINE_GATEWAY_PORT"
+EXIT_INTERRUPTED = 130  # as a shell says it: stopped before everything ran
+RELAY_INTERVAL_S = 1.0
+NAME = "the gateway"
+
+
+class StoppedError(Exception):
+    """Ends a start that is under way in a thread. Never let out."""
+
+
+def run(options: UpOptions, environ: Mapping[str, str]) -> int:
+    """The exit code. Raises `ConfigError`, `StartError` or `EmbeddedError`, with nothing left running."""
+    started_at_s = time.monotonic()
+    settings = load_settings(environ)
+    if settings.process.metrics_port != 0:
+        raise ConfigError("HOOKLINE_PROCESS_METRICS_PORT: several processes cannot share a port; unset it")
+    ports = FreePorts()
+    with Screen() as screen:
+        gateway_port = choose_gateway_port(options, environ, settings, ports, screen)
+        with open_data_directory(options.data_dir, screen.step) as data:
+            session = Session(options, settings, environ, data, screen, started_at_s)
+            return asyncio.run(session.run(ports, gateway_port))
+
+
+def choose_gateway_port(
+    options: UpOptions, environ: Mapping[str, str], settings: Settings, ports: FreePorts, screen: Screen
+) -> int:
+    """The one that is asked for; otherwise, for people, 8080; otherwise any free one. Raises `EmbeddedError`."""
+    asked = options.port
+    if asked is None and GATEWAY_PORT_VARIABLE in environ:
+        asked = settings.gateway.port
+    if asked:
+        return ports.take(NAME, asked)
+    if asked is None and not options.is_json:
+        with suppress(EmbeddedError):
+            return ports.take(NAME, PREFERRED_PORT)
+        chosen = ports.take(NAME)
+        screen.say(f"port {PREFERRED_PORT} is taken: the API gets {chosen} (--port chooses another one)")
+        return chosen
+    return ports.take(NAME)
+
+
+class Session:
+    """From the start to the end of everything, with the signals in between."""
+
+    def __init__(
+        self,
+        options: UpOptions,
+        settings: Settings,
+        environ: Mapping[str, str],
+        data: DataDirectory,
+        screen: Screen,
+        started_at_s: float,
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._environ = environ
+        self._data = data
+        self._screen = screen
+        self._started_at_s = started_at_s
+        self._stopping = asyncio.Event()
+        self._relay = Relay(screen.show_delivery, time.monotonic)
+
+    async def run(self, ports: FreePorts, gateway_port: int) -> int:
+        """Start, watch, stop."""
+        instance = Instance(
+            self._options,
+            self._settings,
+            self._environ,
+            data=self._data,
+            ports=ports,
+            gateway_port=gateway_port,
+            progress=self._progress,
+            say=self._screen.say,
+            relay=None if self._options.is_json else self._relay.pass_on,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # `nohup hookline up`: it is meant to outlive the terminal
+            asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop, instance)
+        try:
+            return await self._run(instance)
+        finally:
+            self._stopping.set()  # also when it failed: what is still starting in a thread gives up
+            self._screen.end_steps()
+            await instance.stop()
+
+    async def _run(self, instance: Instance) -> int:
+        asked = asyncio.create_task(self._stopping.wait())
+        starting = asyncio.create_task(instance.start())
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            return EXIT_INTERRUPTED
+        self._show(starting.result())
+        watching = asyncio.create_task(instance.watch())
+        relaying = asyncio.create_task(self._relay_regularly())
+        await asyncio.wait({asked, watching, relaying}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (watching, relaying):
+            if task.done():
+                task.result()  # raises what went wrong
+            task.cancel()
+        self._screen.say("stopping ...")
+        return 0
+
+    def _ask_to_stop(self, instance: Instance) -> None:
+        if self._stopping.is_set():
+            self._screen.say("stopping at once")
+            instance.kill()
+            os._exit(EXIT_INTERRUPTED)
+        self._stopping.set()
+
+    def _progress(self, line: str) -> None:
+        if self._stopping.is_set():
+            raise StoppedError
+        self._screen.step(line)
+
+    def _show(self, report: Report) -> None:
+        if self._options.is_json:
+            self._screen.end_steps()
+            self._screen.report(format_report(report))
+            return
+        is_given = MASTER_KEY_VARIABLE in self._environ
+        place = f"as set in {MASTER_KEY_VARIABLE}" if is_given else f"in {self._data.master_key_file}"
+        around = Surroundings(
+            data_dir=self._data.root,
+            logs=self._data.logs,
+            master_key=f"{place} (it may do everything)",
+            seconds=time.monotonic() - self._started_at_s,
+        )
+        self._screen.show_banner(format_banner(report, around, datetime.now(UTC)))
+
+    async def _relay_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(RELAY_INTERVAL_S)
+            self._relay.catch_up()

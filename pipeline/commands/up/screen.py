@@ -1,0 +1,81 @@
+"""What a person sees of `hookline up`: progress and incidents on standard error, results on standard output."""
+
+import sys
+from collections import deque
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+
+HELD_MAX = 100
+
+
+class Screen:
+    """A context manager. On a terminal the present step is one line that moves; elsewhere each step is a line."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._results = Console(highlight=False)
+        self._status: Status | None = None
+        self._held: deque[str] | None = deque(maxlen=HELD_MAX)
+
+    def __enter__(self) -> "Screen":
+        if self._console.is_terminal:
+            self._status = self._console.status("starting ...")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end_steps()
+
+    def step(self, line: str) -> None:
+        """What is being done now. May be called from any thread."""
+        if self._status is not None:
+            self._status.update(Text(line))
+        else:
+            self.say(line)
+
+    def end_steps(self) -> None:
+        """Nothing more to wait for."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def say(self, line: str) -> None:
+        """Something that stays to be read."""
+        # a terminal that was closed is no reason to leave anything running
+        with suppress(OSError):
+            if self._console.is_terminal:
+                self._console.print(Text(line), soft_wrap=True)
+            else:
+                click.echo(line, err=True)
+
+    def show_banner(self, text: Text) -> None:
+        """The result for a person, on standard output; colours only on a terminal."""
+        self.end_steps()
+        self._results.print(text, soft_wrap=True)
+        held, self._held = self._held, None
+        for line in held or ():
+            self.show_delivery(line)
+
+    def show_delivery(self, line: str) -> None:
+        """What arrived at the demo's receiver; what arrives early is held until the banner is there."""
+        if self._held is not None:
+            self._held.append(line)
+        else:
+            with suppress(OSError):
+                self._results.print(Text(line), soft_wrap=True)
+
+    def report(self, line: str) -> None:
+        """The one line for programs."""
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,54 @@
+"""The http sink dies at three points of a delivery, again and again: nothing is lost, only what was open is repeated.
+
+`HOOKLINE_TEST_KILLS=50 pytest tests/chaos` kills it fifty times at each point; by default it is a few times.
+"""
+
+import os
+from collections import Counter
+
+import pytest
+
+from tests.integration.deliver.house import House, ids_of
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver
+
+KILLS = int(os.environ.get("HOOKLINE_TEST_KILLS", "4"))
+SUBSCRIBERS = 3
+DELIVERIES_PER_LIFE = 60
+# what one endpoint may have open: the sink's own concurrency
+CONCURRENCY = 8
+
+
+@pytest.mark.parametrize("point", ["before_sending", "after_sending", "after_recording"])
+async def test_kills_at_named_points(kafka: str, topic_prefix: str, point: str) -> None:
+    """Every delivery is attempted and recorded once; repeats are bounded by what was in flight when it died."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        subscribers = [house.subscribe(receiver.url(f"/{number}")) for number in range(SUBSCRIBERS)]
+        deliveries = []
+        process = house.deliver(WORKER_CONCURRENCY=str(CONCURRENCY), KAFKA_SESSION_TIMEOUT_S="6")
+        for life in range(KILLS):
+            for subscriber in subscribers:
+                deliveries += house.send(subscriber, count=DELIVERIES_PER_LIFE // SUBSCRIBERS)
+            # somewhere in the middle, at another place in every life
+            process.set("PROCESS_KILL_AT", f"{point}:{10 + 7 * life % 40}")
+            await process.start(wait_ready=False)
+            assert -9 == await process.wait(timeout_s=120)
+        process.set("PROCESS_KILL_AT", None)
+        await process.start()
+        attempts = await house.attempts(len(deliveries), timeout_s=120)
+
+        def all_arrived() -> bool:
+            return len({request.header("webhook-id") for request in receiver.requests()}) == len(deliveries)
+
+        await eventually(all_arrived)
+        assert 0 == await process.stop()
+        arrived = Counter(request.header("webhook-id") for request in receiver.requests())
+
+        assert ids_of(deliveries) == sorted(arrived)
+        assert sorted(set(ids_of(attempts))) == ids_of(deliveries)
+        assert len({attempt.attempt_id for attempt in attempts}) == len(deliveries)
+        repeated = arrived.total() - len(arrived)
+        # records of attempts can be repeated too, where the process died between writing and learning of it
+        assert len(attempts) - len(deliveries) <= repeated
+        assert repeated <= KILLS * SUBSCRIBERS * CONCURRENCY, f"{repeated} requests were repeated"

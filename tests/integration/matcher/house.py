@@ -1,0 +1,212 @@
+"""A matcher process with nothing around it but Kafka: routes and events are written straight into its topics."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.core.records import Delivery, Dispatch, Event, Record, Routes, RoutesChanged, from_bytes, to_bytes
+from pipeline.kafka.admin import apply_topics
+from pipeline.topics import Topic, declare_topics
+from tests.support.eventually import eventually
+from tests.support.single_process import SingleProcess
+
+PARTITIONS = 4
+EVENT_TYPE = "billing.invoice.paid"
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class House:
+    """Topics of its own, a producer like an outside one, and what is read back."""
+
+    def __init__(
+        self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS, **producer: Any
+    ) -> None:
+        """`producer`: more options of the producer, `compression_type="gzip"`."""
+        self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
+        self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=7 * 86_400)
+        self.group = f"{topic_prefix}matcher"
+        options = {name.replace("_", "."): value for name, value in producer.items()}
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                **options,
+            }
+        )
+
+    async def prepare(self) -> "House":
+        """Create the topics."""
+        await asyncio.to_thread(apply_topics, self.config, self.topics)
+        return self
+
+    def matcher(self, **settings: str) -> SingleProcess:
+        """A matcher process, not started yet; more settings as `MATCHER_ROUTES_WAIT_S="1"`."""
+        return SingleProcess(
+            "matcher",
+            {
+                "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self.config.bootstrap_servers,
+                "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
+                "HOOKLINE_KAFKA_PARTITIONS": str(self.config.partitions),
+                "HOOKLINE_KAFKA_SESSION_TIMEOUT_S": "6",
+                "HOOKLINE_PROCESS_LOG_FORMAT": "text",
+                **{f"HOOKLINE_{name}": value for name, value in settings.items()},
+            },
+        )
+
+    def publish(
+        self,
+        application_id: str,
+        subscriptions: Mapping[str, Mapping[str, str]],
+        *,
+        version: int = 1,
+        event_types: Iterable[str] = (EVENT_TYPE,),
+        deleted: bool = False,
+        marker: bool = False,
+    ) -> None:
+        """Publish routes. `subscriptions`: labels by subscription id, each of them for `EVENT_TYPE`."""
+        routes = Routes(
+            application_id=application_id,
+            organization_id=str(uuid4()),
+            version=version,
+            changed_at_us=time.time_ns() // 1000,
+            deleted=deleted,
+            event_types=list(event_types),
+            subscriptions=[
+                {"subscription_id": each, "enabled": True, "event_types": [EVENT_TYPE], "labels": dict(labels)}
+                for each, labels in subscriptions.items()
+            ],
+            secret_hashes=[],
+        )
+        self.write(self.topics.routes, application_id.encode(), to_bytes(routes))
+        self.flush()
+        if marker:
+            self.mark(application_id, version)
+
+    def mark(self, application_id: str, version: int) -> None:
+        """Write the marker that says from here on."""
+        marker = RoutesChanged(
+            application_id=application_id, routes_version=version, changed_at_us=time.time_ns() // 1000
+        )
+        self.write(self.topics.events, application_id.encode(), to_bytes(marker))
+        self.flush()
+
+    def send(self, application_id: str, count: int = 1, **fields: Any) -> list[Event]:
+        """Write events of one application, in this order; wait until they are there."""
+        events = [make_event(application_id, **fields) for _ in range(count)]
+        for event in events:
+            self.write(self.topics.events, application_id.encode(), to_bytes(event))
+        self.flush()
+        return events
+
+    def write(self, topic: Topic, key: bytes | None, value: bytes | None, **options: Any) -> None:
+        """Write anything."""
+        while True:
+            try:
+                self._producer.produce(topic.name, key=key, value=value, **options)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        left = self._producer.flush(60)
+        assert left == 0, f"{left} records were not acknowledged"
+
+    def read(self, topic: Topic) -> list[Message]:
+        """All records of a topic, to its present end, by partition."""
+        return read_all(self.config.bootstrap_servers, topic)
+
+    def read_records(self, topic: Topic, record_type: type[RecordT]) -> list[RecordT]:
+        """The same, decoded."""
+        records = [from_bytes(message.value() or b"") for message in self.read(topic)]
+        return [record for record in records if isinstance(record, record_type)]
+
+    async def dispatches(self, count: int, *, timeout_s: float = 30.0) -> list[Dispatch]:
+        """Wait for at least `count` dispatches; all there are, by partition."""
+        await self.wait_for(self.topics.dispatches, count, timeout_s=timeout_s)
+        return self.read_records(self.topics.dispatches, Dispatch)
+
+    async def wait_for(self, topic: Topic, count: int, *, timeout_s: float = 30.0) -> None:
+        """Wait until a topic has `count` records."""
+
+        def check() -> bool:
+            found = self.count(topic)
+            assert found >= count, f"{topic.name} has {found} records, {count} expected"
+            return True
+
+        await eventually(check, timeout_s=timeout_s)
+
+    def count(self, topic: Topic) -> int:
+        """How many records a topic has got."""
+        return sum(self.ends(topic).values())
+
+    def ends(self, topic: Topic) -> dict[int, int]:
+        """Where each partition ends."""
+        return self._ask(lambda consumer, part: consumer.get_watermark_offsets(part, timeout=10)[1], topic)
+
+    def committed(self) -> dict[int, int]:
+        """How far the matcher has committed each partition of the events; where it has not, 0."""
+        return self._ask(lambda consumer, part: max(0, consumer.committed([part], timeout=10)[0].offset), self.topics.events)
+
+    def _ask(self, question: Any, topic: Topic) -> dict[int, int]:
+        consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
+        try:
+            return {
+                number: question(consumer, TopicPartition(topic.name, number)) for number in range(topic.partitions)
+            }
+        finally:
+            consumer.close()
+
+
+def make_event(application_id: str, **fields: Any) -> Event:
+    """An event that is fine, unless `fields` say otherwise."""
+    now_us = time.time_ns() // 1000
+    usual: dict[str, Any] = {
+        "application_id": application_id,
+        "event_id": str(uuid4()),
+        "event_type": EVENT_TYPE,
+        "payload": b'{"n":1}',
+        "payload_content_type": "application/json",
+        "labels": {"region": "eu"},
+        "occurred_at_us": now_us,
+        "received_at_us": now_us,
+    }
+    return Event(**usual | fields)
+
+
+def read_all(bootstrap_servers: str, topic: Topic) -> list[Message]:
+    """All records of a topic, to its present end, by partition."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": "test-reader", "isolation.level": "read_uncommitted"},
+        logger=None,
+    )
+    try:
+        parts = [TopicPartition(topic.name, number, 0) for number in range(topic.partitions)]
+        ends = {part.partition: consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts}
+        consumer.assign(parts)
+        found: list[Message] = []
+        while any(place.offset < ends[place.partition] for place in consumer.position(parts) if ends[place.partition]):
+            messages = consumer.consume(5000, 1.0)
+            problems = [message.error() for message in messages if message.error() is not None]
+            assert not problems, problems
+            found += messages
+        return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
+    finally:
+        consumer.close()
+
+
+def deliveries_by_event(deliveries: Iterable[Delivery]) -> dict[str, Counter[str]]:
+    """Event id → how often each subscription got a delivery of it."""
+    found: dict[str, Counter[str]] = {}
+    for delivery in deliveries:
+        found.setdefault(delivery.event_id, Counter())[delivery.subscription_id] += 1
+    return found

@@ -1,0 +1,387 @@
+"""The matcher process on a real Kafka."""
+
+from collections import Counter
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from pipeline.core.ids import derive_delivery_id
+from pipeline.core.partition import locate_partition
+from pipeline.core.records import DeadLetter, Delivery, to_bytes
+from tests.integration.matcher.house import EVENT_TYPE, House, deliveries_by_event, make_event
+from tests.support.eventually import eventually
+
+
+def make_id() -> str:
+    return str(uuid4())
+
+
+async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafka: str, topic_prefix: str) -> None:
+    """Labels select; each match is one delivery with the payload byte for byte, all of them are one dispatch."""
+    house = await House(kafka, topic_prefix).prepare()
+    application_id, everything, eu, us = (make_id() for _ in range(4))
+    house.publish(application_id, {everything: {}, eu: {"region": "eu"}, us: {"region": "us"}}, version=7)
+    payload = bytes(range(256))
+    async with house.matcher():
+        (event,) = house.send(application_id, payload=payload)
+        (dispatch,) = await house.dispatches(1)
+        deliveries = house.read_records(house.topics.deliveries, Delivery)
+
+    expected = {each: derive_delivery_id(event.event_id, each, application_id) for each in (everything, eu)}
+    assert expected == {delivery.subscription_id: delivery.delivery_id for delivery in deliveries}
+    assert expected == {match["subscription_id"]: match["delivery_id"] for match in dispatch.matches}
+    assert {(payload, event.event_type, event.received_at_us, 1)} == {
+        (each.payload, each.event_type, each.received_at_us, each.attempt_number) for each in deliveries
+    }
+    assert 7 == dispatch.routes_version
+    (stored,) = house.read(house.topics.events)
+    assert (stored.partition(), stored.offset()) == (dispatch.event_partition, dispatch.event_offset)
+    # the broker's time of the event is what decides its day, in the archive and for ever
+    stored_at_us = stored.timestamp()[1] * 1000
+    assert {stored_at_us} == {dispatch.appended_at_us, *(each.appended_at_us for each in deliveries)}
+
+
+async def test_an_event_that_matches_nothing_is_dispatched_all_the_same(kafka: str, topic_prefix: str) -> None:
+    """That nobody wanted it is known, and not mistaken for still being on its way."""
+    house = await House(kafka, topic_prefix).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {"region": "us"}})
+    async with house.matcher():
+        (event,) = house.send(application_id)
+        (dispatch,) = await house.dispatches(1)
+
+    assert (event.event_id, []) == (dispatch.event_id, dispatch.matches)
+    assert 0 == house.count(house.topics.deliveries)
+    assert 0 == house.count(house.topics.dead)
+
+
+async def test_records_are_where_every_client_looks_for_them(kafka: str, topic_prefix: str) -> None:
+    """Deliveries lie in the partition of their subscription's id, dispatches in that of their application's."""
+    house = await House(kafka, topic_prefix).prepare()
+    applications = {make_id(): [make_id() for _ in range(5)] for _ in range(10)}
+    for application_id, subscription_ids in applications.items():
+        house.publish(application_id, {each: {} for each in subscription_ids})
+    async with house.matcher():
+        for application_id in applications:
+            house.send(application_id)
+        await house.dispatches(10)
+        await house.wait_for(house.topics.deliveries, 50)
+
+    for topic in (house.topics.events, house.topics.routes, house.topics.dispatches, house.topics.deliveries):
+        messages = house.read(topic)
+        keys = [message.key() or b"" for message in messages]
+        expected = [locate_partition(key, house.config.partitions) for key in keys]
+        assert expected == [message.partition() for message in messages]
+        # all of them are used, or this would have shown nothing
+        assert house.config.partitions == len(set(expected))
+
+
+async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka: str, topic_prefix: str) -> None:
+    """Poison of every kind is put aside, says where it came from, and stops nothing behind it."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id, deleted_id = make_id(), make_id()
+    house.publish(application_id, {make_id(): {}})
+    house.publish(deleted_id, {make_id(): {}}, deleted=True)
+    key = application_id.encode()
+    stranger = make_event(make_id())
+    untyped = make_event(application_id, event_type="never.heard.of")
+    long_type = make_event(application_id, event_type="x" * 100_000)
+    poison: list[tuple[bytes | None, bytes | None, str]] = [
+        (None, None, "undecodable"),
+        (key, b"", "undecodable"),
+        (key, b"junk", "undecodable"),
+        (b"\xff\xfe", b"\xc3\x01" + bytes(20), "undecodable"),
+        (key, b'{"x":' * 100_000, "undecodable"),
+        (key, b'{"application_id": NaN}', "undecodable"),
+        (None, to_bytes(make_event(application_id)), "wrong_key"),
+        (stranger.application_id.encode(), to_bytes(stranger), "unknown_application"),
+        (deleted_id.encode(), to_bytes(make_event(deleted_id)), "unknown_application"),
+        (key, to_bytes(untyped), "unknown_event_type"),
+        (key, to_bytes(long_type), "invalid_event"),
+        (key, to_bytes(make_event(application_id, event_id="7")), "invalid_event"),
+    ]
+    async with house.matcher():
+        for poison_key, value, _ in poison:
+            house.write(house.topics.events, poison_key, value)
+        house.flush()
+        (event,) = house.send(application_id)
+        (dispatch,) = await house.dispatches(1)
+        letters = house.read_records(house.topics.dead, DeadLetter)
+
+    assert event.event_id == dispatch.event_id
+    assert [reason for _, _, reason in poison] == [letter.reason for letter in letters]
+    assert [(0, offset) for offset in range(len(poison))] == [
+        (letter.source_partition, letter.source_offset) for letter in letters
+    ]
+    assert [(key, value) for key, value, _ in poison] == [
+        (letter.source_key, letter.source_value) for letter in letters
+    ]
+    assert {house.topics.events.name} == {letter.source_topic for letter in letters}
+    assert untyped.event_id == letters[9].event_id
+    assert application_id == letters[9].application_id
+    assert all(letter.detail for letter in letters)
+
+
+async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> None:
+    """Nobody reads them: a megabyte of them, repeated names and values that are no text are passed over."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    event = make_event(application_id)
+    headers = [("x", b"\xff" * 1_000_000), ("x", None), ("", b"")]
+    async with house.matcher():
+        house.write(house.topics.events, application_id.encode(), to_bytes(event), headers=headers)
+        house.flush()
+        (dispatch,) = await house.dispatches(1)
+
+    assert event.event_id == dispatch.event_id
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+async def test_producers_choose_their_own_compression(kafka: str, topic_prefix: str, compression: str) -> None:
+    """Whatever codec an outside producer uses, its events are read."""
+    house = await House(kafka, topic_prefix, partitions=1, compression_type=compression).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    async with house.matcher():
+        events = house.send(application_id, 50, payload=b'{"x":"' + b"y" * 2000 + b'"}')
+        dispatches = await house.dispatches(50)
+
+    assert [event.event_id for event in events] == [dispatch.event_id for dispatch in dispatches]
+
+
+async def test_large_records_pass_or_are_put_aside(kafka: str, topic_prefix: str) -> None:
+    """An event that just fits is delivered. What fits into one record, but not with what is added to it on the way,
+    or only because it was compressed, is dead with its reason; poison as large stops nothing.
+    """
+    house = await House(
+        kafka, topic_prefix, partitions=1, compression_type="zstd", message_max_bytes=64 * 1024 * 1024
+    ).prepare()
+    application_id, subscription_id = make_id(), make_id()
+    house.publish(application_id, {subscription_id: {}})
+    key, record_max_bytes = application_id.encode(), house.config.record_max_bytes
+    fitting = make_event(application_id, payload=b"x" * (record_max_bytes - 16 * 1024))
+    tight = make_event(application_id, payload=b"x" * (record_max_bytes - 500))
+    inflated = make_event(application_id, payload=b"x" * (5 * record_max_bytes))
+    async with house.matcher():
+        for value in (to_bytes(fitting), to_bytes(tight), to_bytes(inflated), b"j" * (5 * record_max_bytes)):
+            house.write(house.topics.events, key, value)
+        house.write(house.topics.events, b"k" * record_max_bytes, b"junk")
+        house.flush()
+        house.send(application_id)
+        await house.dispatches(2)
+        deliveries = house.read_records(house.topics.deliveries, Delivery)
+        letters = house.read_records(house.topics.dead, DeadLetter)
+
+    assert fitting.payload == deliveries[0].payload
+    assert 2 == len(deliveries)
+    assert ["invalid_event", "invalid_event", "undecodable", "undecodable"] == [letter.reason for letter in letters]
+    assert [tight.event_id, inflated.event_id, None, None] == [letter.event_id for letter in letters]
+    assert [1, 2, 3, 4] == [letter.source_offset for letter in letters]
+
+
+async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str) -> None:
+    """More than any buffer holds at once: it goes out piece by piece, and the process takes no more than its bounds."""
+    house = await House(kafka, topic_prefix).prepare()
+    application_id = make_id()
+    subscription_ids = [make_id() for _ in range(10_000)]
+    house.publish(application_id, {each: {} for each in subscription_ids})
+    async with house.matcher(KAFKA_PRODUCE_BUFFER_MAX_BYTES=str(1024 * 1024), KAFKA_RECORD_MAX_BYTES=str(2**22)):
+        events = house.send(application_id, 5, payload=b"x" * 2000)
+        dispatches = await house.dispatches(5, timeout_s=60)
+        deliveries = house.read_records(house.topics.deliveries, Delivery)
+
+    everybody = Counter(subscription_ids)
+    assert {event.event_id: everybody for event in events} == deliveries_by_event(deliveries)
+    assert {10_000} == {len(dispatch.matches) for dispatch in dispatches}
+
+
+async def test_an_event_behind_a_marker_is_matched_with_the_new_routes(kafka: str, topic_prefix: str) -> None:
+    """Also when the routes come later than the marker: by position in the log, not by luck."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id, old, new = make_id(), make_id(), make_id()
+    other_application_id = make_id()
+    house.publish(application_id, {old: {}}, version=1)
+    house.publish(other_application_id, {make_id(): {}}, version=1)
+    async with house.matcher(MATCHER_ROUTES_WAIT_S="30"):
+        house.send(application_id)
+        await house.dispatches(1)
+        house.mark(application_id, 2)
+        (event,) = house.send(application_id)
+        # the matcher stands before the marker's version: nothing behind it has been matched
+        await eventually(lambda: house.committed() == {0: 1})
+        assert 1 == house.count(house.topics.dispatches)
+        house.publish(application_id, {old: {}, new: {}}, version=2)
+        dispatches = await house.dispatches(2)
+
+    assert event.event_id == dispatches[1].event_id
+    assert [(1, {old}), (2, {old, new})] == [
+        (dispatch.routes_version, {match["subscription_id"] for match in dispatch.matches}) for dispatch in dispatches
+    ]
+
+
+async def test_a_marker_of_routes_that_never_come_is_waited_for_once(kafka: str, topic_prefix: str) -> None:
+    """One application's lost routes hold the others up for a bounded time, and are told."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    matcher = house.matcher(MATCHER_ROUTES_WAIT_S="1")
+    async with matcher:
+        house.mark(make_id(), 7)
+        house.mark(application_id, 99)
+        (event,) = house.send(application_id)
+        (dispatch,) = await house.dispatches(1)
+
+    assert (event.event_id, 1) == (dispatch.event_id, dispatch.routes_version)
+    assert 2 == matcher.log().count("routes_missing")
+
+
+async def test_a_restart_knows_which_routes_applied(kafka: str, topic_prefix: str) -> None:
+    """Events that waited while nobody matched get the routes of their place in the log, not today's."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id, one, two, three = (make_id() for _ in range(4))
+    house.publish(application_id, {one: {}}, version=1, marker=True)
+    async with house.matcher():
+        house.send(application_id)
+        await house.dispatches(1)
+    house.send(application_id)
+    house.publish(application_id, {two: {}}, version=2, marker=True)
+    house.send(application_id)
+    house.publish(application_id, {three: {}}, version=3, marker=True)
+    house.send(application_id)
+    house.publish(application_id, {}, version=4, deleted=True, marker=True)
+    async with house.matcher():
+        dispatches = await house.dispatches(4)
+
+    assert [(1, [one]), (1, [one]), (2, [two]), (3, [three])] == [
+        (dispatch.routes_version, [match["subscription_id"] for match in dispatch.matches]) for dispatch in dispatches
+    ]
+    assert 0 == house.count(house.topics.dead)
+
+
+async def test_a_repeated_event_is_matched_once(kafka: str, topic_prefix: str) -> None:
+    """A producer that sends an id again causes no second delivery; another application may use the same id."""
+    house = await House(kafka, topic_prefix).prepare()
+    one, other = make_id(), make_id()
+    for application_id in (one, other):
+        house.publish(application_id, {make_id(): {}})
+    async with house.matcher():
+        (event,) = house.send(one)
+        house.send(one, 3, event_id=event.event_id)
+        house.send(other, event_id=event.event_id)
+        house.send(one)
+        dispatches = await house.dispatches(3)
+
+    assert Counter({(one, event.event_id): 1, (other, event.event_id): 1}) == Counter(
+        (each.application_id, each.event_id) for each in dispatches if each.event_id == event.event_id
+    )
+    assert 3 == len(dispatches)
+
+
+async def test_json_events_are_matched(kafka: str, topic_prefix: str) -> None:
+    """A producer without Avro: the event's id comes from its place in the log."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id, subscription_id = make_id(), make_id()
+    house.publish(application_id, {subscription_id: {"region": "eu"}})
+    value = (
+        f'{{"application_id": "{application_id}", "event_type": "{EVENT_TYPE}", "payload": "{{}}",'
+        ' "payload_content_type": "application/json", "labels": {"region": "eu"}}'
+    )
+    async with house.matcher():
+        house.write(house.topics.events, application_id.encode(), value.encode())
+        house.flush()
+        (dispatch,) = await house.dispatches(1)
+
+    assert [subscription_id] == [match["subscription_id"] for match in dispatch.matches]
+
+
+async def test_a_stop_leaves_nothing_to_be_repeated(kafka: str, topic_prefix: str) -> None:
+    """SIGTERM in the middle of a stream: what was taken is settled and committed, the rest is the next one's."""
+    house = await House(kafka, topic_prefix).prepare()
+    applications = [make_id() for _ in range(8)]
+    for application_id in applications:
+        house.publish(application_id, {make_id(): {}})
+    matcher = house.matcher(MATCHER_COMMIT_INTERVAL_S="60", MATCHER_CHUNK_MAX_RECORDS="50")
+    async with matcher:
+        events = [event for application_id in applications for event in house.send(application_id, 1000)]
+        await house.wait_for(house.topics.dispatches, 100)
+        assert 0 == await matcher.stop()
+        stopped_at = house.committed()
+        matched = house.count(house.topics.dispatches)
+        assert sum(stopped_at.values()) == matched < 8000
+        await matcher.start()
+        dispatches = await house.dispatches(8000)
+
+    assert Counter(event.event_id for event in events) == Counter(each.event_id for each in dispatches)
+
+
+async def test_it_can_be_stopped_before_it_has_partitions(kafka: str, topic_prefix: str) -> None:
+    """A process that still joins its group is told to stop, and does."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with house.matcher():
+        second = house.matcher()
+        await second.start(wait_ready=False)
+        await eventually(lambda: second.log_path.exists())
+
+        assert 0 == await second.stop()
+
+
+async def test_more_matchers_than_partitions(kafka: str, topic_prefix: str) -> None:
+    """One that gets nothing is ready, commits nothing, and takes over when the other is gone."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    first, second = house.matcher(), house.matcher()
+    async with first, second:
+        events = house.send(application_id, 100)
+        await house.dispatches(100)
+        assert 0 == await first.stop()
+        events += house.send(application_id, 100)
+        dispatches = await house.dispatches(200)
+
+    assert {event.event_id for event in events} == {dispatch.event_id for dispatch in dispatches}
+
+
+async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: str) -> None:
+    """It refuses with what to do, instead of waiting for a topic nobody made."""
+    matcher = House(kafka, topic_prefix).matcher()
+    await matcher.start(wait_ready=False)
+
+    assert 2 == await matcher.wait()
+    assert "hookline topics apply" in matcher.log()
+
+
+async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
+    """What waits is on /metrics, so that somebody can scale before it is too much; with all matched it is nothing."""
+    import aiohttp
+
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    matcher = house.matcher(MATCHER_ROUTES_WAIT_S="60")
+    async with matcher, aiohttp.ClientSession() as session:
+        address = (await matcher.wait_ready())["metrics"]
+
+        async def find_lag() -> str:
+            async with session.get(address) as response:
+                (line,) = [
+                    line for line in (await response.text()).splitlines() if line.startswith("hookline_runnable_lag")
+                ]
+                return line.split()[-1]
+
+        house.send(application_id, 10)
+        house.mark(application_id, 2)
+        house.send(application_id, 30)
+
+        async def waits() -> bool:
+            return await find_lag() == "31.0"
+
+        async def is_done() -> bool:
+            return await find_lag() == "0.0"
+
+        await eventually(waits)
+        house.publish(application_id, {}, version=2)
+        await eventually(is_done)
+        assert {0: 41} == house.committed() or await eventually(lambda: house.committed() == {0: 41})
+        assert TopicPartition(house.topics.events.name, 0, 41).offset == house.ends(house.topics.events)[0]

@@ -1,0 +1,205 @@
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.commands.up.child import LOG_MAX_BYTES, Child
+from pipeline.commands.up.keeper import Keeper
+from pipeline.process import StartError
+from tests.support.eventually import eventually
+
+STAND_IN = (sys.executable, str(Path(__file__).with_name("child_stand_in.py")))
+
+
+class Bench:
+    """One keeper with its process, and what it says."""
+
+    def __init__(self, root: Path, way: str, relay: Callable[[str], None] | None) -> None:
+        self.said: list[str] = []
+        self.root = root
+        self.child = Child(
+            "sleeper",
+            2,
+            command=STAND_IN,
+            arguments=(way, str(root / "memory")),
+            environ=os.environ | {"HOOKLINE_PROCESS_RUN_DIR": str(root)},
+            run_dir=root,
+            log_dir=root,
+            inherited=(),
+            relay=relay,
+        )
+        self.keeper = Keeper(self.child, run_dir=root, say=self.said.append)
+
+    async def start(self) -> dict[str, str]:
+        """Start, and wait until it is ready."""
+        await self.keeper.start()
+        return await self.keeper.wait_announced(self.child.read_announcement)
+
+    def read_pid(self) -> int:
+        """As others find it out."""
+        return int((self.root / "sleeper.2.pid").read_text())
+
+    async def wait_restarted(self, former_pid: int) -> int:
+        """The pid of its successor."""
+
+        def find() -> int:
+            assert (self.root / "sleeper.2.pid").exists(), "it does not run"
+            pid = self.read_pid()
+            assert pid != former_pid, "it still is the same one"
+            return pid
+
+        return await eventually(find, timeout_s=20)
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    """Makes a bench whose process behaves in a given way; it is stopped in the end."""
+    benches: list[Bench] = []
+
+    def build(way: str, relay: Callable[[str], None] | None = None) -> Bench:
+        benches.append(Bench(tmp_path, way, relay))
+        return benches[-1]
+
+    yield build
+    for bench in benches:
+        await bench.keeper.stop(0.1)
+
+
+async def test_a_killed_process_is_started_again(make: Make) -> None:
+    """Its pid file names the new one, it announces itself anew, and one line tells of it."""
+    bench = make("steady")
+    announced = await bench.start()
+    former_pid = bench.read_pid()
+    os.kill(former_pid, signal.SIGKILL)
+    pid = await bench.wait_restarted(former_pid)
+    await eventually(bench.child.read_announcement)
+
+    assert {"pid": str(former_pid), "name": "sleeper", "api": "here"} == announced
+    assert bench.child.pid == pid
+    await eventually(lambda: bench.said)
+    assert [f"sleeper.2 (pid {former_pid}) died of signal 9; started again as pid {pid} after 0.2 s"] == bench.said
+    assert not (bench.root / f"sleeper.{former_pid}.json").exists()
+
+
+async def test_it_waits_longer_each_time(make: Make) -> None:
+    """What dies at once must not keep the machine busy."""
+    bench = make("steady")
+    await bench.start()
+    for _ in range(3):
+        former_pid = bench.read_pid()
+        os.kill(former_pid, signal.SIGKILL)
+        await bench.wait_restarted(former_pid)
+    await eventually(lambda: len(bench.said) == 3)
+
+    assert ["after 0.2 s", "after 0.4 s", "after 0.8 s"] == [line[line.index("after ") :] for line in bench.said]
+
+
+async def test_a_process_that_refuses_its_first_start_is_not_started_again(make: Make) -> None:
+    """Its own reason is handed on: nobody should have to look for it in a log."""
+    bench = make("refuse")
+
+    with pytest.raises(StartError, match=r"^sleeper cannot start: there is no log$"):
+        await bench.start()
+    assert [] == bench.said
+
+
+async def test_a_process_that_ends_before_it_has_logs_says_why_as_well(make: Make) -> None:
+    """Its log is plain text then. It is tried again, since it may have been an accident."""
+    bench = make("garbled")
+    await bench.keeper.start()
+    await eventually(lambda: bench.said)
+
+    assert "ended with code 1; started again" in bench.said[0]
+    assert "HOOKLINE_NONSENSE is not a setting" == bench.child.read_refusal()
+
+
+async def test_a_process_that_refuses_later_is_tried_again(make: Make) -> None:
+    """Kafka may be away for a moment; the line has the reason."""
+    bench = make("refuse-later")
+    await bench.start()
+    os.kill(bench.read_pid(), signal.SIGKILL)
+    await eventually(lambda: len(bench.said) >= 3)
+
+    assert "died of signal 9" in bench.said[0]
+    assert "ended with code 2 (there is no log); started again" in bench.said[1]
+    assert not bench.keeper.keeping.done()
+
+
+async def test_a_stop_is_in_order_and_leaves_nothing(make: Make) -> None:
+    """It is not taken for an accident; its files go with it."""
+    bench = make("steady")
+    await bench.start()
+    pid = bench.read_pid()
+    await bench.keeper.stop(20)
+
+    assert not psutil.pid_exists(pid)
+    assert [] == bench.said
+    assert {"memory", "sleeper.2.log"} == {path.name for path in bench.root.iterdir()}
+
+
+async def test_a_frozen_process_is_stopped_in_order(make: Make) -> None:
+    """It is thawed for that."""
+    bench = make("steady")
+    await bench.start()
+    process = psutil.Process(bench.read_pid())
+    process.suspend()
+    await eventually(lambda: process.status() == psutil.STATUS_STOPPED)
+    await bench.keeper.stop(20)
+
+    assert not process.is_running()
+    assert [] == bench.said
+
+
+async def test_a_process_that_does_not_stop_is_killed(make: Make) -> None:
+    """And it is said."""
+    bench = make("stubborn")
+    await bench.start()
+    pid = bench.read_pid()
+    await bench.keeper.stop(0.2)
+
+    assert not psutil.pid_exists(pid)
+    assert ["sleeper.2 did not stop within 0 s and was killed"] == bench.said
+
+
+async def test_a_stop_while_it_waits_to_start_again_starts_nothing(make: Make) -> None:
+    """The process is dead, and stays so."""
+    bench = make("steady")
+    await bench.start()
+    os.kill(bench.read_pid(), signal.SIGKILL)
+    await eventually(lambda: not (bench.root / "sleeper.2.pid").exists())
+    await bench.keeper.stop(20)
+
+    assert [] == bench.said
+    assert 1 == len((bench.root / "memory").read_text())
+
+
+async def test_lines_are_relayed_and_logged(make: Make) -> None:
+    """A person sees them at once; they are in the log as well."""
+    seen: list[str] = []
+    bench = make("chatty", seen.append)
+    await bench.start()
+    await eventually(lambda: len(seen) == 2)
+
+    assert ["one", "two"] == seen
+    assert ["one", "two"] == (bench.root / "sleeper.2.log").read_text().splitlines()
+
+
+async def test_a_long_log_is_put_aside(make: Make) -> None:
+    """So that the disk does not fill: the one before is kept, no more."""
+    bench = make("refuse")
+    log = bench.root / "sleeper.2.log"
+    with log.open("wb") as file:
+        file.truncate(LOG_MAX_BYTES + 1)
+    with pytest.raises(StartError):
+        await bench.start()
+
+    assert LOG_MAX_BYTES + 1 == (bench.root / "sleeper.2.log.1").stat().st_size
+    assert log.stat().st_size < 1000
+    assert 0o600 == log.stat().st_mode & 0o777

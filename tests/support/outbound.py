@@ -1,0 +1,67 @@
+"""Endpoints and deliveries made to order, for tests of the way out."""
+
+from typing import Any
+from uuid import UUID
+
+from connectors.http.exchange import Request
+from connectors.http.message import Signing, build_request
+from connectors.http.target import compile_target
+from pipeline.core.records import Delivery, Endpoint
+from pipeline.core.sealing import Sealer
+
+SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
+SUBSCRIPTION_ID = str(UUID(int=2))
+APPLICATION_ID = str(UUID(int=1))
+SEALER = Sealer([("test", bytes(range(32)))])
+SIGNING = Signing(header="X-Hook0-Signature", versions=("v1",))
+NOW_US = 1_795_500_460_000_000
+
+
+def make_endpoint(
+    url: str, *, secrets: tuple[tuple[str, int | None], ...] = ((SECRET, None),), **fields: Any
+) -> Endpoint:
+    """`secrets`: (secret, valid until, in microseconds) each. `fields`: of the record, as they are."""
+    sealed = [
+        (SEALER.seal(secret.encode(), context=SUBSCRIPTION_ID, nonce=bytes([number] * 12)), valid_until_us)
+        for number, (secret, valid_until_us) in enumerate(secrets)
+    ]
+    plain: dict[str, Any] = {
+        "subscription_id": SUBSCRIPTION_ID,
+        "application_id": APPLICATION_ID,
+        "version": 1,
+        "enabled": True,
+        "deleted": False,
+        "method": "POST",
+        "url": url,
+        "headers": {},
+        "secrets": [
+            {"key_id": each.key_id, "sealed": each.sealed, "valid_until_us": valid_until_us}
+            for each, valid_until_us in sealed
+        ],
+    }
+    return Endpoint(**plain | fields)
+
+
+def make_delivery(**fields: Any) -> Delivery:
+    """`fields`: of the record."""
+    plain: dict[str, Any] = {
+        "delivery_id": str(UUID(int=3)),
+        "subscription_id": SUBSCRIPTION_ID,
+        "application_id": APPLICATION_ID,
+        "event_id": str(UUID(int=4)),
+        "event_type": "billing.invoice.paid",
+        "payload": b'{"n":1}',
+        "payload_content_type": "application/json",
+        "appended_at_us": NOW_US,
+        "received_at_us": NOW_US,
+        "matched_at_us": NOW_US,
+    }
+    return Delivery(**plain | fields)
+
+
+def make_request(url: str, **fields: Any) -> Request:
+    """A delivery to `url`, as the http sink would send it. Raises AssertionError when the URL cannot be read."""
+    target = compile_target(make_endpoint(url, **fields), SEALER)
+    assert target.problem is None, target.problem
+    request, _ = build_request(make_delivery(), target, SIGNING, signed_at_us=NOW_US)
+    return request

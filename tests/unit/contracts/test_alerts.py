@@ -1,0 +1,81 @@
+"""Alerts ask for metrics that exist, and each has a page that says what to do."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.contracts.metrics import find_problems, list_label_values, list_series
+from tests.unit.contracts.processes import PROCESSES
+from tests.unit.contracts.repository import ROOT
+from tests.unit.contracts.routes import list_route_labels
+
+PROMETHEUS = yaml.safe_load((ROOT / "ops/prometheus/prometheus.yml").read_text())
+GROUPS = yaml.safe_load((ROOT / "ops/prometheus/alerts.yml").read_text())["groups"]
+ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
+RUNBOOKS = ROOT / "ops/runbooks"
+SECTIONS = ["Meaning", "Likely causes", "What to look at", "What to do"]
+SEVERITIES = {"page", "ticket"}
+SERIES = list_series()
+
+alerts = pytest.mark.parametrize("alert", ALERTS)
+
+
+@alerts
+def test_an_alert_asks_for_what_exists(alert: str) -> None:
+    """Metrics and labels are those of the catalogue; jobs are processes, routes are routes."""
+    expression = ALERTS[alert]["expr"]
+
+    assert [] == find_problems(expression, SERIES)
+    assert set() == {job for text in list_label_values(expression, "job") for job in text.split("|")} - set(PROCESSES)
+    assert set() == set(list_label_values(expression, "route")) - list_route_labels()
+
+
+@alerts
+def test_an_alert_has_a_runbook(alert: str) -> None:
+    """A page of its name with every section; the annotation leads to it."""
+    page = RUNBOOKS / f"{alert}.md"
+    text = page.read_text()
+
+    assert page == ROOT / ALERTS[alert]["annotations"]["runbook"]
+    assert text.startswith(f"# {alert}\n")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+
+
+def test_a_runbook_has_an_alert() -> None:
+    """A page nobody is sent to is out of date soon."""
+    assert set(ALERTS) == {page.stem for page in RUNBOOKS.iterdir()}
+
+
+@alerts
+def test_an_alert_says_how_urgent_it_is_and_what_is_wrong(alert: str) -> None:
+    """In a label that routes it, and one sentence for who is woken; what it fills in, the expression has."""
+    rule = ALERTS[alert]
+    filled_in = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    kept = re.findall(r"\bby \(([^)]*)\)", rule["expr"])
+
+    assert rule["labels"]["severity"] in SEVERITIES
+    assert rule["annotations"]["summary"]
+    if kept:
+        assert filled_in <= {label.strip() for labels in kept for label in labels.split(",")}
+
+
+def test_no_two_alerts_have_one_name() -> None:
+    """They would share a page, and silence each other."""
+    assert sum(len(group["rules"]) for group in GROUPS) == len(ALERTS)
+
+
+def test_a_process_is_a_job() -> None:
+    """By the same name, found by the service's name, at the port that containers serve metrics on."""
+    jobs = {config["job_name"]: config["dns_sd_configs"] for config in PROMETHEUS["scrape_configs"]}
+
+    assert list(PROCESSES) == list(jobs)
+    for job, (found,) in jobs.items():
+        assert [job] == found["names"]
+        assert found["port"] == 9100
+
+
+def test_the_rules_are_loaded() -> None:
+    """Beside the file that names them, where the compose file puts both."""
+    assert [] == [file for file in PROMETHEUS["rule_files"] if not (ROOT / "ops/prometheus" / file).exists()]

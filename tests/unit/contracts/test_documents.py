@@ -1,0 +1,127 @@
+"""What documents name exists: files, commands, settings, targets; their samples are what they say they are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import list_variables
+from pipeline.core.event import parse_event
+from pipeline.core.records import Event
+from tests.unit.contracts.command_line import find_command_lines, find_problem
+from tests.unit.contracts.repository import (
+    FENCE,
+    INLINE,
+    ROOT,
+    list_blocks,
+    list_documents,
+    list_files,
+    name,
+    read_text,
+)
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+VARIABLE = re.compile(r"HOOKLINE_[A-Z0-9][A-Z0-9_]*\*?")
+TARGET = re.compile(r"\bmake ([a-z]+)\b")
+# What the tests' own fixtures read, and nothing else does.
+TEST_VARIABLES = frozenset({"HOOKLINE_TEST_KAFKA", "HOOKLINE_TEST_DATABASE"})
+WITH_VARIABLES = frozenset({".md", ".yml", ".yaml", ".json"})
+WITHOUT_SUFFIX = frozenset({"Dockerfile", "Makefile", "run"})
+
+documents = pytest.mark.parametrize("document", list_documents(), ids=name)
+
+
+@documents
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    """Every relative link leads to something, every fragment to a heading of it."""
+    broken = []
+    for link in LINK.findall(FENCE.sub("", document.read_text())):
+        place, _, heading = link.partition("#")
+        if "://" in place or place.startswith("mailto:"):
+            continue
+        target = (document.parent / place).resolve() if place else document
+        if not target.exists() or (heading and heading not in list_anchors(target)):
+            broken.append(link)
+
+    assert [] == broken
+
+
+@documents
+def test_commands_in_documents_exist(document: Path) -> None:
+    """Each `hookline …` names existing sub-commands and options."""
+    problems = [problem for line in find_command_lines(document.read_text()) if (problem := find_problem(line))]
+
+    assert [] == problems
+
+
+@pytest.mark.parametrize("folder", ["pipeline", "connectors", "ops", "docs", "examples"])
+def test_commands_in_messages_and_docstrings_exist(folder: str) -> None:
+    """What a message tells somebody to run can be run."""
+    problems = [
+        f"{name(path)}: {problem}"
+        for path in list_files()
+        if path.suffix == ".py" and name(path).startswith(f"{folder}/")
+        for code in INLINE.findall(path.read_text())
+        if "{" not in code
+        for line in find_command_lines(f"`{code}`")
+        if (problem := find_problem(line)) is not None
+    ]
+
+    assert [] == problems
+
+
+def test_settings_named_outside_of_the_code_exist() -> None:
+    """In documents, compose file, image, dashboards and alerts; `HOOKLINE_KAFKA_*` stands for those that start so."""
+    known = frozenset(list_variables()) | TEST_VARIABLES
+    unknown = [
+        f"{name(path)}: {variable}"
+        for path in list_files()
+        if path.suffix in WITH_VARIABLES or path.name in WITHOUT_SUFFIX
+        for variable in VARIABLE.findall(read_text(path) or "")
+        if not is_known(variable, known)
+    ]
+
+    assert [] == unknown
+
+
+@documents
+def test_make_targets_in_documents_exist(document: Path) -> None:
+    """Each `make …` in code names a target."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = document.read_text()
+    code = [block.text for block in list_blocks(text)] + INLINE.findall(FENCE.sub("", text))
+
+    assert set() == {target for part in code for target in TARGET.findall(part)} - targets
+
+
+@documents
+def test_python_in_documents_compiles(document: Path) -> None:
+    """A snippet that is pasted is at least Python."""
+    for block in list_blocks(document.read_text()):
+        if block.language == "python":
+            compile(block.text, name(document), "exec")
+
+
+def test_the_json_form_of_an_event_is_as_documented() -> None:
+    """The sample for producers is an event to the matcher."""
+    (sample,) = (
+        block.text for block in list_blocks((ROOT / "docs/kafka-producers.md").read_text()) if block.language == "json"
+    )
+    key = b"0190f1a2-0000-7000-8000-000000000001"
+    event = parse_event(sample.encode(), key, topic="hookline.events", partition=0, offset=0, appended_at_us=0)
+
+    assert isinstance(event, Event), event
+    assert "shop.order.paid" == event.event_type
+
+
+def list_anchors(page: Path) -> set[str]:
+    """The fragments that lead into a page, made of its headings as forges make them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def is_known(variable: str, known: frozenset[str]) -> bool:
+    """Is this a setting, or with a star the start of some?"""
+    if variable.endswith("*"):
+        return any(other.startswith(variable[:-1]) for other in known)
+    return variable in known

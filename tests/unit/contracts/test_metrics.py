@@ -1,0 +1,49 @@
+"""The reader of expressions itself: it must be able to say no."""
+
+import pytest
+
+from tests.unit.contracts.metrics import find_problems, list_series
+
+SERIES = {
+    "hookline_a_total": frozenset({"job", "instance", "topic"}),
+    "hookline_b_bucket": frozenset({"job", "instance", "le"}),
+}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'sum by (topic) (rate(hookline_a_total{topic="x", job=~"a|b"}[5m]))',
+        "histogram_quantile(0.5, sum by (le) (rate(hookline_b_bucket[1m])))",
+        'up{job="gateway"} == 0',
+    ],
+)
+def test_what_exists_is_no_problem(expression: str) -> None:
+    """Names and labels, those that Prometheus adds among them."""
+    assert [] == find_problems(expression, SERIES)
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("hookline_a", "there is no metric hookline_a"),
+        ('hookline_a_total{reason="x"}', "hookline_a_total has no label reason"),
+        ("sum by (tier) (hookline_a_total)", "nothing in it has the label tier"),
+        ('up{process="x"}', "up has no label process"),
+    ],
+)
+def test_what_does_not_exist_is_named(expression: str, problem: str) -> None:
+    """A misspelled name would be an empty panel, and an alert that never fires."""
+    assert [problem] == find_problems(expression, SERIES)
+
+
+def test_the_catalogue_has_series_of_every_kind() -> None:
+    """Counters end in _total, histograms have three series, gauges one."""
+    series = list_series()
+
+    assert {"job", "instance", "topic"} == series["hookline_kafka_produced_total"]
+    assert {"hookline_match_seconds_bucket", "hookline_match_seconds_sum", "hookline_match_seconds_count"} <= set(
+        series
+    )
+    assert "hookline_in_flight" in series
+    assert "hookline_match_seconds" not in series

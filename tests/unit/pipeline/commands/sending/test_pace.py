@@ -1,0 +1,44 @@
+import asyncio
+
+from pipeline.commands.sending.pace import IN_FLIGHT_MAX, SendError, send_all
+
+
+async def test_all_are_sent_a_bounded_number_at_a_time() -> None:
+    """However many there are, memory and connections are bounded."""
+    in_flight = most = accepted = 0
+
+    async def send() -> str:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(0)
+        in_flight -= 1
+        return "id"
+
+    def count() -> None:
+        nonlocal accepted
+        accepted += 1
+
+    outcome = await send_all(send, count=1000, rate_per_s=None, on_accepted=count)
+
+    assert (1000, "id", None) == (outcome.accepted, outcome.last_id, outcome.failure)
+    assert 1000 == accepted
+    assert most <= IN_FLIGHT_MAX
+
+
+async def test_the_first_failure_ends_it() -> None:
+    """What is in flight then is awaited and counted."""
+    sent = 0
+
+    async def send() -> str:
+        nonlocal sent
+        sent += 1
+        if sent == 100:
+            raise SendError("no more")
+        return f"event {sent}"
+
+    outcome = await send_all(send, count=10_000, rate_per_s=None, on_accepted=lambda: None)
+
+    assert "no more" == outcome.failure
+    assert sent - 1 == outcome.accepted
+    assert sent <= 100 + IN_FLIGHT_MAX

@@ -1,0 +1,36 @@
+from pipeline.commands.up.relay import SHOWN_PER_SECOND, Relay
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_flood_is_cut_and_counted() -> None:
+    """A terminal gets a few lines of each second, and how many there were more."""
+    shown: list[str] = []
+    clock = Clock()
+    relay = Relay(shown.append, clock)
+    for number in range(1500):
+        relay.pass_on(f"first {number}")
+    clock.now_s = 101.2
+    relay.pass_on("second")
+
+    assert [f"first {number}" for number in range(SHOWN_PER_SECOND)] == shown[:SHOWN_PER_SECOND]
+    assert ["... and 1,480 more within that second; all are in the log", "second"] == shown[SHOWN_PER_SECOND:]
+
+
+def test_nothing_is_said_when_nothing_was_left_out() -> None:
+    """However often it is asked."""
+    shown: list[str] = []
+    relay = Relay(shown.append, Clock())
+    relay.pass_on("one")
+    relay.catch_up()
+    relay.catch_up()
+
+    assert ["one"] == shown

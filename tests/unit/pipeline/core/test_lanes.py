@@ -1,0 +1,259 @@
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pipeline.core.lanes import BACKLOG_SHARE, Lanes
+
+KEYS = ("a", "b", "c", "d")
+NOW_US = 1_000_000
+
+
+@dataclass(slots=True)
+class ScriptedGate:
+    """A gate that does what it was told, and notices when it is passed without having room."""
+
+    limit: int = 1
+    open: int = 0
+    closed_until_us: int = 0
+    refuses: bool = False
+    long_from: int = 1_000_000
+    slow: bool = False
+    overrun: bool = field(default=False)
+
+    def accepts(self, waiting: int, now_us: int) -> bool:
+        return not self.refuses
+
+    def is_long(self, waiting: int) -> bool:
+        return waiting >= self.long_from
+
+    def room(self, now_us: int) -> int:
+        return 0 if now_us < self.closed_until_us else self.limit - self.open
+
+    def wakes_at_us(self, now_us: int) -> int | None:
+        return self.closed_until_us if now_us < self.closed_until_us else None
+
+    def is_slow(self, now_us: int) -> bool:
+        return self.slow
+
+    def start(self, now_us: int) -> None:
+        self.overrun = self.overrun or self.room(now_us) <= 0
+        self.open += 1
+
+    def end(self, now_us: int) -> None:
+        self.open -= 1
+
+
+class Work(RuleBasedStateMachine):
+    """Lanes used as a runtime does: offer, take, end and refresh, evict what is behind a closed gate, drop."""
+
+    batch_max = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = {key: ScriptedGate() for key in KEYS}
+        self.lanes: Lanes[tuple[str, int]] = Lanes(lambda key: self.gates[str(key)], batch_max=self.batch_max)
+        self.now_us = NOW_US
+        self.offered = 0
+        self.inside: Counter[str] = Counter()
+        self.given: list[tuple[str, int]] = []
+        self.open: list[str] = []
+
+    @rule(key=st.sampled_from(KEYS), is_backlog=st.booleans(), count=st.integers(1, 6))
+    def offer(self, key: str, is_backlog: bool, count: int) -> None:
+        for _ in range(count):
+            self.offered += 1
+            if self.lanes.offer(key, (key, self.offered), self.now_us, is_backlog=is_backlog):
+                self.inside[key] += 1
+
+    @rule(with_slow=st.booleans())
+    def take(self, with_slow: bool) -> None:
+        taken = self.lanes.take(self.now_us, with_slow=with_slow)
+        if taken is None:
+            able = [
+                key
+                for key, length in self.lanes.lengths()
+                if length and self.gates[str(key)].room(self.now_us) > 0 and not self.gates[str(key)].slow
+            ]
+            assert [] == able, "lanes that could have given something"
+            return
+        gate, key, items = taken
+        assert self.gates[str(key)] is gate
+        assert {key} == {item[0] for item in items}
+        assert 1 <= len(items) <= self.batch_max
+        self.inside[str(key)] -= len(items)
+        self.given += items
+        self.open.append(str(key))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        key = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        self.gates[key].end(self.now_us)
+        self.lanes.refresh(key, self.now_us)
+
+    @rule(key=st.sampled_from(KEYS), limit=st.integers(1, 3))
+    def widen(self, key: str, limit: int) -> None:
+        self.gates[key].limit = max(self.gates[key].limit, limit)
+        self.lanes.refresh(key, self.now_us)
+
+    @rule(key=st.sampled_from(KEYS), for_us=st.integers(1, 1000))
+    def close_for(self, key: str, for_us: int) -> None:
+        self.gates[key].closed_until_us = self.now_us + for_us
+
+    @rule(for_us=st.integers(1, 1500))
+    def wait(self, for_us: int) -> None:
+        self.now_us += for_us
+
+    @rule(key=st.sampled_from(KEYS))
+    def evict(self, key: str) -> None:
+        items = self.lanes.evict(key)
+        assert self.inside[key] == len(items)
+        self.inside[key] = 0
+
+    @rule(rest=st.integers(0, 2))
+    def drop(self, rest: int) -> None:
+        for key, number in self.lanes.drop(lambda item: item[1] % 3 == rest):
+            assert number % 3 == rest
+            self.inside[key] -= 1
+
+    @rule()
+    def rotate(self) -> None:
+        self.lanes.rotate()
+
+    @invariant()
+    def nothing_is_lost_or_made(self) -> None:
+        lengths = {str(key): length for key, length in self.lanes.lengths()}
+        assert +self.inside == lengths
+        assert sum(lengths.values()) == self.lanes.waiting
+        assert len(lengths) == len(self.lanes)
+        assert len(set(self.given)) == len(self.given)
+
+    @invariant()
+    def no_gate_is_overrun(self) -> None:
+        assert not any(gate.overrun for gate in self.gates.values())
+
+    def teardown(self) -> None:
+        """Whatever happened before: once gates are open, everything that waits comes out."""
+        self.now_us += 2000
+        while self.open:
+            key = self.open.pop()
+            self.gates[key].end(self.now_us)
+            self.lanes.refresh(key, self.now_us)
+        for _ in range(self.lanes.waiting):
+            taken = self.lanes.take(self.now_us)
+            if taken is None:
+                break
+            taken[0].end(self.now_us)
+            self.lanes.refresh(taken[1], self.now_us)
+
+        assert 0 == self.lanes.waiting
+
+
+class BatchedWork(Work):
+    batch_max = 3
+
+
+Work.TestCase.settings = BatchedWork.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None
+)
+test_counts_conserve_and_gates_hold = Work.TestCase
+test_counts_conserve_and_gates_hold.__doc__ = "Whatever is offered, taken, ended, evicted and dropped, in any order."
+test_counts_conserve_and_gates_hold_in_batches = BatchedWork.TestCase
+test_counts_conserve_and_gates_hold_in_batches.__doc__ = "The same when several items are given out at a time."
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.integers(1, 30), min_size=2))
+def test_turns_go_round(lengths: dict[str, int]) -> None:
+    """However long the lanes are, none is served twice before each that has work was served once."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(limit=1000))
+    for key, length in lengths.items():
+        for number in range(length):
+            lanes.offer(key, number, NOW_US)
+    left = dict(lengths)
+    while left:
+        turn = [taken[1] for _ in range(len(left)) if (taken := lanes.take(NOW_US))]
+
+        assert sorted(left) == sorted(str(key) for key in turn)
+        left = {key: length - 1 for key, length in left.items() if length > 1}
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_backlog_and_fresh_work_share_a_lane(fresh: int, backlog: int) -> None:
+    """Fresh work goes first, every fourth turn is the backlog's; each keeps its order, and neither starves."""
+    lanes: Lanes[tuple[bool, int]] = Lanes(lambda _: ScriptedGate(limit=1000))
+    for number in range(backlog):
+        lanes.offer("a", (True, number), NOW_US, is_backlog=True)
+    for number in range(fresh):
+        lanes.offer("a", (False, number), NOW_US)
+    given_out = [taken[2][0] for _ in range(fresh + backlog) if (taken := lanes.take(NOW_US))]
+    both = given_out[: min(fresh, backlog)]
+
+    assert list(range(backlog)) == [number for is_backlog, number in given_out if is_backlog]
+    assert list(range(fresh)) == [number for is_backlog, number in given_out if not is_backlog]
+    assert [turn % BACKLOG_SHARE == 0 for turn in range(1, len(both) + 1)] == [is_backlog for is_backlog, _ in both]
+
+
+def test_slow_lanes_wait_when_their_share_is_used_up() -> None:
+    """Lanes of slow endpoints are passed over while others may go on, and come back to their turn."""
+    slow, quick = ScriptedGate(limit=10, slow=True), ScriptedGate(limit=10)
+    lanes: Lanes[int] = Lanes(lambda key: slow if key == "slow" else quick)
+    for number in range(2):
+        lanes.offer("slow", number, NOW_US)
+        lanes.offer("quick", number, NOW_US)
+    taken = [lanes.take(NOW_US, with_slow=with_slow) for with_slow in (False, False, False, True)]
+
+    assert ["quick", "quick", None, "slow"] == [each[1] if each else None for each in taken]
+
+
+def test_a_lane_that_is_much_longer_than_the_others_is_full() -> None:
+    """Its owner waits elsewhere; lanes that are all as long are not full, since that would help nobody."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, limit=0))
+    for key in ("a", "b", "c"):
+        assert all(lanes.offer(key, number, NOW_US) for number in range(5))
+    for key in ("b", "c"):
+        assert lanes.offer(key, 5, NOW_US)
+    accepted = 0
+    while lanes.offer("a", 0, NOW_US):
+        accepted += 1
+        assert accepted < 1000, "a lane without a bound"
+
+    assert 8 == accepted  # more than twice the six of the others
+    assert lanes.offer("b", 6, NOW_US)
+
+
+def test_a_long_lane_of_a_slow_endpoint_is_full() -> None:
+    """Even when it is alone: what waits behind slow requests would fill the process."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, slow=True, limit=0))
+
+    assert [True] * 5 + [False] == [lanes.offer("a", number, NOW_US) for number in range(6)]
+
+
+def test_a_lone_lane_is_not_full() -> None:
+    """With nobody beside it, a lane of a quick endpoint takes whatever comes."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, limit=0))
+
+    assert all(lanes.offer("a", number, NOW_US) for number in range(1000))
+
+
+def test_a_gate_that_refuses_is_obeyed() -> None:
+    """What it does not accept is not in the lane, and there is no lane for it."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(refuses=True))
+
+    assert not lanes.offer("a", 0, NOW_US)
+    assert 0 == len(lanes) == lanes.waiting
+
+
+def test_a_gate_that_opens_by_time_is_looked_at_then() -> None:
+    """Whoever drives the lanes is told when to come back although nothing ends."""
+    gate = ScriptedGate(closed_until_us=NOW_US + 700)
+    lanes: Lanes[int] = Lanes(lambda _: gate)
+    assert lanes.next_timer_us() is None
+    lanes.offer("a", 7, NOW_US)
+
+    assert lanes.take(NOW_US) is None
+    assert NOW_US + 700 == lanes.next_timer_us()
+    assert lanes.take(NOW_US + 699) is None
+    assert (gate, "a", [7]) == lanes.take(NOW_US + 700)
