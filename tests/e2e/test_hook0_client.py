@@ -119,7 +119,7 @@ async def test_the_generated_client_reads_and_writes_everything(stack: Stack) ->
         )
 
         async def find_made() -> list[models.RequestAttempt]:
-            found = await attempts.read(text, event_id=str(ingested.event_id))
+            found: list[models.RequestAttempt] = await attempts.read(text, event_id=str(ingested.event_id))
             assert ["successful"] == [attempt.status.type_ for attempt in found]
             return found
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 from pipeline.config import KafkaConfig
@@ -39,8 +40,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def run_stack(kafka: str, postgres: str, template: str, *names: str, **settings: str) -> AsyncIterator[Stack]:
-    """Start `names` (twice for two of a kind); `settings` as `WORKER_CONCURRENCY`."""
+async def run_stack(
+    kafka: str, postgres: str, template: str, *names: str, database_at: str | None = None, **settings: str
+) -> AsyncIterator[Stack]:
+    """Start `names` (twice for two of a kind); `settings` as `WORKER_CONCURRENCY`.
+
+    `database_at`: the host:port by which the processes reach the database, a proxy's for example.
+    """
     prefix = f"stack-{uuid4().hex[:8]}."
     topics = declare_topics(prefix=prefix, partitions=PARTITIONS, event_retention_s=86_400)
     config = KafkaConfig(bootstrap_servers=kafka, topic_prefix=prefix, partitions=PARTITIONS)
@@ -50,7 +56,7 @@ async def run_stack(kafka: str, postgres: str, template: str, *names: str, **set
             "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": kafka,
             "HOOKLINE_KAFKA_TOPIC_PREFIX": prefix,
             "HOOKLINE_KAFKA_PARTITIONS": str(PARTITIONS),
-            "HOOKLINE_DATABASE_WRITE_URL": url,
+            "HOOKLINE_DATABASE_WRITE_URL": move_url(url, database_at) if database_at is not None else url,
             "HOOKLINE_SEALING_KEYS": KEYS,
             "HOOKLINE_GATEWAY_PORT": "0",
             "HOOKLINE_GATEWAY_MASTER_API_KEY": MASTER_KEY,
@@ -70,3 +76,10 @@ async def run_stack(kafka: str, postgres: str, template: str, *names: str, **set
                 yield stack
         finally:
             await asyncio.to_thread(delete_topics, kafka, prefix)
+
+
+def move_url(url: str, address: str) -> str:
+    """The same URL at another host:port."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{address}"))
