@@ -91,7 +91,14 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         dispatches=topic("dispatches", ("dispatch",), "application_id"),
         deliveries=topic("deliveries", ("delivery",), "subscription_id"),
         retries=tuple(
-            topic(f"retries.{_name_delay(delay_s)}", ("delivery",), "subscription_id", delay_s=delay_s)
+            # kept well beyond its delay: what waits for its time must still be there then
+            topic(
+                f"retries.{_name_delay(delay_s)}",
+                ("delivery",),
+                "subscription_id",
+                retention_s=max(event_retention_s, delay_s + DAY_S),
+                delay_s=delay_s,
+            )
             for delay_s in RETRY_TIERS_S
         ),
         attempts=topic("attempts", ("attempt",), "subscription_id"),

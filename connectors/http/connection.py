@@ -181,8 +181,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._done is not None and self._done.done():
-            # a second answer to one question: the next one must not be mistaken for it
-            self.close()
+            # a second answer to one question, which must not be taken for that to the next: ends the connection
             raise EnoughError
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -210,8 +209,6 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def on_body(self, body: bytes) -> None:
-        if self._is_head:
-            raise EnoughError
         room = self._body_max_bytes - self._body_size
         if len(body) > room:
             if room:

@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -93,28 +93,20 @@ class Dialer:
     async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> socket.socket:
         """A socket that leads to the origin."""
         if self._proxy is None:
-            return await self._connect_any(addresses, origin.port)
-        sock = await self._connect_any(addresses, self._proxy.port)
+            return await dial_any(
+                addresses, origin.port, is_allowed=self._rules.addresses.allows, connect=self._connect
+            )
+        try:
+            # the proxy's own address is the operator's affair
+            sock = await dial_any(addresses, self._proxy.port, is_allowed=lambda _: True, connect=self._connect)
+        except DialError as error:
+            raise DialError(error.error_class, f"{error.detail} (the egress proxy)") from error
         try:
             await _tunnel(sock, self._proxy, origin)
         except BaseException:
             sock.close()
             raise
         return sock
-
-    async def _connect_any(self, addresses: tuple[str, ...], port: int) -> socket.socket:
-        """Dial the addresses in turn; exactly these, nothing is resolved again."""
-        refused: OSError | None = None
-        for address in addresses[:DIAL_ADDRESSES_MAX]:
-            # the last look before it is too late; the proxy's own address is the operator's affair
-            if self._proxy is None and not self._rules.addresses.allows(address):
-                raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE)
-            try:
-                return await self._connect(address, port)
-            except OSError as error:
-                refused = error
-        whose = "" if self._proxy is None else "the egress proxy: "
-        raise DialError(ErrorClass.CONNECTION, f"could not connect: {whose}{_describe(refused)}")
 
     async def _start(self, sock: socket.socket, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
@@ -160,6 +152,24 @@ def read_rules(config: DeliverConfig) -> DestinationRules:
         ports=PortRules(allowed=parse_ports(config.allowed_ports), denied=parse_ports(config.denied_ports)),
         allows_plain_http=config.allow_plain_http,
     )
+
+
+async def dial_any(
+    addresses: Sequence[str], port: int, *, is_allowed: Callable[[str], bool], connect: Connect
+) -> socket.socket:
+    """Dial the addresses in turn; exactly these, nothing is resolved again. Raises `DialError`.
+
+    `is_allowed` is asked right before, whoever has asked before: the last look while it is not too late.
+    """
+    refused: OSError | None = None
+    for address in addresses[:DIAL_ADDRESSES_MAX]:
+        if not is_allowed(address):
+            raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE)
+        try:
+            return await connect(address, port)
+        except OSError as error:
+            refused = error
+    raise DialError(ErrorClass.CONNECTION, f"could not connect: {_describe(refused)}")
 
 
 async def connect_socket(address: str, port: int) -> socket.socket:

@@ -16,7 +16,7 @@ from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
-from pipeline.gateway.ingest import EventContent, make_event, require_event_type
+from pipeline.gateway.ingest import EventContent, make_event, refuse_loop, require_event_type
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.reads.moments import show_moment
 from pipeline.gateway.validation import Findings
@@ -47,6 +47,7 @@ async def ingest_events(request: web.Request) -> web.Response:
     """Accept a batch. 200 with a result per event, in their order: `status` 201, or what a single event would get."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
+    refuse_loop(request)
     application_id = str(form.application_id)
     await caller.require_application(application_id)
     key = request.headers.get("Idempotency-Key")

@@ -71,7 +71,7 @@ async def find_again(request: web.Request) -> web.StreamResponse:
     found = request.clone(rel_url=url)
     allowed: set[str] = set()
     for resource in request.app.router.resources():
-        if resource.canonical == REST:
+        if resource is request.match_info.route.resource:
             continue
         match_info, methods = await resource.resolve(found)
         if match_info is not None:

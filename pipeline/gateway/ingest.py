@@ -24,6 +24,7 @@ from pipeline.core.event import (
     LABELS_MAX,
     METADATA_MAX,
 )
+from pipeline.core.hops import HOP_HEADER, find_hop_problem
 from pipeline.core.records import Event
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -70,6 +71,7 @@ async def ingest_event(request: web.Request) -> web.Response:
     try:
         caller = await authorize(request)
         form = await read_form(request, _decoder)
+        refuse_loop(request)
         event = await check_event(gateway, caller, form, ip=request.remote)
         await accept(gateway, event, is_own_id=form.event_id is None)
     except Problem as problem:
@@ -111,6 +113,17 @@ def make_event(gateway: Gateway, application_id: str, form: EventContent, *, eve
         received_at_us=time.time_ns() // 1000,
         ip=ip,
     )
+
+
+def refuse_loop(request: web.Request) -> None:
+    """Raises `Problem` when a request brings the marks of too many deliveries: what it causes would come back again."""
+    if HOP_HEADER not in request.headers:
+        return
+    problem = find_hop_problem(request.headers.getall(HOP_HEADER))
+    if problem is not None:
+        findings = Findings()
+        findings.add(HOP_HEADER, "loop", problem)
+        findings.raise_if_any()
 
 
 def decode_payload(payload: str, content_type: str) -> bytes:

@@ -10,12 +10,14 @@ from typing import Any
 
 import faust
 from faust.types import TP
+from yarl import URL
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.matcher.chunks import CODEC, register_codec, schedule_chunks
+from pipeline.matcher.consumer import Consumer, Transport
 from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
@@ -59,10 +61,8 @@ async def main(process: Process) -> None:
     ready = asyncio.Event()
 
     async def commit(watermark: Mapping[TP, int]) -> bool:
-        held = {tp: offset for tp, offset in watermark.items() if tp in app.consumer.assignment()}
-        consumer: Any = app.consumer
-        # Faust's own acks lose their way with chunks; this is the one private call, pinned by version and a test.
-        return not held or await consumer._commit(held)  # noqa: SLF001
+        assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
+        return await app.consumer.commit_offsets(watermark)
 
     progress = Progress(
         commit,
@@ -84,7 +84,8 @@ async def main(process: Process) -> None:
         intake.forget()
 
     @app.on_partitions_assigned.connect
-    async def take_over(_: Any, assigned: set[TP], **__: Any) -> None:
+    async def take_over(*sent: Any, **_: Any) -> None:
+        _, assigned = sent
         process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned))
         ready.set()
 
@@ -147,9 +148,10 @@ async def watch(app: faust.App, progress: Progress, metrics: Metrics) -> None:
 def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
     """A Faust app that only reads: it keeps no tables, serves no web pages and acknowledges nothing by itself."""
     register_codec()
-    return faust.App(
+    servers = [URL(f"kafka://{server}") for server in config.bootstrap_servers.split(",")]
+    app = faust.App(
         group,
-        broker=[f"kafka://{server}" for server in config.bootstrap_servers.split(",")],
+        broker=servers,
         broker_credentials=_choose_credentials(config),
         # a killed worker's partitions are taken over after this, not after Faust's 60 s
         broker_session_timeout=config.session_timeout_s,
@@ -170,6 +172,8 @@ def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
         stream_buffer_maxsize=2,
         stream_wait_empty=False,
     )
+    app.transport = Transport(servers, app)
+    return app
 
 
 def _choose_credentials(config: KafkaConfig) -> Any:

@@ -18,7 +18,10 @@ HELD_MAX = 100
 
 
 class Screen:
-    """A context manager. On a terminal the present step is one line that moves; elsewhere each step is a line."""
+    """A context manager. On a terminal the present step is one line that moves; elsewhere each step is a line.
+
+    When nobody reads any more (a closed terminal, `| head`), what is shown is lost, and everything goes on.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -52,7 +55,6 @@ class Screen:
 
     def say(self, line: str) -> None:
         """Something that stays to be read."""
-        # a terminal that was closed is no reason to leave anything running
         with suppress(OSError):
             if self._console.is_terminal:
                 self._console.print(Text(line), soft_wrap=True)
@@ -62,7 +64,11 @@ class Screen:
     def show_banner(self, text: Text) -> None:
         """The result for a person, on standard output; colours only on a terminal."""
         self.end_steps()
-        self._results.print(text, soft_wrap=True)
+        with suppress(OSError):
+            if self._results.is_terminal:
+                self._results.print(text, soft_wrap=True)
+            else:
+                click.echo(text.plain)
         held, self._held = self._held, None
         for line in held or ():
             self.show_delivery(line)
@@ -73,7 +79,7 @@ class Screen:
             self._held.append(line)
         else:
             with suppress(OSError):
-                self._results.print(Text(line), soft_wrap=True)
+                click.echo(line)
 
     def report(self, line: str) -> None:
         """The one line for programs."""

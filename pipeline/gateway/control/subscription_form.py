@@ -8,7 +8,9 @@ import msgspec
 from yarl import URL
 
 from pipeline.core.delivery_settings import DeliverySettings, find_setting_problems
+from pipeline.core.destination import DestinationError, parse_destination
 from pipeline.core.event import LABELS_MAX, METADATA_MAX
+from pipeline.core.headers import find_header_problem
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
@@ -128,11 +130,15 @@ def _check_target(findings: Findings, target: TargetForm) -> str:
         message = f"the URL may have {URL_MAX_CHARS} characters"
         findings.add("target.url", "subscription-target-http-url-length", message, max=URL_MAX_CHARS)
         return target.url
+    for name, value in target.headers.items():
+        problem = find_header_problem(name, value)
+        if problem is not None:
+            findings.add("target.headers", "subscription-target-http-headers", problem)
     try:
-        url = URL(target.url)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.raw_host:
-        findings.add("target.url", "subscription-target-http-url", "the URL must be http or https, with a host")
+        parse_destination(target.url)
+    except DestinationError as error:
+        findings.add("target.url", "subscription-target-http-url", str(error))
+        return target.url
+    url = URL(target.url)
     # the root as `/`, as browsers write it; fragments are never sent
     return str(url.with_path(url.raw_path or "/", encoded=True, keep_query=True))

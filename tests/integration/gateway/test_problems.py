@@ -75,6 +75,10 @@ TARGETS: dict[str, tuple[dict[str, Any], str]] = {
     "another scheme": ({"url": "ftp://example.com/"}, "subscription-target-http-url"),
     "no host": ({"url": "http:///x"}, "subscription-target-http-url"),
     "no URL": ({"url": "nowhere"}, "subscription-target-http-url"),
+    "user in URL": ({"url": "http://user:password@example.com/"}, "subscription-target-http-url"),
+    "forbidden header": ({"headers": {"Host": "other"}}, "subscription-target-http-headers"),
+    "no header name": ({"headers": {"a b": "c"}}, "subscription-target-http-headers"),
+    "line break in header": ({"headers": {"a": "b\r\nc: d"}}, "subscription-target-http-headers"),
     "eleven headers": ({"headers": {f"h{n}": "v" for n in range(11)}}, "subscription-target-http-headers-size"),
     "long header": ({"headers": {"h": "v" * 501}}, "subscription-target-http-headers-property-length"),
 }
@@ -128,6 +132,18 @@ async def test_refused_targets(stack: Stack, name: str) -> None:
 
     assert (422, "Validation") == reply.problem
     assert {code} == codes_of(reply.json["validation"])
+
+
+async def test_a_loop_is_refused(stack: Stack) -> None:
+    """An event that comes with the marks of several deliveries is not taken: what it causes would come back again."""
+    space = await stack.api.make_space(TYPE)
+    headers = {"Authorization": f"Bearer {space.secret}", "Content-Type": "application/json"}
+    body = describe_event(space.application_id, TYPE)
+    once = await stack.api.call("POST", "/event", body, headers=headers | {"Hookline-Hop": "a"})
+    often = await stack.api.call("POST", "/event", body, headers=headers | {"Hookline-Hop": "a, b, a, b"})
+
+    assert 201 == once.status
+    assert (422, "Validation") == often.problem
 
 
 async def test_several_mistakes_are_told_at_once(stack: Stack) -> None:

@@ -143,11 +143,22 @@ async def test_what_a_url_shows_is_refused_by_us(host: str) -> None:
         b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
         b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere/\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"",
     ],
-    ids=["denied", "wrong credentials", "unresolved", "moved", "answers itself", "endless", "no http", "nothing"],
+    ids=[
+        "denied",
+        "wrong credentials",
+        "unresolved",
+        "moved",
+        "answers itself",
+        "answers twice",
+        "endless",
+        "no http",
+        "nothing",
+    ],
 )
 async def test_a_proxy_that_opens_no_tunnel(answer: bytes) -> None:
     """One sentence for all its reasons, which would tell what there is inside; the operator finds the status logged."""

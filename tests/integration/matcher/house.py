@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Delivery, Dispatch, Event, Record, Routes, RoutesChanged, from_bytes, to_bytes
@@ -155,7 +156,15 @@ class House:
 
     def committed(self) -> dict[int, int]:
         """How far the matcher has committed each partition of the events; where it has not, 0."""
-        return self._ask(lambda consumer, part: max(0, consumer.committed([part], timeout=10)[0].offset), self.topics.events)
+        return self._ask(
+            lambda consumer, part: max(0, consumer.committed([part], timeout=10)[0].offset), self.topics.events
+        )
+
+    def members(self) -> int:
+        """How many processes are in the matcher's group, or wait to get in."""
+        admin = AdminClient({"bootstrap.servers": self.config.bootstrap_servers}, logger=None)
+        (described,) = admin.describe_consumer_groups([self.group]).values()
+        return len(described.result(10).members)
 
     def _ask(self, question: Any, topic: Topic) -> dict[int, int]:
         consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)

@@ -1,10 +1,11 @@
 """The matcher process on a real Kafka."""
 
+import time
 from collections import Counter
 from uuid import uuid4
 
+import aiohttp
 import pytest
-from confluent_kafka import TopicPartition
 
 from pipeline.core.ids import derive_delivery_id
 from pipeline.core.partition import locate_partition
@@ -15,6 +16,12 @@ from tests.support.eventually import eventually
 
 def make_id() -> str:
     return str(uuid4())
+
+
+async def let_a_millisecond_pass() -> None:
+    """Kafka's times have no finer steps; a change by the API is never answered within one."""
+    now_ms = time.time_ns() // 1_000_000
+    await eventually(lambda: time.time_ns() // 1_000_000 > now_ms)
 
 
 async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafka: str, topic_prefix: str) -> None:
@@ -125,7 +132,7 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
 
 async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> None:
     """Nobody reads them: a megabyte of them, repeated names and values that are no text are passed over."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    house = await House(kafka, topic_prefix, partitions=1, message_max_bytes=2 * 1024 * 1024).prepare()
     application_id = make_id()
     house.publish(application_id, {make_id(): {}})
     event = make_event(application_id)
@@ -245,12 +252,10 @@ async def test_a_restart_knows_which_routes_applied(kafka: str, topic_prefix: st
     async with house.matcher():
         house.send(application_id)
         await house.dispatches(1)
-    house.send(application_id)
-    house.publish(application_id, {two: {}}, version=2, marker=True)
-    house.send(application_id)
-    house.publish(application_id, {three: {}}, version=3, marker=True)
-    house.send(application_id)
-    house.publish(application_id, {}, version=4, deleted=True, marker=True)
+    for version, subscriptions in ((2, {two: {}}), (3, {three: {}}), (4, {})):
+        house.send(application_id)
+        await let_a_millisecond_pass()
+        house.publish(application_id, subscriptions, version=version, deleted=version == 4, marker=True)
     async with house.matcher():
         dispatches = await house.dispatches(4)
 
@@ -322,7 +327,7 @@ async def test_it_can_be_stopped_before_it_has_partitions(kafka: str, topic_pref
     async with house.matcher():
         second = house.matcher()
         await second.start(wait_ready=False)
-        await eventually(lambda: second.log_path.exists())
+        await eventually(lambda: house.members() == 2)
 
         assert 0 == await second.stop()
 
@@ -354,8 +359,6 @@ async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: st
 
 async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
     """What waits is on /metrics, so that somebody can scale before it is too much; with all matched it is nothing."""
-    import aiohttp
-
     house = await House(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
     house.publish(application_id, {make_id(): {}})
@@ -383,5 +386,3 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
         await eventually(waits)
         house.publish(application_id, {}, version=2)
         await eventually(is_done)
-        assert {0: 41} == house.committed() or await eventually(lambda: house.committed() == {0: 41})
-        assert TopicPartition(house.topics.events.name, 0, 41).offset == house.ends(house.topics.events)[0]

@@ -1,0 +1,69 @@
+"""Faust's consumer, mended: nothing that was fetched is forgotten in a rebalance, and aborted writes are not read.
+
+What is private to Faust and aiokafka is touched here and nowhere else; versions are pinned, and tests cover each of it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiokafka
+import structlog
+from aiokafka.errors import IllegalStateError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+log = structlog.get_logger()
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns aiokafka's consumer."""
+
+    def _create_worker_consumer(self, *arguments: Any, **options: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(*arguments, **options)
+        # Faust offers it only together with its transactions. What a producer has aborted was never sent; the sinks
+        # do not read it either.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - read when it starts
+        return consumer
+
+
+class Consumer(driver.Consumer):
+    """Reads for the matcher."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit exactly these. False when the group has gone on without us.
+
+        Faust's own acks lose their way with chunks.
+        """
+        held = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        return not held or bool(await self._commit(held))
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - the parent's signature
+    ) -> Mapping[TP, list[Any]]:
+        """Fetch. What arrives in the middle of a rebalance, or behind one, is put back.
+
+        A fetch that waits when a rebalance begins returns records of the new assignment. Faust drops them, and goes
+        back only to what has been committed: of a partition without a commit they would be lost.
+        """
+        generation = self.app.consumer_generation_id
+        records: Mapping[TP, list[Any]] = await super()._getmany(active_partitions, timeout)
+        if not records or (self.flow_active and generation == self.app.consumer_generation_id):
+            return records
+        log.info("fetch_put_back", records=sum(len(fetched) for fetched in records.values()))
+        for tp, fetched in records.items():
+            try:
+                await self.seek_wait({tp: fetched[0].offset})
+            except IllegalStateError:
+                continue  # it is somebody else's by now
+        return {}
+
+
+class Transport(driver.Transport):
+    """Makes Faust use the consumer above."""
+
+    Consumer = Consumer
