@@ -23,6 +23,7 @@ from pipeline.config import Settings
 from pipeline.core.gate import EndpointGate
 from pipeline.core.hops import derive_hop
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
+from pipeline.core.limiter import DestinationLimiter
 from pipeline.core.ranges import CommitNote
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import Attempt, DeadLetter, Delivery, Endpoint, expect
@@ -66,6 +67,9 @@ class HttpSink:
         self._producer = producer
         self._metrics = metrics
         self._kill_points = KillPoints(settings.process.kill_at)
+        self._destinations = DestinationLimiter(
+            rate_per_s=settings.deliver.destination_rate_per_s, open_max=settings.deliver.destination_connections_max
+        )
         deliver, worker = settings.deliver, settings.worker
         self._signing = Signing(
             header=deliver.signature_header, versions=deliver.signature_versions, hop=derive_hop(deliver.hop_name)
@@ -99,9 +103,17 @@ class HttpSink:
         wait_us = self._find_due(record) - now_us
         if wait_us <= 0:
             gate = self.gate(record.key)
-            wait_us = max(PARK_MIN_US, gate.expected_wait_us(waiting, now_us))
-            gate.parked += 1
-            self._metrics.parked_total.labels("breaker" if gate.opened_until_us else "lane_full").inc()
+            reason = "breaker" if gate.opened_until_us else "lane_full"
+            return self._park(record, gate.expected_wait_us(waiting, now_us), reason)
+        return self._put_in_tier(record, wait_us)
+
+    def _park(self, record: LogRecord, wait_us: int, reason: str) -> "asyncio.Future[Placement]":
+        """Wait for capacity, which counts no attempt."""
+        self.gate(record.key).parked += 1
+        self._metrics.parked_total.labels(reason).inc()
+        return self._put_in_tier(record, max(PARK_MIN_US, wait_us))
+
+    def _put_in_tier(self, record: LogRecord, wait_us: int) -> "asyncio.Future[Placement]":
         # As the bytes they are: parking must be much quicker than delivering, or one endpoint's backlog would hold up
         # what lies behind it in the log (6 µs; decoded and encoded again 20).
         tier = self._topics.retries[choose_tier(self._delays_s, wait_us)]
@@ -127,7 +139,16 @@ class HttpSink:
         target = self._memory.compile(endpoint)
         if self._memory.is_to_be_disabled(endpoint):
             return self._put_off(record, delivery, "to_be_disabled")
-        return await self._deliver(record, delivery, attempt_id, target)
+        if target.origin is None:
+            return await self._deliver(record, delivery, attempt_id, target)
+        place = (target.origin.host, target.origin.port)
+        wait_us = self._destinations.may_send(place, time.time_ns() // 1000)
+        if wait_us > 0:
+            return self._park(record, wait_us, "destination_busy")
+        try:
+            return await self._deliver(record, delivery, attempt_id, target)
+        finally:
+            self._destinations.end(place)
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         starts = {

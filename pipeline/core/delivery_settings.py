@@ -16,6 +16,8 @@ class DeliverySettings:
 
     `retry_delays_s`: seconds after the n-th failure; as many retries as there are delays, none for an empty one.
     `gives_up_on_client_errors`: an answer of 4xx other than 408, 425 and 429 ends a delivery.
+    `tls_ca_pem`: whom the endpoint's certificate must be from, instead of the system's; `tls_client_cert_pem`: who we
+    are, with a key that is kept sealed and elsewhere.
     """
 
     retry_delays_s: tuple[float, ...] | None = None
@@ -24,6 +26,8 @@ class DeliverySettings:
     total_timeout_s: float | None = None
     connect_timeout_s: float | None = None
     gives_up_on_client_errors: bool = False
+    tls_ca_pem: str | None = None
+    tls_client_cert_pem: str | None = None
 
 
 def find_setting_problems(settings: DeliverySettings) -> dict[str, str]:

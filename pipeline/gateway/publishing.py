@@ -131,6 +131,11 @@ def describe_endpoint(subscription: Subscription, snapshot: Snapshot) -> Endpoin
         total_timeout_s=delivery.total_timeout_s,
         connect_timeout_s=delivery.connect_timeout_s,
         gives_up_on_client_errors=delivery.gives_up_on_client_errors,
+        tls_ca_pem=delivery.tls_ca_pem,
+        tls_client_cert_pem=delivery.tls_client_cert_pem,
+        tls_client_key={"key_id": content.client_key.key_id, "sealed": content.client_key.sealed}
+        if content.client_key is not None
+        else None,
     )
 
 

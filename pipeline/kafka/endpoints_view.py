@@ -45,7 +45,10 @@ class EndpointsView:
             secret["key_id"]: endpoint
             for endpoint in self._endpoints.values()
             if not endpoint.deleted
-            for secret in endpoint.secrets
+            for secret in (
+                *endpoint.secrets,
+                *([endpoint.tls_client_key] if endpoint.tls_client_key is not None else ()),
+            )
         }
         return list(found.values())
 

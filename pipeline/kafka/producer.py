@@ -6,6 +6,7 @@ batches (one wake-up for many acknowledgements).
 
 import asyncio
 import threading
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -60,8 +61,9 @@ class LogProducer:
         self._producer = Producer(options, logger=None)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
-        self._done: list[Unacknowledged] = []
+        # a deque: appended to by one thread and emptied by another, without a lock
+        self._reports: deque[tuple[Unacknowledged, KafkaError | None, Message]] = deque()
+        self._is_woken = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve_reports, name="kafka-producer", daemon=True)
         self._thread.start()
@@ -129,31 +131,34 @@ class LogProducer:
         self._producer.produce(topic.name, value=value, key=key, on_delivery=partial(self._on_delivery, waiting))
 
     def _on_delivery(self, waiting: Unacknowledged, error: KafkaError | None, message: Message) -> None:
-        # runs in the report thread, or in the one that flushes; one call per record
-        metric = self._metrics.produced_total if error is None else self._metrics.produce_failed_total
-        metric.labels(message.topic()).inc()
-        if error is None:
-            waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
-        self._count_down(waiting, 1, None if error is None else KafkaUnavailableError(error.str()))
+        # Runs in the report thread, or in the one that flushes; one call per record. It only takes a note: whatever
+        # runs here takes the interpreter away from the loop, and the loop does it in one go for many records.
+        self._reports.append((waiting, error, message))
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._is_woken = False  # first: a report that comes from here on wakes us again
+        counts: Counter[tuple[str | None, bool]] = Counter()
+        while self._reports:
+            waiting, error, message = self._reports.popleft()
+            counts[message.topic(), error is None] += 1
+            if error is not None:
+                self._count_down(waiting, 1, KafkaUnavailableError(error.str()))
+            else:
+                if waiting.left == 1:
+                    waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
+                self._count_down(waiting, 1, None)
+        for (topic, ok), count in counts.items():
+            (self._metrics.produced_total if ok else self._metrics.produce_failed_total).labels(topic).inc(count)
 
     def _count_down(self, waiting: Unacknowledged, records: int, error: KafkaUnavailableError | None) -> None:
-        with self._lock:
-            waiting.error = waiting.error or error
-            waiting.left -= records
-            if waiting.left > 0:
-                return
-            self._done.append(waiting)
-            if len(self._done) > 1:
-                return  # the loop has been woken and has not come yet
-        self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        with self._lock:
-            done, self._done = self._done, []
-        for waiting in done:
-            if waiting.future.cancelled():
-                continue
-            if waiting.error is not None:
-                waiting.future.set_exception(waiting.error)
-            else:
-                waiting.future.set_result(waiting.placement)
+        waiting.error = waiting.error or error
+        waiting.left -= records
+        if waiting.left > 0 or waiting.future.done():
+            return
+        if waiting.error is not None:
+            waiting.future.set_exception(waiting.error)
+        else:
+            waiting.future.set_result(waiting.placement)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import Sealed
 from pipeline.postgres.applications import raise_version
 from pipeline.postgres.pool import Pool
@@ -34,8 +35,11 @@ async def list_key_uses(pool: Pool) -> list[KeyUse]:
             "select key_id, subscription_id::text as context, sealed from subscriptions where deleted_at is null "
             "union all select previous_key_id, subscription_id::text, previous_sealed from subscriptions "
             "where deleted_at is null and previous_key_id is not null and previous_valid_until > now() "
+            "union all select tls_key_id, subscription_id::text || %(key_context)s, tls_sealed from subscriptions "
+            "where deleted_at is null and tls_key_id is not null "
             "union all select key_id, application_id::text, sealed from application_secrets where deleted_at is null"
-            ") s group by key_id order by key_id"
+            ") s group by key_id order by key_id",
+            {"key_context": name_client_key_context("")},
         )
         return await cursor.fetchall()
 
@@ -46,7 +50,7 @@ async def list_applications_to_reseal(pool: Pool, key_id: str) -> list[str]:
         cursor = await connection.execute(
             "select distinct application_id::text from ("
             "select application_id from subscriptions where deleted_at is null and (key_id <> %(key_id)s "
-            "or (previous_key_id <> %(key_id)s and previous_valid_until > now())) "
+            "or tls_key_id <> %(key_id)s or (previous_key_id <> %(key_id)s and previous_valid_until > now())) "
             "union all select application_id from application_secrets "
             "where deleted_at is null and key_id <> %(key_id)s) a order by 1",
             {"key_id": key_id},
@@ -59,15 +63,16 @@ async def reseal_application(pool: Pool, application_id: str, key_id: str, resea
     count = 0
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
-        for prefix in ("", "previous_"):
-            # the names are these two and nothing a user says
+        # the names are these and nothing a user says
+        for prefix in ("", "previous_", "tls_"):
             cursor = await connection.execute(
                 f"select subscription_id::text, {prefix}key_id, {prefix}sealed from subscriptions "  # noqa: S608 - see above
                 f"where application_id = %s and deleted_at is null and {prefix}key_id <> %s",
                 (application_id, key_id),
             )
             for subscription_id, old_key_id, sealed in await cursor.fetchall():
-                new = reseal(Sealed(key_id=old_key_id, sealed=sealed), subscription_id)
+                context = name_client_key_context(subscription_id) if prefix == "tls_" else subscription_id
+                new = reseal(Sealed(key_id=old_key_id, sealed=sealed), context)
                 await connection.execute(
                     f"update subscriptions set {prefix}key_id = %s, {prefix}sealed = %s, changed_version = %s "  # noqa: S608 - see above
                     "where subscription_id = %s",

@@ -35,6 +35,7 @@ class SubscriptionContent:
     url: str
     headers: dict[str, str]
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    client_key: "SealedSecret | None" = None  # of the TLS client certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,8 @@ class Subscription:
 COLUMNS: LiteralString = (
     "subscription_id::text, application_id::text, is_enabled, event_types, description, metadata, labels, "
     "target_method, target_url, target_headers, delivery, key_id, sealed, "
-    "previous_key_id, previous_sealed, previous_valid_until, created_at, updated_at, cancelled_before, "
+    "previous_key_id, previous_sealed, previous_valid_until, tls_key_id, tls_sealed, created_at, updated_at, "
+    "cancelled_before, "
     "disabled_reason, deleted_at"
 )
 
@@ -84,6 +86,9 @@ def read_subscription(row: DictRow) -> Subscription:
             url=row["target_url"],
             headers=json.loads(row["target_headers"]),
             delivery=_read_delivery(row["delivery"]),
+            client_key=SealedSecret(key_id=row["tls_key_id"], sealed=row["tls_sealed"])
+            if row["tls_sealed"] is not None
+            else None,
         ),
         secrets=_read_secrets(row),
         created_at=row["created_at"],
@@ -127,10 +132,11 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
             return False
         await connection.execute(
             "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
-            "metadata, labels, target_method, target_url, target_headers, delivery, key_id, sealed, created_at, "
-            "updated_at, changed_version) values (%(subscription_id)s, %(application_id)s, %(is_enabled)s, "
-            "%(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, %(headers)s, "
-            "%(delivery)s, %(key_id)s, %(sealed)s, %(created_at)s, %(created_at)s, %(version)s)",
+            "metadata, labels, target_method, target_url, target_headers, delivery, tls_key_id, tls_sealed, key_id, "
+            "sealed, created_at, updated_at, changed_version) values (%(subscription_id)s, %(application_id)s, "
+            "%(is_enabled)s, %(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, "
+            "%(headers)s, %(delivery)s, %(tls_key_id)s, %(tls_sealed)s, %(key_id)s, %(sealed)s, %(created_at)s, "
+            "%(created_at)s, %(version)s)",
             _values(subscription.content)
             | {
                 "subscription_id": subscription.subscription_id,
@@ -162,6 +168,9 @@ async def replace_subscription(
                 "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
                 "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, "
                 "delivery = %(delivery)s, updated_at = now(), "
+                # a key is not shown, so that who changes something else cannot send it again
+                "tls_key_id = case when %(has_certificate)s then coalesce(%(tls_key_id)s, tls_key_id) end, "
+                "tls_sealed = case when %(has_certificate)s then coalesce(%(tls_sealed)s, tls_sealed) end, "
                 "disabled_reason = case when %(is_enabled)s then null else disabled_reason end, "
                 "cancelled_before = case when is_enabled and not %(is_enabled)s then now() else cancelled_before end, "
                 "changed_version = %(version)s where subscription_id = %(subscription_id)s "
@@ -279,4 +288,7 @@ def _values(content: SubscriptionContent) -> dict[str, Any]:
         "url": content.url,
         "headers": json.dumps(content.headers),
         "delivery": json.dumps(asdict(content.delivery)),
+        "has_certificate": content.delivery.tls_client_cert_pem is not None,
+        "tls_key_id": content.client_key.key_id if content.client_key is not None else None,
+        "tls_sealed": content.client_key.sealed if content.client_key is not None else None,
     }

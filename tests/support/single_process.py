@@ -84,6 +84,11 @@ class SingleProcess:
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Any other signal."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+
     async def wait(self, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """The exit code of a process that ends by itself."""
         assert self._process is not None, "not started"

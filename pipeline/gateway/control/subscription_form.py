@@ -12,6 +12,7 @@ from pipeline.core.destination import DestinationError, parse_destination
 from pipeline.core.event import LABELS_MAX, METADATA_MAX
 from pipeline.core.headers import find_header_problem
 from pipeline.gateway.bodies import Form
+from pipeline.gateway.control.tls import find_tls_problems
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.subscriptions import SubscriptionContent
@@ -45,6 +46,9 @@ class DeliveryForm(msgspec.Struct, frozen=True):
     total_timeout_s: float | None = None
     connect_timeout_s: float | None = None
     gives_up_on_client_errors: bool = False
+    tls_ca_pem: str | None = None
+    tls_client_cert_pem: str | None = None
+    tls_client_key_pem: str | None = None  # never shown again; left out with a certificate: the one that is there stays
 
 
 class SubscriptionForm(Form, frozen=True):
@@ -85,8 +89,13 @@ def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> Sub
         for field, text in (("label_key", form.label_key), ("label_value", form.label_value)):
             findings.check_length(field, text or "", most=LEGACY_LABEL_MAX_CHARS)
     url = _check_target(findings, form.target)
-    delivery = DeliverySettings(**msgspec.structs.asdict(form.delivery or DeliveryForm()))
-    for field, message in find_setting_problems(delivery).items():
+    settings = msgspec.structs.asdict(form.delivery or DeliveryForm())
+    key_pem = settings.pop("tls_client_key_pem")
+    delivery = DeliverySettings(**settings)
+    problems = find_setting_problems(delivery) | find_tls_problems(
+        delivery.tls_ca_pem, delivery.tls_client_cert_pem, key_pem
+    )
+    for field, message in problems.items():
         findings.add(f"delivery.{field}", "delivery-setting", message)
     findings.raise_if_any()
     if form.dedicated_workers:
@@ -102,6 +111,15 @@ def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> Sub
         headers=form.target.headers,
         delivery=delivery,
     )
+
+
+def require_client_key(form: SubscriptionForm) -> None:
+    """A new subscription with a certificate needs its key as well. Raises `Problem`."""
+    delivery = form.delivery
+    if delivery is not None and delivery.tls_client_cert_pem is not None and delivery.tls_client_key_pem is None:
+        findings = Findings()
+        findings.add("delivery.tls_client_key_pem", "delivery-setting", "a certificate needs its key")
+        findings.raise_if_any()
 
 
 def _check_event_types(findings: Findings, names: list[str]) -> None:

@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from dataclasses import replace as replace_fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,13 +13,14 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
 from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
-from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription
+from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_datetime, show_moment, show_moment_or_none
 from pipeline.gateway.reads.queries import take_application_id, take_path_id
@@ -78,12 +80,13 @@ async def create(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     application_id, content = await _check(form, caller.require_application)
+    require_client_key(form)
     now, subscription_id = datetime.now(UTC), str(uuid7())
     sealed = _seal(gateway.sealer, subscription_id, str(uuid4()))
     subscription = Subscription(
         subscription_id=subscription_id,
         application_id=application_id,
-        content=content,
+        content=_add_client_key(gateway.sealer, subscription_id, form, content),
         secrets=(SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed),),
         created_at=now,
         updated_at=now,
@@ -122,6 +125,7 @@ async def replace(request: web.Request) -> web.Response:
     subscription_id = take_path_id(request, "subscription_id")
     form = await read_form(request, _decoder)
     application_id, content = await _check(form, caller.require_application)
+    content = _add_client_key(gateway.sealer, subscription_id, form, content)
     try:
         subscription = await replace_subscription(gateway.pool, application_id, subscription_id, content)
     except UnknownEventTypesError as error:
@@ -218,13 +222,23 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> dict[str, A
         "created_at": show_datetime(subscription.created_at),
         "updated_at": show_datetime(subscription.updated_at),
         "dedicated_workers": [],
-        "delivery": asdict(content.delivery),
+        "delivery": asdict(content.delivery) | {"has_tls_client_key": content.client_key is not None},
         "disabled_reason": subscription.disabled_reason,
     }
 
 
-def _seal(sealer: Sealer, subscription_id: str, secret: str) -> Sealed:
-    return sealer.seal(secret.encode(), context=subscription_id, nonce=os.urandom(NONCE_BYTES))
+def _seal(sealer: Sealer, context: str, secret: str) -> Sealed:
+    return sealer.seal(secret.encode(), context=context, nonce=os.urandom(NONCE_BYTES))
+
+
+def _add_client_key(
+    sealer: Sealer, subscription_id: str, form: SubscriptionForm, content: SubscriptionContent
+) -> SubscriptionContent:
+    key_pem = form.delivery.tls_client_key_pem if form.delivery is not None else None
+    if key_pem is None:
+        return content
+    sealed = _seal(sealer, name_client_key_context(subscription_id), key_pem)
+    return replace_fields(content, client_key=SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed))
 
 
 async def _check(

@@ -67,6 +67,9 @@ create table subscriptions (
     previous_key_id text,
     previous_sealed bytea,
     previous_valid_until timestamptz,
+    -- the key of the TLS client certificate, sealed
+    tls_key_id text,
+    tls_sealed bytea,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     -- deliveries of events appended before this are cancelled: set when it was disabled or deleted

@@ -1,0 +1,5 @@
+"""What can go wrong with a benchmark itself."""
+
+
+class BenchError(Exception):
+    """The run failed, so that its figures mean nothing. The message says why."""

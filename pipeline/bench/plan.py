@@ -1,0 +1,116 @@
+"""What the generator and the receiver are told, and what they say: the messages between the processes of a benchmark.
+
+A plan is read from a file at the start; commands are lines of JSON on standard input, answers lines on standard output.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+OK, STATUS, HANG, RESET, DRIP = "ok", "status", "hang", "reset", "drip"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint does. `kind`: ok, status (answers `status`), hang, reset, or drip (a byte a second, no end)."""
+
+    kind: str = OK
+    delay_ms: float = 0.0
+    status: int = 200
+
+
+class Audience(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom an event is for: an application, and the labels that its matching subscriptions select."""
+
+    application_id: str
+    secret: str
+    event_type: str
+    labels: dict[str, str]
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """When events are sent. `rate_per_s` None: as soon as a connection is free.
+
+    `events_max`: so many, None: until told to stop. `is_limited`: only as many as `allow` commands have allowed.
+    """
+
+    rate_per_s: float | None = None
+    events_max: int | None = None
+    is_limited: bool = False
+
+
+class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream of events. Requests go to the audiences in turn; `batch` events each, 1 by `POST /event`."""
+
+    number: int
+    pace: Pace
+    audiences: list[Audience]
+    connections: int
+    batch: int = 1
+
+
+class GeneratorPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """`api`: ends in /api/v1. `payloads`: JSON objects, sent in turn. `journal_dir`: where the results are written."""
+
+    api: str
+    streams: list[StreamPlan]
+    payloads: list[str]
+    has_event_ids: bool
+    journal_dir: Path
+
+
+class ReceiverPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """`answers`: of each endpoint, `/e/0` first. `groups`: sizes of consecutive endpoints, counted together."""
+
+    host: str
+    answers: list[Answer]
+    groups: list[int]
+    journal_dir: Path
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line to either. To the generator: start (a stream, `at_us`), stop, allow (`total` events), finish.
+
+    To the receiver: answer (endpoints `first` to before `end`), save (write the journal so far).
+    """
+
+    do: str
+    stream: int = 0
+    at_us: int = 0
+    total: int = 0
+    first: int = 0
+    end: int = 0
+    answer: Answer = Answer()
+
+
+class GeneratorProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the generator; lists by stream. `is_saved`: the journal is written, and this is the last line."""
+
+    due: list[int]
+    sent: list[int]
+    accepted: list[int]
+    failed: list[int]
+    is_saved: bool = False
+
+
+class ReceiverProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the receiver. `received`: answered with success, by group; `saved`: how often the journal was."""
+
+    port: int
+    received: list[int]
+    requests: int
+    misunderstood: int
+    saved: int = 0
+
+
+T = TypeVar("T")
+
+
+def read_plan(path: Path, kind: type[T]) -> T:
+    """The plan that a file holds."""
+    return msgspec.json.decode(path.read_bytes(), type=kind)
+
+
+def write_plan(path: Path, plan: msgspec.Struct) -> None:
+    """Leave it for the process that is about to start."""
+    path.write_bytes(msgspec.json.encode(plan))

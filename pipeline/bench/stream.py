@@ -1,0 +1,230 @@
+"""One stream of the generator: what is due, on which connection it goes, and what came of it."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pipeline.bench.client import NO_ANSWER, ClientConnection, ReadingConnection
+from pipeline.bench.journal import SENT, open_columns
+from pipeline.bench.plan import Pace, StreamPlan
+from pipeline.bench.request import RequestWriter
+
+SECOND_US = 1_000_000
+ACCEPTED = 201
+BATCH_ANSWERED = 200
+RECONNECT_AFTER_S = 0.05
+
+
+class BatchResult(msgspec.Struct):
+    """What the gateway says about one event of a batch."""
+
+    status: int
+
+
+class BatchAnswer(msgspec.Struct):
+    """The answer to a batch."""
+
+    results: list[BatchResult]
+
+
+_decode_batch = msgspec.json.Decoder(BatchAnswer).decode
+
+
+class Schedule:
+    """When requests are due. With a rate the times are fixed once it starts, whatever happens to requests. Pure."""
+
+    __slots__ = ("_allowed", "_is_limited", "_most", "_period_us", "_start_us", "_stop_us")
+
+    def __init__(self, pace: Pace, *, batch: int) -> None:
+        self._period_us = None if pace.rate_per_s is None else SECOND_US * batch / pace.rate_per_s
+        self._most = None if pace.events_max is None else -(-pace.events_max // batch)
+        self._is_limited = pace.is_limited
+        self._allowed = 0
+        self._start_us: int | None = None
+        self._stop_us: int | None = None
+
+    def start(self, at_us: int) -> None:
+        """From then on."""
+        self._start_us = at_us
+
+    def stop(self, at_us: int) -> None:
+        """Nothing is due from then on; what was due before is."""
+        if self._stop_us is None:
+            self._stop_us = at_us
+
+    def allow(self, requests: int) -> None:
+        """So many in all, when it is limited."""
+        self._allowed = max(self._allowed, requests)
+
+    def count_due(self, now_us: int, sent: int) -> int:
+        """How many requests should have been sent by now. `sent`: how many were."""
+        if self._start_us is None or now_us < self._start_us:
+            return 0
+        if self._stop_us is not None and now_us >= self._stop_us:
+            if self._period_us is None:
+                return sent
+            now_us = self._stop_us - 1
+        due = sent + 1 if self._period_us is None else int((now_us - self._start_us) / self._period_us) + 1
+        if self._most is not None:
+            due = min(due, self._most)
+        return min(due, self._allowed) if self._is_limited else due
+
+    def intended_us(self, request: int, now_us: int) -> int:
+        """When a request was to be sent."""
+        if self._period_us is None or self._start_us is None:
+            return now_us
+        return self._start_us + round(request * self._period_us)
+
+    def next_us(self, due: int) -> int | None:
+        """When the next one is due, of which `due` are; None: not by time."""
+        if self._period_us is None or self._start_us is None or (self._most is not None and due >= self._most):
+            return None
+        next_us = self._start_us + -(-due * self._period_us // 1)
+        return None if self._stop_us is not None and next_us >= self._stop_us else int(next_us)
+
+
+class Stream:
+    """Sends one stream. `columns`: a row a request, in the order of their numbers."""
+
+    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, api: str) -> None:
+        self._plan = plan
+        self._writer = writer
+        self._api = urlsplit(api)
+        self._schedule = Schedule(plan.pace, batch=plan.batch)
+        self._idle: list[ClientConnection] = []
+        self._due = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self.columns = open_columns(SENT)
+        self.refused: list[int] = []  # numbers of events in batches that were accepted in part
+        self.sent = self.answered = self.accepted = self.failed = 0
+
+    async def connect(self) -> None:
+        """Open all connections. Raises OSError."""
+        await asyncio.gather(*(self._connect() for _ in range(self._plan.connections)))
+
+    def start(self, at_us: int) -> None:
+        """Begin at this time."""
+        self._schedule.start(at_us)
+        self._loop.call_later(max(0.0, (at_us - _now_us()) / SECOND_US), self._pump)
+
+    def stop(self) -> None:
+        """Send what is due by now, and nothing more."""
+        self._schedule.stop(_now_us())
+        self._pump()
+
+    def allow(self, events: int) -> None:
+        """So many in all."""
+        self._schedule.allow(events // self._plan.batch)
+        self._pump()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Has all that is due been answered?"""
+        return self.answered == self.sent >= self._due
+
+    @property
+    def due_events(self) -> int:
+        return self._due * self._plan.batch
+
+    @property
+    def sent_events(self) -> int:
+        return self.sent * self._plan.batch
+
+    async def close(self) -> None:
+        """Close all connections; what was asked stays without an answer."""
+        self._is_closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in self._idle:
+            connection.close()
+
+    def _pump(self) -> None:
+        """Send what is due, and wake up for the next one."""
+        now_us = _now_us()
+        while True:
+            self._due = self._schedule.count_due(now_us, self.sent)
+            if self.sent >= self._due or not self._idle:
+                break
+            self._send(now_us)
+        if self._timer is None and (next_us := self._schedule.next_us(self._due)) is not None:
+            self._timer = self._loop.call_later(max(0, next_us - now_us) / SECOND_US, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _send(self, now_us: int) -> None:
+        request, columns = self.sent, self.columns
+        intended_us = self._schedule.intended_us(request, now_us)
+        data = self._writer.write(request * self._plan.batch, intended_us)
+        columns["intended_us"].append(intended_us)
+        columns["sent_us"].append(now_us)
+        columns["answered_us"].append(0)
+        columns["accepted"].append(0)
+        columns["status"].append(0)
+        self.sent += 1
+        self._idle.pop().send(request, data)
+
+    def _on_answer(self, connection: ClientConnection, status: int, body: bytes) -> None:
+        now_us, request, columns = _now_us(), connection.request, self.columns
+        columns["answered_us"][request] = now_us
+        columns["status"][request] = status
+        accepted = self._plan.batch if status == ACCEPTED else 0
+        if status == BATCH_ANSWERED and self._plan.batch > 1:
+            accepted = self._read_batch(request, body)
+        columns["accepted"][request] = accepted
+        self.answered += 1
+        self.accepted += accepted
+        self.failed += self._plan.batch - accepted
+        if connection.is_open:
+            self._idle.append(connection)
+        elif not self._is_closing:
+            task = self._loop.create_task(self._reconnect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._pump()
+
+    def _read_batch(self, request: int, body: bytes) -> int:
+        statuses = [result.status for result in _decode_batch(body).results]
+        first = request * self._plan.batch
+        refused = [first + index for index, status in enumerate(statuses) if status != ACCEPTED]
+        self.refused += refused
+        return len(statuses) - len(refused)
+
+    async def _reconnect(self) -> None:
+        while not self._is_closing:
+            try:
+                await self._connect()
+            except OSError:
+                await asyncio.sleep(RECONNECT_AFTER_S)
+            else:
+                self._pump()
+                return
+
+    async def _connect(self) -> None:
+        make: Callable[[], ClientConnection] = lambda: (
+            (ReadingConnection if self._plan.batch > 1 else ClientConnection)(self._on_answer)
+        )
+        is_tls = self._api.scheme == "https"
+        _, connection = await self._loop.create_connection(
+            make,
+            self._api.hostname,
+            self._api.port or (443 if is_tls else 80),
+            ssl=ssl.create_default_context() if is_tls else None,
+        )
+        self._idle.append(connection)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+__all__ = ["NO_ANSWER", "Schedule", "Stream"]

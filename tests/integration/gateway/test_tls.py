@@ -1,0 +1,59 @@
+"""Endpoints with a certificate authority of their own, which want to know who calls."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.api import describe_subscription
+from tests.support.certificates import Authority
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TYPE = "billing.invoice.paid"
+
+
+async def test_own_authority_and_client_certificate(stack: Stack, tmp_path: Path) -> None:
+    """Deliveries reach an endpoint that only its own CA vouches for and that demands a certificate."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.client_certificate("hookline")
+    context = authority.server_context("localhost", asks_for_client_certificate=True)
+    space = await stack.api.make_space(TYPE)
+    tls = {"tls_ca_pem": authority.ca_file.read_text(), "tls_client_cert_pem": certificate}
+    async with Receiver(tls=context, name="localhost") as receiver:
+        created = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery=tls | {"tls_client_key_pem": key})
+        await stack.api.send(space, TYPE)
+        await eventually(lambda: len(receiver.requests()) == 1)
+        path = f"/subscriptions/{created['subscription_id']}"
+        body = describe_subscription(space.application_id, receiver.url("/b"), TYPE, delivery=tls)
+        replaced = await stack.api.call("PUT", path, body, token=space.secret)
+        await stack.api.send(space, TYPE)
+        await eventually(lambda: len(receiver.requests("/b")) == 1)
+        with psycopg.connect(stack.database_url) as connection:
+            stored = str(connection.execute("select * from subscriptions").fetchall())
+
+        assert replaced.json["delivery"]["has_tls_client_key"]
+        assert "PRIVATE KEY" not in str(created) + stored
+
+
+async def test_unusable_certificates_are_refused(stack: Stack, tmp_path: Path) -> None:
+    """What cannot be used is refused when it is set: no PEM, a key without its certificate, somebody else's key."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.client_certificate("hookline")
+    _, other_key = authority.client_certificate("other")
+    space = await stack.api.make_space(TYPE)
+    refused = [
+        {"tls_ca_pem": "nonsense"},
+        {"tls_client_cert_pem": certificate},
+        {"tls_client_key_pem": key},
+        {"tls_client_cert_pem": certificate, "tls_client_key_pem": other_key},
+        {"tls_client_cert_pem": certificate, "tls_client_key_pem": "nonsense"},
+    ]
+    for delivery in refused:
+        body = describe_subscription(space.application_id, "https://example.com/", TYPE, delivery=delivery)
+        reply = await stack.api.call("POST", "/subscriptions", body, token=space.secret)
+
+        assert (422, "Validation") == reply.problem, delivery

@@ -1,0 +1,256 @@
+"""The matcher process while it is killed, joined, left, and while the group changes hands."""
+
+import asyncio
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from pipeline.core.records import DeadLetter, Delivery, Event, expect, to_bytes
+from tests.integration.matcher.house import House, deliveries_by_event, make_event
+from tests.support.eventually import eventually
+
+APPLICATIONS = 8
+EVENTS = 20_000
+
+
+def make_id() -> str:
+    return str(uuid4())
+
+
+def prepare_applications(house: House) -> dict[str, set[str]]:
+    """Applications with two subscriptions each, published."""
+    applications = {make_id(): {make_id(), make_id()} for _ in range(APPLICATIONS)}
+    for application_id, subscription_ids in applications.items():
+        house.publish(application_id, {each: {} for each in subscription_ids})
+    return applications
+
+
+def send_all(house: House, applications: dict[str, set[str]]) -> list[Event]:
+    """`EVENTS` events, application after application in turn."""
+    events = [make_event(application_id) for _ in range(EVENTS // APPLICATIONS) for application_id in applications]
+    for event in events:
+        house.write(house.topics.events, event.application_id.encode(), to_bytes(event))
+    house.flush()
+    return events
+
+
+def check_all_matched(house: House, applications: dict[str, set[str]], events: list[Event]) -> int:
+    """Every event has a delivery for each of its subscriptions and no other. How many deliveries are repeats."""
+    deliveries = house.read_records(house.topics.deliveries, Delivery)
+    found = deliveries_by_event(deliveries)
+
+    assert {event.event_id for event in events} == found.keys()
+    for event in events:
+        assert applications[event.application_id] == found[event.event_id].keys()
+    assert 0 == house.count(house.topics.dead)
+    # the first deliveries of events come in the order of their events
+    for number in range(house.config.partitions):
+        check_order(house, number, events)
+    return len(deliveries) - 2 * len(events)
+
+
+def check_order(house: House, partition: int, events: list[Event]) -> None:
+    places = {event.event_id: place for place, event in enumerate(events)}
+    first: dict[str, list[int]] = {}
+    seen = set()
+    for message in house.read(house.topics.deliveries):
+        if message.partition() != partition:
+            continue
+        delivery = expect(Delivery, message.value() or b"")
+        if delivery.delivery_id not in seen:
+            seen.add(delivery.delivery_id)
+            first.setdefault(delivery.subscription_id, []).append(places[delivery.event_id])
+    for order in first.values():
+        assert sorted(order) == order
+
+
+async def test_kill_in_mid_stream_loses_nothing(kafka: str, topic_prefix: str) -> None:
+    """kill -9, twice, while 20,000 events are matched: each is matched, in order, and what is repeated is bounded by
+    what was read since the last commit.
+    """
+    house = await House(kafka, topic_prefix).prepare()
+    applications = prepare_applications(house)
+    matcher = house.matcher(MATCHER_COMMIT_INTERVAL_S="0.1", MATCHER_CHUNK_MAX_RECORDS="100")
+    async with matcher:
+        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
+        for share in (4, 2):
+            await house.wait_for(house.topics.dispatches, EVENTS // share)
+            await matcher.kill()
+            await matcher.start()
+        events = await sending
+        await eventually(lambda: house.committed() == house.ends(house.topics.events), timeout_s=60)
+
+    repeated = check_all_matched(house, applications, events)
+    assert repeated < EVENTS // 2
+
+
+async def test_a_matcher_that_leaves_loses_nothing(kafka: str, topic_prefix: str) -> None:
+    """Two share the work; one is told to stop in the middle: every event is matched, hardly one of them twice."""
+    house = await House(kafka, topic_prefix).prepare()
+    applications = prepare_applications(house)
+    first, second = (house.matcher(MATCHER_CHUNK_MAX_RECORDS="100") for _ in range(2))
+    async with first, second:
+        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
+        await house.wait_for(house.topics.dispatches, EVENTS // 4)
+        assert 0 == await first.stop()
+        events = await sending
+        await eventually(lambda: house.committed() == house.ends(house.topics.events), timeout_s=60)
+
+    assert check_all_matched(house, applications, events) <= 2 * 100
+
+
+async def test_a_matcher_that_joins_loses_nothing(kafka: str, topic_prefix: str) -> None:
+    """A second one takes over half of the partitions in the middle of the work."""
+    house = await House(kafka, topic_prefix).prepare()
+    applications = prepare_applications(house)
+    first, second = (house.matcher(MATCHER_CHUNK_MAX_RECORDS="100") for _ in range(2))
+    async with first:
+        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
+        await house.wait_for(house.topics.dispatches, EVENTS // 10)
+        async with second:
+            events = await sending
+            await eventually(lambda: house.committed() == house.ends(house.topics.events), timeout_s=60)
+
+    assert check_all_matched(house, applications, events) <= 2 * 100
+
+
+@pytest.mark.parametrize("is_warm", [False, True], ids=["before any commit", "behind a commit"])
+async def test_what_arrives_in_a_rebalance_is_not_lost(kafka: str, topic_prefix: str, is_warm: bool) -> None:
+    """Events that come at the very moment when the group changes, with nothing else going on, are matched."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    expected: set[str] = set()
+
+    def send() -> None:
+        for _ in range(20):
+            expected.update(event.event_id for event in house.send(application_id, 5))
+
+    async with house.matcher():
+        if is_warm:
+            send()
+            await eventually(lambda: house.committed() == {0: 100})
+        for number in range(1, 4):
+            with joined(house, on_join=send):
+                await eventually(lambda number=number: len(expected) == 100 * (number + is_warm))  # type: ignore[misc]  # bound for this turn
+                dispatches = await house.dispatches(len(expected))
+                assert expected == {dispatch.event_id for dispatch in dispatches}
+
+
+async def test_commits_do_not_outrun_writing(kafka: str, topic_prefix: str) -> None:
+    """Whenever one looks: what is committed has its dispatches in the log."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    applications = prepare_applications(house)
+    async with house.matcher(MATCHER_COMMIT_INTERVAL_S="0.05", MATCHER_CHUNK_MAX_RECORDS="20"):
+        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
+        looks = 0
+        while not sending.done() or house.committed()[0] < EVENTS:
+            committed = house.committed()[0]
+            written = house.count(house.topics.dispatches)
+            assert committed <= written
+            looks += 0 < committed < EVENTS
+
+        await sending
+    assert looks > 3
+
+
+async def test_a_restart_reads_little_again(kafka: str, topic_prefix: str) -> None:
+    """Killed when all was committed, it matches nothing again."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    matcher = house.matcher()
+    async with matcher:
+        house.send(application_id, 1000)
+        await eventually(lambda: house.committed() == {0: 1000})
+        await matcher.kill()
+        await matcher.start()
+        house.send(application_id)
+        await eventually(lambda: house.committed() == {0: 1001})
+
+    assert 1001 == house.count(house.topics.dispatches)
+
+
+async def test_another_members_commit_is_not_overtaken(kafka: str, topic_prefix: str) -> None:
+    """A frozen process that wakes when its partitions have gone to another one does not set the group back."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    frozen, other = house.matcher(MATCHER_COMMIT_INTERVAL_S="2"), house.matcher()
+    async with frozen:
+        house.send(application_id, 100)
+        await house.dispatches(100)
+        frozen.signal(signal.SIGSTOP)
+        async with other:
+            events = house.send(application_id, 100)
+            await eventually(lambda: house.committed() == {0: 200}, timeout_s=60)
+            frozen.signal(signal.SIGCONT)
+            await eventually(lambda: house.members() == 2)
+            more = house.send(application_id, 100)
+            await eventually(lambda: house.committed() == {0: 300}, timeout_s=60)
+
+    counts = Counter(dispatch.event_id for dispatch in await house.dispatches(300))
+    assert {event.event_id for event in [*events, *more]} <= counts.keys()
+    assert 300 == len(counts)
+
+
+async def test_aborted_writes_are_not_events(kafka: str, topic_prefix: str) -> None:
+    """A producer with transactions: what it took back is not matched, what it committed is."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id = make_id()
+    house.publish(application_id, {make_id(): {}})
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})
+    await asyncio.to_thread(producer.init_transactions, 30)
+    committed, aborted = make_event(application_id), make_event(application_id)
+    async with house.matcher():
+        for event, end in ((aborted, producer.abort_transaction), (committed, producer.commit_transaction)):
+            producer.begin_transaction()
+            producer.produce(house.topics.events.name, key=application_id, value=to_bytes(event))
+            producer.flush(10)
+            await asyncio.to_thread(end, 30)
+        (last,) = house.send(application_id)
+        dispatches = await house.dispatches(2)
+
+    assert [committed.event_id, last.event_id] == [dispatch.event_id for dispatch in dispatches]
+    assert [] == house.read_records(house.topics.dead, DeadLetter)
+
+
+@contextmanager
+def joined(house: House, *, on_join: Callable[[], None]) -> Iterator[None]:
+    """Another member of the matcher's group, which gets no partitions; `on_join` is called at that very moment."""
+    stopping = threading.Event()
+
+    def join() -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": house.config.bootstrap_servers,
+                "client.id": "zzz",  # sorted behind the matcher, which has the only partition
+                "group.id": house.group,
+                "partition.assignment.strategy": "roundrobin",
+                "enable.auto.commit": False,
+            },
+            logger=None,
+        )
+
+        def on_assign(_: Consumer, partitions: list[TopicPartition]) -> None:
+            assert [] == partitions
+            on_join()
+
+        consumer.subscribe([house.topics.events.name], on_assign=on_assign)
+        while not stopping.is_set():
+            consumer.poll(0.01)
+        consumer.close()
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(30)
