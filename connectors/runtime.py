@@ -356,12 +356,16 @@ class Runtime:
 
     def _describe(self, source: Source) -> Committed:
         offset, done = source.mark.committable, tuple(source.mark.completed_beyond())
-        seen = self._sink.attempts_seen(source.place)
+        seen = self._sink.attempts_seen(source.place, self._is_settled)
         if seen is not None and not fits(offset, done):
             # what is left out of the note must still be found by reading attempts from the place noted before
             before = self._committed.get(source.place)
             seen = parse_note(before.offset, before.metadata).attempts_offset if before is not None else None
         return Committed(offset, format_note(offset, CommitNote(done=done, attempts_offset=seen)))
+
+    def _is_settled(self, place: Place, offset: int) -> bool:
+        source = self._sources.get(place)
+        return source is not None and source.mark.is_settled(offset)
 
     async def _tick_regularly(self) -> None:
         for tick in itertools.count(1):

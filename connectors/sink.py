@@ -5,14 +5,16 @@ lanes, bounds, rebalancing and commits are the runtime's.
 """
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pipeline.core.lanes import Gate
 from pipeline.core.ranges import CommitNote
 from pipeline.kafka.record import LogRecord, Place
 
-__all__ = ["LogRecord", "Place", "Sink"]
+__all__ = ["IsSettled", "LogRecord", "Place", "Sink"]
+
+IsSettled = Callable[[Place, int], bool]
 
 
 class Sink(Protocol):
@@ -49,8 +51,11 @@ class Sink(Protocol):
         Returns where to begin those of which the sink knows better than the commit.
         """
 
-    def attempts_seen(self, place: Place) -> int | None:
-        """For the note of a commit made now; None: this sink has no such thing."""
+    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
+        """For the note of a commit made now; None: this sink has no such thing.
+
+        `is_settled`: is this record (its place and offset) done with, as far as the commit will say?
+        """
 
     async def revoked(self, places: Sequence[Place]) -> None:
         """These are somebody else's now; nothing of theirs is open any more."""

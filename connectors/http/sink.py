@@ -12,13 +12,14 @@ from collections.abc import Hashable, Mapping, Sequence
 import msgspec
 import structlog
 
+from connectors.http.attempts_tail import AttemptsTail
 from connectors.http.client import HttpClient
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import Answer, ErrorClass, Failure, Result
 from connectors.http.message import HeaderError, Signing, build_request
 from connectors.http.target import Target
 from connectors.http.verdict import Verdict, judge
-from connectors.sink import LogRecord, Place
+from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import Settings
 from pipeline.core.gate import EndpointGate
 from pipeline.core.hops import derive_hop
@@ -77,7 +78,7 @@ class HttpSink:
         self._lead = topics.deliveries.name
         self._delays_s = [tier.delay_s for tier in topics.retries]
         self._made = RecentIds(worker.recent_ids_max)  # attempts that are in the log
-        self._seen: dict[int, int] = {}  # by partition: attempts before this offset are settled
+        self._tails: dict[int, AttemptsTail] = {}  # by partition
         self._open = 0
 
     # Sink.
@@ -159,23 +160,28 @@ class HttpSink:
         records, ends = await asyncio.to_thread(
             read_tail, self._kafka, self._topics.attempts, starts, records_max=TAIL_MAX_RECORDS
         )
+        tails = {partition: AttemptsTail(start, end=ends[partition]) for partition, start in starts.items()}
         for record in records:
             try:
-                self._made.add(expect(Attempt, record.value or b"").attempt_id)
+                attempt = expect(Attempt, record.value or b"")
             except SchemaError as error:
                 log.error("attempt_unreadable", partition=record.partition, offset=record.offset, reason=str(error))
-        self._seen |= ends
+                continue
+            self._made.add(attempt.attempt_id)
+            tails[record.partition].add((attempt.source_topic, attempt.source_partition), attempt.source_offset)
+        self._tails |= tails
         log.info("attempts_read", partitions=len(ends), attempts=len(records))
         return {}
 
-    def attempts_seen(self, place: Place) -> int | None:
+    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         topic, partition = place
-        return self._seen.get(partition) if topic == self._lead else None
+        tail = self._tails.get(partition) if topic == self._lead else None
+        return None if tail is None else tail.find_seen(is_settled)
 
     async def revoked(self, places: Sequence[Place]) -> None:
         for topic, partition in places:
             if topic == self._lead:
-                self._seen.pop(partition, None)
+                self._tails.pop(partition, None)
 
     def _find_due(self, record: LogRecord) -> int:
         if record.topic == self._lead:
@@ -346,8 +352,8 @@ class HttpSink:
         def on_done(done: "asyncio.Future[Placement]") -> None:
             self._kill_points.reach("after_recording")
             # acknowledged in the order they were written, so that all before this one are settled as well
-            if not done.cancelled() and done.exception() is None and record.partition in self._seen:
-                self._seen[record.partition] = done.result().offset + 1
+            if not done.cancelled() and done.exception() is None and record.partition in self._tails:
+                self._tails[record.partition].end = done.result().offset + 1
 
         future.add_done_callback(on_done)
         return future

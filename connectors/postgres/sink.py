@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from connectors.postgres.rows import RowBuilder, Rows
-from connectors.sink import LogRecord, Place
+from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import ArchiveConfig
 from pipeline.core.ranges import CommitNote
 from pipeline.core.steady import SteadyGate
@@ -60,7 +60,7 @@ class ArchiveSink:
     def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Placement]":
         raise AssertionError("the archive's lane is never full and its records are always due")
 
-    def attempts_seen(self, place: Place) -> int | None:
+    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         return None
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:

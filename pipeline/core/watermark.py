@@ -45,6 +45,12 @@ class Watermark:
         """A taken record is done with."""
         self._outstanding.discard(offset)
 
+    def is_settled(self, offset: int) -> bool:
+        """Is this record done with: settled, completed before a restart, or gone from the log?"""
+        if offset < self.next_offset:
+            return offset not in self._outstanding
+        return any(first <= offset < end for first, end in self._done_before)
+
     @property
     def committable(self) -> int:
         """The offset to commit: everything before it is settled."""

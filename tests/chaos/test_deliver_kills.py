@@ -46,9 +46,6 @@ async def test_kills_at_named_points(kafka: str, topic_prefix: str, point: str) 
         arrived = Counter(request.header("webhook-id") for request in receiver.requests())
 
         assert ids_of(deliveries) == sorted(arrived)
-        assert sorted(set(ids_of(attempts))) == ids_of(deliveries)
-        assert len({attempt.attempt_id for attempt in attempts}) == len(deliveries)
+        assert ids_of(deliveries) == ids_of(attempts)
         repeated = arrived.total() - len(arrived)
-        # records of attempts can be repeated too, where the process died between writing and learning of it
-        assert len(attempts) - len(deliveries) <= repeated
         assert repeated <= KILLS * SUBSCRIBERS * CONCURRENCY, f"{repeated} requests were repeated"

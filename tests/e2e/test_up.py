@@ -7,11 +7,14 @@ import os
 import signal
 import stat
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import psutil
+import pytest
 
 from tests.e2e.api_client import read_event, send_event
 from tests.e2e.up_command import find_left, run_hookline
@@ -22,6 +25,13 @@ NAMES = ("archive", "deliver", "gateway", "kafka", "listen", "matcher", "postgre
 # The house's bounds, with everybody's memory that is shared counted once.
 MEMORY_MAX_BYTES = 1.5 * 1024**3
 LATER_START_MAX_S = 60.0  # 15 s on a machine that does nothing else
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A directory outside of pytest's own: as root PostgreSQL's user must pass through, and pytest closes its own."""
+    with tempfile.TemporaryDirectory(prefix="hookline-test-up-") as directory:
+        yield Path(directory) / "data"
 
 
 async def wait_received(data_dir: Path, event_id: str) -> str:
@@ -42,9 +52,8 @@ def measure_memory(pid: int) -> int:
     return sum(process.memory_full_info().pss for process in processes)
 
 
-async def test_the_first_start_works_and_the_second_one_goes_on(tmp_path: Path) -> None:
+async def test_the_first_start_works_and_the_second_one_goes_on(data_dir: Path) -> None:
     """A whole life: report, a verified delivery, files, an orderly end; and everything is there the next time."""
-    data_dir = tmp_path / "data"
     async with HooklineUp(data_dir=data_dir) as up:
         first = up.report
         assert NAMES == tuple(sorted(first.pids))
@@ -89,9 +98,8 @@ def cmdline(pid: int) -> list[str]:
     return psutil.Process(pid).cmdline()
 
 
-async def test_kill_9_leaves_nothing_and_the_next_start_recovers(tmp_path: Path) -> None:
+async def test_kill_9_leaves_nothing_and_the_next_start_recovers(data_dir: Path) -> None:
     """Services and processes notice that `hookline up` is gone; a start right afterwards waits for them and goes on."""
-    data_dir = tmp_path / "data"
     up = HooklineUp(data_dir=data_dir)
     await up.start()
     event_id = await send_event(up.report)
@@ -121,9 +129,8 @@ async def eventually_send(up: HooklineUp) -> str:
     return await eventually(send, timeout_s=60)
 
 
-async def test_a_person_sees_where_things_are_and_what_arrives(tmp_path: Path) -> None:
+async def test_a_person_sees_where_things_are_and_what_arrives(tmp_path: Path, data_dir: Path) -> None:
     """A banner with a line to paste, and each delivery; `hookline send` needs nothing but a payload. Ctrl-C ends it."""
-    data_dir = tmp_path / "data"
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         up = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pipeline.cli", "up", "--data-dir", str(data_dir), "--deliver", "2"),
