@@ -26,6 +26,7 @@ BUILT_IN = {
     "topics": "pipeline.commands.topics:topics",
     "migrate": "pipeline.commands.migrate:migrate",
     "settings": "pipeline.commands.settings:settings",
+    "bench": "pipeline.commands.bench:bench",
 }
 
 

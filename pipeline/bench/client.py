@@ -1,7 +1,7 @@
 """A kept connection of the generator: one request at a time, as cheap as can be.
 
-On asyncio's Protocol and llhttp (httptools). It knows of an answer what a load generator has to know: its status, and of
-batches the body.
+On asyncio's Protocol and llhttp (httptools). Of an answer it knows what a load generator has to know: its status, and
+of batches the body.
 """
 
 import asyncio

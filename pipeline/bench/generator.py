@@ -101,9 +101,10 @@ class Generator:
         )
 
     def _save(self) -> None:
+        folder = Path(self._plan.journal_dir)
         for number, stream in enumerate(self._streams):
-            write_columns(self._plan.journal_dir, f"sent.{number}", stream.columns)
-            (self._plan.journal_dir / f"refused.{number}.json").write_bytes(msgspec.json.encode(stream.refused))
+            write_columns(folder, f"sent.{number}", stream.columns)
+            (folder / f"refused.{number}.json").write_bytes(msgspec.json.encode(stream.refused))
         self._report(is_saved=True)
 
 

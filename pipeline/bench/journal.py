@@ -4,7 +4,6 @@ from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
-
 SENT = {"intended_us": "q", "sent_us": "q", "answered_us": "q", "accepted": "H", "status": "H"}
 RECEIVED = {"arrived_us": "q", "intended_us": "q", "endpoint": "i", "stream": "B", "number": "i"}
 

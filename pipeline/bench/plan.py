@@ -56,7 +56,7 @@ class GeneratorPlan(msgspec.Struct, frozen=True, kw_only=True):
     streams: list[StreamPlan]
     payloads: list[str]
     has_event_ids: bool
-    journal_dir: Path
+    journal_dir: str
 
 
 class ReceiverPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class ReceiverPlan(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     answers: list[Answer]
     groups: list[int]
-    journal_dir: Path
+    journal_dir: str
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -115,7 +115,7 @@ async def _limit(work: Iterator[Coroutine[Any, Any, dict[str, Any]]]) -> list[di
 
     async def take() -> None:
         for each in work:
-            done.append(await each)
+            done.append(await each)  # noqa: PERF401 - an asynchronous comprehension would add them all at its end
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(AT_ONCE):

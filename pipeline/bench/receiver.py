@@ -74,7 +74,7 @@ class House:
                 for endpoint in self._endpoints[command.first : command.end]:
                     endpoint.adopt(command.answer)
             case "save":
-                write_columns(self._plan.journal_dir, "received", self._columns)
+                write_columns(Path(self._plan.journal_dir), "received", self._columns)
                 self._saved += 1
                 self.report()
             case _:

@@ -120,5 +120,4 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     machine: Machine
     settings: dict[str, str]
-    services: dict[str, str]
     cases: list[CaseResult]

@@ -36,7 +36,7 @@ TABLES = ("events", "attempts")
 
 
 class Sampler:
-    """Takes samples. `on_sample` is told of each."""
+    """Takes samples. `on_sample` is told of each. An async context manager."""
 
     def __init__(
         self,
@@ -55,16 +55,22 @@ class Sampler:
         self._pages: dict[str, str] = {}
         self.samples: list[Sample] = []
 
+    async def __aenter__(self) -> "Sampler":
+        self._session = ClientSession(timeout=ClientTimeout(total=SCRAPE_TIMEOUT_S))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
     async def run(self) -> None:
         """Every second, for ever. Raises `BenchError` when a process is gone."""
-        async with ClientSession(timeout=ClientTimeout(total=SCRAPE_TIMEOUT_S)) as session:
-            while True:
-                await self._scrape(session)
-                self.take()
-                await asyncio.sleep(INTERVAL_S - time.time() % INTERVAL_S)
+        while True:
+            await self.take()
+            await asyncio.sleep(INTERVAL_S - time.time() % INTERVAL_S)
 
-    def take(self) -> Sample:
-        """A sample now, with the processes' own figures as they were scraped last."""
+    async def take(self) -> Sample:
+        """A sample now. Raises `BenchError`."""
+        await self._scrape()
         used: dict[str, Usage] = self._meter.measure()
         pages = self._pages
         sample = Sample(
@@ -89,10 +95,10 @@ class Sampler:
             if name.partition(".")[0] == ARCHIVE
         )
 
-    async def _scrape(self, session: ClientSession) -> None:
+    async def _scrape(self) -> None:
         async def read(name: str, url: str) -> None:
             try:
-                async with session.get(url) as response:
+                async with self._session.get(url) as response:
                     self._pages[name] = await response.text()
             except (ClientError, TimeoutError):
                 return  # busy; what it said before stands

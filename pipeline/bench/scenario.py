@@ -1,4 +1,4 @@
-"""What a benchmark is made of: scenarios, their cases, and in a case groups of endpoints under a load, in phases. Pure."""
+"""What a benchmark is made of: scenarios, their cases, and in a case groups of endpoints under load in phases. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -123,7 +123,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Cases that are to be compared. `about`: one sentence: what they show. `varies_rate`: they differ in nothing else."""
+    """Cases that are to be compared. `about`: what they show. `varies_rate`: they differ in nothing else."""
 
     name: str
     about: str

@@ -3,12 +3,11 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.bench.client import NO_ANSWER, ClientConnection, ReadingConnection
+from pipeline.bench.client import ClientConnection, ReadingConnection
 from pipeline.bench.journal import SENT, open_columns
 from pipeline.bench.plan import Pace, StreamPlan
 from pipeline.bench.request import RequestWriter
@@ -210,13 +209,14 @@ class Stream:
                 return
 
     async def _connect(self) -> None:
-        make: Callable[[], ClientConnection] = lambda: (
-            (ReadingConnection if self._plan.batch > 1 else ClientConnection)(self._on_answer)
-        )
+        def make() -> ClientConnection:
+            kind = ReadingConnection if self._plan.batch > 1 else ClientConnection
+            return kind(self._on_answer)
+
         is_tls = self._api.scheme == "https"
         _, connection = await self._loop.create_connection(
             make,
-            self._api.hostname,
+            self._api.hostname or "",
             self._api.port or (443 if is_tls else 80),
             ssl=ssl.create_default_context() if is_tls else None,
         )
@@ -225,6 +225,3 @@ class Stream:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-__all__ = ["NO_ANSWER", "Schedule", "Stream"]

@@ -8,10 +8,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
 from pipeline.kafka.record import LogRecord
+from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
 
-QUERY_TIMEOUT_S = 10.0
 SILENCE_MAX_S = 30.0
 
 
@@ -27,7 +27,7 @@ def read_tail(
         ends: dict[int, int] = {}
         assignment = []
         for partition, start in starts.items():
-            low, end = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=QUERY_TIMEOUT_S)
+            low, end = find_watermarks(consumer, topic.name, partition)
             ends[partition] = end
             first = max(start, low, end - records_max)
             if first < end:

@@ -10,12 +10,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
+from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
 
 POLL_S = 0.1
 BATCH_MAX_RECORDS = 1000
-QUERY_TIMEOUT_S = 10.0
 SILENCE_MAX_S = 60.0
 
 Change = tuple[str, bytes | None, int]
@@ -72,8 +72,7 @@ class LogView:
         ]
         self._consumer.assign(partitions)
         ends = {
-            part.partition: self._consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S)[1]
-            for part in partitions
+            part.partition: find_watermarks(self._consumer, self._topic.name, part.partition)[1] for part in partitions
         }
         # position() knows of records that compaction or aborted writes removed; counting records would wait for ever
         while not self._closing.is_set():
@@ -85,9 +84,7 @@ class LogView:
         self._report(None)
 
     def _is_empty(self, partition: int, end: int) -> bool:
-        low, _ = self._consumer.get_watermark_offsets(
-            TopicPartition(self._topic.name, partition), timeout=QUERY_TIMEOUT_S
-        )
+        low, _ = find_watermarks(self._consumer, self._topic.name, partition)
         return bool(low >= end)
 
     def _take(self) -> list[Change]:

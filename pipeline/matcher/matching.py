@@ -17,6 +17,7 @@ from pipeline.topics import Topic, Topics
 # What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
 ENVELOPE_MAX_BYTES = 8 * 1024
 DETAIL_MAX_CHARS = 500
+KEY_MAX_BYTES = 1024  # a key is in a dead letter twice
 # One event may match ten thousand subscriptions: what it leads to is handed on in pieces of about this size.
 PORTION_MAX_BYTES = 2 * 1024 * 1024
 
@@ -178,10 +179,12 @@ class Matcher:
         key, value, detail = record.key, record.value, unreadable.detail
         if len(detail) > DETAIL_MAX_CHARS:
             detail = detail[:DETAIL_MAX_CHARS] + "…"
-        size_bytes = 2 * len(key or b"") + len(value or b"")
-        if size_bytes > self._payload_max_bytes:
-            key = value = None
-            detail += f" (the record's {size_bytes} bytes are too many to be repeated here)"
+        if key is not None and len(key) > KEY_MAX_BYTES:
+            detail += f" (its key has {len(key)} bytes, too many to be repeated here)"
+            key = None
+        if value is not None and len(value) > self._payload_max_bytes:
+            detail += f" (its value has {len(value)} bytes, too many to be repeated here)"
+            value = None
         letter = DeadLetter(
             dead_id=derive_dead_id(topic, record.partition, record.offset),
             reason=unreadable.reason,

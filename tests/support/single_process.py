@@ -79,21 +79,26 @@ class SingleProcess:
 
     async def send(self, number: signal.Signals, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """A signal that ends it; the exit code."""
-        assert self._process is not None, "not started"
-        self._process.send_signal(number)
-        async with asyncio.timeout(timeout_s):
-            return await self._process.wait()
+        self._send(number)
+        return await self.wait(timeout_s=timeout_s)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Any other signal."""
-        assert self._process is not None, "not started"
-        self._process.send_signal(number)
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing any more, and nobody is told."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on as if no time had passed."""
+        self._send(signal.SIGCONT)
 
     async def wait(self, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """The exit code of a process that ends by itself."""
         assert self._process is not None, "not started"
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
 
     @property
     def pid(self) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pipeline.commands.up.api import Api
 from pipeline.commands.up.child import Child, Relay
+from pipeline.commands.up.children import Children, build_environ
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.demo import Demo, provide_demo, read_demo
 from pipeline.commands.up.free_ports import FreePorts
@@ -65,7 +65,6 @@ class Instance:
         self._say = say
         self._relay = relay
         self._keepers: list[Keeper] = []
-        self._environ: dict[str, str] = {}
         # Our processes hold the other end, and stop when this one closes: even a kill -9 of us closes it.
         self._watched_fd, self._watch_fd = os.pipe()
 
@@ -74,23 +73,32 @@ class Instance:
         keys = provide_keys(self._settings, self._data)
         self._data.mark()
         kafka, database_url = await self._start_services()
-        self._environ = self._build_environ(keys, kafka, database_url)
         self._progress("starting the gateway, the matcher, deliver and archive ...")
+        receiver_port = self._choose_receiver_port() if self._options.has_demo else 0
+        ours = {**keys, KAFKA_VARIABLE: kafka, DATABASE_VARIABLE: database_url}
+        children = Children(
+            build_environ(self._given, ours, data=self._data, watched_fd=self._watched_fd),
+            data=self._data,
+            ports=self._ports,
+            gateway_port=self._gateway_port,
+            receiver_port=receiver_port,
+            inherited=(self._watched_fd, self._data.run_lock),
+            relay=self._relay,
+        )
         announced: dict[str, dict[str, str]] = {}
         demo = Demo()
-        receiver_port = self._choose_receiver_port() if self._options.has_demo else 0
 
-        async def start_child(name: str, number: int) -> None:
+        async def start_child(child: Child) -> None:
             nonlocal demo
-            port = self._choose_child_port(name, number, receiver_port)
-            found = announced[_name_process(name, number)] = await self._start_child(name, number, port=port)
-            if (name, number) == ("gateway", 1) and self._options.has_demo:
+            keeper = await self._start_kept(child)
+            found = announced[_name_process(child)] = await keeper.wait_announced(child.read_announcement)
+            if _name_process(child) == "gateway" and self._options.has_demo:
                 demo = await self._provide_demo(found["api"], keys[MASTER_KEY_VARIABLE], receiver_port)
 
         names = [(name, number) for name in KINDS for number in range(1, self._options.counts[name] + 1)]
         if self._options.has_demo:
             names.append((LISTEN, 1))
-        await all_of(*(start_child(*name) for name in names))
+        await all_of(*(start_child(children.make(*name)) for name in names))
         report = Report(
             api=announced["gateway"]["api"],
             organization_id=demo.organization_id,
@@ -156,39 +164,6 @@ class Instance:
             keeper.settle()  # its start returns when it is ready
         return keeper
 
-    async def _start_child(self, name: str, number: int, *, port: int | None) -> dict[str, str]:
-        """Start one of our processes, and wait until it is ready; its addresses. `port`: what it listens on."""
-        environ = self._environ | {
-            # chosen here, so that it is the same when the process is started again
-            "HOOKLINE_PROCESS_METRICS_PORT": str(self._ports.take(f"metrics of {name}.{number}"))
-        }
-        arguments: tuple[str, ...] = ()
-        if name == "gateway":
-            environ["HOOKLINE_GATEWAY_PORT"] = str(port)
-        elif name == LISTEN:
-            secret_file = self._data.receiver_secret_file
-            secret_file.touch(mode=0o600)  # filled by the demo, and read again then
-            arguments = ("--host", LOOPBACK, "--port", str(port), "--secret-file", str(secret_file))
-        child = Child(
-            name,
-            number,
-            arguments=arguments,
-            environ=environ,
-            run_dir=self._data.run,
-            log_dir=self._data.logs,
-            inherited=(self._watched_fd, self._data.run_lock),
-            relay=self._relay if name == LISTEN else None,
-        )
-        keeper = await self._start_kept(child)
-        return await keeper.wait_announced(child.read_announcement)
-
-    def _choose_child_port(self, name: str, number: int, receiver_port: int) -> int | None:
-        if name == LISTEN:
-            return receiver_port
-        if name == "gateway":
-            return self._gateway_port if number == 1 else self._ports.take(f"{name}.{number}")
-        return None
-
     async def _provide_demo(self, api: str, master_key: str, receiver_port: int) -> Demo:
         async with Api(api, master_key) as client:
             receiver = f"http://{LOOPBACK}:{receiver_port}/"
@@ -203,24 +178,6 @@ class Instance:
             if former.port:
                 return self._ports.take("hookline listen", former.port)
         return self._ports.take("hookline listen")
-
-    def _build_environ(self, keys: Mapping[str, str], kafka: str, database_url: str) -> dict[str, str]:
-        defaults = {
-            # one JSON object a line: a traceback is one, too, and we can read why a process refuses to start
-            "HOOKLINE_PROCESS_LOG_FORMAT": "json",
-            # endpoints on this machine are what one tries it with
-            "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
-        }
-        ours = {
-            KAFKA_VARIABLE: kafka,
-            DATABASE_VARIABLE: database_url,
-            "HOOKLINE_PROCESS_PARENT_WATCH_FD": str(self._watched_fd),
-            "HOOKLINE_PROCESS_RUN_DIR": str(self._data.run),
-            # the modules that we run, whatever else is called `pipeline` in the directory we were started in
-            "PYTHONSAFEPATH": "1",
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
-        return defaults | dict(self._given) | dict(keys) | ours
 
     def _list_pids(self) -> dict[str, list[int]]:
         pids: dict[str, list[int]] = {}
@@ -239,5 +196,5 @@ async def all_of(*work: Coroutine[Any, Any, None]) -> None:
         raise failures.exceptions[0] from None
 
 
-def _name_process(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}.{number}"
+def _name_process(child: Child) -> str:
+    return child.name if child.number == 1 else child.label

@@ -252,7 +252,8 @@ async def test_a_restart_knows_which_routes_applied(kafka: str, topic_prefix: st
     async with house.matcher():
         house.send(application_id)
         await house.dispatches(1)
-    for version, subscriptions in ((2, {two: {}}), (3, {three: {}}), (4, {})):
+    changes: dict[int, dict[str, dict[str, str]]] = {2: {two: {}}, 3: {three: {}}, 4: {}}
+    for version, subscriptions in changes.items():
         house.send(application_id)
         await let_a_millisecond_pass()
         house.publish(application_id, subscriptions, version=version, deleted=version == 4, marker=True)

@@ -1,7 +1,6 @@
 """The matcher process while it is killed, joined, left, and while the group changes hands."""
 
 import asyncio
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -186,11 +185,11 @@ async def test_another_members_commit_is_not_overtaken(kafka: str, topic_prefix:
     async with frozen:
         house.send(application_id, 100)
         await house.dispatches(100)
-        frozen.signal(signal.SIGSTOP)
+        frozen.freeze()
         async with other:
             events = house.send(application_id, 100)
             await eventually(lambda: house.committed() == {0: 200}, timeout_s=60)
-            frozen.signal(signal.SIGCONT)
+            frozen.thaw()
             await eventually(lambda: house.members() == 2)
             more = house.send(application_id, 100)
             await eventually(lambda: house.committed() == {0: 300}, timeout_s=60)

@@ -20,7 +20,7 @@ def make_response(**fields: Any) -> ArchivedResponse:
             "body": b"thanks",
             "elapsed_us": 20_999,
         }
-        | fields
+        | fields,
     )
 
 

@@ -1,0 +1,121 @@
+"""A session: the scenarios that were asked for, one after the other, and the files that they leave."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pipeline.bench.errors import BenchError
+from pipeline.bench.installation import KINDS, Installation, run_installation
+from pipeline.bench.machine import describe_machine, find_commit
+from pipeline.bench.payloads import generate_payload, generate_payloads, read_payloads
+from pipeline.bench.report import draw_plots, format_report
+from pipeline.bench.result import CaseResult, ScenarioResult
+from pipeline.bench.run import Payloads, Watching, run_case
+from pipeline.bench.scenario import Case, Scenario
+from pipeline.bench.screen import BenchScreen
+
+REPORT = "report.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """`installation` None: a fresh one for each case. `payload_file`: real payloads; None: generated ones."""
+
+    scenarios: Sequence[Scenario]
+    out: Path
+    command_line: str
+    settings: Mapping[str, str]
+    installation: Installation | None
+    payload_file: Path | None
+    receiver_host: str
+    has_event_ids: bool
+
+
+async def run_session(session: Session, screen: BenchScreen) -> bool:
+    """Run it; is all well? Raises `BenchError`. What is finished is written at once."""
+    session.out.mkdir(parents=True, exist_ok=True)
+    is_well = True
+    for scenario in session.scenarios:
+        result = await _run_scenario(session, scenario, screen)
+        write_result(session.out, result)
+        for case in result.cases:
+            for problem in case.problems:
+                is_well = False
+                screen.say(f"{scenario.name}, {case.name}: {problem}")
+    screen.say(f"written to {session.out / REPORT}")
+    return is_well
+
+
+def write_result(out: Path, result: ScenarioResult) -> None:
+    """Its JSON file, its plots, and the report of all results in the folder."""
+    text = msgspec.json.format(msgspec.json.encode(result), indent=1)
+    (out / f"{result.scenario}.json").write_bytes(text + b"\n")
+    for name, plot in draw_plots(result).items():
+        (out / name).write_text(plot)
+    (out / REPORT).write_text(format_report(read_results(out)))
+
+
+def read_results(out: Path) -> list[ScenarioResult]:
+    """All results of a folder, by scenario."""
+    return [msgspec.json.decode(path.read_bytes(), type=ScenarioResult) for path in sorted(out.glob("*.json"))]
+
+
+async def _run_scenario(session: Session, scenario: Scenario, screen: BenchScreen) -> ScenarioResult:
+    machine, commit = describe_machine(), find_commit()
+    done: dict[str, CaseResult] = {}
+    for case in scenario.cases:
+        screen.step(f"{scenario.name}, {case.name}: starting ...")
+        async with _provide(session.installation, case) as installation:
+            done[case.name] = await run_case(
+                installation,
+                case,
+                payloads=choose_payloads(case, session.payload_file),
+                rate_of=lambda name: _find_rate(done, name),
+                receiver_host=session.receiver_host,
+                has_event_ids=session.has_event_ids,
+                watching=Watching(
+                    on_step=lambda text: screen.step(f"{scenario.name}, {text}"), on_sample=screen.show_sample
+                ),
+            )
+    return ScenarioResult(
+        scenario=scenario.name,
+        about=scenario.about,
+        command_line=session.command_line,
+        commit=commit,
+        machine=machine,
+        settings=dict(session.settings),
+        cases=list(done.values()),
+    )
+
+
+@asynccontextmanager
+async def _provide(given: Installation | None, case: Case) -> AsyncIterator[Installation]:
+    if given is None:
+        async with run_installation(case.counts) as installation:
+            yield installation
+        return
+    for kind in KINDS:
+        asked, running = case.counts.get(kind, 1), len(given.pids.get(kind, ()))
+        if running and asked != running and kind in case.counts:
+            raise BenchError(f"{case.name} needs {asked} {kind} processes, and {running} run")
+    yield given
+
+
+def choose_payloads(case: Case, file: Path | None) -> Payloads:
+    """What a case's events carry."""
+    if case.payload_bytes is not None:
+        source = f"generated payloads of {case.payload_bytes:,} bytes"
+        return Payloads(payloads=[generate_payload(case.payload_bytes)], source=source)
+    if file is None:
+        return Payloads(payloads=generate_payloads(), source="generated payloads with the sizes of real webhooks")
+    payloads = read_payloads(file)
+    return Payloads(payloads=payloads, source=f"{len(payloads)} real payloads ({file.name})")
+
+
+def _find_rate(done: Mapping[str, CaseResult], name: str) -> float:
+    if name not in done:
+        raise BenchError(f"the case {name!r} has to run before")
+    return sum(figures.accepted_per_s for phase in done[name].phases for figures in phase.groups.values())

@@ -1,0 +1,185 @@
+"""`hookline bench`: how fast it is, here."""
+
+import asyncio
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+COUNT = click.IntRange(1, 32)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--list", "lists", is_flag=True, help="List the scenarios, and do nothing.")
+@click.option("--all", "takes_all", is_flag=True, help="Run all of them.")
+@click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
+@click.option("--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.")
+@click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, where a rate is given.")
+@click.option("--payload-bytes", type=click.IntRange(100, 600_000), metavar="N", help="Size of the payloads.")
+@click.option(
+    "--payloads",
+    "payload_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Real payloads: a file of JSON lines, each with a member `payload`; for scenarios with real payloads.",
+)
+@click.option("--real", "is_real", is_flag=True, help="Real payloads (or their like) in every scenario.")
+@click.option("--archive-rows", type=click.IntRange(0), metavar="N", help="Rows in the archive, for full-archive.")
+@click.option("--no-event-ids", is_flag=True, help="Send events without ids; by default clients make them, as Hook0's.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Folder of the results; its report covers all results in it.",
+)
+@click.option("--gateway", type=COUNT, metavar="N", help="How many gateways to start.")
+@click.option("--matcher", type=COUNT, metavar="N", help="How many matchers to start.")
+@click.option("--deliver", type=COUNT, metavar="N", help="How many deliver processes to start.")
+@click.option("--archive", type=COUNT, metavar="N", help="How many archive processes to start.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Measure the `hookline up` that runs in this directory.",
+)
+@click.option("--api", metavar="URL", help="Measure the installation with this API; ends in /api/v1.")
+@click.option("--master-key", metavar="UUID", help="Its master key; needed with --api.")
+@click.option("--kafka", metavar="SERVERS", help="Its Kafka, where a scenario writes to it.")
+@click.option("--database-url", metavar="URL", help="Its PostgreSQL: to verify what is archived.")
+@click.option("--metrics", "metrics", multiple=True, metavar="NAME=URL", help="/metrics of a process; repeatable.")
+@click.option("--pid", "pids", multiple=True, metavar="NAME=PID", help="A process on this machine; repeatable.")
+@click.option(
+    "--receiver-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address on which the receiver listens, and the installation reaches it.",
+)
+def bench(
+    names: tuple[str, ...],
+    lists: bool,
+    takes_all: bool,
+    duration: float | None,
+    warm_up: float | None,
+    rate: float | None,
+    payload_bytes: int | None,
+    payload_file: Path | None,
+    is_real: bool,
+    archive_rows: int | None,
+    no_event_ids: bool,
+    out: Path,
+    gateway: int | None,
+    matcher: int | None,
+    deliver: int | None,
+    archive: int | None,
+    data_dir: Path | None,
+    api: str | None,
+    master_key: str | None,
+    kafka: str | None,
+    database_url: str | None,
+    metrics: tuple[str, ...],
+    pids: tuple[str, ...],
+    receiver_host: str,
+) -> None:
+    """Measure throughput, latency, processor time and memory under a known load, and verify that nothing is lost.
+
+    Starts a `hookline up` of its own for each case, in a temporary directory, unless --data-dir or --api names one that
+    runs. A load generator and a receiver run beside it, as processes of their own. Open-loop load has a fixed schedule,
+    and latencies count from the moment an event was to be sent. What was accepted must have been delivered and archived
+    in the end: if it was not, or the run itself failed, the exit code is 1; being slow is no error.
+
+    Results are a JSON file a scenario, plots (SVG), and report.md over all of them.
+
+    \b
+    Example:
+      hookline bench --list
+      hookline bench end-to-end --rate 200 --duration 20
+      hookline bench saturation --deliver 2 --out results
+    """
+    # before anything else is imported: --help stays quick
+    from pipeline.bench.catalogue import BY_NAME, SCENARIOS
+    from pipeline.bench.errors import BenchError
+    from pipeline.bench.installation import Installation, find_installation
+    from pipeline.bench.scenario import Wishes, adapt
+    from pipeline.bench.screen import BenchScreen
+    from pipeline.bench.session import Session, run_session
+
+    if lists:
+        width = max(map(len, BY_NAME))
+        for scenario in SCENARIOS:
+            click.echo(f"{scenario.name:<{width}}  {scenario.about}")
+            for case in scenario.cases:
+                click.echo(f"{'':<{width}}    {case.name}")
+        return
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise click.UsageError(f"there is no scenario {unknown[0]!r}; --list shows them")
+    if takes_all == bool(names):
+        raise click.UsageError("name scenarios, or say --all; --list shows them")
+    installation: Installation | None = None
+    if data_dir is not None:
+        installation = find_installation(data_dir)
+    elif api is not None:
+        if master_key is None:
+            raise click.UsageError("--api needs --master-key")
+        installation = Installation(
+            api=api.rstrip("/"),
+            master_api_key=master_key,
+            kafka=kafka or "",
+            database_url=database_url or "",
+            metrics=dict(_split(pair, "--metrics") for pair in metrics),
+            pids=_read_pids(pids),
+        )
+    counts = {"gateway": gateway, "matcher": matcher, "deliver": deliver, "archive": archive}
+    wishes = Wishes(
+        rate_per_s=rate,
+        duration_s=duration,
+        warm_up_s=warm_up,
+        payload_bytes=payload_bytes,
+        real_payloads=is_real,
+        archive_rows=archive_rows,
+        counts={name: count for name, count in counts.items() if count is not None},
+    )
+    session = Session(
+        scenarios=[adapt(scenario, wishes) for scenario in SCENARIOS if takes_all or scenario.name in names],
+        out=out,
+        command_line=shlex.join(["hookline", *sys.argv[1:]]),
+        settings=_list_settings(),
+        installation=installation,
+        payload_file=payload_file,
+        receiver_host=receiver_host,
+        has_event_ids=not no_event_ids,
+    )
+    with BenchScreen() as screen:
+        try:
+            is_well = asyncio.run(run_session(session, screen))
+        except BenchError as error:
+            raise click.ClickException(str(error)) from error
+    sys.exit(0 if is_well else 1)
+
+
+def _read_pids(pairs: tuple[str, ...]) -> dict[str, list[int]]:
+    pids: dict[str, list[int]] = {}
+    for pair in pairs:
+        name, pid = _split(pair, "--pid")
+        if not pid.isdecimal():
+            raise click.BadParameter(f"{pid!r} is no process id", param_hint="--pid")
+        pids.setdefault(name, []).append(int(pid))
+    return pids
+
+
+def _split(pair: str, option: str) -> tuple[str, str]:
+    name, separator, value = pair.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint=option)
+    return name, value
+
+
+def _list_settings() -> dict[str, str]:
+    """The settings that the environment makes, without secrets."""
+    from pipeline.commands.settings import list_rows
+    from pipeline.config import load_settings
+
+    rows = list_rows(load_settings(os.environ), frozenset(os.environ))
+    return {row.variable: row.value or "" for row in rows if row.is_given}

@@ -1,0 +1,284 @@
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.ids import derive_dead_id, derive_delivery_id
+from pipeline.core.operational import OPERATIONAL_TYPES
+from pipeline.core.records import DeadLetter, Delivery, Dispatch, Record, from_bytes
+from pipeline.matcher.matching import DETAIL_MAX_CHARS, PORTION_MAX_BYTES, Matcher, ToWrite
+from pipeline.metrics import Metrics
+from pipeline.topics import declare_topics
+from tests.unit.pipeline.matcher.records import (
+    APPLICATION,
+    NOW_US,
+    FixedRoutes,
+    StoredRecord,
+    make_event,
+    make_marker,
+    make_routes,
+    store,
+)
+
+TOPICS = declare_topics(prefix="t.", partitions=4, event_retention_s=3600)
+MATCHED_US = NOW_US + 7
+RECORD_MAX_BYTES = 64 * 1024
+ANYTHING, EU, US = "s-any", "s-eu", "s-us"
+
+
+def make_matcher(routes: FixedRoutes, *, recent_ids_max: int = 100, metrics: Metrics | None = None) -> Matcher:
+    return Matcher(
+        TOPICS,
+        routes,
+        metrics or Metrics("matcher"),
+        recent_ids_max=recent_ids_max,
+        record_max_bytes=RECORD_MAX_BYTES,
+        routes_wait_s=1,
+        clock_us=lambda: MATCHED_US,
+    )
+
+
+def known_routes() -> FixedRoutes:
+    routes = FixedRoutes()
+    routes.publish(make_routes({ANYTHING: {}, EU: {"region": "eu"}, US: {"region": "us"}}))
+    return routes
+
+
+async def match(matcher: Matcher, records: Iterable[StoredRecord]) -> list[ToWrite]:
+    return [written async for portion in matcher.match(records) for written in portion]
+
+
+def read(written: Iterable[ToWrite]) -> list[tuple[str, bytes, Record]]:
+    return [(topic.name.removeprefix("t."), key, from_bytes(value)) for topic, key, value in written]
+
+
+async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
+    """One delivery for each subscription that selects it, keyed by it; then the dispatch, keyed by the application."""
+    event = make_event()
+    written = read(await match(make_matcher(known_routes()), [store(event, offset=42)]))
+    ids = {each: derive_delivery_id(event.event_id, each, APPLICATION) for each in (ANYTHING, EU)}
+    deliveries = [
+        (
+            "deliveries",
+            each.encode(),
+            Delivery(
+                delivery_id=delivery_id,
+                subscription_id=each,
+                application_id=APPLICATION,
+                event_id=event.event_id,
+                event_type=event.event_type,
+                payload=event.payload,
+                payload_content_type=event.payload_content_type,
+                appended_at_us=NOW_US,
+                received_at_us=event.received_at_us,
+                matched_at_us=MATCHED_US,
+            ),
+        )
+        for each, delivery_id in ids.items()
+    ]
+    dispatch = Dispatch(
+        application_id=APPLICATION,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        event_partition=3,
+        event_offset=42,
+        appended_at_us=NOW_US,
+        received_at_us=event.received_at_us,
+        matched_at_us=MATCHED_US,
+        routes_version=1,
+        matches=[{"subscription_id": each, "delivery_id": delivery_id} for each, delivery_id in ids.items()],
+    )
+
+    assert [*deliveries, ("dispatches", APPLICATION.encode(), dispatch)] == written
+
+
+async def test_an_event_nobody_wants_is_dispatched() -> None:
+    """Its type is known and nobody subscribes to these labels: a dispatch without matches, and no dead letter."""
+    routes = FixedRoutes()
+    routes.publish(make_routes({US: {"region": "us"}}))
+    ((topic, _, dispatch),) = read(await match(make_matcher(routes), [store(make_event())]))
+
+    assert "dispatches" == topic
+    assert isinstance(dispatch, Dispatch)
+    assert [] == dispatch.matches
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (make_event(event_type="un.heard.of"), "unknown_event_type"),
+        (make_event(application_id="0190f1a2-0000-7000-8000-00000000dead"), "unknown_application"),
+        (make_event(payload=b"x" * RECORD_MAX_BYTES), "invalid_event"),
+        (make_event(event_type=""), "invalid_event"),
+    ],
+)
+async def test_what_is_refused_is_dead(event: object, reason: str) -> None:
+    """With the reason, its coordinates, what it was, and whose it was."""
+    stored = store(event, offset=7)  # type: ignore[arg-type]  # parametrized values have no types
+    ((topic, key, letter),) = read(await match(make_matcher(known_routes()), [stored]))
+
+    assert "dead" == topic
+    assert stored.key == key
+    assert isinstance(letter, DeadLetter)
+    assert letter == DeadLetter(
+        dead_id=derive_dead_id("t.events", 3, 7),
+        reason=reason,
+        detail=letter.detail,
+        source_topic="t.events",
+        source_partition=3,
+        source_offset=7,
+        source_appended_at_us=NOW_US,
+        source_key=stored.key,
+        source_value=stored.value if len(stored.value or b"") < RECORD_MAX_BYTES else None,
+        application_id=event.application_id,  # type: ignore[attr-defined]  # as above
+        event_id=event.event_id,  # type: ignore[attr-defined]  # as above
+        died_at_us=MATCHED_US,
+    )
+
+
+async def test_events_of_a_deleted_application_are_dead() -> None:
+    """Whatever its routes were."""
+    routes = FixedRoutes()
+    routes.publish(make_routes({ANYTHING: {}}, deleted=True))
+    ((_, _, letter),) = read(await match(make_matcher(routes), [store(make_event())]))
+
+    assert isinstance(letter, DeadLetter)
+    assert "unknown_application" == letter.reason
+
+
+async def test_our_own_event_types_need_not_be_declared() -> None:
+    """Operational events are known in every application, wanted or not."""
+    (event_type,) = OPERATIONAL_TYPES
+    ((topic, _, _),) = read(await match(make_matcher(known_routes()), [store(make_event(event_type=event_type))]))
+
+    assert "dispatches" == topic
+
+
+async def test_a_repeat_is_dropped() -> None:
+    """The same id of the same application, within the window; another application's is another event."""
+    other = "0190f1a2-0000-7000-8000-00000000beef"
+    routes = known_routes()
+    routes.publish(make_routes({ANYTHING: {}}, application_id=other))
+    metrics = Metrics("matcher")
+    matcher = make_matcher(routes, metrics=metrics)
+    first = await match(matcher, [store(make_event(1)), store(make_event(1)), store(make_event(2))])
+    again = await match(matcher, [store(make_event(1)), store(make_event(1, application_id=other))])
+
+    assert 2 == sum(topic is TOPICS.dispatches for topic, _, _ in first)
+    assert [other.encode()] == [key for topic, key, _ in again if topic is TOPICS.dispatches]
+    assert b"hookline_events_repeated_total 2.0" in metrics.render()
+
+
+async def test_what_was_refused_may_come_again() -> None:
+    """Redriven once its event type exists, it is an event like any other."""
+    routes = FixedRoutes()
+    routes.publish(make_routes({ANYTHING: {}}, event_types=()))
+    matcher = make_matcher(routes)
+    unwanted = make_event(event_type="later.on.known")
+    refused = await match(matcher, [store(unwanted)])
+    routes.publish(make_routes({ANYTHING: {}}, version=2, event_types=("later.on.known",)))
+    taken = await match(matcher, [store(unwanted)])
+
+    assert [[TOPICS.dead], [TOPICS.dispatches]] == [[topic for topic, _, _ in each] for each in (refused, taken)]
+
+
+async def test_a_matcher_that_lost_its_partitions_knows_no_ids() -> None:
+    """What it matched and could not write is matched again by whoever reads it next, itself included."""
+    matcher = make_matcher(known_routes())
+    await match(matcher, [store(make_event())])
+    matcher.forget()
+
+    assert 3 == len(await match(matcher, [store(make_event())]))
+
+
+async def test_behind_a_marker_its_version_is_asked_for() -> None:
+    """The marker waits until the routes are there; from then on they are the least that applies."""
+    routes = known_routes()
+    routes.coming[APPLICATION] = make_routes({US: {}}, version=2)
+    written = read(
+        await match(
+            make_matcher(routes),
+            [store(make_event(1)), store(make_marker(2)), store(make_marker(1)), store(make_event(2))],
+        )
+    )
+    versions = [record.routes_version for _, _, record in written if isinstance(record, Dispatch)]
+
+    assert [1, 2] == versions
+    assert [(APPLICATION, 2)] == routes.waited
+    assert [0, 2] == [version_min for _, _, version_min in routes.asked]
+
+
+async def test_a_marker_whose_routes_do_not_come_is_passed() -> None:
+    """After the wait the routes that are there apply, and nothing claims otherwise."""
+    routes = known_routes()
+    written = await match(make_matcher(routes), [store(make_marker(9)), store(make_event())])
+
+    assert 3 == len(written)
+    assert [0] == [version_min for _, _, version_min in routes.asked]
+
+
+async def test_a_marker_holds_for_its_own_application() -> None:
+    """Others are asked for without it."""
+    other = "0190f1a2-0000-7000-8000-00000000beef"
+    routes = known_routes()
+    routes.publish(make_routes({}, application_id=other, version=5))
+    await match(make_matcher(routes), [store(make_marker(5, other)), store(make_event())])
+
+    assert [(APPLICATION, 0)] == [(application_id, version_min) for application_id, _, version_min in routes.asked]
+
+
+@settings(max_examples=50)
+@given(
+    st.none() | st.binary(max_size=3 * RECORD_MAX_BYTES),
+    st.none() | st.binary(max_size=100),
+    st.sampled_from([1, 1000, RECORD_MAX_BYTES]),
+)
+async def test_a_dead_letter_always_fits_into_a_record(value: bytes | None, key: bytes | None, times: int) -> None:
+    """However large what it reports is: a dead letter that cannot be written would stop the partition for ever."""
+    stored = StoredRecord(key=None if key is None else key * times, value=value)
+    ((_, dead_key, dead_value),) = await match(make_matcher(known_routes()), [stored])
+    letter = from_bytes(dead_value)
+
+    assert len(dead_key) + len(dead_value) < RECORD_MAX_BYTES
+    assert isinstance(letter, DeadLetter)
+    assert letter.source_key in (stored.key, None)
+    assert letter.source_value in (stored.value, None)
+
+
+async def test_what_a_dead_letter_repeats_is_bounded() -> None:
+    """Ids of another form, or of a megabyte, are not repeated as ids, nor is a detail of such length."""
+    absurd = "x" * 10_000
+    stored = [
+        store(make_event(application_id=absurd)),
+        StoredRecord(key=b"k", value=store(make_event(application_id=absurd)).value),
+        store(make_event(event_id=absurd)),
+    ]
+    letters = [record for _, _, record in read(await match(make_matcher(known_routes()), stored))]
+
+    assert all(isinstance(letter, DeadLetter) for letter in letters)
+    for letter in letters:
+        assert isinstance(letter, DeadLetter)
+        assert len(letter.detail) <= DETAIL_MAX_CHARS + 100
+        assert letter.application_id in (None, APPLICATION)
+        assert letter.event_id in (None, make_event().event_id)
+
+
+async def test_what_is_too_much_at_once_comes_in_portions() -> None:
+    """An event that matches thousands never stands in memory with all its deliveries; their order stays."""
+    routes = FixedRoutes()
+    subscription_ids = [f"s-{number}" for number in range(1000)]
+    routes.publish(make_routes({each: {} for each in subscription_ids}))
+    event = make_event(payload=b"x" * 20_000)
+    portions = [portion async for portion in make_matcher(routes).match([store(event)])]
+    sizes = [sum(len(value) for _, _, value in portion) for portion in portions]
+
+    assert len(sizes) == 1 + 20_000_000 // PORTION_MAX_BYTES
+    assert max(sizes) < PORTION_MAX_BYTES + 21_000
+    written = [written for portion in portions for written in portion]
+    assert [*subscription_ids, APPLICATION] == [key.decode() for _, key, _ in written]
+
+
+async def test_a_chunk_that_leads_to_nothing_has_a_portion() -> None:
+    """Whoever writes learns in any case that the chunk is through."""
+    assert [[]] == [portion async for portion in make_matcher(known_routes()).match([])]
