@@ -1,5 +1,6 @@
 """The HTTP API as a benchmark uses it before the load: organizations, applications, secrets, subscriptions."""
 
+import json
 from types import TracebackType
 from typing import Any
 
@@ -8,7 +9,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar
 from pipeline.bench.errors import BenchError
 
 TIMEOUT_S = 60.0
-CREATED = (200, 201)
+DONE = (200, 201, 204)
 
 
 class Control:
@@ -33,11 +34,24 @@ class Control:
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST; the answer. Raises `BenchError`."""
-        try:
-            async with self._session.post(self._api + path, json=body) as response:
-                answer = await response.json(content_type=None)
-        except (ClientError, TimeoutError, ValueError) as error:
-            raise BenchError(f"the gateway at {self._api} did not answer POST {path}: {error!r}") from error
-        if response.status not in CREATED or not isinstance(answer, dict):
-            raise BenchError(f"the gateway refused POST {path} with {response.status}: {answer}")
+        answer = await self._call("POST", path, body)
+        if not isinstance(answer, dict):
+            raise BenchError(f"the gateway's answer to POST {path} is no object: {answer}")
         return answer
+
+    async def delete(self, path: str) -> None:
+        """DELETE. Raises `BenchError`."""
+        await self._call("DELETE", path, None)
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        try:
+            async with self._session.request(method, self._api + path, json=body) as response:
+                text = await response.text()
+        except (ClientError, TimeoutError) as error:
+            raise BenchError(f"the gateway at {self._api} did not answer {method} {path}: {error!r}") from error
+        if response.status not in DONE:
+            raise BenchError(f"the gateway refused {method} {path} with {response.status}: {text}")
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise BenchError(f"the gateway's answer to {method} {path} is no JSON: {text[:200]}") from error

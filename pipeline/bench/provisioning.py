@@ -1,11 +1,12 @@
 """What a case needs before its load: an organization, applications with secrets, subscriptions to the receiver."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.bench.control import Control
+from pipeline.bench.errors import first_failure
 from pipeline.bench.plan import Audience
 from pipeline.bench.scenario import Case, Group
 
@@ -42,6 +43,13 @@ async def provision(control: Control, case: Case, *, receiver: str) -> list[Prov
         )
         first += group.endpoints
     return provisioned
+
+
+async def remove(control: Control, groups: Sequence[Provisioned]) -> None:
+    """Delete the applications, which cancels whatever still waits; what is archived stays."""
+    for group in groups:
+        for application_id in group.application_ids:
+            await control.delete(f"/applications/{application_id}")
 
 
 async def _provision_group(
@@ -117,7 +125,8 @@ async def _limit(work: Iterator[Coroutine[Any, Any, dict[str, Any]]]) -> list[di
         for each in work:
             done.append(await each)  # noqa: PERF401 - an asynchronous comprehension would add them all at its end
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(take())
+    with first_failure():
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(take())
     return done

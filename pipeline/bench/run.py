@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from pipeline.bench.accounting import Meter
 from pipeline.bench.child import BenchChild
 from pipeline.bench.control import Control
-from pipeline.bench.errors import BenchError
+from pipeline.bench.errors import first_failure
 from pipeline.bench.evaluation import (
     Evidence,
     compare_server,
@@ -36,11 +37,12 @@ from pipeline.bench.plan import (
     StreamPlan,
     write_plan,
 )
-from pipeline.bench.provisioning import Provisioned, provision
+from pipeline.bench.preparation import prepare
+from pipeline.bench.provisioning import Provisioned, provision, remove
 from pipeline.bench.result import CaseResult, GroupCounts, Growth, PhaseFigures, ServerUse
 from pipeline.bench.sampling import Sample, Sampler
 from pipeline.bench.scenario import Burst, Case, Closed, InFlight, Open, Phase, Share
-from pipeline.config import DatabaseConfig
+from pipeline.config import DatabaseConfig, KafkaConfig
 from pipeline.postgres.archive_counts import ArchivedCounts, ServerFigures, count_archived, read_server_figures
 from pipeline.postgres.pool import Pool, open_pool
 
@@ -49,7 +51,7 @@ CHILD_START_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 120.0
 # Nothing more has arrived or been archived for so long: it never will.
 STUCK_AFTER_S = 30.0
-LOOK_INTERVAL_S = 0.25
+LOOK_INTERVAL_S = 0.5
 NOTHING_ARCHIVED = ArchivedCounts(events=0, dispatches=0, deliveries=0, succeeded=0)
 
 
@@ -62,6 +64,19 @@ class Payloads:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What holds for all cases. `kafka`: its settings but for the address; `is_to_be_left_clean`: remove what was made.
+
+    `has_event_ids`: clients make them.
+    """
+
+    receiver_host: str
+    has_event_ids: bool
+    kafka: KafkaConfig
+    is_to_be_left_clean: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
     """Who is told how a run goes."""
 
@@ -71,7 +86,7 @@ class Watching:
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """A run with everything in place. `server`: what PostgreSQL counted, by the end of each phase."""
+    """A run with everything in place."""
 
     case: Case
     groups: list[Provisioned]
@@ -88,8 +103,7 @@ async def run_case(
     *,
     payloads: Payloads,
     rate_of: Callable[[str], float],
-    receiver_host: str,
-    has_event_ids: bool,
+    conditions: Conditions,
     watching: Watching,
 ) -> CaseResult:
     """Run it. `rate_of`: events a second that another case has reached. Raises `BenchError`."""
@@ -98,13 +112,29 @@ async def run_case(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookline-bench-run-")))
         pool = await stack.enter_async_context(_open_database(installation))
         watching.on_step("provisioning ...")
-        receiver = await stack.enter_async_context(_start_receiver(case, folder, receiver_host))
-        url = f"http://{receiver_host}:{receiver.last.port}"
-        async with Control(installation.api, installation.master_api_key) as control:
-            groups = await provision(control, case, receiver=url)
-        plan = _plan_load(installation.api, groups, payloads.payloads, rate_of, folder, has_event_ids=has_event_ids)
+        receiver = await stack.enter_async_context(_start_receiver(case, folder, conditions.receiver_host))
+        control = await stack.enter_async_context(Control(installation.api, installation.master_api_key))
+        url = f"http://{conditions.receiver_host}:{receiver.last.port}"
+        groups = await provision(control, case, receiver=url)
+        await prepare(
+            case.preparation,
+            installation=installation,
+            kafka=conditions.kafka,
+            pool=pool,
+            groups=groups,
+            payload=payloads.payloads[0],
+            on_step=watching.on_step,
+        )
+        plan = _plan_load(
+            installation.api, groups, payloads.payloads, rate_of, folder, has_event_ids=conditions.has_event_ids
+        )
         generator = await stack.enter_async_context(_start_generator(plan, folder))
-        pids = {**installation.pids, "generator": [generator.pid], "receiver": [receiver.pid]}
+        pids = {
+            **installation.pids,
+            "generator": [generator.pid],
+            "receiver": [receiver.pid],
+            "bench": [os.getpid()],
+        }
         meter = Meter(pids)
         sampler = await stack.enter_async_context(
             Sampler(meter, installation.metrics, generator=generator, receiver=receiver, on_sample=watching.on_sample)
@@ -123,6 +153,8 @@ async def run_case(
         times, server, drained_after_s, archived = await _run_load(stage, watching)
         size_after = await _measure_size(pool, installation)
         pss_after = meter.measure_pss_mib()
+        if conditions.is_to_be_left_clean:
+            await remove(control, groups)
         watching.on_step("evaluating ...")
         evidence = await asyncio.to_thread(_gather_evidence, stage, times)
         first, last = sampler.samples[0], sampler.samples[-1]
@@ -253,7 +285,7 @@ async def _run_load(
         stage.groups,
         generator=stage.generator,
         receiver=stage.receiver,
-        count_archived=lambda: _count_attempts(stage.sampler.samples),
+        count_archived=stage.sampler.count_attempts,
         on_boundary=on_boundary,
     )
     running = asyncio.create_task(course.run())
@@ -261,7 +293,8 @@ async def _run_load(
         await asyncio.wait({sampling, running}, return_when=asyncio.FIRST_COMPLETED)
         if sampling.done():
             sampling.result()
-        times = await _unwrap(running)
+        with first_failure():
+            times = await running
         watching.on_step(f"{stage.case.name}: waiting for what is on its way ...")
         started_s = time.monotonic()
         await stage.generator.tell(Command(do="finish"))
@@ -273,20 +306,6 @@ async def _run_load(
         for task in (sampling, running):
             task.cancel()
         await asyncio.gather(sampling, running, return_exceptions=True)
-
-
-async def _unwrap(running: "asyncio.Task[list[PhaseTime]]") -> list[PhaseTime]:
-    try:
-        return await running
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-
-
-def _count_attempts(samples: Sequence[Sample]) -> float | None:
-    """Attempts archived since the first sample; None: there is no archive to ask."""
-    if not samples or not samples[-1].lag:
-        return None
-    return samples[-1].archived_rows["attempts"] - samples[0].archived_rows["attempts"]
 
 
 async def _drain(stage: Stage) -> list[ArchivedCounts | None]:
@@ -439,6 +458,3 @@ def _grow(before: int | None, after: int | None) -> int | None:
 
 def _round(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 1) for name, value in values.items()}
-
-
-__all__ = ["BenchError", "Payloads", "Watching", "run_case"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -32,7 +32,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     received: list[int]
 
 
-TABLES = ("events", "attempts")
+TABLES = EVENTS, ATTEMPTS = "events", "attempts"
+# Whose figures nobody needs: what the gateway accepts is known from its answers.
+SILENT = frozenset({"gateway", "listen"})
 
 
 class Sampler:
@@ -70,7 +72,7 @@ class Sampler:
 
     async def take(self) -> Sample:
         """A sample now. Raises `BenchError`."""
-        await self._scrape()
+        await self._scrape([name for name in self._metrics if name.partition(".")[0] not in SILENT])
         used: dict[str, Usage] = self._meter.measure()
         pages = self._pages
         sample = Sample(
@@ -88,6 +90,14 @@ class Sampler:
         self._on_sample(sample)
         return sample
 
+    async def count_attempts(self) -> float | None:
+        """Attempts archived since the first sample, asked now; None: there is no archive to ask."""
+        archives = [name for name in self._metrics if name.partition(".")[0] == ARCHIVE]
+        if not archives or not self.samples:
+            return None
+        await self._scrape(archives)
+        return self._count_archived(ATTEMPTS) - self.samples[0].archived_rows[ATTEMPTS]
+
     def _count_archived(self, table: str) -> float:
         return sum(
             total(page, "hookline_archive_rows_total", f'table="{table}"')
@@ -95,7 +105,7 @@ class Sampler:
             if name.partition(".")[0] == ARCHIVE
         )
 
-    async def _scrape(self) -> None:
+    async def _scrape(self, names: Sequence[str]) -> None:
         async def read(name: str, url: str) -> None:
             try:
                 async with self._session.get(url) as response:
@@ -103,4 +113,4 @@ class Sampler:
             except (ClientError, TimeoutError):
                 return  # busy; what it said before stands
 
-        await asyncio.gather(*(read(name, url) for name, url in self._metrics.items() if name != "gateway"))
+        await asyncio.gather(*(read(name, self._metrics[name]) for name in names))

@@ -13,7 +13,7 @@ from pipeline.bench.machine import describe_machine, find_commit
 from pipeline.bench.payloads import generate_payload, generate_payloads, read_payloads
 from pipeline.bench.report import draw_plots, format_report
 from pipeline.bench.result import CaseResult, ScenarioResult
-from pipeline.bench.run import Payloads, Watching, run_case
+from pipeline.bench.run import Conditions, Payloads, Watching, run_case
 from pipeline.bench.scenario import Case, Scenario
 from pipeline.bench.screen import BenchScreen
 
@@ -30,8 +30,7 @@ class Session:
     settings: Mapping[str, str]
     installation: Installation | None
     payload_file: Path | None
-    receiver_host: str
-    has_event_ids: bool
+    conditions: Conditions
 
 
 async def run_session(session: Session, screen: BenchScreen) -> bool:
@@ -74,8 +73,7 @@ async def _run_scenario(session: Session, scenario: Scenario, screen: BenchScree
                 case,
                 payloads=choose_payloads(case, session.payload_file),
                 rate_of=lambda name: _find_rate(done, name),
-                receiver_host=session.receiver_host,
-                has_event_ids=session.has_event_ids,
+                conditions=session.conditions,
                 watching=Watching(
                     on_step=lambda text: screen.step(f"{scenario.name}, {text}"), on_sample=screen.show_sample
                 ),

@@ -3,18 +3,26 @@
 import asyncio
 import os
 import shlex
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from pipeline.bench.installation import Installation
+    from pipeline.bench.scenario import Scenario
+
 COUNT = click.IntRange(1, 32)
+EXIT_INTERRUPTED = 130
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "lists", is_flag=True, help="List the scenarios, and do nothing.")
-@click.option("--all", "takes_all", is_flag=True, help="Run all of them.")
+@click.option("--all", "takes_all", is_flag=True, help="Run all of them, but for the soak.")
 @click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
 @click.option("--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.")
 @click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, where a rate is given.")
@@ -98,39 +106,17 @@ def bench(
       hookline bench saturation --deliver 2 --out results
     """
     # before anything else is imported: --help stays quick
-    from pipeline.bench.catalogue import BY_NAME, SCENARIOS
     from pipeline.bench.errors import BenchError
-    from pipeline.bench.installation import Installation, find_installation
+    from pipeline.bench.run import Conditions
     from pipeline.bench.scenario import Wishes, adapt
     from pipeline.bench.screen import BenchScreen
     from pipeline.bench.session import Session, run_session
+    from pipeline.config import load_settings
 
     if lists:
-        width = max(map(len, BY_NAME))
-        for scenario in SCENARIOS:
-            click.echo(f"{scenario.name:<{width}}  {scenario.about}")
-            for case in scenario.cases:
-                click.echo(f"{'':<{width}}    {case.name}")
+        _list_scenarios()
         return
-    unknown = [name for name in names if name not in BY_NAME]
-    if unknown:
-        raise click.UsageError(f"there is no scenario {unknown[0]!r}; --list shows them")
-    if takes_all == bool(names):
-        raise click.UsageError("name scenarios, or say --all; --list shows them")
-    installation: Installation | None = None
-    if data_dir is not None:
-        installation = find_installation(data_dir)
-    elif api is not None:
-        if master_key is None:
-            raise click.UsageError("--api needs --master-key")
-        installation = Installation(
-            api=api.rstrip("/"),
-            master_api_key=master_key,
-            kafka=kafka or "",
-            database_url=database_url or "",
-            metrics=dict(_split(pair, "--metrics") for pair in metrics),
-            pids=_read_pids(pids),
-        )
+    chosen = _choose(names, takes_all=takes_all)
     counts = {"gateway": gateway, "matcher": matcher, "deliver": deliver, "archive": archive}
     wishes = Wishes(
         rate_per_s=rate,
@@ -141,22 +127,85 @@ def bench(
         archive_rows=archive_rows,
         counts={name: count for name, count in counts.items() if count is not None},
     )
-    session = Session(
-        scenarios=[adapt(scenario, wishes) for scenario in SCENARIOS if takes_all or scenario.name in names],
-        out=out,
-        command_line=shlex.join(["hookline", *sys.argv[1:]]),
-        settings=_list_settings(),
-        installation=installation,
-        payload_file=payload_file,
-        receiver_host=receiver_host,
-        has_event_ids=not no_event_ids,
-    )
     with BenchScreen() as screen:
         try:
-            is_well = asyncio.run(run_session(session, screen))
+            installation = _find(data_dir, api, master_key, kafka, database_url, metrics, pids)
+            session = Session(
+                scenarios=[adapt(scenario, wishes) for scenario in chosen],
+                out=out,
+                command_line=shlex.join(["hookline", *sys.argv[1:]]),
+                settings=_list_settings(),
+                installation=installation,
+                payload_file=payload_file,
+                conditions=Conditions(
+                    receiver_host=receiver_host,
+                    has_event_ids=not no_event_ids,
+                    kafka=load_settings(os.environ).kafka,
+                    is_to_be_left_clean=installation is not None,
+                ),
+            )
+            is_well = asyncio.run(_run_until_signalled(run_session(session, screen)))
         except BenchError as error:
             raise click.ClickException(str(error)) from error
+        except asyncio.CancelledError:
+            sys.exit(EXIT_INTERRUPTED)
     sys.exit(0 if is_well else 1)
+
+
+def _list_scenarios() -> None:
+    from pipeline.bench.catalogue import BY_NAME, SCENARIOS
+
+    width = max(map(len, BY_NAME))
+    for scenario in SCENARIOS:
+        click.echo(f"{scenario.name:<{width}}  {scenario.about}")
+        click.echo(f"{'':<{width}}  cases: {'; '.join(case.name for case in scenario.cases)}")
+
+
+def _choose(names: tuple[str, ...], *, takes_all: bool) -> "list[Scenario]":
+    from pipeline.bench.catalogue import BY_NAME, LONG, SCENARIOS
+
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise click.UsageError(f"there is no scenario {unknown[0]!r}; --list shows them")
+    if takes_all == bool(names):
+        raise click.UsageError("name scenarios, or say --all; --list shows them")
+    return [BY_NAME[name] for name in names] or [scenario for scenario in SCENARIOS if scenario.name not in LONG]
+
+
+def _find(
+    data_dir: Path | None,
+    api: str | None,
+    master_key: str | None,
+    kafka: str | None,
+    database_url: str | None,
+    metrics: tuple[str, ...],
+    pids: tuple[str, ...],
+) -> "Installation | None":
+    """The installation that runs already; None: one is to be started."""
+    from pipeline.bench.installation import Installation, find_installation
+
+    if data_dir is not None:
+        return find_installation(data_dir)
+    if api is None:
+        return None
+    if master_key is None:
+        raise click.UsageError("--api needs --master-key")
+    return Installation(
+        api=api.rstrip("/"),
+        master_api_key=master_key,
+        kafka=kafka or "",
+        database_url=database_url or "",
+        metrics=dict(_split(pair, "--metrics") for pair in metrics),
+        pids=_read_pids(pids),
+    )
+
+
+async def _run_until_signalled(work: Coroutine[Any, Any, bool]) -> bool:
+    """What was started is stopped in order, too, when somebody ends us."""
+    running = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    return await running
 
 
 def _read_pids(pairs: tuple[str, ...]) -> dict[str, list[int]]:

@@ -32,7 +32,6 @@ class EndpointGate:
     __slots__ = (
         "_cut_at_us",
         "_growth",
-        "_is_probing",
         "_is_starting",
         "_open_for_us",
         "_outcomes",
@@ -54,7 +53,6 @@ class EndpointGate:
         self.parked = 0  # put away and not back yet
         self.opened_until_us = 0  # the breaker; 0: closed
         self._open_for_us = policy.open_first_us
-        self._is_probing = False
         self._is_starting = False  # slow start: every success adds to the limit
         self._growth = 0  # successes at full use since the limit last changed
         self._cut_at_us = 0

@@ -148,15 +148,18 @@ async def test_commits_do_not_outrun_writing(kafka: str, topic_prefix: str) -> N
     applications = prepare_applications(house)
     async with house.matcher(MATCHER_COMMIT_INTERVAL_S="0.05", MATCHER_CHUNK_MAX_RECORDS="20"):
         sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
-        looks = 0
-        while not sending.done() or house.committed()[0] < EVENTS:
-            committed = house.committed()[0]
-            written = house.count(house.topics.dispatches)
-            assert committed <= written
-            looks += 0 < committed < EVENTS
+        looks: list[tuple[int, int]] = []
 
+        def look() -> bool:
+            committed = house.committed()[0]
+            looks.append((committed, house.count(house.topics.dispatches)))
+            return committed == EVENTS
+
+        await eventually(lambda: asyncio.to_thread(look), timeout_s=60)
         await sending
-    assert looks > 3
+
+    assert [] == [(committed, written) for committed, written in looks if committed > written]
+    assert len({committed for committed, _ in looks}) > 3
 
 
 async def test_a_restart_reads_little_again(kafka: str, topic_prefix: str) -> None:

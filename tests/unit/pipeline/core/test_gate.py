@@ -1,0 +1,166 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.gate import SECOND_US, EndpointGate, GatePolicy
+
+POLICY = GatePolicy(concurrency=4, concurrency_max=10)
+START_US = 1_000 * SECOND_US
+
+
+def fill(gate: EndpointGate, now_us: int) -> int:
+    """Start as many as there is room for; how many."""
+    started = 0
+    while gate.room(now_us) > 0:
+        gate.start(now_us)
+        started += 1
+    return started
+
+
+def end(gate: EndpointGate, now_us: int, *, ok: bool, started_at_us: int | None = None) -> None:
+    """One request ends; a failure is a fault and a sign of overload."""
+    started = now_us - 1000 if started_at_us is None else started_at_us
+    if ok:
+        gate.succeed(now_us, started_at_us=started)
+    else:
+        gate.fail(now_us, started_at_us=started, is_overload=True, is_fault=True)
+    gate.end(now_us)
+
+
+def break_open(gate: EndpointGate, now_us: int) -> int:
+    """Fail until the breaker opens; the time it did."""
+    for _ in range(100):
+        if gate.opened_until_us:
+            return now_us
+        now_us += 1000
+        gate.start(now_us)
+        end(gate, now_us, ok=False)
+    raise AssertionError("it never opened")
+
+
+def test_starts_with_the_given_concurrency() -> None:
+    """An endpoint nobody knows yet may have as many requests at once as the setting says."""
+    assert 4 == fill(EndpointGate(POLICY), START_US)
+
+
+def test_grows_while_it_is_what_holds_back() -> None:
+    """A window of successes at full use adds one, up to the cap; an endpoint that is not in full use stays as it is."""
+    busy, idle = EndpointGate(POLICY), EndpointGate(POLICY)
+    now_us = START_US
+    for _ in range(1000):
+        now_us += 1000
+        fill(busy, now_us)
+        end(busy, now_us, ok=True)
+        idle.start(now_us)
+        end(idle, now_us, ok=True)
+
+    assert 10 == busy.limit
+    assert 4 == idle.limit
+
+
+def test_overload_halves_once_for_what_was_on_its_way() -> None:
+    """Requests that were open together and fail together cut the limit once, not each; the floor is one."""
+    gate = EndpointGate(GatePolicy(concurrency=8, concurrency_max=10, window=1000))
+    now_us = START_US
+    started = fill(gate, now_us)
+    for number in range(started):
+        end(gate, now_us + 1000 + number, ok=False, started_at_us=now_us)
+
+    assert 8 == started
+    assert 4 == gate.limit
+    for number in range(10):
+        now_us += SECOND_US
+        gate.start(now_us)
+        end(gate, now_us + number + 1, ok=False, started_at_us=now_us)
+
+    assert 1 == gate.limit
+
+
+def test_the_breaker_opens_probes_and_closes_slowly() -> None:
+    """Most outcomes failures: nothing goes out; then one probe at a time; after its success the limit starts at one."""
+    gate = EndpointGate(POLICY)
+    now_us = break_open(gate, START_US)
+    opened_until_us = gate.opened_until_us
+
+    assert 5 * SECOND_US == opened_until_us - now_us
+    assert 0 == gate.room(now_us)
+    assert not gate.accepts(0, now_us)
+    assert opened_until_us == gate.wakes_at_us(now_us)
+    now_us = opened_until_us
+    assert 1 == fill(gate, now_us)
+    end(gate, now_us + 1000, ok=False, started_at_us=now_us)
+    assert 10 * SECOND_US == gate.opened_until_us - now_us - 1000
+    now_us = gate.opened_until_us
+    assert 1 == fill(gate, now_us)
+    end(gate, now_us + 1000, ok=True, started_at_us=now_us)
+    assert (0, 1) == (gate.opened_until_us, gate.limit)
+    limits = []
+    for _ in range(5):
+        now_us += 10_000
+        fill(gate, now_us)
+        end(gate, now_us, ok=True)
+        limits.append(gate.limit)
+    assert [2, 3, 4, 4, 4] == limits
+
+
+def test_not_willing_is_not_unable() -> None:
+    """Answers such as 404 neither open the breaker nor cut the limit."""
+    gate = EndpointGate(POLICY)
+    now_us = START_US
+    for _ in range(200):
+        now_us += 1000
+        gate.start(now_us)
+        gate.fail(now_us, started_at_us=now_us - 500, is_overload=False, is_fault=False)
+        gate.end(now_us)
+
+    assert (0, 4) == (gate.opened_until_us, gate.limit)
+
+
+@given(st.floats(0.5, 200), st.lists(st.integers(0, 400_000), min_size=1, max_size=200))
+def test_the_rate_holds(rate_per_s: float, steps_us: list[int]) -> None:
+    """Whatever the pattern of time, no more is started than a second's worth at once and the rate from then on."""
+    gate = EndpointGate(GatePolicy(concurrency=100, concurrency_max=100, rate_per_s=rate_per_s))
+    now_us = START_US
+    started = 0
+    for step_us in steps_us:
+        now_us += step_us
+        count = fill(gate, now_us)
+        started += count
+        for _ in range(count):
+            gate.succeed(now_us, started_at_us=now_us)
+            gate.end(now_us)
+
+    burst = max(1.0, rate_per_s)
+    assert started <= burst + rate_per_s * (now_us - START_US) / SECOND_US + 1e-6
+
+
+def test_new_bounds_are_adopted() -> None:
+    """An owner who lowers the concurrency is obeyed at once."""
+    gate = EndpointGate(POLICY)
+    gate.adopt(GatePolicy(concurrency=2, concurrency_max=2))
+
+    assert 2 == fill(gate, START_US)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "ok", "fault", "refused"]), st.integers(0, 20 * SECOND_US))))
+def test_never_beyond_its_bounds(steps: list[tuple[str, int]]) -> None:
+    """Whatever happens in whatever order: at least one, at most the cap, and never stuck for good."""
+    gate = EndpointGate(POLICY)
+    now_us = START_US
+    for step, wait_us in steps:
+        now_us += wait_us
+        if step == "start":
+            if gate.room(now_us) > 0:
+                gate.start(now_us)
+        elif gate.open:
+            if step == "ok":
+                gate.succeed(now_us, started_at_us=now_us - 1000)
+            else:
+                is_fault = step == "fault"
+                gate.fail(now_us, started_at_us=now_us - 1000, is_overload=is_fault, is_fault=is_fault)
+            gate.end(now_us)
+        assert 1 <= gate.limit <= 10
+        assert gate.open <= 10
+    for _ in range(gate.open):
+        gate.end(now_us)
+
+    assert gate.room(now_us + 400 * SECOND_US) > 0
