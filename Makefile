@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run check test unit docs lock clean
+.PHONY: help setup run check test unit bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -36,6 +36,12 @@ unit: setup      ## unit tests only
 
 test: setup      ## all tests: unit, integration and e2e on real Kafka, PostgreSQL and processes
 	@$(BIN)/pytest 2>&1
+
+BENCH ?= end-to-end saturation ingest sick-endpoints
+REAL_PAYLOADS := $(wildcard ../shared/data/github-webhooks.jsonl)
+
+bench: setup     ## measure; BENCH="--all" or "saturation --duration 60" for others (`hookline bench --list`)
+	@$(BIN)/hookline bench $(BENCH) --out bench-results $(if $(REAL_PAYLOADS),--payloads $(REAL_PAYLOADS))
 
 docs: setup      ## write docs/settings.md and docs/topics.md again, from the code
 	$(BIN)/python docs/reference.py

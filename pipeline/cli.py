@@ -27,6 +27,7 @@ BUILT_IN = {
     "migrate": "pipeline.commands.migrate:migrate",
     "settings": "pipeline.commands.settings:settings",
     "bench": "pipeline.commands.bench:bench",
+    "capacity": "pipeline.commands.capacity:capacity",
 }
 
 

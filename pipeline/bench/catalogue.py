@@ -4,7 +4,11 @@ from dataclasses import replace
 
 from pipeline.bench.plan import DRIP, HANG, OK, RESET, STATUS, Answer
 from pipeline.bench.scenario import (
+    FAN_OUT_CASE,
+    LARGE_CASE,
     MEASURED,
+    PLAIN_CASE,
+    SATURATION_NAME,
     WARM_UP,
     Burst,
     Case,
@@ -20,9 +24,8 @@ from pipeline.bench.scenario import (
 )
 
 WARMING_UP = Phase(name=WARM_UP, seconds=5.0)
-SATURATING = Group(load=InFlight(events_max=5000), connections=64)
+SATURATING = Group(load=InFlight(events_max=5000))
 STANDARD = Group(load=Open(rate_per_s=200.0))
-MANY_CONNECTIONS = 64
 SOAK_S = 1800.0
 
 END_TO_END = Scenario(
@@ -34,21 +37,22 @@ END_TO_END = Scenario(
     varies_rate=True,
 )
 SATURATION = Scenario(
-    name="saturation",
-    about="As many events as are delivered and archived: 5,000 are on their way at any time.",
+    name=SATURATION_NAME,
+    about="As many events as are delivered and archived: 5,000 deliveries are on their way at any time.",
     cases=(
-        Case(name="1 KB", groups=(SATURATING,)),
-        Case(name="real payloads", groups=(SATURATING,), payload_bytes=None),
+        Case(name=PLAIN_CASE, groups=(SATURATING,)),
+        Case(name=LARGE_CASE, groups=(SATURATING,), payload_bytes=None),
+        Case(name=FAN_OUT_CASE, groups=(replace(SATURATING, load=InFlight(events_max=500), fan_out=10),)),
     ),
 )
 INGEST = Scenario(
     name="ingest",
     about="The gateway: events that no subscription matches, each in a request of its own.",
     cases=(
-        Case(name="closed loop", groups=(Group(load=Closed(), fan_out=0, connections=MANY_CONNECTIONS),)),
+        Case(name="closed loop", groups=(Group(load=Closed(), fan_out=0),)),
         Case(
             name="half of it",
-            groups=(Group(load=Share(of="closed loop", share=0.5), fan_out=0, connections=MANY_CONNECTIONS),),
+            groups=(Group(load=Share(of="closed loop", share=0.5), fan_out=0),),
         ),
     ),
 )
@@ -109,9 +113,9 @@ FULL_ARCHIVE = Scenario(
     name="full-archive",
     about="An archive that is empty, and one that holds 10,000,000 rows of the same day (--archive-rows).",
     cases=(
-        Case(name="empty, 500/s", groups=(replace(STANDARD, load=Open(rate_per_s=500.0)),)),
+        Case(name="empty", groups=(replace(STANDARD, load=Open(rate_per_s=500.0)),)),
         Case(
-            name="full, 500/s",
+            name="full",
             groups=(replace(STANDARD, load=Open(rate_per_s=500.0)),),
             preparation=FullArchive(rows=10_000_000),
         ),

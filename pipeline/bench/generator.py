@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.bench.alarm import Alarm
 from pipeline.bench.child_side import follow_commands, say
 from pipeline.bench.journal import write_columns
 from pipeline.bench.plan import Command, GeneratorPlan, GeneratorProgress, read_plan
@@ -24,6 +25,7 @@ class Generator:
 
     def __init__(self, plan: GeneratorPlan) -> None:
         self._plan = plan
+        self._alarm = Alarm()
         run_id = random.randrange(RUN_IDS)  # noqa: S311 - tells runs apart, guards nothing
         self._streams = [
             Stream(
@@ -36,6 +38,7 @@ class Generator:
                     run_id=run_id,
                 ),
                 api=plan.api,
+                alarm=self._alarm,
             )
             for stream in plan.streams
         ]
@@ -56,6 +59,7 @@ class Generator:
         await self._rest()
         for task in (following, reporting, finishing):
             task.cancel()
+        self._alarm.close()
         for stream in self._streams:
             await stream.close()
         self._save()

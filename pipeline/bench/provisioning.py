@@ -9,6 +9,8 @@ from pipeline.bench.control import Control
 from pipeline.bench.errors import first_failure
 from pipeline.bench.plan import Audience
 from pipeline.bench.scenario import Case, Group
+from pipeline.postgres.pool import Pool
+from pipeline.postgres.subscription_copies import copy_subscription
 
 AT_ONCE = 8
 SERVICE, RESOURCE_TYPE, VERB = EVENT_TYPE = ("bench", "event", "sent")
@@ -30,15 +32,20 @@ class Provisioned:
         return self.first + self.group.endpoints
 
 
-async def provision(control: Control, case: Case, *, receiver: str) -> list[Provisioned]:
-    """Make it all. `receiver`: the URL without a path. Raises `BenchError`."""
-    organization = await control.create("/organizations", {"name": "Benchmark"})
+async def provision(control: Control, case: Case, *, receiver: str, pool: Pool | None) -> list[Provisioned]:
+    """Make it all. `receiver`: the URL without a path; `pool`: the database, when it is known. Raises `BenchError`."""
+    organization_id = (await control.create("/organizations", {"name": "Benchmark"}))["organization_id"]
     provisioned = []
     first = 0
     for group in case.groups:
         provisioned.append(
             await _provision_group(
-                control, group, organization_id=organization["organization_id"], receiver=receiver, first=first
+                control,
+                group,
+                pool=pool,
+                organization_id=organization_id,
+                receiver=receiver,
+                first=first,
             )
         )
         first += group.endpoints
@@ -53,7 +60,7 @@ async def remove(control: Control, groups: Sequence[Provisioned]) -> None:
 
 
 async def _provision_group(
-    control: Control, group: Group, *, organization_id: str, receiver: str, first: int
+    control: Control, group: Group, *, pool: Pool | None, organization_id: str, receiver: str, first: int
 ) -> Provisioned:
     applications = [
         await _provision_application(control, f"{group.name} {number}", organization_id)
@@ -68,13 +75,11 @@ async def _provision_group(
         )
         for number in range(group.audiences)
     )
+    if group.idle_subscriptions:
+        for application_id, _ in applications:
+            await _provision_idle(control, pool, application_id, group.idle_subscriptions, receiver)
     subscription_ids = await _limit(
         control.create("/subscriptions", form) for form in _describe_matching(group, audiences, receiver, first)
-    )
-    await _limit(
-        control.create("/subscriptions", _describe_subscription(application_id, {LABEL: f"idle-{number}"}, receiver))
-        for application_id, _ in applications
-        for number in range(group.idle_subscriptions)
     )
     return Provisioned(
         group=group,
@@ -83,6 +88,16 @@ async def _provision_group(
         audiences=audiences,
         subscription_ids=tuple(created["subscription_id"] for created in subscription_ids),
     )
+
+
+async def _provision_idle(control: Control, pool: Pool | None, application_id: str, count: int, receiver: str) -> None:
+    """Subscriptions that match nothing. They become known with those that are made after them."""
+    form = _describe_subscription(application_id, {LABEL: "idle"}, receiver)
+    if pool is None:
+        await _limit(control.create("/subscriptions", form) for _ in range(count))
+        return
+    first = await control.create("/subscriptions", form)
+    await copy_subscription(pool, first["subscription_id"], count - 1)
 
 
 async def _provision_application(control: Control, name: str, organization_id: str) -> tuple[str, str]:

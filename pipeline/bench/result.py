@@ -100,6 +100,7 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     case: dict[str, Any]
     payloads: str
+    payload_bytes_mean: float
     started_at: str
     seconds: float
     drained_after_s: float

@@ -25,6 +25,7 @@ from pipeline.bench.evaluation import (
 )
 from pipeline.bench.evidence import read_received, read_sent, reckon
 from pipeline.bench.installation import Installation
+from pipeline.bench.payloads import STAMP_BYTES
 from pipeline.bench.phases import Course, PhaseTime
 from pipeline.bench.plan import (
     Answer,
@@ -61,6 +62,10 @@ class Payloads:
 
     payloads: list[str]
     source: str
+
+    def mean_bytes(self) -> float:
+        """Of one, with its mark."""
+        return sum(len(payload.encode()) for payload in self.payloads) / len(self.payloads) + STAMP_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,7 @@ async def run_case(
         receiver = await stack.enter_async_context(_start_receiver(case, folder, conditions.receiver_host))
         control = await stack.enter_async_context(Control(installation.api, installation.master_api_key))
         url = f"http://{conditions.receiver_host}:{receiver.last.port}"
-        groups = await provision(control, case, receiver=url)
+        groups = await provision(control, case, receiver=url, pool=pool)
         await prepare(
             case.preparation,
             installation=installation,
@@ -163,6 +168,7 @@ async def run_case(
             name=case.name,
             case=asdict(case),
             payloads=payloads.source,
+            payload_bytes_mean=round(payloads.mean_bytes(), 1),
             started_at=started_at.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started_s, 1),
             drained_after_s=round(drained_after_s, 2),

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from pipeline.bench.plan import Answer
 
 WARM_UP, MEASURED = "warm-up", "measured"
+# What planning is based on: these cases of this scenario.
+SATURATION_NAME = "saturation"
+PLAIN_CASE, LARGE_CASE, FAN_OUT_CASE = "1 KB", "real payloads", "fan-out 10"
 ANSWERS_AT_ONCE = Answer()
 
 
@@ -63,7 +66,7 @@ class Group:
     idle_subscriptions: int = 0
     answer: Answer = ANSWERS_AT_ONCE
     batch: int = 1
-    connections: int = 32
+    connections: int = 64
     retry_delays_s: tuple[float, ...] | None = None
     starts_in: str | None = None
     must_arrive: bool = True
@@ -138,9 +141,10 @@ class Wishes:
     rate_per_s: float | None = None
     duration_s: float | None = None
     warm_up_s: float | None = None
-    payload_bytes: int | None = None
+    payload_bytes: int | None = None  # where payloads are not real ones
     real_payloads: bool = False
     archive_rows: int | None = None
+    burst_events: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -153,7 +157,9 @@ def adapt(scenario: Scenario, wishes: Wishes) -> Scenario:
 
 
 def _adapt_case(case: Case, wishes: Wishes) -> Case:
-    payload_bytes = None if wishes.real_payloads else wishes.payload_bytes or case.payload_bytes
+    payload_bytes = None if wishes.real_payloads else case.payload_bytes
+    if payload_bytes is not None and wishes.payload_bytes is not None:
+        payload_bytes = wishes.payload_bytes
     preparation = case.preparation
     if isinstance(preparation, FullArchive) and wishes.archive_rows is not None:
         preparation = FullArchive(rows=wishes.archive_rows)
@@ -170,6 +176,8 @@ def _adapt_case(case: Case, wishes: Wishes) -> Case:
 def _adapt_group(group: Group, wishes: Wishes) -> Group:
     if isinstance(group.load, Open) and wishes.rate_per_s is not None:
         return replace(group, load=Open(rate_per_s=wishes.rate_per_s))
+    if isinstance(group.load, Burst) and wishes.burst_events is not None:
+        return replace(group, load=Burst(events=wishes.burst_events))
     return group
 
 

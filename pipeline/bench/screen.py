@@ -35,6 +35,11 @@ class BenchScreen:
         if self._status is not None:
             self._status.stop()
 
+    def begin(self, text: str) -> None:
+        """Another case: nothing is compared with the one before."""
+        self._before = None
+        self.step(text)
+
     def step(self, text: str) -> None:
         """What is being done now."""
         self._step = text

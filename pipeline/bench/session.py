@@ -66,7 +66,7 @@ async def _run_scenario(session: Session, scenario: Scenario, screen: BenchScree
     machine, commit = describe_machine(), find_commit()
     done: dict[str, CaseResult] = {}
     for case in scenario.cases:
-        screen.step(f"{scenario.name}, {case.name}: starting ...")
+        screen.begin(f"{scenario.name}, {case.name}: starting ...")
         async with _provide(session.installation, case) as installation:
             done[case.name] = await run_case(
                 installation,

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline.bench.alarm import Alarm
 from pipeline.bench.client import ClientConnection, ReadingConnection
 from pipeline.bench.journal import SENT, open_columns
 from pipeline.bench.plan import Pace, StreamPlan
@@ -89,14 +90,16 @@ class Schedule:
 class Stream:
     """Sends one stream. `columns`: a row a request, in the order of their numbers."""
 
-    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, api: str) -> None:
+    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, api: str, alarm: Alarm) -> None:
         self._plan = plan
         self._writer = writer
         self._api = urlsplit(api)
         self._schedule = Schedule(plan.pace, batch=plan.batch)
+        self._is_closed_loop = plan.pace.rate_per_s is None
         self._idle: list[ClientConnection] = []
         self._due = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = alarm
+        self._is_set = False  # the alarm
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -111,7 +114,7 @@ class Stream:
     def start(self, at_us: int) -> None:
         """Begin at this time."""
         self._schedule.start(at_us)
-        self._loop.call_later(max(0.0, (at_us - _now_us()) / SECOND_US), self._pump)
+        self._alarm.set(self._wake, at_us)
 
     def stop(self) -> None:
         """Send what is due by now, and nothing more."""
@@ -153,11 +156,12 @@ class Stream:
             if self.sent >= self._due or not self._idle:
                 break
             self._send(now_us)
-        if self._timer is None and (next_us := self._schedule.next_us(self._due)) is not None:
-            self._timer = self._loop.call_later(max(0, next_us - now_us) / SECOND_US, self._wake)
+        if not self._is_set and (next_us := self._schedule.next_us(self._due)) is not None:
+            self._is_set = True
+            self._alarm.set(self._wake, next_us)
 
     def _wake(self) -> None:
-        self._timer = None
+        self._is_set = False
         self._pump()
 
     def _send(self, now_us: int) -> None:
@@ -189,7 +193,8 @@ class Stream:
             task = self._loop.create_task(self._reconnect())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self._pump()
+        if self._is_closed_loop or self.sent < self._due:
+            self._pump()
 
     def _read_batch(self, request: int, body: bytes) -> int:
         statuses = [result.status for result in _decode_batch(body).results]

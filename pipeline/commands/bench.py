@@ -35,6 +35,7 @@ EXIT_INTERRUPTED = 130
 )
 @click.option("--real", "is_real", is_flag=True, help="Real payloads (or their like) in every scenario.")
 @click.option("--archive-rows", type=click.IntRange(0), metavar="N", help="Rows in the archive, for full-archive.")
+@click.option("--burst", type=click.IntRange(1), metavar="N", help="Events of a backlog, where a case makes one.")
 @click.option("--no-event-ids", is_flag=True, help="Send events without ids; by default clients make them, as Hook0's.")
 @click.option(
     "--out",
@@ -75,6 +76,7 @@ def bench(
     payload_file: Path | None,
     is_real: bool,
     archive_rows: int | None,
+    burst: int | None,
     no_event_ids: bool,
     out: Path,
     gateway: int | None,
@@ -125,6 +127,7 @@ def bench(
         payload_bytes=payload_bytes,
         real_payloads=is_real,
         archive_rows=archive_rows,
+        burst_events=burst,
         counts={name: count for name, count in counts.items() if count is not None},
     )
     with BenchScreen() as screen:

@@ -12,9 +12,15 @@ BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
 
 # What passes by itself, or when somebody repairs the server: not reachable, restarting, disk full, out of connections,
-# a lock or statement time-out, a deadlock; read-only; a row routed to the default partition at the very moment when
-# its day got a partition of its own. Anything else is a mistake of ours, and ends the process.
-PASSING = (OperationalError, errors.ReadOnlySqlTransaction, errors.CheckViolation)
+# a lock or statement time-out, a deadlock; read-only; a session the server ended because this process, or the network,
+# stood still in the middle of a transaction; a row routed to the default partition at the very moment when its day got
+# a partition of its own. Anything else is a mistake of ours, and ends the process.
+PASSING = (
+    OperationalError,
+    errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+    errors.CheckViolation,
+)
 
 T = TypeVar("T")
 log = structlog.get_logger()

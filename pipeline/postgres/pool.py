@@ -22,7 +22,8 @@ async def open_pool(config: DatabaseConfig, url: SecretStr, *, name: str) -> Poo
     """
     text = url.get_secret_value()
     try:
-        (await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s)))).pgconn.finish()
+        async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
+            pass
     except psycopg.OperationalError as error:
         raise StartError(describe_unreachable(text, error)) from error
     pool: Pool = AsyncConnectionPool(

@@ -1,0 +1,102 @@
+"""Looking into the archive's tables, past the code that is tested."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
+
+from connectors.postgres.rows import RowBuilder
+from connectors.sink import LogRecord, Place
+from pipeline.config import DatabaseConfig
+from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
+from tests.integration.archive.records import TOPICS
+
+ROWS = RowBuilder(TOPICS, compress_min_bytes=1024)
+
+
+def configure(database: str, **fields: Any) -> DatabaseConfig:
+    return DatabaseConfig(write_url=SecretStr(database), **fields)
+
+
+@asynccontextmanager
+async def open_writer(database: str) -> AsyncIterator[ArchiveWriter]:
+    writer = ArchiveWriter(configure(database))
+    try:
+        yield writer
+    finally:
+        await writer.close()
+
+
+class Owner:
+    """An archive process in small: claims the places it meets, builds rows, writes them."""
+
+    def __init__(self, writer: ArchiveWriter) -> None:
+        self.writer = writer
+        self.owners: dict[Place, Any] = {}
+
+    async def claim(self, *places: Place) -> dict[Place, int | None]:
+        self.owners |= {place: uuid4() for place in places}
+        return await self.writer.claim({place: self.owners[place] for place in places})
+
+    async def write(self, *records: LogRecord) -> dict[str, int]:
+        """One transaction with all of `records`; the new rows by table."""
+        unknown = {record.place for record in records} - self.owners.keys()
+        if unknown:
+            await self.claim(*unknown)
+        return await self.writer.write(make_batch(self, *records))
+
+
+def make_batch(owner: Owner, *records: LogRecord) -> ArchiveBatch:
+    next_offsets = {record.place: record.offset + 1 for record in records}
+    return ArchiveBatch(
+        next_offsets=next_offsets,
+        owners={place: owner.owners[place] for place in next_offsets},
+        rows=ROWS.build(records),
+    )
+
+
+def read_rows(database: str, table: str) -> list[dict[str, Any]]:
+    """All rows, ids and days as text."""
+    with psycopg.connect(database, row_factory=dict_row) as connection:
+        rows = connection.execute(SQL("select *, tableoid::regclass::text as part from {}").format(Identifier(table)))
+        return [
+            {name: str(value) if type(value).__name__ in ("UUID", "date") else value for name, value in row.items()}
+            for row in rows.fetchall()
+        ]
+
+
+def count_rows(database: str, table: str) -> int:
+    with psycopg.connect(database) as connection:
+        row = connection.execute(SQL("select count(*) from {}").format(Identifier(table))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def read_offsets(database: str) -> dict[Place, int]:
+    """Where each partition is to be read on."""
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("select topic, partition, next_offset from archive_offsets").fetchall()
+    return {(topic, partition): next_offset for topic, partition, next_offset in rows}
+
+
+def read_positions(database: str) -> dict[Place, int]:
+    """The same, of those of which something is archived."""
+    return {place: next_offset for place, next_offset in read_offsets(database).items() if next_offset > 0}
+
+
+def list_partitions(database: str, table: str) -> list[str]:
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "select inhrelid::regclass::text from pg_inherits where inhparent = %s::regclass order by 1", (table,)
+        )
+        return [row[0] for row in rows.fetchall()]
+
+
+async def connect(database: str) -> "AsyncConnection[tuple[Any, ...]]":
+    return await AsyncConnection.connect(database, autocommit=True)

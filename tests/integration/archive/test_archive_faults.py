@@ -1,0 +1,211 @@
+"""Exactly once: the archive process while it is killed, frozen, joined, and while PostgreSQL is away."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import psutil
+import pytest
+
+from pipeline.embedded.postgres import EmbeddedPostgres
+from pipeline.postgres import migrations
+from tests.integration.archive.house import House, Load, ids_of
+from tests.integration.archive.tables import count_rows, read_positions, read_rows
+from tests.support.eventually import eventually
+from tests.support.proxy import TcpProxy
+from tests.support.single_process import SingleProcess
+
+EVENTS = 3000  # 15,300 rows
+
+
+async def check(house: House, load: Load) -> None:
+    """Rows == records: none is missing, none is there twice, and the offsets say so."""
+    await house.wait_until_archived(load)
+    await eventually(lambda: read_positions(house.database) == house.ends())
+
+    assert sorted(event.event_id for event in load.events) == ids_of(read_rows(house.database, "events"), "event_id")
+    assert sorted(attempt.attempt_id for attempt in load.attempts) == ids_of(
+        read_rows(house.database, "attempts"), "attempt_id"
+    )
+    assert sorted(letter.dead_id for letter in load.letters) == ids_of(
+        read_rows(house.database, "dead_letters"), "dead_id"
+    )
+
+
+async def test_kill_in_mid_load(kafka: str, topic_prefix: str, database: str) -> None:
+    """kill -9, three times, wherever it is: between reading, writing and committing nothing is lost or doubled."""
+    house = await House(kafka, topic_prefix, database).prepare()
+    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
+    async with archive:
+        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+        for share in (10, 5, 2):
+            await house.wait_for_events(EVENTS // share)
+            await archive.kill()
+            await archive.start()
+        await check(house, await loading)
+
+
+@pytest.mark.parametrize("shift", ["to the start", "to the end", "gone"])
+async def test_kafkas_offsets_do_not_matter(kafka: str, topic_prefix: str, database: str, shift: str) -> None:
+    """Whatever somebody did to the group's offsets, PostgreSQL knows where to read on."""
+    house = await House(kafka, topic_prefix, database).prepare()
+    archive = house.archive()
+    async with archive:
+        load = house.load(500)
+        await house.wait_until_archived(load)
+        assert 0 == await archive.stop()
+        load.add(house.load(300))
+        ends = house.ends() | {place: 0 for place in house.committed() if place not in house.ends()}
+        match shift:
+            case "to the start":
+                house.commit(dict.fromkeys(ends, 0))
+            case "to the end":
+                house.commit(ends)
+            case "gone":
+                house.forget()
+        await archive.start()
+        await check(house, load)
+
+
+async def test_two_share_the_work(kafka: str, topic_prefix: str, database: str) -> None:
+    """One joins in the middle, one is killed, another takes over: still every row once."""
+    house = await House(kafka, topic_prefix, database).prepare()
+    first, second = (house.archive(ARCHIVE_BATCH_MAX_RECORDS="200") for _ in range(2))
+    async with second:
+        async with first:
+            loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+            await house.wait_for_events(EVENTS // 2)
+            await first.kill()
+        await check(house, await loading)
+
+
+async def test_a_frozen_process_writes_nothing_any_more(kafka: str, topic_prefix: str, database: str) -> None:
+    """It thaws when another one has its partitions and has come further: what it held is not written again."""
+    house = await House(kafka, topic_prefix, database).prepare()
+    frozen, other = house.archive(ARCHIVE_BATCH_MAX_RECORDS="100"), house.archive()
+    async with frozen:
+        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+        await house.wait_for_events(100)
+        frozen.freeze()
+        load = await loading
+        async with other:
+            await check(house, load)
+            rows = read_rows(database, "attempts")
+            frozen.thaw()
+            # it either finds itself fenced off and ends, or learns in time that it has lost its partitions
+            load.add(house.load(100))
+            await check(house, load)
+            assert {row["attempt_id"] for row in rows} <= {row["attempt_id"] for row in read_rows(database, "attempts")}
+        if not frozen.is_running:
+            assert 1 == await frozen.wait()
+            assert "FencedError" in frozen.log()
+
+
+async def find_problems(archive: SingleProcess) -> dict[str, str]:
+    """What /health says is wrong."""
+    address = (await archive.wait_ready())["metrics"].replace("/metrics", "/health")
+    async with aiohttp.ClientSession() as session, session.get(address) as response:
+        problems: dict[str, str] = (await response.json())["problems"]
+    return problems
+
+
+@pytest.fixture
+async def proxy(database: str) -> AsyncIterator[TcpProxy]:
+    """In front of PostgreSQL."""
+    parts = urlsplit(database)
+    async with TcpProxy(parts.hostname or "", parts.port or 5432) as running:
+        yield running
+
+
+def through(proxy: TcpProxy, database: str) -> str:
+    parts = urlsplit(database)
+    return parts._replace(netloc=f"{parts.username}:{parts.password}@{proxy.address}").geturl()
+
+
+async def test_an_outage_is_sat_out(kafka: str, topic_prefix: str, database: str, proxy: TcpProxy) -> None:
+    """Connections are cut in mid-load, again and again, and none comes through for a while: afterwards all is there."""
+    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
+    house.database = database  # we look past the proxy
+    async with archive:
+        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+        for share in (10, 5, 3):
+            await house.wait_for_events(EVENTS // share)
+            proxy.cut()
+            proxy.restore()
+        proxy.cut()
+        load = await loading
+
+        async def is_told() -> bool:
+            return "postgres" in await find_problems(archive)
+
+        await eventually(is_told)
+        archived = count_rows(database, "events")
+        assert archived < EVENTS
+        proxy.restore()
+        await check(house, load)
+
+        async def is_well() -> bool:
+            return await find_problems(archive) == {}
+
+        await eventually(is_well)
+    assert 1 <= archive.log().count("postgres_recovered") <= archive.log().count("postgres_outage")
+
+
+async def test_a_network_that_swallows_everything(
+    kafka: str, topic_prefix: str, database: str, proxy: TcpProxy
+) -> None:
+    """No answer, no reset, not even at the commit: when bytes flow again, what was in doubt is there once."""
+    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200", DATABASE_CONNECT_TIMEOUT_S="2")
+    house.database = database
+    async with archive:
+        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+        await house.wait_for_events(100)
+        proxy.blackhole()
+        load = await loading
+        proxy.restore()
+        await check(house, load)
+
+
+async def test_a_stop_in_an_outage_ends(kafka: str, topic_prefix: str, database: str, proxy: TcpProxy) -> None:
+    """SIGTERM while PostgreSQL is away: the process ends within its grace, and what it held is read again."""
+    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive = house.archive(WORKER_SHUTDOWN_GRACE_S="2", WORKER_REBALANCE_GRACE_S="1")
+    house.database = database
+    async with archive:
+        load = house.load(100)
+        await house.wait_until_archived(load)
+        proxy.cut()
+        load.add(house.load(100))
+        await eventually(lambda: "postgres_outage" in archive.log())
+        assert 0 == await archive.stop(timeout_s=20)
+        proxy.restore()
+        await archive.start()
+        await check(house, load)
+
+
+async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """PostgreSQL itself is stopped in mid-load and started again, once in order and once by kill -9."""
+    server = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path)
+    port = urlsplit(server.url).port
+    try:
+        await asyncio.to_thread(migrations.migrate, server.url)
+        house = await House(kafka, topic_prefix, server.url).prepare()
+        archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
+        async with archive:
+            loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+            for share, is_kill in ((10, False), (3, True)):
+                await house.wait_for_events(EVENTS // share)
+                if is_kill:
+                    os.kill(server.pid, signal.SIGKILL)
+                    await eventually(lambda pid=server.pid: not psutil.pid_exists(pid))  # type: ignore[misc]  # bound for this turn
+                await asyncio.to_thread(server.stop)
+                server = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path, port=port)
+            await check(house, await loading)
+    finally:
+        await asyncio.to_thread(server.stop)

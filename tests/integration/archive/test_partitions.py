@@ -1,0 +1,202 @@
+"""Day partitions on a real PostgreSQL: made ahead, made on demand, dropped; beside writers and readers."""
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+
+from pipeline.config import ArchiveConfig
+from pipeline.metrics import Metrics
+from pipeline.postgres.archive_partitions import drop_expired, ensure_days, ensure_partitions, list_days
+from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of
+from pipeline.postgres.archive_upkeep import keep_partitions
+from tests.integration.archive.records import DAY_US, Log, make_dispatch, make_event, make_id, now_us
+from tests.integration.archive.tables import (
+    Owner,
+    configure,
+    connect,
+    count_rows,
+    list_partitions,
+    open_writer,
+    read_rows,
+)
+from tests.support.eventually import eventually
+
+TODAY = datetime.now(UTC).date()
+ONE_DAY = timedelta(days=1)
+
+
+async def test_days_are_made_ahead_once(database: str) -> None:
+    """Today's and the next ones, of every table; again, there is nothing to do."""
+    async with await connect(database) as connection:
+        made = await ensure_partitions(connection, today=TODAY, days_ahead=2)
+        days = [TODAY, TODAY + ONE_DAY, TODAY + 2 * ONE_DAY]
+
+        assert sorted(table.partition_of(day) for table in TABLES for day in days) == sorted(made)
+        assert [] == await ensure_partitions(connection, today=TODAY, days_ahead=2)
+        assert set(days) == await list_days(connection, EVENTS)
+
+
+async def test_rows_go_to_their_day(database: str) -> None:
+    """A row of a day that has a partition is there, one of another day in the default partition."""
+    log = Log()
+    odd_us = now_us() - 400 * DAY_US
+    async with open_writer(database) as writer, await connect(database) as connection:
+        await ensure_partitions(connection, today=TODAY, days_ahead=1)
+        await Owner(writer).write(
+            log.append(make_event(make_id())), log.append(make_event(make_id()), appended_at_us=odd_us)
+        )
+
+    assert [EVENTS.partition_of(TODAY), EVENTS.default_partition] == sorted(
+        row["part"] for row in read_rows(database, "events")
+    )
+
+
+async def test_rows_that_waited_in_the_default_partition_move(database: str) -> None:
+    """A day that gets its partition late takes its rows along, bodies included; the others stay."""
+    log, payload = Log(), bytes(range(256)) * 20
+    odd_us = now_us() - 400 * DAY_US
+    async with open_writer(database) as writer, await connect(database) as connection:
+        event, dispatch = make_event(make_id(), payload=payload), make_dispatch(make_event(make_id()), make_id())
+        await Owner(writer).write(
+            log.append(event), log.append(dispatch), log.append(make_event(make_id()), appended_at_us=odd_us)
+        )
+        before = read_rows(database, "events")
+        assert {EVENTS.default_partition} == {row["part"] for row in before}
+        await ensure_days(connection, [TODAY])
+        after = read_rows(database, "events")
+
+    def without_part(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        return sorted(({**row, "part": None} for row in rows), key=lambda row: str(row["event_id"]))
+
+    assert without_part(before) == without_part(after)
+    assert {EVENTS.partition_of(TODAY): 1, EVENTS.default_partition: 1} == {
+        part: sum(row["part"] == part for row in after) for part in {row["part"] for row in after}
+    }
+    assert [f"deliveries_{TODAY:%Y%m%d}"] == [row["part"] for row in read_rows(database, "deliveries")]
+
+
+async def test_a_row_of_a_day_is_unique_wherever_it_lies(database: str) -> None:
+    """A repeat is noticed also when the first one was written before its day had a partition."""
+    log, event = Log(), make_event(make_id())
+    async with open_writer(database) as writer, await connect(database) as connection:
+        owner = Owner(writer)
+        await owner.write(log.append(event))
+        await ensure_days(connection, [TODAY])
+        await owner.write(log.append(event))
+
+    assert 1 == count_rows(database, "events")
+
+
+async def test_retention_drops_whole_days_and_old_rows_of_the_default(database: str) -> None:
+    """What is older than the days kept goes, of every table; the first day kept stays whole."""
+    log = Log()
+    days = [TODAY - number * ONE_DAY for number in range(5)]
+    async with open_writer(database) as writer, await connect(database) as connection:
+        await ensure_days(connection, days)
+        owner = Owner(writer)
+        for number in (0, 1, 2, 3, 4, 400):
+            at_us = now_us() - number * DAY_US
+            await owner.write(log.append(make_event(make_id()), appended_at_us=at_us))
+        planned = await drop_expired(connection, today=TODAY, retention_days=2, dry_run=True)
+        assert 6 == count_rows(database, "events")
+        dropped = await drop_expired(connection, today=TODAY, retention_days=2)
+
+    assert planned == dropped
+    assert sorted(table.partition_of(day) for table in TABLES for day in days[3:]) == sorted(dropped)
+    assert sorted(EVENTS.partition_of(day) for day in days[:3]) == sorted(
+        row["part"] for row in read_rows(database, "events")
+    )
+
+
+async def test_several_processes_make_and_drop_at_once(database: str) -> None:
+    """Every archive process cares for partitions: whoever comes second finds it done."""
+    days = [date(2026, 1, 1) + number * ONE_DAY for number in range(6)]
+
+    async def care() -> None:
+        async with await connect(database) as connection:
+            await ensure_days(connection, days)
+            await drop_expired(connection, today=days[-1], retention_days=2)
+
+    await asyncio.gather(*(care() for _ in range(4)))
+
+    kept = sorted(EVENTS.partition_of(day) for day in days[3:])
+    # one that came late may have made the old days anew: the next care drops them
+    async with await connect(database) as connection:
+        await drop_expired(connection, today=days[-1], retention_days=2)
+    assert sorted([*kept, EVENTS.default_partition]) == list_partitions(database, "events")
+
+
+async def test_writing_goes_on_while_days_are_made(database: str) -> None:
+    """A row may meet the very moment in which its day gets a partition: nothing is lost, nothing is there twice."""
+    log = Log()
+    days = [TODAY + number * ONE_DAY for number in range(10)]
+    records = [
+        log.append(make_event(make_id()), appended_at_us=now_us() + number % 10 * DAY_US) for number in range(400)
+    ]
+    async with open_writer(database) as writer, await connect(database) as connection:
+        owner = Owner(writer)
+
+        async def write_all() -> None:
+            for at in range(0, len(records), 10):
+                while True:
+                    try:
+                        await owner.write(*records[at : at + 10])
+                        break
+                    except (psycopg.OperationalError, psycopg.errors.CheckViolation):
+                        pass  # what the sink sits out
+
+        async def make_all() -> None:
+            for day in days:
+                await ensure_days(connection, [day])
+
+        await asyncio.gather(write_all(), make_all())
+
+    assert 400 == count_rows(database, "events")
+    assert {day_of(record.timestamp_us) for record in records} == set(days)
+    assert 0 == count_rows(database, EVENTS.default_partition)
+
+
+async def test_a_long_read_delays_the_care_and_nobody_else(database: str) -> None:
+    """A partition is not made behind a lock that others would queue up behind: it gives way, and is made later."""
+    async with (
+        await connect(database) as connection,
+        await psycopg.AsyncConnection.connect(database) as reader,
+        open_writer(database) as writer,
+    ):
+        await reader.execute("lock table events_default in access share mode")
+        caring = asyncio.create_task(ensure_days(connection, [TODAY]))
+        await eventually(lambda: is_waiting(database))
+        # while it waits for the reader, somebody else reads
+        assert 0 == count_rows(database, "attempts")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            await caring
+        await Owner(writer).write(Log().append(make_event(make_id())))
+        await reader.commit()
+        assert len(TABLES) == len(await ensure_days(connection, [TODAY]))
+
+    assert [EVENTS.partition_of(TODAY)] == [row["part"] for row in read_rows(database, "events")]
+
+
+def is_waiting(database: str) -> bool:
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        ).fetchone()
+    return row == (1,)
+
+
+async def test_the_care_is_counted(database: str) -> None:
+    """The figures say how many days there are: an alert asks whether there is one for tomorrow."""
+    metrics = Metrics("archive")
+    config = ArchiveConfig(days_ahead=2, retention_days=1)
+    caring = asyncio.create_task(keep_partitions(configure(database), config, metrics))
+    try:
+        await eventually(lambda: metrics.archive_partitions.labels("events")._value.get() == 3)  # noqa: SLF001 - no other way to read one
+    finally:
+        caring.cancel()
+
+    assert [EVENTS.partition_of(TODAY + number * ONE_DAY) for number in range(3)] == list_partitions(
+        database, "events"
+    )[:3]

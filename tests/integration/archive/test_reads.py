@@ -1,0 +1,163 @@
+"""Reading events, and how far the archive is, from a real PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+from pydantic import SecretStr
+
+from pipeline.postgres.archive_progress import has_undispatched, is_dispatched, read_next_offset
+from pipeline.postgres.archive_reads import LIST_MAX, find_event, known_event_ids, list_events
+from pipeline.postgres.pool import Pool, open_pool
+from tests.integration.archive.records import (
+    DAY_US,
+    TOPICS,
+    Log,
+    change,
+    make_dead_letter,
+    make_dispatch,
+    make_event,
+    make_id,
+    now_us,
+)
+from tests.integration.archive.tables import Owner, configure, open_writer
+from tests.support.payloads import real_payloads
+
+
+@asynccontextmanager
+async def open_archive(database: str) -> AsyncIterator[tuple[Owner, Pool]]:
+    """Somebody who writes, and a pool to read with."""
+    pool = await open_pool(configure(database), SecretStr(database), name="test")
+    try:
+        async with open_writer(database) as writer:
+            yield Owner(writer), pool
+    finally:
+        await pool.close()
+
+
+async def test_an_event_comes_back_whole(database: str) -> None:
+    """Every field as it was sent; another application does not see it, nor is there another id."""
+    log, event = Log(), make_event(make_id(), payload=b'{"n": 1.0}')
+    async with open_archive(database) as (owner, pool):
+        await owner.write(log.append(event))
+        found = await find_event(pool, event.application_id, event.event_id)
+
+        assert found is not None
+        assert b'{"n": 1.0}' == found.payload
+        for field in (
+            "event_id",
+            "event_type",
+            "payload_content_type",
+            "labels",
+            "metadata",
+            "occurred_at_us",
+            "received_at_us",
+            "ip",
+        ):
+            assert getattr(event, field) == getattr(found.event, field)
+        assert await find_event(pool, make_id(), event.event_id) is None
+        assert await find_event(pool, event.application_id, make_id()) is None
+
+
+async def test_bodies_come_back_byte_for_byte(database: str) -> None:
+    """Short and long, text and bytes, compressed or not: real payloads, and all bytes there are."""
+    application_id, log = make_id(), Log()
+    payloads = [
+        b"",
+        b"\x00",
+        bytes(range(256)) * 10,
+        b"x" * 1023,
+        b"x" * 1024,
+        *(each.payload.encode() for each in real_payloads()),
+    ]
+    events = [make_event(application_id, payload=payload) for payload in payloads]
+    async with open_archive(database) as (owner, pool):
+        await owner.write(*(log.append(event) for event in events))
+        for event in events:
+            found = await find_event(pool, application_id, event.event_id)
+
+            assert found is not None
+            assert event.payload == found.payload
+
+
+async def test_text_of_any_kind_is_kept(database: str) -> None:
+    """Quotes, line breaks, emoji, and NUL in what is JSON: no row is refused, and none is another's."""
+    labels = {"a\x00\"'\\": "\n\t🦜", "b": "\ufffe"}
+    event = make_event(make_id())
+    async with open_archive(database) as (owner, pool):
+        await owner.write(Log().append(change(event, labels=labels, metadata=labels, ip="\x00::1")))
+        found = await find_event(pool, event.application_id, event.event_id)
+
+    assert found is not None
+    assert (labels, labels, "\ufffd::1") == (found.event.labels, found.event.metadata, found.event.ip)
+
+
+async def test_the_newest_events_are_listed(database: str) -> None:
+    """By the time they were received, newest first, a bounded number, of one application."""
+    application_id, log = make_id(), Log()
+    events = [change(make_event(application_id), received_at_us=number) for number in range(LIST_MAX + 20)]
+    async with open_archive(database) as (owner, pool):
+        await owner.write(*(log.append(event) for event in [*events, make_event(make_id())]))
+        listed = await list_events(pool, application_id)
+
+    assert [each.event_id for each in reversed(events[20:])] == [each.event_id for each in listed]  # type: ignore[attr-defined]  # `change` knows no class
+    assert all(before.received_at_us > after.received_at_us for before, after in pairwise(listed))
+
+
+async def test_known_ids_are_found_in_one_query(database: str) -> None:
+    """Those the archive has, each under its own application, on whatever day."""
+    log, one, other = Log(), make_id(), make_id()
+    event, old = make_event(one), make_event(other)
+    async with open_archive(database) as (owner, pool):
+        await owner.write(log.append(event), log.append(old, appended_at_us=now_us() - 5 * DAY_US))
+        asked = [
+            (one, event.event_id),
+            (other, event.event_id),
+            (other, old.event_id),
+            (one, make_id()),
+            (one, event.event_id),
+        ]
+
+        assert {(one, event.event_id), (other, old.event_id)} == await known_event_ids(pool, asked)
+        assert set() == await known_event_ids(pool, [])
+
+
+async def test_how_far_a_partition_is_archived(database: str) -> None:
+    """0 when nothing is known of it, and when it was claimed and nothing was written yet."""
+    log = Log()
+    topic = TOPICS.events.name
+    async with open_archive(database) as (owner, pool):
+        offsets = [await read_next_offset(pool, topic, 0)]
+        await owner.claim((topic, 0))
+        offsets.append(await read_next_offset(pool, topic, 0))
+        await owner.write(log.append(make_event(make_id())), log.append(make_event(make_id())))
+        offsets += [await read_next_offset(pool, topic, 0), await read_next_offset(pool, topic, 1)]
+
+    assert [0, 0, 2, 0] == offsets
+
+
+async def test_what_waits_for_its_dispatch(database: str) -> None:
+    """An event that is archived and neither matched nor refused is waited for; one that matched nothing is not."""
+    log, application_id = Log(), make_id()
+    pending, unwanted, refused = (make_event(application_id) for _ in range(3))
+    async with open_archive(database) as (owner, pool):
+
+        async def ask(event_id: str | None = None) -> bool:
+            return await has_undispatched(pool, application_id, event_id)
+
+        assert not await ask()
+        await owner.write(log.append(unwanted), log.append(refused))
+        assert await ask()
+        await owner.write(log.append(make_dispatch(unwanted)), log.append(make_dead_letter(refused)))
+        assert not await ask()
+        assert [True, False] == [
+            await is_dispatched(pool, application_id, each.event_id) for each in (unwanted, refused)
+        ]
+
+        await owner.write(log.append(pending))
+        assert await ask()
+        assert [True, False, False] == [await ask(each.event_id) for each in (pending, unwanted, refused)]
+        # another application's events are none of our business, nor its refusals
+        assert not await has_undispatched(pool, make_id(), None)
+        await owner.write(log.append(change(make_dead_letter(pending), application_id=make_id())))
+        assert await ask()

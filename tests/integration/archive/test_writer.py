@@ -1,0 +1,274 @@
+"""Rows and offsets in one transaction, on a real PostgreSQL."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from pipeline.postgres.archive_tables import TABLES, day_of
+from pipeline.postgres.archive_writer import ArchiveWriter, FencedError
+from tests.integration.archive.records import (
+    DAY_US,
+    TOPICS,
+    Log,
+    make_attempt,
+    make_dead_letter,
+    make_dispatch,
+    make_event,
+    make_id,
+    now_us,
+)
+from tests.integration.archive.tables import (
+    Owner,
+    configure,
+    count_rows,
+    list_partitions,
+    make_batch,
+    open_writer,
+    read_offsets,
+    read_rows,
+)
+
+EVENTS_0 = (TOPICS.events.name, 0)
+
+
+async def test_every_record_becomes_its_rows(database: str) -> None:
+    """What is read back from each table is what was in the records."""
+    log = Log()
+    event = make_event(make_id(), payload=b'{"n": 1}')
+    dispatch = make_dispatch(event, make_id(), make_id())
+    attempt, letter = make_attempt(dispatch, outcome="failed"), make_dead_letter(event)
+    stored = log.append(event)
+    async with open_writer(database) as writer:
+        added = await Owner(writer).write(stored, *(log.append(each) for each in (dispatch, attempt, letter)))
+
+    assert {"events": 1, "dispatches": 1, "deliveries": 2, "attempts": 1, "dead_letters": 1} == added
+    (row,) = read_rows(database, "events")
+    assert (event.event_id, b'{"n": 1}', stored.timestamp_us, event.ip) == (
+        row["event_id"],
+        row["payload"],
+        row["appended_at_us"],
+        row["ip"],
+    )
+    (row,) = read_rows(database, "dispatches")
+    assert (event.event_id, 2, 1) == (row["event_id"], row["matches_count"], row["routes_version"])
+    assert {match["delivery_id"] for match in dispatch.matches} == {
+        row["delivery_id"] for row in read_rows(database, "deliveries")
+    }
+    (row,) = read_rows(database, "attempts")
+    for column in ("attempt_id", "attempt_number", "outcome", "error_class", "response_status", "next_due_at_us"):
+        assert getattr(attempt, column) == row[column]
+    assert b"thanks" == row["response_body"]
+    (row,) = read_rows(database, "dead_letters")
+    assert (letter.dead_id, letter.reason, letter.source_value) == (
+        row["dead_id"],
+        row["reason"],
+        row["source_value"],
+    )
+
+
+async def test_offsets_are_where_the_rows_are(database: str) -> None:
+    """Whoever owns a partition next reads on behind the last row; a partition of which nothing is archived says so."""
+    log = Log()
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        assert {EVENTS_0: None} == await owner.claim(EVENTS_0)
+        await owner.write(*(log.append(make_event(make_id())) for _ in range(3)))
+
+        assert {EVENTS_0: 3} == await Owner(writer).claim(EVENTS_0)
+    assert {EVENTS_0: 3} == read_offsets(database)
+
+
+async def test_a_batch_that_is_repeated_changes_nothing(database: str) -> None:
+    """After a connection broke at the commit nobody knows whether it was done: it is written again."""
+    log = Log()
+    event = make_event(make_id())
+    dispatch = make_dispatch(event, make_id(), make_id())
+    records = [log.append(each) for each in (event, dispatch, make_attempt(dispatch), make_dead_letter(event))]
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.write(*records)
+        before = {table.name: read_rows(database, table.name) for table in TABLES}
+
+        assert dict.fromkeys(before, 0) == await owner.write(*records)
+    assert before == {table.name: read_rows(database, table.name) for table in TABLES}
+
+
+async def test_records_repeated_in_the_log_are_one_row(database: str) -> None:
+    """What a stage did twice after a crash has the same ids: the first one counts, in one batch and over two."""
+    log = Log()
+    event = make_event(make_id())
+    dispatch = make_dispatch(event, make_id())
+    first = [event, dispatch, make_attempt(dispatch)]
+    again = [make_event(event.application_id, event.event_id, payload=b"other"), dispatch, make_attempt(dispatch)]
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.write(*(log.append(each) for each in [*first, *again]))
+        await owner.write(*(log.append(each) for each in again))
+
+    assert [1, 1, 1, 1] == [count_rows(database, name) for name in ("events", "dispatches", "deliveries", "attempts")]
+    assert b"{}" == read_rows(database, "events")[0]["payload"]
+    assert {EVENTS_0: 3, (TOPICS.dispatches.name, 0): 3, (TOPICS.attempts.name, 0): 3} == read_offsets(database)
+
+
+async def test_a_repeated_dispatch_adds_only_what_is_new(database: str) -> None:
+    """Matched again after a crash, with routes that had changed: the first row stays, new matches are added."""
+    log = Log()
+    event = make_event(make_id())
+    one, other = make_id(), make_id()
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.write(log.append(make_dispatch(event, one)))
+        added = await owner.write(log.append(make_dispatch(event, one, other)))
+
+    assert {"dispatches": 0, "deliveries": 1} == added
+    assert {one, other} == {row["subscription_id"] for row in read_rows(database, "deliveries")}
+
+
+async def test_the_same_id_in_two_applications_is_two_events(database: str) -> None:
+    """Ids are unique within an application only."""
+    log, event = Log(), make_event(make_id())
+    async with open_writer(database) as writer:
+        await Owner(writer).write(log.append(event), log.append(make_event(make_id(), event.event_id)))
+
+    assert 2 == count_rows(database, "events")
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+async def test_a_repeat_around_midnight_is_one_row(database: str, days: int) -> None:
+    """An event sent again lies on the next day, and what follows from it too: still one row each."""
+    midnight_us = now_us() // DAY_US * DAY_US
+    log, event = Log(), make_event(make_id())
+    subscription_id = make_id()
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        for at_us in (midnight_us - 1000, midnight_us - 1000 + days * DAY_US):
+            dispatch = make_dispatch(event, subscription_id, appended_at_us=at_us)
+            await writer.ensure_days({day_of(at_us)})
+            await owner.write(
+                log.append(event, appended_at_us=at_us), log.append(dispatch), log.append(make_attempt(dispatch))
+            )
+
+    assert [1, 1, 1, 1] == [count_rows(database, name) for name in ("events", "dispatches", "deliveries", "attempts")]
+
+
+async def test_all_or_nothing(database: str) -> None:
+    """A row that is refused takes its batch with it: rows, offsets and all."""
+    log = Log()
+    good, bad = log.append(make_event(make_id())), log.append(make_event(make_id()))
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.claim(EVENTS_0)
+        batch = make_batch(owner, good, bad)
+        row = list(batch.rows["events"][1])
+        row[2] = "no uuid"
+        batch.rows["events"][1] = tuple(row)
+        with pytest.raises(psycopg.DataError):
+            await writer.write(batch)
+        assert 0 == count_rows(database, "events")
+        assert {EVENTS_0: -1} == read_offsets(database)
+
+        # and the writer goes on with another connection
+        await owner.write(good, bad)
+    assert 2 == count_rows(database, "events")
+
+
+async def test_a_former_owner_is_fenced_off(database: str) -> None:
+    """A process that was away, and whose partitions another one has, writes nothing any more; not even others' rows."""
+    log = Log()
+    first, second = log.append(make_event(make_id())), log.append(make_event(make_id()))
+    dispatch = log.append(make_dispatch(make_event(make_id()), make_id()))
+    async with open_writer(database) as writer, open_writer(database) as other_writer:
+        frozen, other = Owner(writer), Owner(other_writer)
+        await frozen.write(first)
+        await frozen.claim(dispatch.place)
+        assert {EVENTS_0: 1} == await other.claim(EVENTS_0)
+        with pytest.raises(FencedError, match="1 of 2 partitions have another owner"):
+            await frozen.write(second, dispatch)
+
+        assert 1 == count_rows(database, "events")
+        assert 0 == count_rows(database, "dispatches")
+        await other.write(second)
+        # what is still its own it may write
+        await frozen.write(dispatch)
+    assert 2 == count_rows(database, "events")
+    assert {EVENTS_0: 2, dispatch.place: 1} == read_offsets(database)
+
+
+async def test_claiming_waits_for_the_owner_before(database: str) -> None:
+    """Where to read on is asked when the transaction that is under way has ended."""
+    log = Log()
+    async with open_writer(database) as writer, open_writer(database) as other_writer:
+        owner = Owner(writer)
+        await owner.write(log.append(make_event(make_id())))
+        async with await psycopg.AsyncConnection.connect(database) as connection:
+            # the first statement of a batch under way
+            await connection.execute("update archive_offsets set next_offset = 5 where topic = %s", (EVENTS_0[0],))
+            claiming = asyncio.create_task(Owner(other_writer).claim(EVENTS_0))
+            done, _ = await asyncio.wait([claiming], timeout=0.3)
+            assert not done
+            await connection.commit()
+
+        assert {EVENTS_0: 5} == await claiming
+
+
+async def test_two_that_claim_the_same_do_not_deadlock(database: str) -> None:
+    """In a rebalance several processes claim many partitions at once, in whatever order."""
+    places = [(TOPICS.events.name, number) for number in range(20)]
+    writers = [ArchiveWriter(configure(database)) for _ in range(4)]
+    rounds = []
+    for number in range(5):
+        claims = [
+            writer.claim({place: uuid4() for place in (places if number % 2 else reversed(places))})
+            for writer in writers
+        ]
+        rounds.append(await asyncio.gather(*claims))
+    for writer in writers:
+        await writer.close()
+
+    assert [[dict.fromkeys(places)] * 4] * 5 == rounds
+
+
+async def test_days_are_made_when_rows_need_them(database: str) -> None:
+    """Once; a day that is there costs no statement."""
+    today = datetime.now(UTC).date()
+    async with open_writer(database) as writer:
+        await writer.ensure_days({today})
+        await writer.ensure_days({today})
+        await writer.ensure_days(set())
+
+    for table in TABLES:
+        assert [table.partition_of(today), table.default_partition] == list_partitions(database, table.name)
+
+
+async def test_a_connection_that_was_ended_is_replaced(database: str) -> None:
+    """The batch fails once, and can be repeated."""
+    log = Log()
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.write(log.append(make_event(make_id())))
+        record = log.append(make_event(make_id()))
+        with psycopg.connect(database, autocommit=True) as connection:
+            ended = connection.execute(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+                "where datname = current_database() and application_name = 'hookline-archive'"
+            ).fetchone()
+        assert ended == (1,)
+        with pytest.raises(psycopg.OperationalError):
+            await owner.write(record)
+
+        assert {"events": 1} == await owner.write(record)
+
+
+async def test_a_batch_of_thousands(database: str) -> None:
+    """As large as the settings let it be, with large bodies among them; all of it comes back byte for byte."""
+    log, application_id = Log(), make_id()
+    payloads = {make_id(): bytes([number % 256]) * (number * 7 % 5000) for number in range(3000)}
+    async with open_writer(database) as writer:
+        added = await Owner(writer).write(
+            *(log.append(make_event(application_id, each, payload=payload)) for each, payload in payloads.items())
+        )
+
+    assert {"events": 3000} == added
