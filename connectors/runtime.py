@@ -79,6 +79,7 @@ class Runtime:
         self._sources: dict[Place, Source] = {}
         self._busy_gates: dict[Hashable, tuple[Gate, int]] = {}  # with how many are open
         self._tasks: dict[asyncio.Task[None], list[Work]] = {}
+        self._asking: set[asyncio.Future[Mapping[Place, int]]] = set()
         self._progress = asyncio.Event()  # set whenever something was settled
         self._is_stopping = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -106,6 +107,9 @@ class Runtime:
         self._is_stopping = True
         for task in tasks:
             task.cancel()
+        # a sink that waits for its target to make it the owner of partitions would keep the consumer from closing
+        for asking in self._asking:
+            asking.cancel()
         for task in done:
             task.result()
         await self._consumer.close()
@@ -124,7 +128,18 @@ class Runtime:
             place: None if known is None else parse_note(known.offset, known.metadata)
             for place, known in committed.items()
         }
-        starts = await self._sink.assigned(notes)
+        if self._is_stopping:
+            return {}
+        asking = asyncio.ensure_future(self._sink.assigned(notes))
+        self._asking.add(asking)
+        try:
+            starts = await asking
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+            return {}  # nothing is read any more
+        finally:
+            self._asking.discard(asking)
         for place, known in committed.items():
             note = notes[place]
             if place in starts:

@@ -47,8 +47,10 @@ def derive_figures(results: Sequence[ScenarioResult]) -> Figures:
         )
 
     machine = result.machine
+    others = max(phase.other_cores for case in (plain, large, wide) for phase in case.phases)
     return Figures(
-        source=f"saturation of {machine.cores} cores of {machine.cpu}, {plain.started_at[:10]}, at {result.commit}",
+        source=f"saturation of {machine.cores} cores of {machine.cpu} on {plain.started_at[:10]} at {result.commit}; "
+        f"others on the machine kept up to {others:.1f} cores busy",
         cpu_us={
             process: fit(process, lambda case, process=process: _measure_cpu_us(case, process))  # type: ignore[misc]
             for process in (*KINDS, *SERVICES)

@@ -155,8 +155,10 @@ def draw_curves(samples: Sequence[Sample], evidence: Sequence[Evidence], *, star
         lag={name: [sample.lag.get(name, 0.0) for sample in samples] for name in processes},
         runnable_lag={name: [sample.runnable_lag.get(name, 0.0) for sample in samples] for name in processes},
         delivery={each.group.name: each.deliveries.seconds for each in evidence},
-        delivered={
-            each.group.name: [[second, count] for second, count in sorted(each.deliveries.per_second.items())]
-            for each in evidence
-        },
+        delivered={each.group.name: _count_seconds(each.deliveries.per_second) for each in evidence},
     )
+
+
+def _count_seconds(per_second: Mapping[int, int]) -> list[list[int]]:
+    """With those in which nothing arrived."""
+    return [[second, per_second.get(second, 0)] for second in range(max(per_second, default=-1) + 1)]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.bench.stamp import STAMP_CHARS
+
 # Bytes of real GitHub webhooks: share of them → what they do not exceed; sizes in between lie on the line.
 REAL_SIZES_BYTES = (
     (0.0, 915),
@@ -18,7 +20,7 @@ REAL_SIZES_BYTES = (
 )
 GENERATED_COUNT = 264
 WORDS = ("branch", "commit", "event", "issue", "label", "merge", "node", "open", "patch", "review", "tag", "user")
-STAMP_BYTES = 42  # what the mark adds, so that sizes come out as asked for
+STAMP_BYTES = len(f'"bench":"",{"x" * STAMP_CHARS}')  # what the mark adds, so that sizes come out as asked for
 
 
 class PayloadRow(msgspec.Struct):
@@ -42,7 +44,7 @@ def generate_payloads(count: int = GENERATED_COUNT) -> list[str]:
 
 
 def generate_payload(size_bytes: int, *, seed: int = 0) -> str:
-    """One JSON object that has about this size with its mark: names, numbers and addresses, as webhooks have them."""
+    """One JSON object that has this size with its mark: names, numbers and addresses, as webhooks have them."""
     dice = random.Random(seed)  # noqa: S311 - guards nothing
     rows: list[str] = []
     left = size_bytes - STAMP_BYTES - len('{"data":[],"text":""}')
@@ -50,6 +52,7 @@ def generate_payload(size_bytes: int, *, seed: int = 0) -> str:
         identity, word = dice.randrange(10**9), dice.choice(WORDS)
         rows.append(f'{{"id":{identity},"name":"{word}","url":"https://api.example.com/{word}/{identity}"}}')
         left -= len(rows[-1]) + 1
+    left += bool(rows)  # the last one has no comma
     text = " ".join(dice.choices(WORDS, k=max(left, 1)))[: max(left, 0)]
     return f'{{"data":[{",".join(rows)}],"text":"{text}"}}'
 

@@ -10,8 +10,12 @@ from pipeline.bench.svg import Plot, draw, draw_percentiles
 OURS = ("gateway", "matcher", "deliver", "archive", "kafka", "postgres")
 INSTRUMENTS = ("generator", "receiver")
 FIGURES = (
-    *("case", "phase", "endpoints", "accepted/s", "delivered/s", "archived/s"),
+    *("case", "phase", "endpoints", "seconds", "accepted/s", "delivered/s", "archived/s"),
     *("p50", "p90", "p99", "p99.9", "max", "accepted p50", "p99", "CPU s/1000"),
+)
+USE = (
+    *("case", "phase", *OURS, *INSTRUMENTS, "generator µs/request", "sent late ms p50, p99"),
+    *("others, cores", "rows/s", "WAL MiB/s"),
 )
 COUNTS = (
     *("case", "endpoints", "accepted", "expected", "delivered", "repeated", "lost"),
@@ -68,9 +72,9 @@ def _format_scenario(result: ScenarioResult) -> list[str]:
             for name, figures in phase.groups.items()
         ),
     )
-    lines += ["", "Processor seconds per 1,000, by process; how many cores others on the machine kept busy:", ""]
+    lines += ["", "Processor seconds per 1,000, by process; the generator, others on the machine, PostgreSQL:", ""]
     lines += _table(
-        ("case", "phase", *OURS, *INSTRUMENTS, "generator µs/request", "others, cores"),
+        USE,
         (_describe_use(case, phase) for case in result.cases for phase in case.phases),
     )
     lines += ["", "Counts of the whole run, and what it left behind:", ""]
@@ -96,14 +100,20 @@ def _describe_row(case: CaseResult, phase: PhaseFigures, name: str, figures: Gro
         case.name,
         phase.name,
         name,
+        _number(phase.seconds),
         _number(figures.accepted_per_s),
         _number(figures.delivered_per_s) if latency is not None else DASH,
         _number(phase.archived_per_s) if phase.archived_per_s is not None else DASH,
         *(_quantiles(shown) if latency is not None else (DASH,) * 5),
         _ms(figures.acceptance.p50) if figures.acceptance is not None else DASH,
         _ms(figures.acceptance.p99) if figures.acceptance is not None else DASH,
-        f"{sum(phase.cpu_s_per_1000.get(name, 0.0) for name in OURS):.2f}" if phase.cpu_s_per_1000 else DASH,
+        _sum_use(phase),
     )
+
+
+def _sum_use(phase: PhaseFigures) -> str:
+    used = [phase.cpu_s_per_1000[name] for name in OURS if name in phase.cpu_s_per_1000]
+    return f"{sum(used):.2f}" if used else DASH
 
 
 def _describe_use(case: CaseResult, phase: PhaseFigures) -> Iterable[str]:
@@ -113,8 +123,18 @@ def _describe_use(case: CaseResult, phase: PhaseFigures) -> Iterable[str]:
         phase.name,
         *(f"{used[name]:.3f}" if name in used else DASH for name in (*OURS, *INSTRUMENTS)),
         f"{phase.generator_us_per_request:.0f}",
+        _describe_lateness(phase),
         f"{phase.other_cores:.2f}",
+        _number(phase.server.rows_per_s) if phase.server is not None else DASH,
+        f"{phase.server.wal_bytes_per_s / MIB:.1f}" if phase.server is not None else DASH,
     )
+
+
+def _describe_lateness(phase: PhaseFigures) -> str:
+    """Of the generator, the worst group's."""
+    found = [figures.lateness for figures in phase.groups.values() if figures.lateness is not None]
+    worst = max(found, key=lambda latency: latency.p99, default=None)
+    return f"{worst.p50:.1f}, {worst.p99:.1f}" if worst is not None else DASH
 
 
 def _describe_counts(cases: Iterable[CaseResult]) -> Iterator[Iterable[str]]:

@@ -5,10 +5,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pipeline.bench.plan import Audience, StreamPlan
-from pipeline.bench.stamp import FORMAT, OPENING, TIME_CHARS, close_payload
+from pipeline.bench.stamp import FORMAT, OPENING, STAMP_CHARS, close_payload
 
-EVENT_ID_CHARS = 36
-STAMP_BYTES = len(FORMAT % (10 ** (TIME_CHARS - 1), 0, 0))
 CONTENT_TYPE = "application/json"
 OCCURRED_AT = "2026-01-01T00:00:00Z"
 
@@ -73,7 +71,7 @@ class RequestWriter:
         whom = self._audiences[audience]
         start = b'{"application_id":' + _to_json(whom.application_id) + b"," + _show_content(whom) + b","
         id_bytes = len(self._format_id(0, 0)) if self._has_event_ids else 0
-        length = len(start) + id_bytes + len(self._opening) + STAMP_BYTES + len(self._payloads[payload])
+        length = len(start) + id_bytes + len(self._opening) + STAMP_CHARS + len(self._payloads[payload])
         head = self._heads[audience, payload] = self._format_head(whom, length) + start
         return head
 

@@ -1,5 +1,6 @@
 """A session: the scenarios that were asked for, one after the other, and the files that they leave."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from pipeline.bench.scenario import Case, Scenario
 from pipeline.bench.screen import BenchScreen
 
 REPORT = "report.md"
+# Different payloads of one size: were they all alike, the log would compress them to nothing.
+VARIETY = 100
+NUMBERS = re.compile(rb"\[[\s\d.,e-]+\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ async def run_session(session: Session, screen: BenchScreen) -> bool:
 def write_result(out: Path, result: ScenarioResult) -> None:
     """Its JSON file, its plots, and the report of all results in the folder."""
     text = msgspec.json.format(msgspec.json.encode(result), indent=1)
+    # a list of numbers is a line, not one for each
+    text = NUMBERS.sub(lambda found: b"".join(found.group().split()), text)
     (out / f"{result.scenario}.json").write_bytes(text + b"\n")
     for name, plot in draw_plots(result).items():
         (out / name).write_text(plot)
@@ -106,7 +112,8 @@ def choose_payloads(case: Case, file: Path | None) -> Payloads:
     """What a case's events carry."""
     if case.payload_bytes is not None:
         source = f"generated payloads of {case.payload_bytes:,} bytes"
-        return Payloads(payloads=[generate_payload(case.payload_bytes)], source=source)
+        size_bytes = case.payload_bytes
+        return Payloads(payloads=[generate_payload(size_bytes, seed=seed) for seed in range(VARIETY)], source=source)
     if file is None:
         return Payloads(payloads=generate_payloads(), source="generated payloads with the sizes of real webhooks")
     payloads = read_payloads(file)

@@ -14,6 +14,7 @@ TIME = slice(len(OPENING), len(OPENING) + TIME_CHARS)
 STREAM = slice(TIME.stop + 1, TIME.stop + 1 + STREAM_CHARS)
 NUMBER = slice(STREAM.stop + 1, STREAM.stop + 1 + NUMBER_CHARS)
 END = NUMBER.stop  # so many bytes of a body are enough
+STAMP_CHARS = END - len(OPENING)
 
 FORMAT = b"%016d.%02d.%09d"
 

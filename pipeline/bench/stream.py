@@ -10,12 +10,13 @@ import msgspec
 from pipeline.bench.alarm import Alarm
 from pipeline.bench.client import ClientConnection, ReadingConnection
 from pipeline.bench.journal import SENT, open_columns
-from pipeline.bench.plan import Pace, StreamPlan
+from pipeline.bench.plan import StreamPlan
 from pipeline.bench.request import RequestWriter
+from pipeline.bench.schedule import Schedule
 
-SECOND_US = 1_000_000
 ACCEPTED = 201
 BATCH_ANSWERED = 200
+TIMES = ("intended", "sent", "answered")
 RECONNECT_AFTER_S = 0.05
 
 
@@ -34,59 +35,6 @@ class BatchAnswer(msgspec.Struct):
 _decode_batch = msgspec.json.Decoder(BatchAnswer).decode
 
 
-class Schedule:
-    """When requests are due. With a rate the times are fixed once it starts, whatever happens to requests. Pure."""
-
-    __slots__ = ("_allowed", "_is_limited", "_most", "_period_us", "_start_us", "_stop_us")
-
-    def __init__(self, pace: Pace, *, batch: int) -> None:
-        self._period_us = None if pace.rate_per_s is None else SECOND_US * batch / pace.rate_per_s
-        self._most = None if pace.events_max is None else -(-pace.events_max // batch)
-        self._is_limited = pace.is_limited
-        self._allowed = 0
-        self._start_us: int | None = None
-        self._stop_us: int | None = None
-
-    def start(self, at_us: int) -> None:
-        """From then on."""
-        self._start_us = at_us
-
-    def stop(self, at_us: int) -> None:
-        """Nothing is due from then on; what was due before is."""
-        if self._stop_us is None:
-            self._stop_us = at_us
-
-    def allow(self, requests: int) -> None:
-        """So many in all, when it is limited."""
-        self._allowed = max(self._allowed, requests)
-
-    def count_due(self, now_us: int, sent: int) -> int:
-        """How many requests should have been sent by now. `sent`: how many were."""
-        if self._start_us is None or now_us < self._start_us:
-            return 0
-        if self._stop_us is not None and now_us >= self._stop_us:
-            if self._period_us is None:
-                return sent
-            now_us = self._stop_us - 1
-        due = sent + 1 if self._period_us is None else int((now_us - self._start_us) / self._period_us) + 1
-        if self._most is not None:
-            due = min(due, self._most)
-        return min(due, self._allowed) if self._is_limited else due
-
-    def intended_us(self, request: int, now_us: int) -> int:
-        """When a request was to be sent."""
-        if self._period_us is None or self._start_us is None:
-            return now_us
-        return self._start_us + round(request * self._period_us)
-
-    def next_us(self, due: int) -> int | None:
-        """When the next one is due, of which `due` are; None: not by time."""
-        if self._period_us is None or self._start_us is None or (self._most is not None and due >= self._most):
-            return None
-        next_us = self._start_us + -(-due * self._period_us // 1)
-        return None if self._stop_us is not None and next_us >= self._stop_us else int(next_us)
-
-
 class Stream:
     """Sends one stream. `columns`: a row a request, in the order of their numbers."""
 
@@ -103,7 +51,10 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
-        self.columns = open_columns(SENT)
+        self._batch = plan.batch
+        self.columns = columns = open_columns(SENT)
+        self._intended_us, self._sent_us, self._answered_us = (columns[f"{name}_us"] for name in TIMES)
+        self._accepted, self._status = columns["accepted"], columns["status"]
         self.refused: list[int] = []  # numbers of events in batches that were accepted in part
         self.sent = self.answered = self.accepted = self.failed = 0
 
@@ -123,7 +74,7 @@ class Stream:
 
     def allow(self, events: int) -> None:
         """So many in all."""
-        self._schedule.allow(events // self._plan.batch)
+        self._schedule.allow(events // self._batch)
         self._pump()
 
     @property
@@ -133,11 +84,11 @@ class Stream:
 
     @property
     def due_events(self) -> int:
-        return self._due * self._plan.batch
+        return self._due * self._batch
 
     @property
     def sent_events(self) -> int:
-        return self.sent * self._plan.batch
+        return self.sent * self._batch
 
     async def close(self) -> None:
         """Close all connections; what was asked stays without an answer."""
@@ -150,12 +101,14 @@ class Stream:
 
     def _pump(self) -> None:
         """Send what is due, and wake up for the next one."""
-        now_us = _now_us()
+        now_us, schedule = _now_us(), self._schedule
         while True:
-            self._due = self._schedule.count_due(now_us, self.sent)
+            self._due = schedule.count_due(now_us, self.sent)
             if self.sent >= self._due or not self._idle:
                 break
             self._send(now_us)
+            if not self._idle and self._is_closed_loop:
+                return
         if not self._is_set and (next_us := self._schedule.next_us(self._due)) is not None:
             self._is_set = True
             self._alarm.set(self._wake, next_us)
@@ -165,28 +118,28 @@ class Stream:
         self._pump()
 
     def _send(self, now_us: int) -> None:
-        request, columns = self.sent, self.columns
+        request = self.sent
         intended_us = self._schedule.intended_us(request, now_us)
-        data = self._writer.write(request * self._plan.batch, intended_us)
-        columns["intended_us"].append(intended_us)
-        columns["sent_us"].append(now_us)
-        columns["answered_us"].append(0)
-        columns["accepted"].append(0)
-        columns["status"].append(0)
+        data = self._writer.write(request * self._batch, intended_us)
+        self._intended_us.append(intended_us)
+        self._sent_us.append(now_us)
+        self._answered_us.append(0)
+        self._accepted.append(0)
+        self._status.append(0)
         self.sent += 1
         self._idle.pop().send(request, data)
 
     def _on_answer(self, connection: ClientConnection, status: int, body: bytes) -> None:
-        now_us, request, columns = _now_us(), connection.request, self.columns
-        columns["answered_us"][request] = now_us
-        columns["status"][request] = status
-        accepted = self._plan.batch if status == ACCEPTED else 0
-        if status == BATCH_ANSWERED and self._plan.batch > 1:
+        request, batch = connection.request, self._batch
+        self._answered_us[request] = _now_us()
+        self._status[request] = status
+        accepted = batch if status == ACCEPTED else 0
+        if status == BATCH_ANSWERED and batch > 1:
             accepted = self._read_batch(request, body)
-        columns["accepted"][request] = accepted
+        self._accepted[request] = accepted
         self.answered += 1
         self.accepted += accepted
-        self.failed += self._plan.batch - accepted
+        self.failed += batch - accepted
         if connection.is_open:
             self._idle.append(connection)
         elif not self._is_closing:
@@ -198,7 +151,7 @@ class Stream:
 
     def _read_batch(self, request: int, body: bytes) -> int:
         statuses = [result.status for result in _decode_batch(body).results]
-        first = request * self._plan.batch
+        first = request * self._batch
         refused = [first + index for index, status in enumerate(statuses) if status != ACCEPTED]
         self.refused += refused
         return len(statuses) - len(refused)
@@ -215,7 +168,7 @@ class Stream:
 
     async def _connect(self) -> None:
         def make() -> ClientConnection:
-            kind = ReadingConnection if self._plan.batch > 1 else ClientConnection
+            kind = ReadingConnection if self._batch > 1 else ClientConnection
             return kind(self._on_answer)
 
         is_tls = self._api.scheme == "https"

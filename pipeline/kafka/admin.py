@@ -2,11 +2,21 @@
 
 import asyncio
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicMetadata,
+)
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import connect_options, view_options
@@ -14,6 +24,7 @@ from pipeline.process import StartError
 from pipeline.topics import Topic, Topics
 
 ANSWER_TIMEOUT_S = 10.0
+SETTLE_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +74,21 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
                 raise StartError(f"cannot create topic {name}: {error.args[0].str()}") from error
+    _wait_until_there(admin, missing)
+    # one setting at a time: what an operator has set besides stays as it is
     resources = [
         ConfigResource(
             ResourceType.TOPIC,
             change.topic,
-            set_config=by_name[change.topic].config(record_max_bytes=config.record_max_bytes),
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in by_name[change.topic].config(record_max_bytes=config.record_max_bytes).items()
+            ],
         )
         for change in changes
         if change.kind == "configure"
     ]
-    for resource, future in admin.alter_configs(resources).items() if resources else ():
+    for resource, future in admin.incremental_alter_configs(resources).items() if resources else ():
         try:
             future.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:
@@ -87,6 +103,28 @@ def verify_topics(config: KafkaConfig, topics: Topics) -> None:
     missing = [change.topic for change in changes if change.kind == "create"]
     if missing:
         raise StartError(f"topics are missing: {', '.join(missing)}; create them with `hookline topics apply`")
+
+
+def _wait_until_there(admin: AdminClient, topics: Sequence[Topic]) -> None:
+    """A broker answers that a topic is made before every one of them knows it. Raises `StartError`."""
+    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while topics:
+        known = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
+        left = [topic for topic in topics if not _is_there(known.get(topic.name), topic)]
+        if not left:
+            return
+        if time.monotonic() > deadline_s:
+            raise StartError(f"topics were made and have no leader: {', '.join(topic.name for topic in left)}")
+        time.sleep(SETTLE_POLL_S)
+
+
+def _is_there(metadata: TopicMetadata | None, topic: Topic) -> bool:
+    return (
+        metadata is not None
+        and metadata.error is None
+        and len(metadata.partitions) == topic.partitions
+        and all(partition.leader >= 0 and partition.error is None for partition in metadata.partitions.values())
+    )
 
 
 def _refuse_mismatch(changes: list[Change]) -> None:
@@ -122,7 +160,10 @@ def _plan_configs(admin: AdminClient, topics: list[Topic], config: KafkaConfig) 
     changes = []
     for resource, future in admin.describe_configs(list(resources)).items():
         topic = next(topic for topic in topics if topic.name == resource.name)
-        actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
+        try:
+            actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise StartError(f"cannot ask how topic {topic.name} is configured: {error.args[0].str()}") from error
         wanted = topic.config(record_max_bytes=config.record_max_bytes)
         differing = [
             f"{key}={value} (is {actual[key].value})" for key, value in wanted.items() if actual[key].value != value

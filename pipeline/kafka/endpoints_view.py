@@ -58,7 +58,15 @@ class EndpointsView:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(subscription_id, []).append(future)
             await asyncio.wait([future], timeout=timeout_s)
+            if not future.done():
+                self._stop_waiting(subscription_id, future)  # it may never come
         return self._endpoints.get(subscription_id)
+
+    def _stop_waiting(self, subscription_id: str, future: "asyncio.Future[None]") -> None:
+        waiting = self._waiting[subscription_id]
+        waiting.remove(future)
+        if not waiting:
+            del self._waiting[subscription_id]
 
     def _apply(self, key: str, value: bytes | None, _: int) -> None:
         if value is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 import structlog
 
@@ -46,6 +47,23 @@ class Application:
         self.deleted = False
 
 
+def choose_version(versions: Sequence[Version], appended_at_us: int, version_min: int) -> Version:
+    """Of the versions that are kept, oldest first, the one that applied to an event appended at this time.
+
+    That is the newest version that is at most `version_min`, which is known from a marker, or was appended no later
+    than the event. A marker is exact; after a restart, markers behind the committed offset are not read again, and the
+    time stands in: what was published later than the event was not yet answered when the event was accepted. Versions
+    that are no longer kept count as their oldest successor.
+    """
+    chosen = versions[-1]
+    if len(versions) > 1 and chosen.number > version_min:
+        for version in reversed(versions):
+            chosen = version
+            if version.number <= version_min or version.appended_at_us <= appended_at_us:
+                break
+    return chosen
+
+
 class RoutesView:
     """Follows the routes topic."""
 
@@ -73,24 +91,11 @@ class RoutesView:
         return None if application is None or application.deleted else application.versions[-1].compiled
 
     def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None:
-        """The routes that applied to an event appended at this time, with `version_min` known from a marker.
-
-        That is the newest version that is at most `version_min` or was appended no later than the event. A marker is
-        exact; after a restart, markers behind the committed offset are not read again, and the time stands in: what
-        was published later than the event was not yet answered when the event was accepted. Versions that are no
-        longer kept count as their oldest successor.
-        """
+        """The routes that applied to an event; see `choose_version`. None: no such application is known."""
         application = self._applications.get(application_id)
         if application is None:
             return None
-        versions = application.versions
-        chosen = versions[-1]
-        if len(versions) > 1 and chosen.number > version_min:
-            for version in reversed(versions):
-                chosen = version
-                if version.number <= version_min or version.appended_at_us <= appended_at_us:
-                    break
-        return chosen.compiled
+        return choose_version(application.versions, appended_at_us, version_min).compiled
 
     def application_of(self, secret_hash: bytes) -> str | None:
         """The application an application secret belongs to, by the secret's SHA-256."""

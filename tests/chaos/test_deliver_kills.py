@@ -12,7 +12,7 @@ from tests.integration.deliver.house import House, ids_of
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 
-KILLS = int(os.environ.get("HOOKLINE_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("HOOKLINE_TEST_KILLS", "2"))
 SUBSCRIBERS = 3
 DELIVERIES_PER_LIFE = 60
 # what one endpoint may have open: the sink's own concurrency

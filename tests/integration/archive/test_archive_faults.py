@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +35,11 @@ async def check(house: House, load: Load) -> None:
     assert sorted(letter.dead_id for letter in load.letters) == ids_of(
         read_rows(house.database, "dead_letters"), "dead_id"
     )
+
+
+def is_gone(pid: int) -> bool:
+    """Does no process have this pid?"""
+    return not psutil.pid_exists(pid)
 
 
 async def test_kill_in_mid_load(kafka: str, topic_prefix: str, database: str) -> None:
@@ -189,6 +195,25 @@ async def test_a_stop_in_an_outage_ends(kafka: str, topic_prefix: str, database:
         await check(house, load)
 
 
+async def test_a_stop_while_taking_over_in_an_outage_ends(
+    kafka: str, topic_prefix: str, database: str, proxy: TcpProxy
+) -> None:
+    """SIGTERM while it waits for PostgreSQL to make it the owner of partitions: it does not wait for ever."""
+    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive, other = house.archive(), house.archive()
+    house.database = database
+    async with archive:
+        await other.start()
+        proxy.cut()
+        await other.kill()
+        await eventually(lambda: "postgres_outage" in archive.log(), timeout_s=60)
+
+        assert 0 == await archive.stop(timeout_s=20)
+        proxy.restore()
+        await archive.start()
+        await check(house, house.load(100))
+
+
 async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """PostgreSQL itself is stopped in mid-load and started again, once in order and once by kill -9."""
     server = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path)
@@ -203,7 +228,7 @@ async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: P
                 await house.wait_for_events(EVENTS // share)
                 if is_kill:
                     os.kill(server.pid, signal.SIGKILL)
-                    await eventually(lambda pid=server.pid: not psutil.pid_exists(pid))  # type: ignore[misc]  # bound for this turn
+                    await eventually(partial(is_gone, server.pid))
                 await asyncio.to_thread(server.stop)
                 server = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path, port=port)
             await check(house, await loading)

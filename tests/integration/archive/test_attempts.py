@@ -203,10 +203,10 @@ async def test_pages_together_are_everything_once(database: str, seed: int) -> N
                 )
     async with open_archive(database) as (owner, pool):
         await owner.write(*(log.append(record) for record in records), log.append(make_dispatch(make_event(make_id()))))
-        attempts = await list_all(pool, application_id)
+        listed = await list_all(pool, application_id)
         assert len(expected) > 3 * PAGE_MAX
-        assert sorted(expected) == sorted(each.attempt_id for each in attempts)
-        keys = [(each.created_at_us, each.attempt_id) for each in attempts]
+        assert sorted(expected) == sorted(each.attempt_id for each in listed)
+        keys = [(each.created_at_us, each.attempt_id) for each in listed]
         assert sorted(keys, reverse=True) == keys
 
         by_type = await list_all(pool, application_id, event_types=("a.b.c",))

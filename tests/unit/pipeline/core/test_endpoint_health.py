@@ -1,6 +1,9 @@
 from pipeline.core.endpoint_health import FAILING, TELL_INTERVAL_US, EndpointHealth, restore_health
+from pipeline.core.records import EndpointState
 
-IDS = {"subscription_id": "s", "application_id": "a", "endpoint_version": 3}
+
+def tell(health: EndpointHealth, now_us: int) -> EndpointState:
+    return health.tell(now_us, subscription_id="s", application_id="a", endpoint_version=3)
 
 
 def test_the_first_failure_is_told_and_counts_from_then() -> None:
@@ -11,7 +14,7 @@ def test_the_first_failure_is_told_and_counts_from_then() -> None:
 
     assert health.should_tell(12_000_000)
     assert 5_000_000 == health.has_failed_for_us(15_000_000)
-    assert "E_TIMEOUT: y" == health.tell(12_000_000, **IDS).last_error
+    assert "E_TIMEOUT: y" == tell(health, 12_000_000).last_error
     health.succeed()
     assert 0 == health.has_failed_for_us(15_000_000)
 
@@ -24,7 +27,7 @@ def test_a_flapping_endpoint_does_not_fill_the_log() -> None:
         health.fail(now_us, error="E", opened_until_us=0)
         health.succeed()
         if health.should_tell(now_us):
-            health.tell(now_us, **IDS)
+            tell(health, now_us)
             told += 1
 
     assert 4 == told
@@ -36,7 +39,7 @@ def test_a_successor_goes_on_where_it_was() -> None:
     """A process that takes an endpoint over knows since when it has failed."""
     health = EndpointHealth()
     health.fail(10, error="E", opened_until_us=99)
-    restored = restore_health(health.tell(TELL_INTERVAL_US, **IDS))
+    restored = restore_health(tell(health, TELL_INTERVAL_US))
 
     assert (10, 99, "E") == (restored.failing_since_us, restored.opened_until_us, restored.last_error)
     assert not restored.should_tell(10 * TELL_INTERVAL_US)

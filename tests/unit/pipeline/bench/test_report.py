@@ -1,0 +1,78 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+
+from pipeline.bench.report import draw_plots, format_report
+from pipeline.bench.result import ScenarioResult
+from pipeline.bench.session import REPORT, read_results, write_result
+from tests.unit.pipeline.bench.results import make_case, make_result
+
+
+def test_a_row_has_the_figures() -> None:
+    """Rates, quantiles from intended sending to arrival, those of the acceptance, and processor time."""
+    rows = [
+        line for line in format_report([make_result()]).splitlines() if line.startswith("| 200/s | measured | all |")
+    ]
+
+    assert [
+        "| 200/s | measured | all | 3 | 200 | 200 | 200 | 5.0 | 8.0 | 12.5 | 31.0 | 140 | 5.0 | 12.5 | 0.60 |"
+    ] == rows
+
+
+def test_it_says_what_was_measured_on_what() -> None:
+    """Machine, commit, command, settings and payloads: figures without them are of no use."""
+    page = format_report([make_result()])
+
+    for part in (
+        "2 cores of Sample CPU, 16 GiB, Sample OS, Linux 6, Python 3.11.7",
+        "`hookline bench end-to-end` at 0123456789ab",
+        "`HOOKLINE_KAFKA_PARTITIONS=16`",
+        "generated payloads of 1,000 bytes",
+    ):
+        assert part in page
+
+
+def test_problems_are_not_overlooked() -> None:
+    """They stand under the tables, in bold."""
+    page = format_report([make_result(make_case(problems=["all: 3 deliveries of accepted events were LOST"]))])
+
+    assert "**200/s: all: 3 deliveries of accepted events were LOST**" in page
+
+
+def test_what_was_not_measured_is_no_zero() -> None:
+    """An installation somewhere else has neither processes nor disks here."""
+    case = make_case()
+    (phase,) = case.phases
+    growth = msgspec.structs.replace(case.growth, database_bytes=None, kafka_bytes=None)
+    elsewhere = msgspec.structs.replace(phase, cpu_s_per_1000={"generator": 0.1}, archived_per_s=None)
+    page = format_report([make_result(make_case(phases=[elsewhere], growth=growth))])
+    rows = [line for line in page.splitlines() if line.startswith("| 200/s | measured | all |")]
+
+    assert ["–", "5.0"] == rows[0].split(" | ")[6:8]
+    assert rows[0].endswith("| – |")
+
+
+def test_every_plot_is_a_picture_and_is_shown() -> None:
+    """Latency, deliveries, processors and lag of each case, and percentiles of all."""
+    result = make_result(make_case("50/s"), make_case("1,000/s"))
+    plots = draw_plots(result)
+    page = format_report([result])
+
+    assert 2 * 4 + 1 == len(plots)
+    assert {"end-to-end-50-s-latency.svg", "end-to-end-1-000-s-lag.svg", "end-to-end-percentiles.svg"} <= plots.keys()
+    for name, plot in plots.items():
+        assert f"]({name})" in page
+        ElementTree.fromstring(plot)  # noqa: S314 - our own
+
+
+def test_a_folder_holds_the_last_result_of_each_scenario(tmp_path: Path) -> None:
+    """The report covers them all; what is read is what was written."""
+    first, second = make_result(), make_result(scenario="saturation")
+    for result in (make_result(make_case("old")), first, second):
+        write_result(tmp_path, result)
+    page = (tmp_path / REPORT).read_text()
+
+    assert [first, second] == read_results(tmp_path)
+    assert ["## end-to-end", "## saturation"] == [line for line in page.splitlines() if line.startswith("## ")]
+    assert isinstance(read_results(tmp_path)[0], ScenarioResult)
