@@ -81,6 +81,7 @@ class HttpSink:
         self._lead = topics.deliveries.name
         self._delays_s = [tier.delay_s for tier in topics.retries]
         self._made = RecentIds(worker.recent_ids_max)  # attempts that are in the log
+        self._under_way: dict[str, asyncio.Future[Placement]] = {}  # attempts that are being made
         self._tails: dict[int, AttemptsTail] = {}  # by partition
         self._open = 0
 
@@ -135,6 +136,11 @@ class HttpSink:
         if attempt_id in self._made:
             self._metrics.repeats_skipped_total.inc()
             return None
+        under_way = self._under_way.get(attempt_id)
+        if under_way is not None:
+            # a second copy (matched again, or parked when its process died): the same attempt settles both
+            self._metrics.repeats_skipped_total.inc()
+            return under_way
         endpoint = self._endpoints.get(delivery.subscription_id) or await self._endpoints.wait_for(
             delivery.subscription_id, ENDPOINT_WAIT_S
         )
@@ -146,13 +152,13 @@ class HttpSink:
         if self._memory.is_to_be_disabled(endpoint):
             return self._put_off(record, delivery, "to_be_disabled")
         if target.origin is None:
-            return await self._deliver(record, delivery, attempt_id, target)
+            return await self._deliver_once(record, delivery, attempt_id, target)
         place = (target.origin.host, target.origin.port)
         wait_us = self._destinations.may_send(place, time.time_ns() // 1000)
         if wait_us > 0:
             return self._park(record, wait_us, "destination_busy")
         try:
-            return await self._deliver(record, delivery, attempt_id, target)
+            return await self._deliver_once(record, delivery, attempt_id, target)
         finally:
             self._destinations.end(place)
 
@@ -195,6 +201,32 @@ class HttpSink:
         return delivery.due_at_us if isinstance(delivery, Delivery) else 0  # `put` buries what cannot be read
 
     # One attempt.
+
+    async def _deliver_once(
+        self, record: LogRecord, delivery: Delivery, attempt_id: str, target: Target
+    ) -> "asyncio.Future[Placement]":
+        """Deliver, and let copies that come meanwhile share what becomes of it."""
+        under_way = self._under_way.get(attempt_id)
+        if under_way is not None:  # it began while we waited for the endpoint
+            return under_way
+        shared: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
+        self._under_way[attempt_id] = shared
+        try:
+            written = await self._deliver(record, delivery, attempt_id, target)
+        except BaseException:
+            self._under_way.pop(attempt_id, None)
+            shared.cancel()
+            raise
+
+        def on_done(done: "asyncio.Future[Placement]") -> None:
+            self._under_way.pop(attempt_id, None)
+            if done.cancelled() or done.exception() is not None:
+                shared.cancel()  # the failure itself ends the process
+            elif not shared.done():
+                shared.set_result(done.result())
+
+        written.add_done_callback(on_done)
+        return written
 
     async def _deliver(
         self, record: LogRecord, delivery: Delivery, attempt_id: str, target: Target

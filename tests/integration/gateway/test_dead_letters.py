@@ -56,7 +56,11 @@ async def test_exhausted_deliveries_are_redriven(stack: Stack) -> None:
         )
         rest = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
         await eventually(lambda: len(receiver.requests("/a")) == 9)
-        attempts = {event_id: await stack.api.list_attempts(space, event_id) for event_id in event_ids}
+
+        async def are_recorded() -> bool:
+            return all([len(await stack.api.list_attempts(space, event_id)) == 3 for event_id in event_ids])
+
+        await eventually(are_recorded)
         again = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
         shown = await stack.api.call("GET", f"/dead_letters/{first['dead_id']}{query}", token=space.secret)
 
@@ -65,7 +69,6 @@ async def test_exhausted_deliveries_are_redriven(stack: Stack) -> None:
         assert ({"exhausted": 3}, 0) == (counted.json["matching"], counted.json["redriven"])
         assert (1, 2, 0) == (one.json["redriven"], rest.json["redriven"], again.json["redriven"])
         assert shown.json["redriven_at"] is not None
-        assert [3] * 3 == [len(made) for made in attempts.values()]
         by_id: dict[str, list[str]] = {}
         for request in receiver.requests("/a"):
             by_id.setdefault(request.header("webhook-id"), []).append(request.answer)
