@@ -65,10 +65,8 @@ class ArchiveSink:
         async with self._writing:
             claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
         self._owners |= owners
-        known = {place: offset for place, offset in claimed.items() if offset is not None}
-        self._next_offsets |= known
         # whatever Kafka's own offsets say: of what was never archived everything is still to be archived
-        return {place: known.get(place, 0) for place in notes}
+        return {place: claimed[place] or 0 for place in notes}
 
     async def revoked(self, places: Sequence[Place]) -> None:
         """These are somebody else's now."""
