@@ -28,7 +28,6 @@ HOLD_MAX_US = 1_000_000
 SLOW_SHARE = 0.5  # of all that may be open at once, for lanes that are slow
 TICK_S = 0.25
 ROTATE_TICKS = 40  # ten seconds
-GAP_TICKS = 4  # a second
 
 log = structlog.get_logger()
 
@@ -80,7 +79,6 @@ class Runtime:
         self._sources: dict[Place, Source] = {}
         self._busy_gates: dict[Hashable, tuple[Gate, int]] = {}  # with how many are open
         self._tasks: dict[asyncio.Task[None], list[Work]] = {}
-        self._gaps: dict[Place, list[tuple[int, int]]] = {}  # (expected, read instead)
         self._asking: set[asyncio.Future[Mapping[Place, int]]] = set()
         self._progress = asyncio.Event()  # set whenever something was settled
         self._is_stopping = False
@@ -181,7 +179,7 @@ class Runtime:
                     continue
                 expected = source.mark.next_offset
                 if record.offset > expected and expected > 0:
-                    self._gaps.setdefault(source.place, []).append((expected, record.offset))
+                    self._note_missing(record, expected)
                 if not source.mark.take(record.offset):
                     self._release(record)
                     continue
@@ -389,26 +387,13 @@ class Runtime:
             await asyncio.sleep(TICK_S)
             if tick % ROTATE_TICKS == 0:
                 self._lanes.rotate()
-            if self._gaps and tick % GAP_TICKS == 0:
-                await self._tell_missing()
             now_us = time.time_ns() // 1000
             self._open_slow = sum(count for gate, count in self._busy_gates.values() if gate.is_slow(now_us))
             self._start_work(now_us)
             self._metrics.in_flight.set(sum(len(source.mark) for source in self._sources.values()))
             self._metrics.lanes.set(len(self._lanes))
 
-    async def _tell_missing(self) -> None:
-        """Count what retention took before it was read. Not every gap is one: the marks of transactions, and what they
-        took back, have offsets as well.
-        """
-        gaps, self._gaps = self._gaps, {}
-        starts = await self._consumer.find_starts(gaps)
-        for place, pairs in gaps.items():
-            start = starts.get(place)
-            if start is None:  # to be asked again
-                self._gaps[place] = pairs + self._gaps.get(place, [])
-                continue
-            missing = sum(max(0, min(start, offset) - expected) for expected, offset in pairs)
-            if missing:
-                self._metrics.missing_total.labels(place[0]).inc(missing)
-                log.error("records_missing", topic=place[0], partition=place[1], records=missing)
+    def _note_missing(self, record: LogRecord, expected: int) -> None:
+        missing = record.offset - expected
+        self._metrics.missing_total.labels(record.topic).inc(missing)
+        log.error("records_missing", topic=record.topic, partition=record.partition, records=missing)
