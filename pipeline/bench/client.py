@@ -48,6 +48,8 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None  # ours, not the gateway's
         except httptools.HttpParserError:
             self.close()
 

@@ -15,6 +15,7 @@ from pipeline.postgres.archive_counts import ServerFigures
 
 SECOND_US = 1_000_000
 US_PER_S = 1_000_000
+APART_MIN_US = 400_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,7 +141,8 @@ def compare_server(before: ServerFigures, after: ServerFigures, seconds: float) 
 
 
 def draw_curves(samples: Sequence[Sample], evidence: Sequence[Evidence], *, start_us: int) -> Curves:
-    """What plots show."""
+    """What plots show. Of samples that are close together the first: differences of next to nothing are noise."""
+    samples = _thin(samples)
     names = sorted(samples[-1].cpu_s) if samples else []
     processes = sorted(samples[-1].lag) if samples else []
     cores: dict[str, list[float]] = {name: [0.0] for name in names}
@@ -154,9 +156,25 @@ def draw_curves(samples: Sequence[Sample], evidence: Sequence[Evidence], *, star
         rss_mib={name: [round(sample.rss_mib[name], 1) for sample in samples] for name in names},
         lag={name: [sample.lag.get(name, 0.0) for sample in samples] for name in processes},
         runnable_lag={name: [sample.runnable_lag.get(name, 0.0) for sample in samples] for name in processes},
+        acceptance={each.group.name: _sum_up_answers(each.sent, start_us) for each in evidence},
         delivery={each.group.name: each.deliveries.seconds for each in evidence},
         delivered={each.group.name: _count_seconds(each.deliveries.per_second) for each in evidence},
     )
+
+
+def _sum_up_answers(sent: Sent, start_us: int) -> list[Second]:
+    columns = sent.columns
+    answers = zip(columns["intended_us"], columns["answered_us"], columns["status"], strict=True)
+    points = [(intended_us, answered_us - intended_us) for intended_us, answered_us, status in answers if status]
+    return summarize_seconds(points, start_us=start_us)
+
+
+def _thin(samples: Sequence[Sample]) -> list[Sample]:
+    kept: list[Sample] = []
+    for sample in samples:
+        if not kept or sample.at_us - kept[-1].at_us >= APART_MIN_US:
+            kept.append(sample)
+    return kept
 
 
 def _count_seconds(per_second: Mapping[int, int]) -> list[list[int]]:

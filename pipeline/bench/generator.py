@@ -5,6 +5,7 @@ import gc
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,20 +33,24 @@ class Generator:
                 stream,
                 RequestWriter(
                     stream,
-                    api=plan.api,
+                    api=plan.apis[0],
                     payloads=plan.payloads,
                     has_event_ids=plan.has_event_ids,
                     run_id=run_id,
                 ),
-                api=plan.api,
+                apis=plan.apis,
                 alarm=self._alarm,
             )
             for stream in plan.streams
         ]
         self._finishing = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._failure: asyncio.Future[None] = loop.create_future()
+        # a mistake of ours in a callback must not pass for an answer that did not come
+        loop.set_exception_handler(lambda _, context: self._fail(context))
 
     async def run(self) -> None:
-        """Connect, follow commands until `finish`, write the journal."""
+        """Connect, follow commands until `finish`, write the journal, and stay until there are no more commands."""
         for stream in self._streams:
             await stream.connect()
         # nothing here makes cycles; a collection over a million numbers would delay what is due
@@ -53,16 +58,22 @@ class Generator:
         following = asyncio.create_task(follow_commands(self._do))
         reporting = asyncio.create_task(self._report_regularly())
         finishing = asyncio.create_task(self._finishing.wait())
-        done, _ = await asyncio.wait({following, reporting, finishing}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {finishing}:
-            task.result()  # raises what went wrong; commands end when whoever started us is gone
+        waiting: set[asyncio.Future[Any]] = {following, reporting, finishing, self._failure}
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for each in done - {finishing}:
+            each.result()  # raises what went wrong; commands end when whoever started us is gone
         await self._rest()
-        for task in (following, reporting, finishing):
+        for task in (reporting, finishing):
             task.cancel()
         self._alarm.close()
         for stream in self._streams:
             await stream.close()
         self._save()
+        await following
+
+    def _fail(self, context: dict[str, Any]) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(context.get("exception") or RuntimeError(context["message"]))
 
     def _do(self, command: Command) -> None:
         stream = self._streams[command.stream] if self._streams else None

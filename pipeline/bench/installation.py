@@ -26,7 +26,7 @@ TAIL_BYTES = 2000
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """Where it is. What is unknown is empty; what depends on it is then not measured.
 
-    `metrics`: by process, `pids`: by name, on this machine. `kafka_dir`: where Kafka keeps its data.
+    `apis`: of all gateways; `metrics`: by process, `pids`: by name, on this machine. `kafka_dir`: Kafka's data.
     """
 
     api: str
@@ -35,7 +35,14 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str = ""
     metrics: dict[str, str] = {}
     pids: dict[str, list[int]] = {}
+    apis: tuple[str, ...] = ()
     kafka_dir: Path | None = None
+
+
+class GatewayFile(msgspec.Struct):
+    """What a gateway leaves in the run directory when it is ready."""
+
+    api: str
 
 
 @asynccontextmanager
@@ -60,7 +67,7 @@ async def run_installation(counts: Mapping[str, int], *, keeps_data: bool = Fals
     try:
         found = await _read_report(up, data_dir)
         pids = {**found.pids, "up": [up.pid]}
-        yield msgspec.structs.replace(found, pids=pids, kafka_dir=data_dir / "kafka")
+        yield _complete(msgspec.structs.replace(found, pids=pids), data_dir)
     finally:
         await _stop(up)
         if not keeps_data:
@@ -73,7 +80,16 @@ def find_installation(data_dir: Path) -> Installation:
         found = msgspec.json.decode((data_dir / "run" / "report.json").read_bytes(), type=Installation)
     except (OSError, msgspec.DecodeError) as error:
         raise BenchError(f"no `hookline up` runs in {data_dir}: {error}") from error
-    return msgspec.structs.replace(found, kafka_dir=data_dir / "kafka")
+    return _complete(found, data_dir)
+
+
+def _complete(found: Installation, data_dir: Path) -> Installation:
+    """With what the data directory tells besides."""
+    files = [data_dir / "run" / f"gateway.{pid}.json" for pid in found.pids["gateway"]]
+    apis = tuple(msgspec.json.decode(file.read_bytes(), type=GatewayFile).api for file in files)
+    # a Kafka that was given keeps its data elsewhere
+    kafka_dir = data_dir / "kafka" if "kafka" in found.pids else None
+    return msgspec.structs.replace(found, apis=apis, kafka_dir=kafka_dir)
 
 
 async def _read_report(up: asyncio.subprocess.Process, data_dir: Path) -> Installation:

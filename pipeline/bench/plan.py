@@ -51,9 +51,12 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GeneratorPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """`api`: ends in /api/v1. `payloads`: JSON objects, sent in turn. `journal_dir`: where the results are written."""
+    """`apis`: of each gateway, ending in /api/v1; connections go to them in turn. `journal_dir`: of the results.
 
-    api: str
+    `payloads`: JSON objects, sent in turn.
+    """
+
+    apis: list[str]
     streams: list[StreamPlan]
     payloads: list[str]
     has_event_ids: bool

@@ -15,7 +15,7 @@ FIGURES = (
 )
 USE = (
     *("case", "phase", *OURS, *INSTRUMENTS, "generator µs/request", "sent late ms p50, p99"),
-    *("others, cores", "rows/s", "WAL MiB/s"),
+    *("others, cores", "loop µs", "rows/s", "WAL MiB/s"),
 )
 COUNTS = (
     *("case", "endpoints", "accepted", "expected", "delivered", "repeated", "lost"),
@@ -35,7 +35,8 @@ def format_report(results: Sequence[ScenarioResult]) -> str:
         "Latencies are in milliseconds and count from the moment an event was *to be* sent; the warm-up is left out.",
         "`accepted` ends with the gateway's answer, `delivered` with the arrival at the receiver.",
         "`CPU s/1000`: processor seconds of gateway, matcher, deliver, archive, Kafka and PostgreSQL together for",
-        "1,000 deliveries (events, where nothing is delivered).",
+        "1,000 deliveries (events, where nothing is delivered). `loop µs`: what 1,000 additions in Python took just",
+        "before and after the load: how fast the machine was at that time.",
     ]
     for result in results:
         lines += _format_scenario(result)
@@ -50,6 +51,7 @@ def draw_plots(result: ScenarioResult) -> dict[str, str]:
         plots[f"{stem}-latency.svg"] = draw(_plot_latency(case))
         plots[f"{stem}-delivered.svg"] = draw(_plot_delivered(case))
         plots[f"{stem}-cpu.svg"] = draw(_plot_lines(case, "Processor cores busy", "cores", case.curves.cores))
+        plots[f"{stem}-memory.svg"] = draw(_plot_lines(case, "Memory (RSS)", "MiB", case.curves.rss_mib))
         plots[f"{stem}-lag.svg"] = draw(_plot_lines(case, "Lag", "records", case.curves.lag))
     curves = {
         name: list(zip(CURVE, latency.curve, strict=True))
@@ -89,6 +91,7 @@ def _format_scenario(result: ScenarioResult) -> list[str]:
     )
     for case in result.cases:
         lines += [f"\n**{case.name}: {problem}**" for problem in case.problems]
+    lines += [f"\n**{failure}**" for failure in result.failures]
     lines += ["", *_list_pictures(result), "", *_describe_conditions(result)]
     return lines
 
@@ -125,6 +128,7 @@ def _describe_use(case: CaseResult, phase: PhaseFigures) -> Iterable[str]:
         f"{phase.generator_us_per_request:.0f}",
         _describe_lateness(phase),
         f"{phase.other_cores:.2f}",
+        f"{case.loop_us_before:.0f}, {case.loop_us_after:.0f}",
         _number(phase.server.rows_per_s) if phase.server is not None else DASH,
         f"{phase.server.wal_bytes_per_s / MIB:.1f}" if phase.server is not None else DASH,
     )
@@ -191,12 +195,14 @@ def _list_latencies(result: ScenarioResult) -> Iterator[tuple[str, Latency | Non
 
 def _plot_latency(case: CaseResult) -> Plot:
     lines: dict[str, list[tuple[float, float]]] = {}
-    for name, seconds in case.curves.delivery.items():
+    is_delivering = any(case.curves.delivery.values())
+    shown = case.curves.delivery if is_delivering else case.curves.acceptance
+    for name, seconds in shown.items():
         for quantile in ("p50", "p99"):
-            words = f"{name} {quantile}" if len(case.curves.delivery) > 1 else quantile
+            words = f"{name} {quantile}" if len(shown) > 1 else quantile
             lines[words] = [(second.at_s, getattr(second, quantile)) for second in seconds]
     return Plot(
-        title=f"{case.name}: latency from the intended sending to the arrival",
+        title=f"{case.name}: from the intended sending to the {'arrival' if is_delivering else 'acceptance'}",
         x_label="seconds",
         y_label="ms",
         lines=lines,

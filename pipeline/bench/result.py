@@ -83,19 +83,23 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):
-    """For plots, a point a second from the start of the run; `delivery` and `delivered` by group."""
+    """For plots, a point a second from the start of the run; `acceptance`, `delivery` and `delivered` by group."""
 
     at_s: list[float]
     cores: dict[str, list[float]]
     rss_mib: dict[str, list[float]]
     lag: dict[str, list[float]]
     runnable_lag: dict[str, list[float]]
+    acceptance: dict[str, list[Second]]
     delivery: dict[str, list[Second]]
     delivered: dict[str, list[list[int]]]  # [second, arrivals in it]
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. `problems`: why its figures must not be believed, or what was lost; none when all is well."""
+    """A run. `problems`: why its figures must not be believed, or what was lost; none when all is well.
+
+    `loop_us_*`: how fast the machine was, see `measure_loop_us`.
+    """
 
     name: str
     case: dict[str, Any]
@@ -104,6 +108,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     seconds: float
     drained_after_s: float
+    loop_us_before: float
+    loop_us_after: float
     phases: list[PhaseFigures]
     counts: dict[str, GroupCounts]
     growth: Growth
@@ -112,7 +118,7 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A file. `settings`: those of the environment, secrets hidden."""
+    """A file. `settings`: those of the environment, secrets hidden. `failures`: cases that did not come to an end."""
 
     format: int = FORMAT
     scenario: str
@@ -122,3 +128,4 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     settings: dict[str, str]
     cases: list[CaseResult]
+    failures: list[str] = []

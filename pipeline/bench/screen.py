@@ -10,6 +10,7 @@ from rich.text import Text
 from pipeline.bench.sampling import Sample
 
 LINE_INTERVAL_S = 5.0
+REFRESHES_PER_S = 2  # the machine has better things to do
 PROCESSES = ("gateway", "matcher", "deliver", "archive", "kafka", "postgres", "generator", "receiver")
 
 
@@ -25,7 +26,7 @@ class BenchScreen:
 
     def __enter__(self) -> "BenchScreen":
         if self._console.is_terminal:
-            self._status = self._console.status("")
+            self._status = self._console.status("", refresh_per_second=REFRESHES_PER_S)
             self._status.start()
         return self
 

@@ -14,9 +14,10 @@ from pipeline.bench.machine import describe_machine, find_commit
 from pipeline.bench.payloads import generate_payload, generate_payloads, read_payloads
 from pipeline.bench.report import draw_plots, format_report
 from pipeline.bench.result import CaseResult, ScenarioResult
-from pipeline.bench.run import Conditions, Payloads, Watching, run_case
+from pipeline.bench.run import run_case
 from pipeline.bench.scenario import Case, Scenario
 from pipeline.bench.screen import BenchScreen
+from pipeline.bench.stage import Conditions, Payloads, Watching
 
 REPORT = "report.md"
 # Different payloads of one size: were they all alike, the log would compress them to nothing.
@@ -38,17 +39,22 @@ class Session:
 
 
 async def run_session(session: Session, screen: BenchScreen) -> bool:
-    """Run it; is all well? Raises `BenchError`. What is finished is written at once."""
+    """Run it; is all well? What is finished is written at once; a case that fails does not end the session.
+
+    Raises `BenchError` when it cannot begin.
+    """
     session.out.mkdir(parents=True, exist_ok=True)
+    read_results(session.out)  # what cannot be read is told now, not after hours
     is_well = True
     for scenario in session.scenarios:
         result = await _run_scenario(session, scenario, screen)
-        write_result(session.out, result)
-        for case in result.cases:
-            for problem in case.problems:
-                is_well = False
-                screen.say(f"{scenario.name}, {case.name}: {problem}")
-    screen.say(f"written to {session.out / REPORT}")
+        if result.cases:
+            write_result(session.out, result)
+            screen.say(f"written to {session.out / REPORT}")
+        problems = [f"{case.name}: {problem}" for case in result.cases for problem in case.problems]
+        for problem in (*problems, *result.failures):
+            is_well = False
+            screen.say(f"{scenario.name}, {problem}")
     return is_well
 
 
@@ -57,33 +63,48 @@ def write_result(out: Path, result: ScenarioResult) -> None:
     text = msgspec.json.format(msgspec.json.encode(result), indent=1)
     # a list of numbers is a line, not one for each
     text = NUMBERS.sub(lambda found: b"".join(found.group().split()), text)
-    (out / f"{result.scenario}.json").write_bytes(text + b"\n")
+    path = out / f"{result.scenario}.json"
+    if path.exists():
+        for name in draw_plots(_read_result(path)):  # its cases may have had other names
+            (out / name).unlink(missing_ok=True)
+    path.write_bytes(text + b"\n")
     for name, plot in draw_plots(result).items():
         (out / name).write_text(plot)
     (out / REPORT).write_text(format_report(read_results(out)))
 
 
 def read_results(out: Path) -> list[ScenarioResult]:
-    """All results of a folder, by scenario."""
-    return [msgspec.json.decode(path.read_bytes(), type=ScenarioResult) for path in sorted(out.glob("*.json"))]
+    """All results of a folder, by scenario. Raises `BenchError`."""
+    return [_read_result(path) for path in sorted(out.glob("*.json"))]
+
+
+def _read_result(path: Path) -> ScenarioResult:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ScenarioResult)
+    except msgspec.DecodeError as error:
+        raise BenchError(f"{path} is no result of this version ({error}): move it elsewhere") from error
 
 
 async def _run_scenario(session: Session, scenario: Scenario, screen: BenchScreen) -> ScenarioResult:
     machine, commit = describe_machine(), find_commit()
     done: dict[str, CaseResult] = {}
+    failures: list[str] = []
     for case in scenario.cases:
         screen.begin(f"{scenario.name}, {case.name}: starting ...")
-        async with _provide(session.installation, case) as installation:
-            done[case.name] = await run_case(
-                installation,
-                case,
-                payloads=choose_payloads(case, session.payload_file),
-                rate_of=lambda name: _find_rate(done, name),
-                conditions=session.conditions,
-                watching=Watching(
-                    on_step=lambda text: screen.step(f"{scenario.name}, {text}"), on_sample=screen.show_sample
-                ),
-            )
+        try:
+            async with _provide(session.installation, case) as installation:
+                done[case.name] = await run_case(
+                    installation,
+                    case,
+                    payloads=choose_payloads(case, session.payload_file),
+                    rate_of=lambda name: _find_rate(done, name),
+                    conditions=session.conditions,
+                    watching=Watching(
+                        on_step=lambda text: screen.step(f"{scenario.name}, {text}"), on_sample=screen.show_sample
+                    ),
+                )
+        except BenchError as error:
+            failures.append(f"{case.name}: {error}")
     return ScenarioResult(
         scenario=scenario.name,
         about=scenario.about,
@@ -92,6 +113,7 @@ async def _run_scenario(session: Session, scenario: Scenario, screen: BenchScree
         machine=machine,
         settings=dict(session.settings),
         cases=list(done.values()),
+        failures=failures,
     )
 
 
@@ -116,7 +138,10 @@ def choose_payloads(case: Case, file: Path | None) -> Payloads:
         return Payloads(payloads=[generate_payload(size_bytes, seed=seed) for seed in range(VARIETY)], source=source)
     if file is None:
         return Payloads(payloads=generate_payloads(), source="generated payloads with the sizes of real webhooks")
-    payloads = read_payloads(file)
+    try:
+        payloads = read_payloads(file)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BenchError(f"cannot read payloads from {file}: {error}") from error
     return Payloads(payloads=payloads, source=f"{len(payloads)} real payloads ({file.name})")
 
 

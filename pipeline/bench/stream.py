@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Sequence
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import msgspec
@@ -38,10 +40,10 @@ _decode_batch = msgspec.json.Decoder(BatchAnswer).decode
 class Stream:
     """Sends one stream. `columns`: a row a request, in the order of their numbers."""
 
-    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, api: str, alarm: Alarm) -> None:
+    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, apis: Sequence[str], alarm: Alarm) -> None:
         self._plan = plan
         self._writer = writer
-        self._api = urlsplit(api)
+        self._places = cycle([urlsplit(api) for api in apis])
         self._schedule = Schedule(plan.pace, batch=plan.batch)
         self._is_closed_loop = plan.pace.rate_per_s is None
         self._idle: list[ClientConnection] = []
@@ -171,11 +173,12 @@ class Stream:
             kind = ReadingConnection if self._batch > 1 else ClientConnection
             return kind(self._on_answer)
 
-        is_tls = self._api.scheme == "https"
+        place = next(self._places)
+        is_tls = place.scheme == "https"
         _, connection = await self._loop.create_connection(
             make,
-            self._api.hostname or "",
-            self._api.port or (443 if is_tls else 80),
+            place.hostname or "",
+            place.port or (443 if is_tls else 80),
             ssl=ssl.create_default_context() if is_tls else None,
         )
         self._idle.append(connection)

@@ -8,7 +8,20 @@ from xml.sax.saxutils import escape
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 34, 40
 # names, so that they are understood without a legend at hand; distinct also to those who do not see all colours
-COLOURS = ("steelblue", "darkorange", "seagreen", "crimson", "slateblue", "saddlebrown", "hotpink", "gray", "olive")
+COLOURS = (
+    "steelblue",
+    "darkorange",
+    "seagreen",
+    "crimson",
+    "slateblue",
+    "saddlebrown",
+    "hotpink",
+    "gray",
+    "olive",
+    "teal",
+    "goldenrod",
+    "black",
+)
 TICKS = 5
 NINES = ((0.0, "min"), (0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99"))
 
@@ -32,7 +45,7 @@ def draw(plot: Plot) -> str:
     points = [point for line in plot.lines.values() for point in line]
     x_most = max((x for x, _ in points), default=1.0) or 1.0
     y_axis = _Axis.fit([y for _, y in points], is_logarithmic=plot.is_logarithmic)
-    ticks = [(x, _format(x)) for x in _choose_ticks(x_most)]
+    ticks = [(x, _format(x)) for x in _choose_ticks(x_most) if x <= x_most]
     return _draw(plot, x_most=x_most, x_ticks=ticks, y_axis=y_axis, marks=plot.marks)
 
 

@@ -22,7 +22,8 @@ EXIT_INTERRUPTED = 130
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "lists", is_flag=True, help="List the scenarios, and do nothing.")
-@click.option("--all", "takes_all", is_flag=True, help="Run all of them, but for the soak.")
+@click.option("--all", "takes_all", is_flag=True, help="Run all of them but the soak: about an hour.")
+@click.option("--case", "case_names", multiple=True, metavar="CASE", help="Only this case of them; repeatable.")
 @click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
 @click.option("--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.")
 @click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, where a rate is given.")
@@ -37,6 +38,14 @@ EXIT_INTERRUPTED = 130
 @click.option("--archive-rows", type=click.IntRange(0), metavar="N", help="Rows in the archive, for full-archive.")
 @click.option("--burst", type=click.IntRange(1), metavar="N", help="Events of a backlog, where a case makes one.")
 @click.option("--no-event-ids", is_flag=True, help="Send events without ids; by default clients make them, as Hook0's.")
+@click.option(
+    "--give-up-after",
+    type=click.FloatRange(1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When nothing more arrives for so long, what is missing is lost.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -53,7 +62,7 @@ EXIT_INTERRUPTED = 130
     type=click.Path(path_type=Path, file_okay=False),
     help="Measure the `hookline up` that runs in this directory.",
 )
-@click.option("--api", metavar="URL", help="Measure the installation with this API; ends in /api/v1.")
+@click.option("--api", "apis", multiple=True, metavar="URL", help="Measure what has this API (/api/v1); repeatable.")
 @click.option("--master-key", metavar="UUID", help="Its master key; needed with --api.")
 @click.option("--kafka", metavar="SERVERS", help="Its Kafka, where a scenario writes to it.")
 @click.option("--database-url", metavar="URL", help="Its PostgreSQL: to verify what is archived.")
@@ -69,6 +78,7 @@ def bench(
     names: tuple[str, ...],
     lists: bool,
     takes_all: bool,
+    case_names: tuple[str, ...],
     duration: float | None,
     warm_up: float | None,
     rate: float | None,
@@ -78,13 +88,14 @@ def bench(
     archive_rows: int | None,
     burst: int | None,
     no_event_ids: bool,
+    give_up_after: float,
     out: Path,
     gateway: int | None,
     matcher: int | None,
     deliver: int | None,
     archive: int | None,
     data_dir: Path | None,
-    api: str | None,
+    apis: tuple[str, ...],
     master_key: str | None,
     kafka: str | None,
     database_url: str | None,
@@ -109,16 +120,16 @@ def bench(
     """
     # before anything else is imported: --help stays quick
     from pipeline.bench.errors import BenchError
-    from pipeline.bench.run import Conditions
     from pipeline.bench.scenario import Wishes, adapt
     from pipeline.bench.screen import BenchScreen
     from pipeline.bench.session import Session, run_session
+    from pipeline.bench.stage import Conditions
     from pipeline.config import load_settings
 
     if lists:
         _list_scenarios()
         return
-    chosen = _choose(names, takes_all=takes_all)
+    chosen = _choose_cases(_choose(names, takes_all=takes_all), case_names)
     counts = {"gateway": gateway, "matcher": matcher, "deliver": deliver, "archive": archive}
     wishes = Wishes(
         rate_per_s=rate,
@@ -132,7 +143,7 @@ def bench(
     )
     with BenchScreen() as screen:
         try:
-            installation = _find(data_dir, api, master_key, kafka, database_url, metrics, pids)
+            installation = _find(data_dir, apis, master_key, kafka, database_url, metrics, pids)
             session = Session(
                 scenarios=[adapt(scenario, wishes) for scenario in chosen],
                 out=out,
@@ -145,6 +156,7 @@ def bench(
                     has_event_ids=not no_event_ids,
                     kafka=load_settings(os.environ).kafka,
                     is_to_be_left_clean=installation is not None,
+                    give_up_after_s=give_up_after,
                 ),
             )
             is_well = asyncio.run(_run_until_signalled(run_session(session, screen)))
@@ -175,9 +187,24 @@ def _choose(names: tuple[str, ...], *, takes_all: bool) -> "list[Scenario]":
     return [BY_NAME[name] for name in names] or [scenario for scenario in SCENARIOS if scenario.name not in LONG]
 
 
+def _choose_cases(scenarios: "list[Scenario]", names: tuple[str, ...]) -> "list[Scenario]":
+    from dataclasses import replace
+
+    known = {case.name for scenario in scenarios for case in scenario.cases}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.UsageError(f"there is no case {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if not names:
+        return scenarios
+    chosen = [
+        replace(scenario, cases=tuple(case for case in scenario.cases if case.name in names)) for scenario in scenarios
+    ]
+    return [scenario for scenario in chosen if scenario.cases]
+
+
 def _find(
     data_dir: Path | None,
-    api: str | None,
+    apis: tuple[str, ...],
     master_key: str | None,
     kafka: str | None,
     database_url: str | None,
@@ -189,12 +216,13 @@ def _find(
 
     if data_dir is not None:
         return find_installation(data_dir)
-    if api is None:
+    if not apis:
         return None
     if master_key is None:
         raise click.UsageError("--api needs --master-key")
     return Installation(
-        api=api.rstrip("/"),
+        api=apis[0].rstrip("/"),
+        apis=tuple(api.rstrip("/") for api in apis),
         master_api_key=master_key,
         kafka=kafka or "",
         database_url=database_url or "",

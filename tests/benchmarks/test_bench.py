@@ -9,6 +9,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from pipeline.config import KafkaConfig
+from pipeline.kafka.admin import LogEnds
+from pipeline.topics import declare_topics
 from tests.benchmarks.bench_command import interrupt_bench, list_files, read_result, run_bench
 from tests.e2e.up_command import find_left
 from tests.support.processes import HooklineUp
@@ -53,7 +56,7 @@ async def test_it_starts_measures_and_stops_everything_by_itself(tmp_path: Path)
     assert result.machine.cores > 0
     assert "| 20/s | measured | all |" in (tmp_path / "report.md").read_text()
     pictures = list_files(tmp_path, "*.svg")
-    assert 5 == len(pictures)
+    assert 6 == len(pictures)
     for picture in pictures:
         ElementTree.parse(picture)  # noqa: S314 - our own
     assert [] == find_left(tmp_path)
@@ -81,11 +84,40 @@ async def test_it_measures_an_installation_that_runs_and_leaves_it_clean(up: Hoo
     assert made
 
 
+async def test_what_is_to_be_there_before_the_load_is_there(up: HooklineUp, tmp_path: Path) -> None:
+    """Rows in the archive, thousands of subscriptions that match nothing, retries that wait for hours."""
+    cases = ("full", "one of 5,000", "78,000")
+    ran = await run_bench(
+        *("full-archive", "subscriptions", "scheduled-retries", "--archive-rows", "4000"),
+        *(word for case in cases for word in ("--case", case)),
+        *("--data-dir", str(up.data_dir), *LOAD),
+        out=tmp_path,
+    )
+    assert 0 == ran.code, ran.err
+    with psycopg.connect(up.report.database_url) as connection:
+        filled = connection.execute(
+            "select (select count(*) from events where event_type = 'shop.order.placed'), "
+            "(select count(*) from attempts where event_type = 'shop.order.placed'), "
+            "(select count(distinct tableoid) from events where event_type = 'shop.order.placed')"
+        ).fetchone()
+        idle = connection.execute("select count(*) from subscriptions where labels like '%idle%'").fetchone()
+    prefix = KafkaConfig().topic_prefix
+    kafka = KafkaConfig(bootstrap_servers=up.report.kafka)
+    topics = declare_topics(prefix=prefix, partitions=kafka.partitions, event_retention_s=kafka.event_retention_s)
+    ends = LogEnds(kafka)
+    waiting = [await ends.end_offset(topics.retries[-1], partition) for partition in range(kafka.partitions)]
+    await ends.close()
+
+    assert (1000, 1000, 1) == filled, "all on one day"
+    assert (4999,) == idle
+    assert 78_000 == sum(waiting)
+
+
 async def test_what_does_not_arrive_is_told(up: HooklineUp, tmp_path: Path) -> None:
     """With deliver frozen events are accepted and never delivered: exit code 1, and the report says how many."""
     up.send("deliver", signal.SIGSTOP)
     try:
-        ran = await run_bench("end-to-end", "--data-dir", str(up.data_dir), *LOAD, out=tmp_path)
+        ran = await run_bench("end-to-end", "--give-up-after", "3", "--data-dir", str(up.data_dir), *LOAD, out=tmp_path)
     finally:
         up.send("deliver", signal.SIGCONT)
     (case,) = read_result(tmp_path, "end-to-end").cases

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from pipeline.bench.child import BenchChild
+from pipeline.bench.errors import BenchError
 from pipeline.bench.evidence import Arrival, read_received, read_sent
 from pipeline.bench.plan import (
     DRIP,
@@ -30,14 +31,14 @@ from tests.support.receiver import CloseUnanswered, Receiver, Status, Times
 
 TIMEOUT_S = 30.0
 PATH = "/api/v1/event"
+AUDIENCE = Audience(application_id="a", secret="s", event_type="bench.event.sent", labels={"bench": "all-0"})
 
 
 def start_generator(folder: Path, api: str, *paces: Pace) -> BenchChild[GeneratorProgress]:
-    audience = Audience(application_id="a", secret="s", event_type="bench.event.sent", labels={"bench": "all-0"})
     plan = GeneratorPlan(
-        api=api,
+        apis=[api],
         streams=[
-            StreamPlan(number=number, pace=pace, audiences=[audience], connections=4)
+            StreamPlan(number=number, pace=pace, audiences=[AUDIENCE], connections=4)
             for number, pace in enumerate(paces)
         ],
         payloads=['{"hello":"world"}'],
@@ -171,3 +172,24 @@ async def test_sick_endpoints_are_sick(tmp_path: Path, kind: str, error: type[Ex
         said = await receiver.wait_for(lambda said: said.requests > 0, timeout_s=TIMEOUT_S)
 
     assert [0] == said.received
+
+
+async def test_an_answer_that_makes_no_sense_ends_the_run(tmp_path: Path) -> None:
+    """A batch answered with 200 and no results: neither accepted nor refused, so no figures either."""
+    async with Receiver(default=Status(200, b'{"hello":"world"}')) as gateway:
+        plan = GeneratorPlan(
+            apis=[gateway.url("/api/v1")],
+            streams=[StreamPlan(number=0, pace=Pace(events_max=10), audiences=[AUDIENCE], connections=1, batch=10)],
+            payloads=["{}"],
+            has_event_ids=False,
+            journal_dir=str(tmp_path),
+        )
+        write_plan(tmp_path / "plan.json", plan)
+        log = tmp_path / "generator.log"
+        async with BenchChild(
+            "pipeline.bench.generator", tmp_path / "plan.json", GeneratorProgress, log=log
+        ) as generator:
+            await generator.wait_for(lambda _: True, timeout_s=TIMEOUT_S)
+            await generator.tell(Command(do="start", stream=0, at_us=time.time_ns() // 1000))
+            with pytest.raises(BenchError, match="missing required field `results`"):
+                await generator.wait_for(lambda said: said.is_saved, timeout_s=TIMEOUT_S)

@@ -66,6 +66,8 @@ def make_case(name: str = "200/s", **members: Any) -> CaseResult:
         started_at="2026-11-25T18:00:00+00:00",
         seconds=20.0,
         drained_after_s=0.5,
+        loop_us_before=30.0,
+        loop_us_after=31.0,
         phases=[phase],
         counts={"all": counts},
         growth=Growth(
@@ -82,6 +84,7 @@ def make_case(name: str = "200/s", **members: Any) -> CaseResult:
             rss_mib={"gateway": [50.0, 50.0, 51.0]},
             lag={"matcher": [0.0, 5.0, 2.0]},
             runnable_lag={"matcher": [0.0, 5.0, 2.0]},
+            acceptance={"all": [Second(at_s=0, count=200, p50=3.0, p99=4.0)]},
             delivery={"all": [Second(at_s=0, count=200, p50=5.0, p99=9.0)]},
             delivered={"all": [[0, 200]]},
         ),

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from pipeline.bench.evaluation import (
@@ -118,11 +119,16 @@ def test_the_nearest_sample_is_taken() -> None:
 
 
 def test_curves_have_a_point_a_sample() -> None:
-    """Processor use is that since the sample before; deliveries are counted by second."""
-    curves = draw_curves(SAMPLES, [make_evidence()], start_us=START_US)
+    """Processor use is that since the sample before; deliveries are counted by second.
+
+    Two samples at the end of a phase are close together: nothing is made of the difference.
+    """
+    close = msgspec.structs.replace(SAMPLES[5], at_us=SAMPLES[5].at_us + 9000, cpu_s={"gateway": 9.0, "generator": 9.0})
+    curves = draw_curves([*SAMPLES[:6], close, *SAMPLES[6:]], [make_evidence()], start_us=START_US)
 
     assert [float(second) for second in range(13)] == curves.at_s
     assert [0.0, *[0.1] * 12] == pytest.approx(curves.cores["gateway"])
     assert [float(second) for second in range(13)] == curves.lag["matcher"]
     assert [[second, 10] for second in range(12)] == curves.delivered["all"]
     assert {5.0} == {second.p99 for second in curves.delivery["all"]}
+    assert {3.0} == {second.p99 for second in curves.acceptance["all"]}

@@ -2,9 +2,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
+import pytest
 
+from pipeline.bench.errors import BenchError
 from pipeline.bench.report import draw_plots, format_report
-from pipeline.bench.result import ScenarioResult
 from pipeline.bench.session import REPORT, read_results, write_result
 from tests.unit.pipeline.bench.results import make_case, make_result
 
@@ -54,12 +55,12 @@ def test_what_was_not_measured_is_no_zero() -> None:
 
 
 def test_every_plot_is_a_picture_and_is_shown() -> None:
-    """Latency, deliveries, processors and lag of each case, and percentiles of all."""
+    """Latency, deliveries, processors, memory and lag of each case, and percentiles of all."""
     result = make_result(make_case("50/s"), make_case("1,000/s"))
     plots = draw_plots(result)
     page = format_report([result])
 
-    assert 2 * 4 + 1 == len(plots)
+    assert 2 * 5 + 1 == len(plots)
     assert {"end-to-end-50-s-latency.svg", "end-to-end-1-000-s-lag.svg", "end-to-end-percentiles.svg"} <= plots.keys()
     for name, plot in plots.items():
         assert f"]({name})" in page
@@ -75,4 +76,19 @@ def test_a_folder_holds_the_last_result_of_each_scenario(tmp_path: Path) -> None
 
     assert [first, second] == read_results(tmp_path)
     assert ["## end-to-end", "## saturation"] == [line for line in page.splitlines() if line.startswith("## ")]
-    assert isinstance(read_results(tmp_path)[0], ScenarioResult)
+    assert not list(tmp_path.glob("*-old-*.svg")), "pictures of a case that is gone"
+
+
+def test_a_result_of_another_version_is_told(tmp_path: Path) -> None:
+    """By its name, before anything is measured."""
+    (tmp_path / "saturation.json").write_text('{"format": 0}')
+
+    with pytest.raises(BenchError, match=r"saturation\.json is no result of this version"):
+        read_results(tmp_path)
+
+
+def test_a_case_that_failed_is_told() -> None:
+    """Others of the scenario are shown all the same."""
+    result = msgspec.structs.replace(make_result(), failures=["1,000/s: archive (pid 7) ended while it was measured"])
+
+    assert "**1,000/s: archive (pid 7) ended while it was measured**" in format_report([result])

@@ -157,7 +157,7 @@ class BatchedWork(Work):
 
 
 Work.TestCase.settings = BatchedWork.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None
+    max_examples=40, stateful_step_count=30, deadline=None
 )
 test_counts_conserve_and_gates_hold = Work.TestCase
 test_counts_conserve_and_gates_hold.__doc__ = "Whatever is offered, taken, ended, evicted and dropped, in any order."

@@ -91,7 +91,7 @@ class Restarts(RuleBasedStateMachine):
         assert [] == self.mark.completed_beyond()
 
 
-Restarts.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Restarts.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 test_nothing_unsettled_is_ever_committed = Restarts.TestCase
 test_nothing_unsettled_is_ever_committed.__doc__ = "Whatever the order of taking, settling, committing and dying."
 

@@ -3,10 +3,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.bench.counting import find_count_problems
 from pipeline.bench.evaluation import Deliveries, Evidence
 from pipeline.bench.evidence import Reckoning, Sent
 from pipeline.bench.journal import SENT, open_columns
-from pipeline.bench.run import find_count_problems
 from pipeline.bench.scenario import Closed, Group
 from tests.unit.pipeline.bench.results import make_case
 

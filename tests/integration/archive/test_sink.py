@@ -1,0 +1,133 @@
+"""The archive sink by itself, on a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from connectors.postgres.rows import RowBuilder
+from connectors.postgres.sink import ArchiveSink
+from pipeline.config import ArchiveConfig
+from pipeline.metrics import Metrics
+from pipeline.postgres.archive_outage import Outage
+from pipeline.postgres.archive_writer import FencedError
+from tests.integration.archive.records import TOPICS, Log, make_dispatch, make_event, make_id
+from tests.integration.archive.tables import count_rows, open_writer, read_offsets, read_rows
+from tests.support.eventually import eventually
+
+EVENTS_0 = (TOPICS.events.name, 0)
+
+
+@asynccontextmanager
+async def open_sink(database: str) -> AsyncIterator[tuple[ArchiveSink, Outage, Metrics]]:
+    outage, metrics = Outage(), Metrics("archive")
+    async with open_writer(database) as writer:
+        rows = RowBuilder(TOPICS, compress_min_bytes=1024)
+        yield ArchiveSink(writer, rows, outage, ArchiveConfig(), metrics), outage, metrics
+
+
+async def test_where_to_read_on(database: str) -> None:
+    """Behind the last row; from the beginning where there is none, whatever Kafka remembers."""
+    log = Log()
+    async with open_sink(database) as (sink, _, _):
+        assert {EVENTS_0: 0} == await sink.assigned({EVENTS_0: None})
+        await sink.put([log.append(make_event(make_id())) for _ in range(3)])
+    async with open_sink(database) as (sink, _, _):
+        assert {EVENTS_0: 3} == await sink.assigned({EVENTS_0: None})
+
+
+async def test_rows_are_counted_by_table(database: str) -> None:
+    """What was written, not what was read: a repeat counts nothing."""
+    log, event = Log(), make_event(make_id())
+    records = [log.append(event), log.append(make_dispatch(event, make_id(), make_id())), log.append(event)]
+    async with open_sink(database) as (sink, _, metrics):
+        await sink.assigned({record.place: None for record in records})
+        await sink.put(records)
+        figures = metrics.render().decode()
+
+    assert 'hookline_archive_rows_total{table="deliveries"} 2.0' in figures
+    assert 'hookline_archive_rows_total{table="events"} 1.0' in figures
+
+
+async def test_a_day_that_rows_need_is_made(database: str) -> None:
+    """Rows of today never go to the default partition because somebody was late."""
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({EVENTS_0: None})
+        await sink.put([Log().append(make_event(make_id()))])
+
+    assert ["events_default"] != [row["part"] for row in read_rows(database, "events")]
+
+
+async def test_an_owner_that_was_replaced_ends(database: str) -> None:
+    """It is no outage to be sat out: this process must stop, and nothing of the batch is written."""
+    log = Log()
+    async with open_sink(database) as (sink, outage, _), open_sink(database) as (other, _, _):
+        await sink.assigned({EVENTS_0: None})
+        await other.assigned({EVENTS_0: None})
+        async with asyncio.timeout(10):
+            with pytest.raises(FencedError):
+                await sink.put([log.append(make_event(make_id()))])
+
+        assert outage.check() is None
+    assert 0 == count_rows(database, "events")
+
+
+async def test_a_lock_is_an_outage(database: str) -> None:
+    """Somebody holds a table: it is waited for, health says why, and then all is written."""
+    log = Log()
+    async with open_sink(database) as (sink, outage, _), await psycopg.AsyncConnection.connect(database) as holder:
+        await sink.assigned({EVENTS_0: None})
+        await sink.put([log.append(make_event(make_id()))])
+        await holder.execute("lock table events in access exclusive mode")
+        putting = asyncio.create_task(sink.put([log.append(make_event(make_id()))]))
+        await eventually(lambda: is_waiting(database))
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "select pg_cancel_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and application_name = 'hookline-archive'"
+            )
+        await eventually(lambda: outage.check() is not None)
+        assert not putting.done()
+        await holder.commit()
+        await putting
+
+        assert outage.check() is None
+    assert 2 == count_rows(database, "events")
+    assert {EVENTS_0: 2} == read_offsets(database)
+
+
+def is_waiting(database: str) -> bool:
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        ).fetchone()
+    return row == (1,)
+
+
+async def test_a_read_only_server_is_an_outage(database: str) -> None:
+    """As after a failover: nothing is lost until somebody makes it writable again."""
+    log = Log()
+    async with open_sink(database) as (sink, outage, _):
+        await sink.assigned({EVENTS_0: None})
+        with psycopg.connect(database, autocommit=True) as connection:
+            name = connection.info.dbname
+            connection.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and application_name = 'hookline-archive'"
+            )
+        putting = asyncio.create_task(sink.put([log.append(make_event(make_id()))]))
+        await eventually(lambda: "read-only" in (outage.check() or ""))
+        assert not putting.done()
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("set default_transaction_read_only = off")
+            connection.execute(f"alter database {name} reset default_transaction_read_only".encode())
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and application_name = 'hookline-archive'"
+            )
+        await putting
+
+    assert 1 == count_rows(database, "events")

@@ -1,0 +1,120 @@
+"""Topics as declared against topics as they are, on a real broker."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from pipeline.kafka.admin import Change, LogEnds, apply_topics, plan_topics, verify_topics
+from pipeline.process import StartError
+from pipeline.topics import Topic, declare_topics
+from tests.integration.kafka.logs import DAY_S, PlainClient, configure, make_topics
+from tests.support.eventually import eventually
+
+
+async def test_topics_are_made_once(kafka: str, topic_prefix: str) -> None:
+    """Planned, applied, and then there is nothing to do; several may apply at once."""
+    config = configure(kafka, topic_prefix)
+    topics = declare_topics(prefix=topic_prefix, partitions=2, event_retention_s=DAY_S)
+    planned = plan_topics(config, topics)
+    assert [Change(topic=topic.name, kind="create", detail="2 partitions") for topic in topics.all()] == planned
+
+    applied = await asyncio.gather(*(asyncio.to_thread(apply_topics, config, topics) for _ in range(3)))
+
+    assert planned in applied
+    assert [] == plan_topics(config, topics)
+    verify_topics(config, topics)
+
+
+async def test_topics_are_configured_as_declared(kafka: str, topic_prefix: str) -> None:
+    """Every setting of every topic, as the broker has it."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
+    resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics.all()]
+    actual = {resource.name: future.result(10) for resource, future in admin.describe_configs(resources).items()}
+
+    for topic in topics.all():
+        wanted = topic.config(record_max_bytes=config.record_max_bytes)
+        assert wanted == {name: actual[topic.name][name].value for name in wanted}
+
+
+async def test_a_setting_that_differs_is_set(kafka: str, topic_prefix: str) -> None:
+    """And nothing else is touched: what an operator has set besides stays."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    longer = replace(topics, events=replace(topics.events, retention_s=2 * DAY_S))
+    (change,) = plan_topics(config, longer)
+    expected = Change(
+        topic=topics.events.name,
+        kind="configure",
+        detail=f"retention.ms={2 * DAY_S * 1000} (is {DAY_S * 1000})",
+    )
+    assert expected == change
+
+    admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
+    operators = ConfigResource(
+        ResourceType.TOPIC,
+        topics.events.name,
+        incremental_configs=[ConfigEntry("segment.ms", "777000", incremental_operation=AlterConfigOpType.SET)],
+    )
+    for future in admin.incremental_alter_configs([operators]).values():
+        future.result(10)
+
+    assert [change] == apply_topics(config, longer)
+    # brokers learn of it one after the other
+    await eventually(lambda: plan_topics(config, longer) == [])
+    (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topics.events.name)]).values()
+    assert "777000" == future.result(10)["segment.ms"].value
+    assert topics.events.name in [each.topic for each in plan_topics(config, topics)]
+
+
+async def test_another_number_of_partitions_is_refused(kafka: str, topic_prefix: str) -> None:
+    """It decides where every key lives; the message says what to set."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=2)
+    other = declare_topics(prefix=topic_prefix, partitions=3, event_retention_s=DAY_S)
+
+    for ask in (apply_topics, verify_topics):
+        with pytest.raises(StartError, match=r"has 2 partitions, 3 are declared .*HOOKLINE_KAFKA_PARTITIONS"):
+            ask(config, other)
+    assert [] == plan_topics(config, topics)
+
+
+def test_missing_topics_are_named(kafka: str, topic_prefix: str) -> None:
+    """With the command that makes them."""
+    topics = declare_topics(prefix=topic_prefix, partitions=2, event_retention_s=DAY_S)
+
+    with pytest.raises(StartError, match=r"topics are missing: .*\.events.*`hookline topics apply`"):
+        verify_topics(configure(kafka, topic_prefix), topics)
+
+
+def test_a_broker_that_is_not_there_is_named() -> None:
+    """With the setting that says where it is."""
+    topics = declare_topics(prefix="x.", partitions=2, event_retention_s=DAY_S)
+
+    with pytest.raises(StartError, match=r"cannot reach Kafka at 127\.0\.0\.1:1: .*HOOKLINE_KAFKA_BOOTSTRAP_SERVERS"):
+        plan_topics(configure("127.0.0.1:1", "x."), topics)
+
+
+async def test_where_a_partition_ends(kafka: str, topic_prefix: str) -> None:
+    """The offset that the next record will have; many may ask at once."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    ends = LogEnds(config)
+    try:
+        for partition in (0, 1):
+            await eventually(lambda partition=partition: has_leader(ends, topics.events, partition))  # type: ignore[misc]  # bound for this turn
+        assert 0 == await ends.end_offset(topics.events, 1)
+        PlainClient(kafka).write(topics.events, [(b"k", b"v")] * 3, partition=1)
+
+        assert [3] * 10 == await asyncio.gather(*(ends.end_offset(topics.events, 1) for _ in range(10)))
+        assert 0 == await ends.end_offset(topics.events, 0)
+    finally:
+        await ends.close()
+
+
+async def has_leader(ends: LogEnds, topic: Topic, partition: int) -> bool:
+    """That of a partition that was made a moment ago may not be known yet."""
+    try:
+        await ends.end_offset(topic, partition)
+    except TimeoutError:
+        return False
+    return True

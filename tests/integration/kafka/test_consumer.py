@@ -1,0 +1,252 @@
+"""A member of a consumer group, on a real broker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.consumer import Limits, LogConsumer
+from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.topics import Topic
+from tests.integration.kafka.logs import PlainClient, make_topics
+from tests.support.eventually import eventually
+
+LIMITS = Limits(batch_max_records=100, in_flight_max_records=10_000, in_flight_max_bytes=64 * 1024 * 1024)
+
+
+class Clerk:
+    """A handler that writes down what happens. `starts`: where to begin; `leaves`: what to commit on revocation."""
+
+    def __init__(self) -> None:
+        self.records: list[LogRecord] = []
+        self.committed: dict[Place, Committed | None] = {}
+        self.held: set[Place] = set()
+        self.gone: list[Place] = []
+        self.ends: dict[Place, int] = {}
+        self.starts: dict[Place, int] = {}
+        self.leaves: dict[Place, Committed] = {}
+        self.error: Exception | None = None
+
+    async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
+        if self.error is not None:
+            raise self.error
+        self.committed |= committed
+        self.held |= committed.keys()
+        return {place: start for place, start in self.starts.items() if place in committed}
+
+    async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
+        self.held -= set(places)
+        self.gone += places
+        return {place: self.leaves[place] for place in places if place in self.leaves}
+
+    def lost(self, places: Sequence[Place]) -> None:
+        self.held -= set(places)
+
+    def received(self, records: Sequence[LogRecord]) -> None:
+        self.records += records
+
+    def measured(self, ends: Mapping[Place, int]) -> None:
+        self.ends |= ends
+
+    def values(self) -> list[bytes | None]:
+        return [record.value for record in self.records]
+
+
+@asynccontextmanager
+async def consume(
+    config: KafkaConfig, clerk: Clerk, topic_prefix: str, *topics: Topic, limits: Limits = LIMITS, **options: Any
+) -> AsyncIterator[LogConsumer]:
+    consumer = LogConsumer(config, clerk, group=f"{topic_prefix}group", topics=topics, limits=limits, **options)
+    consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.close()
+        await consumer.failure()
+
+
+def read_committed(config: KafkaConfig, topic_prefix: str, topic: Topic) -> dict[int, tuple[int, str]]:
+    consumer = Consumer(
+        {"bootstrap.servers": config.bootstrap_servers, "group.id": f"{topic_prefix}group"}, logger=None
+    )
+    try:
+        places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        return {part.partition: (part.offset, part.metadata or "") for part in consumer.committed(places, timeout=10)}
+    finally:
+        consumer.close()
+
+
+async def test_everything_is_read_once_in_order(kafka: str, topic_prefix: str) -> None:
+    """From the beginning where nothing was committed; each partition in its order."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    client, clerk = PlainClient(kafka), Clerk()
+    client.write(topics.events, [(b"%d" % (n % 20), b"%d" % n) for n in range(2000)])
+    async with consume(config, clerk, topic_prefix, topics.events):
+        await eventually(lambda: len(clerk.records) == 2000)
+        client.write(topics.events, [(None, None)])
+        await eventually(lambda: len(clerk.records) == 2001)
+        await eventually(lambda: sum(clerk.ends.values()) == 2001)
+
+    for partition in (0, 1):
+        offsets = [record.offset for record in clerk.records if record.partition == partition]
+        assert list(range(len(offsets))) == offsets
+    assert {None} == set(clerk.committed.values())
+    assert abs(clerk.records[0].timestamp_us - time.time_ns() // 1000) < 60_000_000
+
+
+async def test_commits_carry_a_note_and_are_where_the_next_begins(kafka: str, topic_prefix: str) -> None:
+    """Offset and metadata come back to whoever is assigned next; a handler that knows better begins elsewhere."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    client = PlainClient(kafka)
+    for partition in (0, 1):
+        client.write(topics.events, [(b"k", b"%d" % n) for n in range(10)], partition=partition)
+    places = [(topics.events.name, partition) for partition in (0, 1)]
+    first, second = Clerk(), Clerk()
+    async with consume(config, first, topic_prefix, topics.events) as consumer:
+        await eventually(lambda: len(first.records) == 20)
+        consumer.commit({places[0]: Committed(4, "a note"), places[1]: Committed(6)})
+        await eventually(lambda: read_committed(config, topic_prefix, topics.events)[0] == (4, "a note"))
+    second.starts = {places[1]: 8}
+    async with consume(config, second, topic_prefix, topics.events):
+        await eventually(lambda: len(second.records) == 8)
+
+    assert {places[0]: Committed(4, "a note"), places[1]: Committed(6, "")} == second.committed
+    assert [*((0, offset) for offset in range(4, 10)), (1, 8), (1, 9)] == sorted(
+        (record.partition, record.offset) for record in second.records
+    )
+
+
+async def test_what_is_left_at_the_end_is_committed(kafka: str, topic_prefix: str) -> None:
+    """Closing asks the handler, and commits what it says before somebody else can begin."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    clerk = Clerk()
+    clerk.leaves = {(topics.events.name, 0): Committed(3, "last"), (topics.events.name, 1): Committed(5)}
+    async with consume(config, clerk, topic_prefix, topics.events):
+        await eventually(lambda: len(clerk.held) == 2)
+
+    assert {0: (3, "last"), 1: (5, "")} == read_committed(config, topic_prefix, topics.events)
+    assert set() == clerk.held
+
+
+async def test_partitions_move_to_a_new_member(kafka: str, topic_prefix: str) -> None:
+    """One by one, with what is to be committed for them; the others go on without a pause; and back again."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=4)
+    client, first, second = PlainClient(kafka), Clerk(), Clerk()
+    first.leaves = {(topics.events.name, partition): Committed(1, "moved") for partition in range(4)}
+    for partition in range(4):
+        client.write(topics.events, [(b"k", b"0")], partition=partition)
+    async with consume(config, first, topic_prefix, topics.events):
+        await eventually(lambda: len(first.held) == 4)
+        async with consume(config, second, topic_prefix, topics.events):
+            await eventually(lambda: (len(first.held), len(second.held)) == (2, 2))
+            assert second.held == set(first.gone)
+            assert {Committed(1, "moved")} == set(second.committed.values())
+            assert first.held | second.held == {(topics.events.name, partition) for partition in range(4)}
+            for partition in range(4):
+                client.write(topics.events, [(b"k", b"1")], partition=partition)
+            await eventually(lambda: (len(first.records), len(second.records)) == (6, 2))
+            assert {b"1"} == set(second.values())
+        await eventually(lambda: len(first.held) == 4)
+
+
+async def test_companions_have_the_same_partitions(kafka: str, topic_prefix: str) -> None:
+    """Everything about one key meets in one process: what is assigned of the first topic is assigned of them."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=4)
+    first, second = Clerk(), Clerk()
+    companions = topics.retries[:2]
+    names = {topic.name for topic in (topics.deliveries, *companions)}
+    async with consume(config, first, topic_prefix, topics.deliveries, companions=companions):
+        await eventually(lambda: len(first.held) == 12)
+        async with consume(config, second, topic_prefix, topics.deliveries, companions=companions):
+            await eventually(lambda: (len(first.held), len(second.held)) == (6, 6))
+            for clerk in (first, second):
+                numbers = {partition for _, partition in clerk.held}
+                assert {(name, number) for name in names for number in numbers} == clerk.held
+            assert not first.held & second.held
+        await eventually(lambda: len(first.held) == 12)
+
+
+async def test_a_delayed_record_stays_in_kafka_until_it_is_due(kafka: str, topic_prefix: str) -> None:
+    """A second after it was written, not before, and in order; what is not delayed does not wait for it."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    client, clerk = PlainClient(kafka), Clerk()
+    tier = topics.retries[0]
+    async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[tier]):
+        await eventually(lambda: len(clerk.held) == 2)
+        client.write(tier, [(b"k", b"late %d" % n) for n in range(50)])
+        client.write(topics.deliveries, [(b"k", b"now")])
+        await eventually(lambda: clerk.values() == [b"now"])
+        arrived_at_us = 0
+
+        def check() -> bool:
+            nonlocal arrived_at_us
+            arrived_at_us = time.time_ns() // 1000
+            return len(clerk.records) > 1
+
+        await eventually(check)
+        await eventually(lambda: len(clerk.records) == 51)
+
+    assert [b"late %d" % n for n in range(50)] == clerk.values()[1:]
+    waited_us = arrived_at_us - clerk.records[1].timestamp_us
+    assert 1_000_000 <= waited_us < 3_000_000
+
+
+@pytest.mark.parametrize("by", ["records", "bytes"])
+async def test_what_is_not_released_is_bounded(kafka: str, topic_prefix: str, by: str) -> None:
+    """Reading pauses while too much is in flight, and goes on when it was released."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    client, clerk = PlainClient(kafka), Clerk()
+    client.write(topics.events, [(b"%d" % n, b"x" * 1000) for n in range(2000)])
+    limits = Limits(
+        batch_max_records=50,
+        in_flight_max_records=200 if by == "records" else 1_000_000,
+        in_flight_max_bytes=200_000 if by == "bytes" else 64 * 1024 * 1024,
+    )
+    released = 0
+    async with consume(config, clerk, topic_prefix, topics.events, limits=limits) as consumer:
+        while released < 2000:
+            await eventually(lambda released=released: len(clerk.records) >= min(2000, released + 200))  # type: ignore[misc]  # bound for this turn
+            # no more comes, although there is more, and the consumer keeps its place in the group
+            assert len(clerk.records) <= released + 200 + 50
+            assert consumer.check() is None
+            taken = len(clerk.records) - released
+            consumer.release(taken, taken * 1000)
+            released += taken
+
+    assert 2000 == len({(record.partition, record.offset) for record in clerk.records}) == len(clerk.records)
+
+
+async def test_a_handlers_failure_ends_the_consumer(kafka: str, topic_prefix: str) -> None:
+    """The process hears of it, and the thread does not linger."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    clerk = Clerk()
+    clerk.error = RuntimeError("no owner")
+    consumer = LogConsumer(config, clerk, group=f"{topic_prefix}group", topics=[topics.events], limits=LIMITS)
+    consumer.start()
+    async with asyncio.timeout(30):
+        with pytest.raises(Exception, match="no owner"):
+            await consumer.failure()
+    await consumer.close()
+
+    assert "the consumer has ended" == consumer.check()
+
+
+async def test_a_commit_for_somebody_elses_partition_is_dropped(kafka: str, topic_prefix: str) -> None:
+    """It would set the group back."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    clerk = Clerk()
+    clerk.leaves = {(topics.events.name, 0): Committed(3)}
+    async with consume(config, clerk, topic_prefix, topics.events) as consumer:
+        await eventually(lambda: len(clerk.held) == 2)
+        consumer.commit({(topics.deliveries.name, 0): Committed(7)})
+        consumer.commit({(topics.events.name, 1): Committed(1)})
+        await eventually(lambda: read_committed(config, topic_prefix, topics.events)[1][0] == 1)
+
+    assert {0: -1001, 1: -1001} == {
+        partition: offset for partition, (offset, _) in read_committed(config, topic_prefix, topics.deliveries).items()
+    }

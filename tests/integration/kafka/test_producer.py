@@ -1,0 +1,159 @@
+"""Writing with acknowledgement, to a real broker."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from pipeline.config import KafkaConfig
+from pipeline.core.partition import locate_partition
+from pipeline.core.records import RoutesChanged, from_bytes
+from pipeline.kafka.producer import KafkaUnavailableError, LogProducer, Placement
+from pipeline.metrics import Metrics
+from pipeline.topics import declare_topics
+from tests.integration.kafka.logs import PlainClient, configure, make_topics
+
+MIB = 1024 * 1024
+
+
+async def test_a_record_is_where_the_acknowledgement_says(kafka: str, topic_prefix: str) -> None:
+    """And it is the record that was sent, under its key."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    producer = LogProducer(config, Metrics("test"), linger_ms=0)
+    marker = RoutesChanged(application_id=str(uuid4()), routes_version=1, changed_at_us=2)
+    try:
+        placements = [await producer.send(topics.events, marker.application_id, marker) for _ in range(3)]
+    finally:
+        await producer.close()
+
+    messages = PlainClient(kafka).read(topics.events)
+    assert [Placement(message.partition() or 0, message.offset() or 0) for message in messages] == placements
+    assert {(marker.application_id.encode(), marker)} == {
+        (message.key(), from_bytes(message.value() or b"")) for message in messages
+    }
+
+
+async def test_keys_are_where_java_puts_them(kafka: str, topic_prefix: str) -> None:
+    """Our partitioner and Kafka's own, worked out here, agree; so do all partitions of co-partitioned topics."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=7)
+    producer = LogProducer(config, Metrics("test"), linger_ms=5)
+    keys = [str(uuid4()).encode() for _ in range(200)] + [b"", b"x", "ü".encode(), bytes(range(256))]
+    try:
+        for topic in (topics.deliveries, topics.attempts):
+            placements = await asyncio.gather(*(producer.send_bytes([(topic, key, b"v")]) for key in keys[:-4]))
+
+            assert [locate_partition(key, 7) for key in keys[:-4]] == [each.partition for each in placements]
+        odd = [(await producer.send_bytes([(topics.events, key, b"v")])).partition for key in keys[-3:]]
+        assert [locate_partition(key, 7) for key in keys[-3:]] == odd
+    finally:
+        await producer.close()
+
+
+async def test_many_records_are_one_promise_in_order(kafka: str, topic_prefix: str) -> None:
+    """It is kept when all are there, in the order in which they were given."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    metrics = Metrics("test")
+    producer = LogProducer(config, metrics, linger_ms=1)
+    values = [b"%d" % number for number in range(5000)]
+    try:
+        written = producer.send_bytes([(topics.events, b"k", value) for value in values])
+        assert len(producer) > 0
+        await written
+        assert len(producer) == 0
+        assert Placement(-1, -1) == await producer.send_bytes([])
+    finally:
+        await producer.close()
+
+    assert values == [message.value() for message in PlainClient(kafka).read(topics.events)]
+    assert f'hookline_kafka_produced_total{{topic="{topics.events.name}"}} 5000.0' in metrics.render().decode()
+
+
+async def test_closing_writes_what_is_on_its_way(kafka: str, topic_prefix: str) -> None:
+    """Nothing that was accepted is dropped at the end; every promise is kept before it is closed."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    producer = LogProducer(config, Metrics("test"), linger_ms=1000)
+    promises = [producer.send_bytes([(topics.events, b"k", b"v")]) for _ in range(100)]
+    await producer.close()
+    await asyncio.gather(*promises)
+
+    assert 100 == len(PlainClient(kafka).read(topics.events))
+
+
+async def test_a_full_buffer_fails_at_once(kafka: str, topic_prefix: str) -> None:
+    """Whoever must not wait is told; what was handed over before the buffer was full is still written."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    producer = LogProducer(small_buffer(config), Metrics("test"), linger_ms=100)
+    value = b"x" * 100_000
+    try:
+        written = producer.send_bytes([(topics.events, b"k", value)] * 100)
+        with pytest.raises(KafkaUnavailableError, match=r"(?i)queue.*full"):
+            await written
+        await producer.flush()
+        count = len(PlainClient(kafka).read(topics.events))
+        assert 0 < count < 100
+        # and there is room again
+        await producer.send_bytes([(topics.events, b"k", b"v")])
+    finally:
+        await producer.close()
+
+
+async def test_with_patience_a_full_buffer_is_waited_for(kafka: str, topic_prefix: str) -> None:
+    """Many times what the buffer holds goes out, in order, none twice."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    producer = LogProducer(small_buffer(config), Metrics("test"), linger_ms=1)
+    values = [b"%08d" % number + b"x" * 100_000 for number in range(200)]
+    try:
+        await (await producer.send_patiently([(topics.events, b"k", value) for value in values]))
+        assert Placement(-1, -1) == await (await producer.send_patiently([]))
+    finally:
+        await producer.close()
+
+    assert values == [message.value() for message in PlainClient(kafka).read(topics.events)]
+
+
+def small_buffer(config: KafkaConfig) -> KafkaConfig:
+    return config.model_copy(update={"record_max_bytes": MIB, "produce_buffer_max_bytes": MIB})
+
+
+@pytest.mark.parametrize("is_patient", [False, True])
+async def test_a_record_that_is_too_large_is_refused(kafka: str, topic_prefix: str, is_patient: bool) -> None:
+    """At once, whatever the patience; the records before it are written, those behind it are not."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    producer = LogProducer(config, Metrics("test"), linger_ms=1)
+    records = [(topics.events, b"k", value) for value in (b"1", b"x" * (5 * MIB), b"3")]
+    try:
+        written = await producer.send_patiently(records) if is_patient else producer.send_bytes(records)
+        with pytest.raises(KafkaUnavailableError, match="too large"):
+            await written
+    finally:
+        await producer.close()
+
+    assert [b"1"] == [message.value() for message in PlainClient(kafka).read(topics.events)]
+
+
+async def test_a_kafka_that_is_away_is_told_in_time() -> None:
+    """No acknowledgement within the time that was asked for: the caller hears of it, and the metric counts it."""
+    config = configure("127.0.0.1:1", "x.")
+    topics = declare_topics(prefix="x.", partitions=1, event_retention_s=3600)
+    metrics = Metrics("test")
+    producer = LogProducer(config, metrics, linger_ms=0, timeout_s=0.5)
+    async with asyncio.timeout(10):
+        with pytest.raises(KafkaUnavailableError, match="timed out"):
+            await producer.send_bytes([(topics.events, b"k", b"v")] * 3)
+        await producer.close()
+
+    assert 'hookline_kafka_produce_failed_total{topic="x.events"} 3.0' in metrics.render().decode()
+
+
+async def test_a_promise_nobody_waits_for_any_more(kafka: str, topic_prefix: str) -> None:
+    """A request that was given up does not stop the acknowledgements of the others."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    producer = LogProducer(config, Metrics("test"), linger_ms=5)
+    try:
+        promises = [producer.send_bytes([(topics.events, b"k", b"v")]) for _ in range(10)]
+        promises[0].cancel()
+        placements = await asyncio.gather(*promises[1:])
+    finally:
+        await producer.close()
+
+    assert 9 == len(set(placements))

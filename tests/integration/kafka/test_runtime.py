@@ -1,0 +1,337 @@
+"""The consume loop of every sink, with a sink that does what it is told, on a real broker."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connectors.runtime import Runtime
+from connectors.sink import IsSettled, LogRecord, Place
+from pipeline.config import KafkaConfig, WorkerConfig
+from pipeline.core.ranges import CommitNote, parse_note
+from pipeline.core.steady import SteadyGate
+from pipeline.kafka.producer import Placement
+from pipeline.metrics import Metrics
+from pipeline.topics import Topics
+from tests.integration.kafka.logs import PlainClient, make_topics
+from tests.support.eventually import eventually
+
+DONE = Placement(0, 0)
+
+
+@dataclass
+class ScriptedSink:
+    """A lane a key. Values say what `put` does: `hang…` never ends, `fail…` raises, `late…` settles when told."""
+
+    at_once: int = 1  # in one lane
+    starts: dict[Place, int] = field(default_factory=dict)
+    put_values: list[bytes] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    put_away_values: list[bytes] = field(default_factory=list)
+    notes: dict[Place, CommitNote | None] = field(default_factory=dict)
+    open: Counter[Hashable] = field(default_factory=Counter)
+    open_max: Counter[Hashable] = field(default_factory=Counter)
+    gates: dict[Hashable, SteadyGate] = field(default_factory=dict)
+    late: list["asyncio.Future[Placement]"] = field(default_factory=list)
+    due: dict[bytes, int] = field(default_factory=dict)
+    backlog: frozenset[bytes] = frozenset()
+
+    def lane(self, record: LogRecord) -> Hashable:
+        return record.key
+
+    def gate(self, lane: Hashable) -> SteadyGate:
+        return self.gates.setdefault(lane, SteadyGate(self.at_once))
+
+    def is_backlog(self, record: LogRecord) -> bool:
+        return record.value in self.backlog
+
+    def due_at_us(self, record: LogRecord) -> int:
+        return self.due.get(record.value or b"", 0)
+
+    async def put(self, records: Sequence[LogRecord]) -> "asyncio.Future[Any] | None":
+        lane = records[0].key
+        self.open[lane] += 1
+        self.open_max[lane] = max(self.open_max[lane], self.open[lane])
+        self.batches.append(len(records))
+        self.put_values += [record.value or b"" for record in records]
+        try:
+            value = records[0].value or b""
+            if value.startswith(b"hang"):
+                await asyncio.Event().wait()
+            if value.startswith(b"fail"):
+                raise RuntimeError("a mistake of ours")
+            if value.startswith(b"late"):
+                future: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
+                self.late.append(future)
+                return future
+            await asyncio.sleep(0)
+            return None
+        finally:
+            self.open[lane] -= 1
+
+    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Any]":
+        self.put_away_values.append(record.value or b"")
+        future: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
+        future.set_result(DONE)
+        return future
+
+    async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
+        self.notes |= notes
+        return {place: start for place, start in self.starts.items() if place in notes}
+
+    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
+        return None
+
+    async def revoked(self, places: Sequence[Place]) -> None:
+        pass
+
+
+class House:
+    """Topics, a client, and where the group is."""
+
+    def __init__(self, kafka: str, topic_prefix: str, config: KafkaConfig, topics: Topics) -> None:
+        self.config, self.topics, self.group = config, topics, f"{topic_prefix}group"
+        self.client = PlainClient(kafka)
+        self.metrics = Metrics("test")
+
+    @asynccontextmanager
+    async def run(
+        self, sink: ScriptedSink, *, open_max: int = 100, batch_max: int = 1, **settings: float
+    ) -> AsyncIterator["asyncio.Task[None]"]:
+        """The runtime, until the end of the block; what went wrong comes out there."""
+        stopping = asyncio.Event()
+        runtime = Runtime(
+            sink,
+            kafka=self.config,
+            config=WorkerConfig.model_validate(
+                {"commit_interval_s": 0.1, "shutdown_grace_s": 0.5, "rebalance_grace_s": 0.5, **settings}
+            ),
+            metrics=self.metrics,
+            group=self.group,
+            lead=[self.topics.events],
+            open_max=open_max,
+            batch_max=batch_max,
+        )
+        running = asyncio.create_task(runtime.run(stopping))
+        await asyncio.wait([running, asyncio.create_task(runtime.is_assigned.wait())], return_when="FIRST_COMPLETED")
+        try:
+            yield running
+        finally:
+            stopping.set()
+            try:
+                await running
+            except RuntimeError:
+                # a process ends with it; a test goes on, and must not leave a thread behind
+                await runtime._consumer.close()  # noqa: SLF001 - nobody else closes it before its time
+                raise
+
+    def write(self, key: bytes, *values: bytes, partition: int = 0) -> None:
+        self.client.write(self.topics.events, [(key, value) for value in values], partition=partition)
+
+    def committed(self, partition: int = 0) -> tuple[int, CommitNote]:
+        """Offset and note."""
+        consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
+        try:
+            place = TopicPartition(self.topics.events.name, partition)
+            (part,) = consumer.committed([place], timeout=10)
+            return part.offset, parse_note(part.offset, part.metadata)
+        finally:
+            consumer.close()
+
+
+async def make_house(kafka: str, topic_prefix: str, *, partitions: int = 1) -> House:
+    config, topics = await make_topics(kafka, topic_prefix, partitions=partitions)
+    return House(kafka, topic_prefix, config, topics)
+
+
+def numbered(name: bytes, count: int) -> list[bytes]:
+    return [name + b" %d" % number for number in range(count)]
+
+
+async def test_lanes_keep_their_order_and_their_limits(kafka: str, topic_prefix: str) -> None:
+    """Each record is put once, those of one key one after the other, and the commit covers all of them."""
+    house, sink = await make_house(kafka, topic_prefix, partitions=2), ScriptedSink()
+    keys = [b"k%d" % number for number in range(10)]
+    for key in keys:
+        house.write(key, *numbered(key, 50), partition=key[1] % 2)
+    async with house.run(sink):
+        await eventually(lambda: len(sink.put_values) == 500)
+        await eventually(lambda: [house.committed(partition)[0] for partition in (0, 1)] == [250, 250])
+
+    for key in keys:
+        assert numbered(key, 50) == [value for value in sink.put_values if value.startswith(key + b" ")]
+    assert {1} == set(sink.open_max.values())
+
+
+async def test_several_of_a_lane_at_once_up_to_its_gate(kafka: str, topic_prefix: str) -> None:
+    """And never more than the process may have open in all."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(at_once=3)
+    for key in (b"a", b"b"):
+        house.write(key, *numbered(b"hang", 10))
+    async with house.run(sink, open_max=5):
+        await eventually(lambda: sum(sink.open.values()) == 5)
+        assert sorted(sink.open.values()) == [2, 3]
+
+
+async def test_a_record_that_hangs_holds_nobody_and_is_the_only_one_repeated(kafka: str, topic_prefix: str) -> None:
+    """The watermark stands before it; what is done beyond it is in the note, so that the next process skips it."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", b"first", b"hangs", b"behind it")
+    house.write(b"b", *numbered(b"b", 200))
+    async with house.run(sink):
+        await eventually(lambda: len(sink.put_values) == 202)
+        await eventually(lambda: house.committed() == (1, CommitNote(done=((3, 203),))))
+    again = ScriptedSink()
+    house.write(b"b", b"news")
+    async with house.run(again):
+        await eventually(lambda: b"news" in again.put_values)
+
+    assert CommitNote(done=((3, 203),)) == again.notes[house.topics.events.name, 0]
+    assert {b"hangs", b"news"} == set(again.put_values)
+
+
+async def test_what_is_settled_later_is_committed_then(kafka: str, topic_prefix: str) -> None:
+    """The lane goes on when `put` returns; the commit waits for the future."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", b"late 1", b"late 2", b"quick")
+    async with house.run(sink):
+        await eventually(lambda: len(sink.put_values) == 3)
+        sink.late[1].set_result(DONE)
+        await eventually(lambda: house.committed() == (0, CommitNote(done=((1, 3),))))
+        sink.late[0].set_result(DONE)
+        await eventually(lambda: house.committed() == (3, CommitNote()))
+
+
+@pytest.mark.parametrize("how", ["put", "settling"])
+async def test_a_failure_ends_the_process_uncommitted(kafka: str, topic_prefix: str, how: str) -> None:
+    """Whatever it was, it is not passed over: it comes out of `run`, and the record is read again."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", b"fine", b"fail" if how == "put" else b"late")
+
+    async def run() -> None:
+        async with house.run(sink) as running:
+            await eventually(lambda: len(sink.put_values) == 2)
+            if how == "settling":
+                sink.late[0].set_exception(RuntimeError("a mistake of ours"))
+            await asyncio.wait([running], timeout=10)
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        await run()
+
+    assert house.committed()[0] in (-1001, 0, 1)
+
+
+async def test_batches_are_as_large_as_there_is_work(kafka: str, topic_prefix: str) -> None:
+    """One lane, several records in one call, in order, up to the most that may be."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", *numbered(b"a", 1000))
+    async with house.run(sink, batch_max=300, batch_size=1000):
+        await eventually(lambda: len(sink.put_values) == 1000)
+        await eventually(lambda: house.committed()[0] == 1000)
+
+    assert numbered(b"a", 1000) == sink.put_values
+    assert max(sink.batches) == 300
+
+
+async def test_a_sink_that_knows_better_begins_elsewhere(kafka: str, topic_prefix: str) -> None:
+    """Where its target says, whatever was committed; what was before is neither put nor missed."""
+    house = await make_house(kafka, topic_prefix)
+    sink = ScriptedSink(starts={(house.topics.events.name, 0): 7})
+    house.write(b"a", *numbered(b"a", 10))
+    async with house.run(sink):
+        await eventually(lambda: len(sink.put_values) == 3)
+        await eventually(lambda: house.committed()[0] == 10)
+
+    assert numbered(b"a", 10)[7:] == sink.put_values
+    assert b"hookline_records_missing_total{" not in house.metrics.render()
+
+
+async def test_a_record_for_later_is_put_away_or_held(kafka: str, topic_prefix: str) -> None:
+    """Due in an hour: elsewhere. Due in a moment: here, not before its time, holding up nobody."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    now_us = time.time_ns() // 1000
+    sink.due = {b"in an hour": now_us + 3_600_000_000}
+    house.write(b"a", b"in an hour", b"in a moment", b"now")
+    put_at_us = 0
+
+    def is_put() -> bool:
+        nonlocal put_at_us
+        put_at_us = time.time_ns() // 1000
+        return b"in a moment" in sink.put_values
+
+    sink.due[b"in a moment"] = due_at_us = time.time_ns() // 1000 + 900_000
+    async with house.run(sink):
+        await eventually(lambda: b"now" in sink.put_values)
+        await eventually(is_put)
+        await eventually(lambda: house.committed()[0] == 3)
+
+    assert [b"in an hour"] == sink.put_away_values
+    assert due_at_us <= put_at_us
+
+
+async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: str) -> None:
+    """Records that were gone before anybody read them are counted: never silently."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", *numbered(b"a", 10))
+    async with house.run(sink):
+        await eventually(lambda: house.committed()[0] == 10)
+    house.write(b"a", *numbered(b"b", 10))
+    delete_until(house, 15)
+    expected = f'hookline_records_missing_total{{topic="{house.topics.events.name}"}} 5.0'
+    async with house.run(sink):
+        await eventually(lambda: house.committed()[0] == 20)
+        await eventually(lambda: expected in house.metrics.render().decode())
+
+    assert numbered(b"b", 10)[5:] == sink.put_values[10:]
+
+
+def delete_until(house: House, offset: int) -> None:
+    """As retention does."""
+    admin = AdminClient({"bootstrap.servers": house.config.bootstrap_servers}, logger=None)
+    place = TopicPartition(house.topics.events.name, 0, offset)
+    for future in admin.delete_records([place]).values():
+        future.result(10)
+
+
+async def test_work_moves_with_its_partition(kafka: str, topic_prefix: str) -> None:
+    """Two share the work, one leaves: every record is put, and only what was open when it left is put twice."""
+    house = await make_house(kafka, topic_prefix, partitions=4)
+    first, second = ScriptedSink(), ScriptedSink()
+    keys = {partition: b"k%d" % partition for partition in range(4)}
+    for partition, key in keys.items():
+        house.write(key, *numbered(key, 200), partition=partition)
+    async with house.run(first):
+        async with house.run(second):
+            await eventually(lambda: len(second.notes) == 2)
+            for partition, key in keys.items():
+                house.write(key, *numbered(b"more " + key, 200), partition=partition)
+            await eventually(lambda: len(first.put_values) + len(second.put_values) >= 1600)
+        for partition, key in keys.items():
+            house.write(key, b"last " + key, partition=partition)
+        await eventually(lambda: len([value for value in first.put_values if value.startswith(b"last")]) == 4)
+
+    counts = Counter([*first.put_values, *second.put_values])
+    assert 1604 == len(counts)
+    assert sum(counts.values()) - 1604 <= 4
+
+
+async def test_lag_is_what_waits(kafka: str, topic_prefix: str) -> None:
+    """Measured by partition; nothing waits when all is done."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", *numbered(b"hang", 10))
+
+    def read(name: str) -> str:
+        (line,) = [line for line in house.metrics.render().decode().splitlines() if line.startswith(name)]
+        return line.split()[-1]
+
+    async with house.run(sink):
+        await eventually(lambda: read("hookline_runnable_lag_records ") == "9.0")
+        await eventually(lambda: read("hookline_lag_records{") == "10.0")
+        await eventually(lambda: read("hookline_in_flight ") == "10.0")

@@ -1,0 +1,99 @@
+"""What the matcher relies on in Faust and aiokafka beyond their documentation, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import faust
+import pytest
+from faust.types import TP
+
+from pipeline.matcher.chunks import CODEC
+from pipeline.matcher.consumer import Consumer
+from pipeline.matcher.progress import Progress
+from pipeline.matcher.worker import build_app, watch
+from pipeline.metrics import Metrics
+from tests.integration.matcher.house import House
+from tests.support.eventually import eventually
+
+
+@asynccontextmanager
+async def open_app(house: House) -> AsyncIterator[tuple[faust.App, list[Any]]]:
+    """An app that reads the events in chunks and does nothing with them but keep them."""
+    app = build_app(house.config, group=house.group, chunk_max=100)
+    events = app.topic(house.topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
+    chunks: list[Any] = []
+
+    keep_chunk = chunks.append
+
+    @app.agent(events, concurrency=1)
+    async def keep(stream: Any) -> None:
+        async for event in stream.noack().events():
+            keep_chunk(event.value)
+
+    await app.start()
+    try:
+        yield app, chunks
+    finally:
+        await app.stop()
+
+
+def consumer_of(app: faust.App) -> Consumer:
+    assert isinstance(app.consumer, Consumer)
+    return app.consumer
+
+
+async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix: str) -> None:
+    """Whatever has been read; for partitions that are somebody else's, nothing."""
+    house = await House(kafka, topic_prefix, partitions=2).prepare()
+    name = house.topics.events.name
+    for partition in (0, 1):
+        for _ in range(10):
+            house.write(house.topics.events, None, b"x", partition=partition)
+    house.flush()
+    async with open_app(house) as (app, chunks):
+        await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 20)
+        consumer = consumer_of(app)
+        assert await consumer.commit_offsets({TP(name, 0): 3, TP(name, 7): 5, TP("other", 0): 1})
+        assert {0: 3, 1: 0} == await asyncio.to_thread(house.committed)
+        assert await consumer.commit_offsets({TP("other", 0): 1})
+        assert await consumer.commit_offsets({TP(name, 0): 7, TP(name, 1): 10})
+
+    assert {0: 7, 1: 10} == house.committed()
+    ends = {tp.partition: offset for chunk in chunks for tp, offset in chunk.last_offsets.items()}
+    assert {0: 9, 1: 9} == ends
+
+
+async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) -> None:
+    """It marks itself as crashed and goes on existing: whoever watches it ends the process with the reason."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    metrics = Metrics("matcher")
+
+    async def commit(_: object) -> bool:
+        return True
+
+    async with open_app(house) as (app, _):
+        progress = Progress(commit, metrics, in_flight_max=1, commit_interval_s=60)
+        watching = asyncio.create_task(watch(app, progress, metrics))
+        # what no broker and no caller of ours says
+        await consumer_of(app).commit_offsets({TP(house.topics.events.name, 0): "junk"})  # type: ignore[dict-item]  # as said
+        async with asyncio.timeout(30):
+            with pytest.raises((TypeError, ValueError)):
+                await watching
+
+
+async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: str) -> None:
+    """Over all partitions, each in its order, in chunks of a bounded size."""
+    house = await House(kafka, topic_prefix, partitions=4).prepare()
+    for number in range(1000):
+        house.write(house.topics.events, None, b"%d" % number, partition=number % 4)
+    house.flush()
+    async with open_app(house) as (_, chunks):
+        await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 1000)
+
+    assert max(len(chunk.records) for chunk in chunks) <= 100
+    assert any(len(chunk.last_offsets) > 1 for chunk in chunks)
+    for partition in range(4):
+        values = [record.value for chunk in chunks for record in chunk.records if record.partition == partition]
+        assert [b"%d" % number for number in range(partition, 1000, 4)] == values

@@ -1,0 +1,193 @@
+"""What every process shares, as a real process: signals, exit codes, /health and /metrics."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.support.eventually import eventually
+from tests.support.processes import ROOT
+
+SCRIPT = """
+import asyncio, sys
+from pipeline.config import load_settings
+from pipeline.process import Process, StartError, run
+import os
+
+async def main(process: Process) -> None:
+    what = sys.argv[1]
+    if what == "refuse":
+        raise StartError("there is no cheese; buy some")
+    if what == "crash":
+        raise RuntimeError("a mistake of ours")
+    process.health.ready["cheese"] = lambda: "none" if what == "unready" else None
+    process.health.alive["progress"] = lambda: "stuck" if what == "stuck" else None
+    process.announce_ready(api="http://127.0.0.1:1")
+    await process.stopping.wait()
+    if what == "linger":
+        await asyncio.sleep(600)
+
+sys.exit(run("mouse", load_settings(os.environ), main))
+"""
+TIMEOUT_S = 30
+
+
+class Running:
+    def __init__(self, process: asyncio.subprocess.Process, run_dir: Path) -> None:
+        self.process = process
+        self._run_dir = run_dir
+
+    async def addresses(self) -> dict[str, Any]:
+        """What it announced."""
+
+        def find() -> list[Path]:
+            return list(self._run_dir.glob("mouse.*.json"))
+
+        (path,) = await eventually(find)
+        announced: dict[str, Any] = json.loads(path.read_text())
+        return announced
+
+    async def end(self) -> tuple[int, str]:
+        """Its exit code, and what it has logged."""
+        async with asyncio.timeout(TIMEOUT_S):
+            _, logged = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, logged.decode()
+
+    async def ask(self, path: str) -> tuple[int, Any]:
+        base = (await self.addresses())["metrics"].removesuffix("/metrics")
+        async with aiohttp.ClientSession() as session, session.get(base + path) as response:
+            is_json = response.content_type == "application/json"
+            return response.status, await response.json() if is_json else await response.text()
+
+
+@asynccontextmanager
+async def start(what: str, run_dir: Path, **environ: str) -> AsyncIterator[Running]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        SCRIPT,
+        what,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        pass_fds=[int(fd) for name, fd in environ.items() if name.endswith("_FD")],
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")},
+            "HOOKLINE_PROCESS_RUN_DIR": str(run_dir),
+            **environ,
+        },
+    )
+    try:
+        yield Running(process, run_dir)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_signal_stops_it_in_order(tmp_path: Path) -> None:
+    """SIGTERM and SIGINT alike: `main` ends its work, and the exit code is 0."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        (tmp_path / number.name).mkdir()
+        async with start("well", tmp_path / number.name) as running:
+            await running.addresses()
+            running.process.send_signal(number)
+            code, logged = await running.end()
+
+        assert 0 == code
+        assert [True, True, True] == [word in logged for word in ('"ready"', '"stopping"', '"stopped"')]
+
+
+async def test_a_second_signal_stops_it_at_once(tmp_path: Path) -> None:
+    """Whoever has no patience need not use kill -9."""
+    async with start("linger", tmp_path) as running:
+        await running.addresses()
+        running.process.send_signal(signal.SIGTERM)
+        # it has heard the first one
+        assert running.process.stderr is not None
+        while b'"stopping"' not in await running.process.stderr.readline():
+            pass
+        running.process.send_signal(signal.SIGTERM)
+        code, logged = await running.end()
+
+    assert 130 == code
+    assert "stopping_at_once" in logged
+
+
+async def test_a_start_that_is_refused_is_one_clear_line(tmp_path: Path) -> None:
+    """Exit code 2, the reason with what to do, no traceback."""
+    async with start("refuse", tmp_path) as running:
+        code, logged = await running.end()
+    (line,) = logged.splitlines()
+
+    assert 2 == code
+    assert "there is no cheese; buy some" == json.loads(line)["reason"]
+
+
+async def test_a_crash_is_told_with_its_traceback(tmp_path: Path) -> None:
+    """Exit code 1: whoever supervises starts it again."""
+    async with start("crash", tmp_path) as running:
+        code, logged = await running.end()
+
+    assert 1 == code
+    assert "a mistake of ours" in logged
+    assert "Traceback" in logged
+
+
+async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
+    """Ready and alive are two questions: not ready is no reason to be restarted."""
+    answers = {}
+    for what in ("well", "unready", "stuck"):
+        (tmp_path / what).mkdir()
+        async with start(what, tmp_path / what) as running:
+            health, live = await running.ask("/health"), await running.ask("/health/live")
+            answers[what] = (health[0], live[0], health[1]["ready"], health[1]["alive"], health[1]["problems"])
+
+    assert answers == {
+        "well": (200, 200, True, True, {}),
+        "unready": (503, 200, False, True, {"cheese": "none"}),
+        "stuck": (503, 503, True, False, {"progress": "stuck"}),
+    }
+
+
+async def test_metrics_are_served(tmp_path: Path) -> None:
+    """In Prometheus' text format, with the process' name, where it announced it."""
+    async with start("well", tmp_path) as running:
+        status, text = await running.ask("/metrics")
+
+    assert 200 == status
+    assert 'hookline_process_info{process="mouse"} 1.0' in text
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    """With the setting to change."""
+    (tmp_path / "first").mkdir()
+    async with start("well", tmp_path / "first") as running:
+        port = (await running.addresses())["metrics"].removesuffix("/metrics").rpartition(":")[2]
+        async with start("well", tmp_path, HOOKLINE_PROCESS_METRICS_PORT=port) as second:
+            code, logged = await second.end()
+
+    assert 2 == code
+    assert "HOOKLINE_PROCESS_METRICS_PORT" in logged
+
+
+async def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    """When whoever started it is gone, even by kill -9, the pipe between them closes."""
+    ours, theirs = os.pipe()
+    try:
+        async with start("well", tmp_path, HOOKLINE_PROCESS_PARENT_WATCH_FD=str(ours)) as running:
+            await running.addresses()
+            os.close(theirs)
+            code, logged = await running.end()
+    finally:
+        os.close(ours)
+
+    assert 0 == code
+    assert "the parent process is gone" in logged
