@@ -8,19 +8,20 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from connectors.sink import LogRecord, Place, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
+from pipeline.core.ages import Ages
 from pipeline.core.lanes import Gate, Lanes
 from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
 from pipeline.core.watermark import Watermark
 from pipeline.kafka.consumer import Limits, LogConsumer
 from pipeline.kafka.record import Committed
-from pipeline.metrics import Metrics
+from pipeline.metrics import CommitResult, Metrics
 from pipeline.topics import Topic
 
 # A record that is due within this waits here; one that is due later waits in Kafka.
@@ -38,6 +39,7 @@ class Source:
 
     place: Place
     mark: Watermark
+    ages: Ages = field(default_factory=Ages)
     open: int = 0  # records given to the sink and not settled
     is_ours: bool = True
 
@@ -65,12 +67,14 @@ class Runtime:
         companions: Sequence[Topic] = (),
         open_max: int,
         batch_max: int = 1,
+        linger_s: float = 0,
     ) -> None:
-        """`open_max`: calls of `put` at once; `batch_max`: records in one call."""
+        """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`."""
         self._sink = sink
         self._config = config
         self._metrics = metrics
         self._lead_names = frozenset(topic.name for topic in lead)
+        self._retentions_s = {topic.name: topic.retention_s for topic in (*lead, *companions) if topic.retention_s}
         self._open_max = open_max
         self._slow_max = max(1, int(open_max * SLOW_SHARE))
         self._open = 0
@@ -84,6 +88,7 @@ class Runtime:
         self._is_stopping = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._committed: dict[Place, Committed] = {}
+        self._is_commit_owed = False
         self._settled_at_s = time.monotonic()
         self.is_assigned = asyncio.Event()
         limits = Limits(
@@ -91,7 +96,9 @@ class Runtime:
             in_flight_max_records=config.in_flight_max,
             in_flight_max_bytes=config.in_flight_max_bytes,
         )
-        self._consumer = LogConsumer(kafka, self, group=group, topics=lead, companions=companions, limits=limits)
+        self._consumer = LogConsumer(
+            kafka, self, group=group, topics=lead, companions=companions, limits=limits, linger_s=linger_s
+        )
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Consume until `stopping`, then settle what is open, commit, and leave the group. Raises what went wrong."""
@@ -179,7 +186,8 @@ class Runtime:
                     continue
                 expected = source.mark.next_offset
                 if record.offset > expected and expected > 0:
-                    self._note_missing(record, expected)
+                    self._consumer.explain(source.place, expected, record.offset)
+                source.ages.note(record.offset, record.timestamp_us)
                 if not source.mark.take(record.offset):
                     self._release(record)
                     continue
@@ -194,10 +202,21 @@ class Runtime:
             source = self._sources.get(place)
             if source is None:
                 continue
-            self._metrics.lag_records.labels(*place).set(max(0, end - source.mark.committable))
+            lag = max(0, end - source.mark.committable)
+            self._metrics.lag_records.labels(*place).set(lag)
+            self._measure_age(source, lag)
             if place[0] in self._lead_names:
                 runnable += max(0, end - source.mark.next_offset)
         self._metrics.runnable_lag_records.set(runnable)
+
+    def commit_ended(self, result: CommitResult) -> None:
+        self._metrics.commits_total.labels(result).inc()
+        self._is_commit_owed |= result == "failed"
+
+    def missing(self, place: Place, records: int) -> None:
+        topic, partition = place
+        self._metrics.missing_total.labels(topic).inc(records)
+        log.error("records_missing", topic=topic, partition=partition, records=records)
 
     # The way of a record.
 
@@ -353,6 +372,8 @@ class Runtime:
             source.is_ours = False
             if self._sources.get(source.place) is source:
                 del self._sources[source.place]
+                for gauge in (self._metrics.lag_records, self._metrics.retention_used_ratio):
+                    gauge.remove(*source.place)
             self._committed.pop(source.place, None)
 
     # Commits, timers, figures.
@@ -363,11 +384,11 @@ class Runtime:
             changed = {}
             for source in self._sources.values():
                 described = self._describe(source)
-                if self._committed.get(source.place) != described:
+                if self._is_commit_owed or self._committed.get(source.place) != described:
                     changed[source.place] = self._committed[source.place] = described
             if changed:
                 self._consumer.commit(changed)
-                self._metrics.commits_total.labels("sent").inc()
+            self._is_commit_owed = False
 
     def _describe(self, source: Source) -> Committed:
         offset, done = source.mark.committable, tuple(source.mark.completed_beyond())
@@ -393,7 +414,13 @@ class Runtime:
             self._metrics.in_flight.set(sum(len(source.mark) for source in self._sources.values()))
             self._metrics.lanes.set(len(self._lanes))
 
-    def _note_missing(self, record: LogRecord, expected: int) -> None:
-        missing = record.offset - expected
-        self._metrics.missing_total.labels(record.topic).inc(missing)
-        log.error("records_missing", topic=record.topic, partition=record.partition, records=missing)
+    def _measure_age(self, source: Source, lag: int) -> None:
+        retention_s = self._retentions_s.get(source.place[0])
+        if retention_s is None:
+            return
+        now_us, settled = time.time_ns() // 1000, source.mark.committable
+        if not lag:
+            source.ages.catch_up(settled, now_us)
+        oldest_us = source.ages.oldest_us(settled)
+        used_us = max(0, now_us - oldest_us) if oldest_us is not None else 0
+        self._metrics.retention_used_ratio.labels(*source.place).set(used_us / 1_000_000 / retention_s)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from pipeline.commands.settings import HIDDEN, SettingRow, list_rows
 from pipeline.config import PREFIX, Settings
-from pipeline.topics import Topic, declare_topics
+from pipeline.topics import Topic, declare_topics_for
 from schemas import NAMES
 
 DOCS = Path(__file__).resolve().parent
@@ -43,9 +43,7 @@ def render_settings() -> str:
 def render_topics() -> str:
     """docs/topics.md."""
     kafka = Settings().kafka
-    topics = declare_topics(
-        prefix=kafka.topic_prefix, partitions=kafka.partitions, event_retention_s=kafka.event_retention_s
-    )
+    topics = declare_topics_for(kafka)
     lines = [
         "# Topics and records",
         RENEWED_BY,

@@ -157,6 +157,13 @@ class DeliverConfig(Section):
     disable_after_s: float = Field(
         5 * 86_400, gt=0, le=365 * 86_400, description="disable a subscription that fails for so long without a success"
     )
+    certificate_warning_days: int = Field(
+        14,
+        ge=0,
+        le=365,
+        description="tell a subscription's owner that its endpoint's certificate expires within so many days, once a "
+        "day; 0: do not",
+    )
     egress_window_s: float = Field(
         300.0,
         gt=0,
@@ -195,7 +202,9 @@ class ArchiveConfig(Section):
     """HOOKLINE_ARCHIVE_*: what happened, in PostgreSQL."""
 
     batch_max_records: int = Field(5000, ge=1, le=100_000, description="rows written in one transaction")
-    linger_s: float = Field(0.0, ge=0, le=5, description="wait this long for a batch to fill")
+    linger_s: float = Field(
+        0.05, ge=0, le=5, description="records may wait this long for a batch to fill; reads that wait for them do too"
+    )
     retention_days: int = Field(30, ge=1, le=3650, description="days kept; older partitions are dropped")
     days_ahead: int = Field(3, ge=1, le=60, description="day partitions created ahead")
     compress_min_bytes: int = Field(1024, ge=0, description="bodies of this size or more are compressed")

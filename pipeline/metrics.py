@@ -3,10 +3,14 @@
 One `Metrics` per process, in a registry of its own; `process` serves it at `/metrics`.
 """
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# superseded: the group has gone on without us, and what was to be committed is its next owner's affair
+CommitResult = Literal["ok", "superseded", "failed"]
 SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
@@ -39,6 +43,12 @@ class Metrics:
             "Due work that could be done now: the signal to scale on",
             registry=registry,
         )
+        self.retention_used_ratio = Gauge(
+            "hookline_retention_used_ratio",
+            "Age of the oldest record not yet settled, as a share of how long its topic keeps records: 1 is loss",
+            ["topic", "partition"],
+            registry=registry,
+        )
         self.missing_total = Counter(
             "hookline_records_missing_total",
             "Records that were gone before they could be read: retention is shorter than the outage was",
@@ -47,7 +57,12 @@ class Metrics:
         )
         self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
         self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
-        self.commits_total = Counter("hookline_commits_total", "Watermark commits", ["result"], registry=registry)
+        self.commits_total = Counter(
+            "hookline_commits_total",
+            "Watermark commits: ok, superseded (the group has gone on without us) or failed",
+            ["result"],
+            registry=registry,
+        )
 
         # gateway
         self.http_requests_total = Counter(

@@ -6,6 +6,8 @@ subscription, meets in one process.
 
 from dataclasses import dataclass
 
+from pipeline.config import KafkaConfig
+
 DAY_S = 86_400
 
 
@@ -62,6 +64,13 @@ class Topics:
 
 
 RETRY_TIERS_S = (1, 10, 60, 600, 3600)
+
+
+def declare_topics_for(config: KafkaConfig) -> Topics:
+    """Every topic of the installation that `config` describes."""
+    return declare_topics(
+        prefix=config.topic_prefix, partitions=config.partitions, event_retention_s=config.event_retention_s
+    )
 
 
 def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> Topics:

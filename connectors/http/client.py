@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from connectors.http.connection import Connection
 from connectors.http.dialer import Connect, Dialer, DialError, connect_socket
-from connectors.http.exchange import Answer, ErrorClass, Failure, Request, Result
+from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
 from connectors.http.lookup import Lookup, look_up
 from connectors.http.pool import Pool
 from pipeline.config import DeliverConfig
@@ -21,6 +21,7 @@ class Use:
 
     connection: Connection | None = None
     timings_us: dict[str, int] = field(default_factory=dict)
+    certificate: Certificate | None = None
 
 
 class HttpClient:
@@ -56,7 +57,7 @@ class HttpClient:
                 using.timings_us["first_byte"] = round((using.connection.first_byte_at_s - started_at_s) * 1_000_000)
             self._pool.put(request.origin, using.connection)
         using.timings_us["total"] = round((time.monotonic() - started_at_s) * 1_000_000)
-        return replace(result, timings_us=using.timings_us)
+        return replace(result, timings_us=using.timings_us, certificate=using.certificate)
 
     def sweep(self) -> None:
         """Close connections that have been idle for long; to be called every few seconds."""
@@ -76,6 +77,7 @@ class HttpClient:
         if using.connection is None:
             timeout_s = request.connect_timeout_s or self._config.connect_timeout_s
             using.connection = await self._dialer.dial(request.origin, using.timings_us, timeout_s=timeout_s)
+            using.certificate = using.connection.certificate
         return await using.connection.send(request)
 
     def _give_up(self, using: Use, detail: str) -> Answer | Failure:

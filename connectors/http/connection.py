@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import httptools
 
-from connectors.http.exchange import Answer, ErrorClass, Failure, Request, Result
+from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
 from pipeline.core.headers import REDACTED, is_secret_name
 
 VERSIONS = frozenset({"1.1", "1.0"})
@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_poll",
         "_transport",
+        "certificate",
         "is_open",
         "is_reusable",
         "made_at_s",
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self.is_reusable = False
         self.made_at_s = 0.0
+        self.certificate: Certificate | None = None  # without TLS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

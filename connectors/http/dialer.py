@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import structlog
 
 from connectors.http.connection import Connection, describe_tls_error
-from connectors.http.exchange import ErrorClass
+from connectors.http.exchange import Certificate, ErrorClass
 from connectors.http.lookup import Lookup
 from connectors.http.origin import Origin
 from connectors.http.proxy import ProxyError, open_tunnel
@@ -114,13 +114,14 @@ class Dialer:
             if not origin.is_tls:
                 _, connection = await loop.create_connection(self._make_connection, sock=sock)
             else:
-                _, connection = await loop.create_connection(
+                transport, connection = await loop.create_connection(
                     self._make_connection,
                     sock=sock,
                     ssl=self._tls.find(origin.identity),
                     server_hostname=origin.host,
                     ssl_handshake_timeout=self._config.total_timeout_s,
                 )
+                connection.certificate = read_certificate(transport)
         except TlsIdentityError as error:
             sock.close()
             raise DialError(ErrorClass.INVALID_TARGET, str(error)) from error
@@ -141,6 +142,13 @@ class Dialer:
             head_max_bytes=self._config.response_headers_max_bytes,
             body_max_bytes=self._config.response_body_max_bytes,
         )
+
+
+def read_certificate(transport: asyncio.BaseTransport) -> Certificate:
+    """What the other side has shown."""
+    shown = transport.get_extra_info("peercert")
+    begins_at_s, expires_at_s = (ssl.cert_time_to_seconds(shown[name]) for name in ("notBefore", "notAfter"))
+    return Certificate(begins_at_s * 1_000_000, expires_at_s * 1_000_000)
 
 
 def read_rules(config: DeliverConfig) -> DestinationRules:

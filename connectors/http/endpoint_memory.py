@@ -3,10 +3,11 @@
 import time
 from collections.abc import Hashable
 
+from connectors.http.exchange import Certificate
 from connectors.http.target import Target, compile_target
 from pipeline.config import DeliverConfig, WorkerConfig
 from pipeline.core.egress import EgressGuard
-from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, restore_health
+from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, is_expiring, restore_health
 from pipeline.core.gate import EndpointGate, GatePolicy
 from pipeline.core.records import Endpoint, EndpointState
 from pipeline.core.sealing import Sealer
@@ -31,6 +32,7 @@ class EndpointMemory:
     ) -> None:
         self._policy = GatePolicy(concurrency=worker.concurrency, waiting_max=worker.lane_max_records)
         self._disable_after_us = round(deliver.disable_after_s * SECOND_US)
+        self._warn_before_us = deliver.certificate_warning_days * 86_400 * SECOND_US
         self._states = states
         self._sealer = sealer
         self._metrics = metrics
@@ -82,6 +84,12 @@ class EndpointMemory:
         elif health.has_failed_for_us(now_us) > self._disable_after_us and not self._guard.suspects_us(now_us):
             self._ask_to_disable(health, FAILING)
 
+    def see_certificate(self, endpoint: Endpoint, certificate: Certificate, now_us: int) -> None:
+        """A connection was made."""
+        begins_at_us, expires_at_us = certificate
+        if is_expiring(now_us, begins_at_us=begins_at_us, expires_at_us=expires_at_us, warn_us=self._warn_before_us):
+            self._find_health(endpoint).see_expiry(now_us, expires_at_us)
+
     def tell(self, endpoint: Endpoint, now_us: int) -> EndpointState | None:
         """The endpoint's new state, when there is one to be told now."""
         health = self._health.get(endpoint.subscription_id)
@@ -112,9 +120,7 @@ class EndpointMemory:
         health = self._health.get(endpoint.subscription_id)
         if health is None:
             state = self._states.get(endpoint.subscription_id)
-            # what was told of an earlier version says nothing about what its owner has made of it
-            is_known = state is not None and state.endpoint_version == endpoint.version
-            health = restore_health(state) if state is not None and is_known else EndpointHealth()
+            health = restore_health(state, endpoint_version=endpoint.version) if state is not None else EndpointHealth()
             self._health[endpoint.subscription_id] = health
         return health
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from connectors.http.origin import Origin
 
@@ -17,6 +18,13 @@ class ErrorClass(StrEnum):
     CONNECTION = "E_CONNECTION"
     TIMEOUT = "E_TIMEOUT"
     HTTP = "E_HTTP"
+
+
+class Certificate(NamedTuple):
+    """From when and until when it is valid; microseconds since the epoch."""
+
+    begins_at_us: int
+    expires_at_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +48,7 @@ class Answer:
 
     `body`: what was read of it, cut at the configured length. `body_problem`: why it did not end as it should, as a
     sentence (reset, time-out, bad chunking); None: it did, or was cut. `headers`: those that hold secrets are redacted.
-    `timings_us` as in `Failure`.
+    `timings_us` and `certificate` as in `Failure`.
     """
 
     status: int
@@ -48,15 +56,20 @@ class Answer:
     body: bytes
     body_problem: str | None = None
     timings_us: Mapping[str, int] = field(default_factory=dict)
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """There is no answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached."""
+    """There is no answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached.
+
+    `certificate`: the endpoint's, when a TLS connection was made for this request.
+    """
 
     error_class: ErrorClass
     detail: str
     timings_us: Mapping[str, int] = field(default_factory=dict)
+    certificate: Certificate | None = None
 
 
 Result = Answer | Failure

@@ -263,6 +263,8 @@ class HttpSink:
                 is_fault=verdict.is_fault,
             )
             due_at_us = await self._settle_failure(record, delivery, target.endpoint, verdict, finished_at_us)
+        if result.certificate is not None:
+            self._memory.see_certificate(target.endpoint, result.certificate, finished_at_us)
         self._tell(target.endpoint, finished_at_us)
         attempt = self._describe(
             record,

@@ -14,7 +14,7 @@ from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 # Long enough to sit out a broker's restart: what is written here must not be lost.
 PRODUCE_TIMEOUT_S = 300.0
@@ -25,18 +25,16 @@ async def main(process: Process) -> None:
     """Deliver until told to stop; then let requests in flight end, commit, and leave the group."""
     settings = process.settings
     sealer = load_sealer(settings.sealing)
-    topics = declare_topics(
-        prefix=settings.kafka.topic_prefix,
-        partitions=settings.kafka.partitions,
-        event_retention_s=settings.kafka.event_retention_s,
-    )
+    topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     endpoints = EndpointsView(settings.kafka, topics.endpoints)
     await endpoints.start()
     states = EndpointStatesView(settings.kafka, topics.endpoint_states)
     await states.start()
     verify_keys(endpoints, sealer)
-    producer = LogProducer(settings.kafka, process.metrics, linger_ms=1, timeout_s=PRODUCE_TIMEOUT_S)
+    # not paced: a request whose attempt is not in the log yet is repeated after a kill
+    producer = LogProducer(settings.kafka, process.metrics, paced=False, timeout_s=PRODUCE_TIMEOUT_S)
+    await producer.warm_up()
     client = HttpClient(settings.deliver)
     memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
     sink = HttpSink(

@@ -10,8 +10,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import structlog
-
 from connectors.postgres.rows import RowBuilder, Rows
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import ArchiveConfig
@@ -24,7 +22,6 @@ from pipeline.postgres.archive_tables import day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
 
 LANE = "archive"
-log = structlog.get_logger()
 
 
 class ArchiveSink:
@@ -39,7 +36,6 @@ class ArchiveSink:
         self._config = config
         self._metrics = metrics
         self._owners: dict[Place, UUID] = {}
-        self._next_offsets: dict[Place, int] = {}
         self._gate = SteadyGate(1)
         self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
 
@@ -70,7 +66,6 @@ class ArchiveSink:
             claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
         self._owners |= owners
         known = {place: offset for place, offset in claimed.items() if offset is not None}
-        self._next_offsets |= known
         # whatever Kafka's own offsets say: of what was never archived everything is still to be archived
         return {place: known.get(place, 0) for place in notes}
 
@@ -78,7 +73,6 @@ class ArchiveSink:
         """These are somebody else's now."""
         for place in places:
             self._owners.pop(place, None)
-            self._next_offsets.pop(place, None)
 
     async def put(self, records: Sequence[LogRecord]) -> None:
         """Write `records`; returns when they are committed. Sits out an outage of PostgreSQL.
@@ -89,14 +83,13 @@ class ArchiveSink:
             await self._put(records)
 
     async def _put(self, records: Sequence[LogRecord]) -> None:
-        next_offsets = self._advance(records)
+        next_offsets = {record.place: record.offset + 1 for record in records}  # in the order of each partition
         rows = self._rows.build(records)
         batch = ArchiveBatch(
             next_offsets=next_offsets, owners={place: self._owners[place] for place in next_offsets}, rows=rows
         )
         started_at_s = time.monotonic()
         added = await self._outage.sit_out(lambda: self._write(batch, rows))
-        self._next_offsets |= next_offsets
         self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
         self._metrics.archive_batch_records.observe(len(records))
         for table, count in added.items():
@@ -109,15 +102,3 @@ class ArchiveSink:
         # a day outside of these is some clock's mistake; its rows go to the default partition
         await self._writer.ensure_days({row[0] for group in rows.values() for row in group if first <= row[0] <= last})
         return await self._writer.write(batch)
-
-    def _advance(self, records: Sequence[LogRecord]) -> dict[Place, int]:
-        """Where each partition is to be read on after `records`. Missing ones are told: retention took them."""
-        next_offsets: dict[Place, int] = {}
-        for record in records:
-            place = (record.topic, record.partition)
-            expected = next_offsets.get(place, self._next_offsets.get(place))
-            if expected is not None and record.offset > expected:
-                missing = record.offset - expected
-                log.error("records_missing", topic=record.topic, partition=record.partition, records=missing)
-            next_offsets[place] = record.offset + 1
-        return next_offsets

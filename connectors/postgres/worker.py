@@ -11,17 +11,13 @@ from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_upkeep import keep_partitions
 from pipeline.postgres.archive_writer import ArchiveWriter
 from pipeline.process import Process
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 
 async def main(process: Process) -> None:
     """Archive until told to stop; then finish the batch in hand and leave the group."""
     settings = process.settings
-    topics = declare_topics(
-        prefix=settings.kafka.topic_prefix,
-        partitions=settings.kafka.partitions,
-        event_retention_s=settings.kafka.event_retention_s,
-    )
+    topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     writer, outage = ArchiveWriter(settings.database), Outage()
@@ -35,6 +31,7 @@ async def main(process: Process) -> None:
         lead=[topics.events, topics.dispatches, topics.attempts, topics.dead],
         open_max=1,
         batch_max=settings.archive.batch_max_records,
+        linger_s=settings.archive.linger_s,
     )
     process.health.ready["postgres"] = outage.check
     process.health.ready["group"] = lambda: (

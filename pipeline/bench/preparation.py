@@ -15,7 +15,7 @@ from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_filling import fill_archive
 from pipeline.postgres.pool import Pool
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 HOUR_US = 3_600_000_000
 DUE_IN_US = (3 * HOUR_US, 12 * HOUR_US)
@@ -57,9 +57,7 @@ async def _schedule_retries(
     config: KafkaConfig, groups: Sequence[Provisioned], deliveries: int, payload: bytes
 ) -> None:
     """As the http sink leaves them: in the tier of the longest delay, which each may have to pass several times."""
-    topics = declare_topics(
-        prefix=config.topic_prefix, partitions=config.partitions, event_retention_s=config.event_retention_s
-    )
+    topics = declare_topics_for(config)
     tier = topics.retries[-1]
     places = [(group.application_ids[0], each) for group in groups for each in group.subscription_ids]
     now_us = time.time_ns() // 1000

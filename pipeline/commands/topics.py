@@ -70,13 +70,10 @@ def apply() -> None:
 
 def _declare() -> "tuple[KafkaConfig, Topics]":
     from pipeline.config import load_settings
-    from pipeline.topics import declare_topics
+    from pipeline.topics import declare_topics_for
 
     config = load_settings(os.environ).kafka
-    declared = declare_topics(
-        prefix=config.topic_prefix, partitions=config.partitions, event_retention_s=config.event_retention_s
-    )
-    return config, declared
+    return config, declare_topics_for(config)
 
 
 def _show(topic: str, word: str, detail: str) -> None:

@@ -9,6 +9,8 @@ from pipeline.core.records import EndpointState
 
 # A flapping endpoint must not fill the log: between two tellings of changes that can wait.
 TELL_INTERVAL_US = 5_000_000
+# An owner is told of a certificate that expires soon once a day, until there is another one.
+WARN_INTERVAL_US = 86_400_000_000
 GONE = "gone"
 FAILING = "failing"
 
@@ -21,8 +23,11 @@ class EndpointHealth:
     opened_until_us: int = 0
     last_error: str | None = None
     disable_reason: str | None = None
+    certificate_expires_at_us: int = 0
+    certificate_warned_at_us: int = 0
     told_at_us: int = 0
     is_dirty: bool = False
+    is_warning: bool = False
 
     def succeed(self) -> None:
         """A request succeeded."""
@@ -48,6 +53,12 @@ class EndpointHealth:
             self.is_dirty = True
             self.told_at_us = 0  # this is not to wait
 
+    def see_expiry(self, now_us: int, expires_at_us: int) -> None:
+        """The endpoint has shown a certificate that expires soon."""
+        if now_us - self.certificate_warned_at_us >= WARN_INTERVAL_US:
+            self.certificate_expires_at_us = expires_at_us
+            self.is_warning = self.is_dirty = True
+
     def has_failed_for_us(self, now_us: int) -> int:
         """How long it has failed without a success; 0 when it does not."""
         return now_us - self.failing_since_us if self.failing_since_us else 0
@@ -60,6 +71,9 @@ class EndpointHealth:
         """The record that tells it."""
         self.is_dirty = False
         self.told_at_us = now_us
+        if self.is_warning:
+            self.is_warning = False
+            self.certificate_warned_at_us = now_us
         return EndpointState(
             subscription_id=subscription_id,
             application_id=application_id,
@@ -69,14 +83,34 @@ class EndpointHealth:
             opened_until_us=self.opened_until_us,
             last_error=self.last_error,
             disable_reason=self.disable_reason,
+            certificate_expires_at_us=self.certificate_expires_at_us,
+            certificate_warned_at_us=self.certificate_warned_at_us,
         )
 
 
-def restore_health(state: EndpointState) -> EndpointHealth:
-    """The health that was told last, for a process that takes over."""
+def is_expiring(now_us: int, *, begins_at_us: int, expires_at_us: int, warn_us: int) -> bool:
+    """Should somebody have renewed this certificate by now?
+
+    One of a short life is renewed later than others, and often: with a third of its life to go it is no reason to warn.
+    """
+    return expires_at_us - now_us < min(warn_us, (expires_at_us - begins_at_us) // 3)
+
+
+def restore_health(state: EndpointState, *, endpoint_version: int) -> EndpointHealth:
+    """The health that was told last, for a process that takes over.
+
+    What was told of another version of the endpoint says nothing about this one, but when its owner was warned last.
+    """
+    if state.endpoint_version != endpoint_version:
+        return EndpointHealth(
+            certificate_expires_at_us=state.certificate_expires_at_us,
+            certificate_warned_at_us=state.certificate_warned_at_us,
+        )
     return EndpointHealth(
         failing_since_us=state.failing_since_us,
         opened_until_us=state.opened_until_us,
         last_error=state.last_error,
+        certificate_expires_at_us=state.certificate_expires_at_us,
+        certificate_warned_at_us=state.certificate_warned_at_us,
         told_at_us=state.changed_at_us,
     )

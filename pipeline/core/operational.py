@@ -5,6 +5,7 @@ by type and by the label below.
 """
 
 import json
+from collections.abc import Mapping
 from uuid import NAMESPACE_URL, uuid5
 
 from pipeline.core.event import JSON_TYPE
@@ -12,7 +13,8 @@ from pipeline.core.records import EndpointState, Event
 
 RESERVED_PREFIX = "hookline."
 SUBSCRIPTION_DISABLED = "hookline.subscription.disabled"
-OPERATIONAL_TYPES = frozenset({SUBSCRIPTION_DISABLED})
+CERTIFICATE_EXPIRING = "hookline.subscription.certificate_expiring"
+OPERATIONAL_TYPES = frozenset({SUBSCRIPTION_DISABLED, CERTIFICATE_EXPIRING})
 LABELS = {"hookline": "operational"}
 
 
@@ -25,10 +27,31 @@ def describe_disabled(state: EndpointState, *, now_us: int) -> Event:
         "last_error": state.last_error,
     }
     name = f"{SUBSCRIPTION_DISABLED}/{state.subscription_id}/{state.endpoint_version}"
+    return _make_event(state, SUBSCRIPTION_DISABLED, name, payload, now_us)
+
+
+def is_certificate_warning(state: EndpointState) -> bool:
+    """Is this the record by which the owner is to be told that the certificate expires? Later ones only repeat it."""
+    return 0 < state.certificate_warned_at_us == state.changed_at_us
+
+
+def describe_certificate_expiring(state: EndpointState, *, now_us: int) -> Event:
+    """The event that tells of an endpoint's certificate that expires soon. Told again for the same record: the same
+    id.
+    """
+    payload = {
+        "subscription_id": state.subscription_id,
+        "certificate_expires_at_us": state.certificate_expires_at_us,
+    }
+    name = f"{CERTIFICATE_EXPIRING}/{state.subscription_id}/{state.certificate_warned_at_us}"
+    return _make_event(state, CERTIFICATE_EXPIRING, name, payload, now_us)
+
+
+def _make_event(state: EndpointState, event_type: str, name: str, payload: Mapping[str, object], now_us: int) -> Event:
     return Event(
         application_id=state.application_id,
         event_id=str(uuid5(NAMESPACE_URL, name)),
-        event_type=SUBSCRIPTION_DISABLED,
+        event_type=event_type,
         payload=json.dumps(payload).encode(),
         payload_content_type=JSON_TYPE,
         labels=LABELS | {"subscription_id": state.subscription_id},

@@ -143,6 +143,7 @@ class EndpointState(Record, frozen=True, kw_only=True, gc=False):
     """How an endpoint has been doing, told when it changes. 0 in a time: not so.
 
     `disable_reason`: why its subscription should be disabled (gone, failing); None: it should not.
+    `certificate_warned_at_us`: when its owner was last to be told of `certificate_expires_at_us`.
     """
 
     subscription_id: str
@@ -153,6 +154,8 @@ class EndpointState(Record, frozen=True, kw_only=True, gc=False):
     opened_until_us: int = 0
     last_error: str | None = None
     disable_reason: str | None = None
+    certificate_expires_at_us: int = 0
+    certificate_warned_at_us: int = 0
 
 
 class Endpoint(Record, frozen=True, kw_only=True, gc=False):

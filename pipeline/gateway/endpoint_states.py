@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.operational import describe_disabled
+from pipeline.core.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
 from pipeline.core.records import EndpointState, expect
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.consumer import Limits, LogConsumer
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.metrics import CommitResult, Metrics
 from pipeline.postgres.endpoint_states import save_state
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.postgres.subscriptions import disable_subscription
@@ -33,12 +34,20 @@ class EndpointStates:
     """Follows the endpoint-states topic as one member of the gateways' group."""
 
     def __init__(
-        self, kafka: KafkaConfig, topics: Topics, *, pool: Pool, producer: LogProducer, publisher: Publisher
+        self,
+        kafka: KafkaConfig,
+        topics: Topics,
+        *,
+        pool: Pool,
+        producer: LogProducer,
+        publisher: Publisher,
+        metrics: Metrics,
     ) -> None:
         self._topics = topics
         self._pool = pool
         self._producer = producer
         self._publisher = publisher
+        self._metrics = metrics
         self._records: asyncio.Queue[LogRecord] = asyncio.Queue()
         self._ours: set[Place] = set()
         self._consumer = LogConsumer(
@@ -83,6 +92,12 @@ class EndpointStates:
     def measured(self, ends: Mapping[Place, int]) -> None:
         """Nothing waits long here."""
 
+    def commit_ended(self, result: CommitResult) -> None:
+        self._metrics.commits_total.labels(result).inc()
+
+    def missing(self, place: Place, records: int) -> None:
+        """What is compacted away is superseded by what is read."""
+
     async def _work(self) -> None:
         while True:
             record = await self._records.get()
@@ -107,6 +122,9 @@ class EndpointStates:
 
     async def _apply(self, state: EndpointState) -> None:
         await save_state(self._pool, state)
+        if is_certificate_warning(state):
+            event = describe_certificate_expiring(state, now_us=time.time_ns() // 1000)
+            await self._producer.send(self._topics.events, state.application_id, event)
         if state.disable_reason is None:
             return
         is_disabled = await disable_subscription(

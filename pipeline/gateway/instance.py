@@ -4,6 +4,7 @@ from aiohttp import web
 
 from pipeline.core.event import CONTENT_TYPES
 from pipeline.gateway.answers import answer_json
+from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import list_problems
 
 UNLIMITED = 2_147_483_647
@@ -46,14 +47,15 @@ async def show_instance(_: web.Request) -> web.Response:
     )
 
 
-async def show_quotas(_: web.Request) -> web.Response:
-    """Limits of this instance: none is enforced."""
+async def show_quotas(request: web.Request) -> web.Response:
+    """Limits of this instance: there are no quotas, only a bound on the fan-out."""
     names = (
         "global_members_per_organization_limit",
         "global_applications_per_organization_limit",
         "global_events_per_day_limit",
         "global_days_of_events_retention_limit",
-        "global_subscriptions_per_application_limit",
         "global_event_types_per_application_limit",
     )
-    return answer_json({"enabled": False, "limits": dict.fromkeys(names, UNLIMITED)})
+    most = request.app[GATEWAY].settings.gateway.subscriptions_max
+    limits = dict.fromkeys(names, UNLIMITED) | {"global_subscriptions_per_application_limit": most}
+    return answer_json({"enabled": False, "limits": limits})

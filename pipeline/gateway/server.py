@@ -23,11 +23,9 @@ from pipeline.postgres.pool import Pool, open_pool
 from pipeline.postgres.sealed_secrets import list_key_uses
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 API_PATH = "/api/v1"
-# Under load records wait for their batch anyway; an idle gateway should not wait for a second event.
-LINGER_MS = 0.5
 SHUTDOWN_TIMEOUT_S = 20.0
 KEEPALIVE_S = 75.0
 MODULES = (
@@ -50,11 +48,7 @@ async def main(process: Process) -> None:
     """Serve until told to stop; then answer what was asked, and close."""
     settings = process.settings
     sealer = load_sealer(settings.sealing)
-    topics = declare_topics(
-        prefix=settings.kafka.topic_prefix,
-        partitions=settings.kafka.partitions,
-        event_retention_s=settings.kafka.event_retention_s,
-    )
+    topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name="gateway")
@@ -63,7 +57,8 @@ async def main(process: Process) -> None:
     read_pool = await open_pool(settings.database, read_urls[0], name="gateway-reads") if read_urls else pool
     routes = RoutesView(settings.kafka, topics.routes)
     await routes.start()
-    producer = LogProducer(settings.kafka, process.metrics, linger_ms=LINGER_MS)
+    producer = LogProducer(settings.kafka, process.metrics)
+    await producer.warm_up()
     config = settings.gateway
     gateway = Gateway(
         settings=settings,
@@ -86,7 +81,9 @@ async def main(process: Process) -> None:
     )
     process.health.ready["routes"] = routes.check
     runner = await serve(gateway)
-    states = EndpointStates(settings.kafka, topics, pool=pool, producer=producer, publisher=gateway.publisher)
+    states = EndpointStates(
+        settings.kafka, topics, pool=pool, producer=producer, publisher=gateway.publisher, metrics=process.metrics
+    )
     process.health.alive["endpoint_states"] = states.check
     tasks = [
         asyncio.create_task(gateway.publisher.repair_regularly()),

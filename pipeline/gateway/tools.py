@@ -12,7 +12,7 @@ from pipeline.kafka.producer import LogProducer
 from pipeline.metrics import Metrics
 from pipeline.postgres import migrations
 from pipeline.postgres.pool import Pool, open_pool
-from pipeline.topics import Topics, declare_topics
+from pipeline.topics import Topics, declare_topics_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,7 @@ class Tools:
 @asynccontextmanager
 async def open_tools(settings: Settings, *, name: str) -> AsyncIterator[Tools]:
     """Connect, and close again. Raises `StartError` when Kafka or PostgreSQL cannot be used as they are."""
-    topics = declare_topics(
-        prefix=settings.kafka.topic_prefix,
-        partitions=settings.kafka.partitions,
-        event_retention_s=settings.kafka.event_retention_s,
-    )
+    topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name=name)

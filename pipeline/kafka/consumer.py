@@ -7,6 +7,7 @@ keeps the records of delayed topics in Kafka until they are due.
 """
 
 import asyncio
+import contextlib
 import heapq
 import threading
 import time
@@ -21,6 +22,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import consumer_options
 from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
 
 POLL_S = 0.1
@@ -29,8 +31,18 @@ PAUSED_POLL_S = 0.005
 # A delayed partition is looked at no more often than this: every look is a seek and a fetch.
 DELAY_STEP_S = 0.05
 QUERY_TIMEOUT_S = 10.0
+LINGER_BYTES = 256 * 1024
 ENDS_INTERVAL_S = 2.0
 SILENCE_MAX_S = 90.0
+# The group has gone on without us: what was to be committed is its next owner's affair.
+SUPERSEDED = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -53,6 +65,12 @@ class Handler(Protocol):
 
     def measured(self, ends: Mapping[Place, int]) -> None:
         """Where partitions end, every few seconds."""
+
+    def commit_ended(self, result: CommitResult) -> None:
+        """What became of a commit."""
+
+    def missing(self, place: Place, records: int) -> None:
+        """So many records of a reported gap were deleted before they could be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +99,11 @@ class LogConsumer:
         companions: Sequence[Topic] = (),
         limits: Limits,
         member: str | None = None,
+        linger_s: float = 0,
     ) -> None:
-        self._consumer = Consumer(consumer_options(config, group=group, member=member), logger=None)
+        """`linger_s`: leave records with the broker for so long, for larger batches."""
+        options = consumer_options(config, group=group, member=member, linger_s=linger_s, linger_bytes=LINGER_BYTES)
+        self._consumer = Consumer(options, on_commit=self._on_commit, logger=None)
         self._handler = handler
         self._topics = topics
         self._companions = companions
@@ -92,6 +113,7 @@ class LogConsumer:
         self._closing = threading.Event()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         self._commits: deque[Mapping[Place, Committed]] = deque()
+        self._gaps: deque[tuple[Place, int, int]] = deque()
         # counted up by one thread each, so that no lock is needed
         self._taken_records = self._taken_bytes = 0
         self._released_records = self._released_bytes = 0
@@ -119,6 +141,13 @@ class LogConsumer:
         """Commit soon. A later commit supersedes; one that fails leaves more to be repeated, nothing to be lost."""
         self._commits.append(offsets)
 
+    def explain(self, place: Place, begin: int, end: int) -> None:
+        """Nothing was read between these offsets. `Handler.missing` is called if retention has to do with it.
+
+        The end of a transaction takes an offset, too, and so do records whose producer gave them up.
+        """
+        self._gaps.append((place, begin, end))
+
     def check(self) -> str | None:
         """Health: None, or what is wrong."""
         if not self._thread.is_alive():
@@ -138,6 +167,7 @@ class LogConsumer:
     def _run(self) -> None:
         error: BaseException | None = None
         try:
+            self._learn_leaders()
             self._consumer.subscribe(
                 [topic.name for topic in self._topics],
                 on_assign=self._on_assign,
@@ -158,6 +188,12 @@ class LogConsumer:
             except BaseException as caught:  # what ended the work before says more
                 error = error or caught
             self._report(error)
+
+    def _learn_leaders(self) -> None:
+        # topics that are assigned and not subscribed to: the client would ask where they are a second after it got them
+        for topic in self._companions:
+            with contextlib.suppress(KafkaException):
+                self._consumer.list_topics(topic.name, QUERY_TIMEOUT_S)
 
     def _step(self) -> None:
         while self._commits:
@@ -243,12 +279,21 @@ class LogConsumer:
         try:
             if wait:
                 self._consumer.commit(offsets=parts, asynchronous=False)
+                self._on_commit(None, parts)
             else:
                 self._consumer.commit(offsets=parts, asynchronous=True)
         except KafkaException as error:
-            log.warning("commit_failed", reason=error.args[0].str())
+            self._on_commit(error.args[0], parts)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        result: CommitResult = "ok"
+        if error is not None:
+            result = "superseded" if error.code() in SUPERSEDED else "failed"
+            log.warning("commit_failed", result=result, reason=error.str(), partitions=len(partitions))
+        self._loop.call_soon_threadsafe(self._handler.commit_ended, result)
 
     def _measure(self) -> None:
+        self._explain_gaps()
         ends = {}
         for place in self._assigned:
             try:
@@ -258,6 +303,25 @@ class LogConsumer:
             if end >= 0:
                 ends[place] = end
         self._loop.call_soon_threadsafe(self._handler.measured, ends)
+
+    def _explain_gaps(self) -> None:
+        starts: dict[Place, int] = {}
+        missing: dict[Place, int] = {}
+        while self._gaps:
+            place, begin, end = self._gaps[0]
+            if place not in starts:
+                try:
+                    starts[place], _ = self._consumer.get_watermark_offsets(
+                        TopicPartition(*place), timeout=QUERY_TIMEOUT_S
+                    )
+                except KafkaException as error:
+                    log.warning("consumer_waits", reason=error.args[0].str())
+                    break  # asked again
+            self._gaps.popleft()
+            missing[place] = missing.get(place, 0) + max(0, min(starts[place], end) - begin)
+        for place, records in missing.items():
+            if records:
+                self._loop.call_soon_threadsafe(self._handler.missing, place, records)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = [(part.topic, part.partition) for part in partitions]
@@ -282,8 +346,9 @@ class LogConsumer:
             assignment.append(TopicPartition(*place, start))
         consumer.incremental_assign(assignment)
         self._assigned.update(places)
-        if self._is_paused:
-            consumer.pause(assignment)
+        # The client remembers over a partition's going that it was paused: without this, a delayed partition that comes
+        # back would never be read again.
+        (consumer.pause if self._is_paused else consumer.resume)(assignment)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = self._gather(partitions)

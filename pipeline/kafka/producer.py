@@ -1,12 +1,15 @@
 """Writing records and awaiting the brokers' acknowledgement, from an asyncio loop.
 
-`produce` is called on the loop; a thread of the producer's own serves delivery reports and hands them to the loop in
-batches (one wake-up for many acknowledgements).
+Everything happens in steps on the loop: what was sent since the last step is handed to the client in one go, and
+acknowledgements are collected. The first record goes out at once, those behind it in batches, a pace apart. A batch
+costs its sender 180 µs of CPU and Kafka 350, whether it has one record or ten, and everything behind it works in the
+same batches. (A thread that waits for acknowledgements is woken for each, and takes the interpreter away from the loop
+every time: a seventh of a busy gateway's CPU.)
 """
 
 import asyncio
-import threading
-from collections import Counter, deque
+import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +22,15 @@ from pipeline.kafka.options import producer_options
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic
 
-POLL_S = 0.1
+# between steps while anything is outstanding
+PACE_S = 0.002
+# after so many steps without an acknowledgement Kafka is slow, or away: look more rarely
+QUICK_STEPS = 50
+SLOW_PACE_S = 0.02
 # between looks for room in a full buffer: what makes room is an acknowledgement, which takes about as long
 FULL_POLL_S = 0.005
+
+WARM_UP_TIMEOUT_S = 10.0
 
 ToSend = tuple[Topic, bytes, bytes | None]  # topic, key, value
 
@@ -51,26 +60,40 @@ class Unacknowledged:
 
 
 class LogProducer:
-    """An idempotent producer. Start it on the loop that will use it; `close` flushes."""
+    """An idempotent producer, for the loop on which it is made; `close` flushes."""
 
     def __init__(
-        self, config: KafkaConfig, metrics: Metrics, *, linger_ms: float, timeout_s: float | None = None
+        self,
+        config: KafkaConfig,
+        metrics: Metrics,
+        *,
+        linger_ms: float = 0,
+        paced: bool = True,
+        timeout_s: float | None = None,
     ) -> None:
-        """`timeout_s`: how long a record may wait for its acknowledgement; None: the setting."""
+        """`paced`: in batches, or each record at once, for who must not lose a millisecond's records when it is killed.
+
+        `timeout_s`: how long a record may wait for its acknowledgement; None: the setting.
+        """
         options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
         self._producer = Producer(options, logger=None)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        # a deque: appended to by one thread and emptied by another, without a lock
-        self._reports: deque[tuple[Unacknowledged, KafkaError | None, Message]] = deque()
-        self._is_woken = False
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve_reports, name="kafka-producer", daemon=True)
-        self._thread.start()
+        self._paced = paced
+        self._outbox: list[tuple[Unacknowledged, Sequence[ToSend]]] = []
+        self._outbox_records = 0
+        self._next_step: asyncio.Handle | None = None
+        self._idle_steps = 0
+        self._counts: Counter[tuple[str | None, bool]] = Counter()  # acknowledgements by topic and success
 
     def __len__(self) -> int:
         """Records not acknowledged yet."""
-        return len(self._producer)
+        return self._outbox_records + len(self._producer)
+
+    async def warm_up(self) -> None:
+        """Connect and learn where every partition is, or the first record waits for that. Without Kafka: later."""
+        with contextlib.suppress(KafkaException):
+            await asyncio.to_thread(self._producer.list_topics, timeout=WARM_UP_TIMEOUT_S)
 
     def send(self, topic: Topic, key: str, record: Record) -> "asyncio.Future[Placement]":
         """Write one record; the future resolves with its place, or fails with `KafkaUnavailableError`."""
@@ -82,43 +105,83 @@ class LogProducer:
         A full buffer is a failure. What was handed over before it still goes out.
         """
         waiting = self._expect(len(records))
-        for index, record in enumerate(records):
-            try:
-                self._produce(record, waiting)
-            except (BufferError, KafkaException) as error:
-                # what was handed over already still reports; the rest never will
-                self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
-                break
+        if records:
+            self._outbox.append((waiting, records))
+            self._outbox_records += len(records)
+            if not self._paced:
+                self._hand_over()
+            self._step_soon()
         return waiting.future
 
     async def send_patiently(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
         """The same, returning when all are handed over: waits for room as long as the buffer is full."""
         waiting = self._expect(len(records))
-        for index, record in enumerate(records):
-            while True:
-                try:
-                    self._produce(record, waiting)
-                    break
-                except BufferError:
-                    await asyncio.sleep(FULL_POLL_S)
-                except KafkaException as error:
-                    self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
-                    return waiting.future
+        self._hand_over()  # what was sent before stays before
+        try:
+            for index, record in enumerate(records):
+                while True:
+                    try:
+                        self._produce(record, waiting)
+                        break
+                    except BufferError:
+                        self._step()  # what is acknowledged makes room
+                        await asyncio.sleep(FULL_POLL_S)
+                    except KafkaException as error:
+                        self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
+                        return waiting.future
+        finally:
+            self._step_soon()  # at the end: there may have been no step since the last one was handed over
         return waiting.future
 
     async def flush(self) -> None:
         """Wait until every record is acknowledged or has failed."""
-        await asyncio.to_thread(self._producer.flush)
+        while len(self):
+            self._step()
+            await asyncio.sleep(PACE_S)
 
     async def close(self) -> None:
-        """Flush, then stop the thread."""
+        """Flush."""
         await self.flush()
-        self._closing.set()
-        await asyncio.to_thread(self._thread.join)
+        if self._next_step is not None:
+            self._next_step.cancel()
 
-    def _serve_reports(self) -> None:
-        while not self._closing.is_set():
-            self._producer.poll(POLL_S)
+    def _step_soon(self) -> None:
+        """At once, with what else is sent in this turn of the loop, unless a step is near anyway."""
+        if self._next_step is not None:
+            if self._idle_steps < QUICK_STEPS:
+                return
+            self._next_step.cancel()
+        self._idle_steps = 0
+        self._next_step = self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._next_step = None
+        self._step()
+
+    def _step(self) -> None:
+        self._hand_over()
+        if self._producer.poll(0):
+            self._idle_steps = 0
+            for (topic, ok), count in self._counts.items():
+                (self._metrics.produced_total if ok else self._metrics.produce_failed_total).labels(topic).inc(count)
+            self._counts.clear()
+        else:
+            self._idle_steps += 1
+        if self._next_step is None and len(self):
+            pace_s = PACE_S if self._idle_steps < QUICK_STEPS else SLOW_PACE_S
+            self._next_step = self._loop.call_later(pace_s, self._take_turn)
+
+    def _hand_over(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        self._outbox_records = 0
+        for waiting, records in outbox:
+            for index, record in enumerate(records):
+                try:
+                    self._produce(record, waiting)
+                except (BufferError, KafkaException) as error:
+                    # what was handed over already still reports; the rest never will
+                    self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
+                    break
 
     def _expect(self, records: int) -> Unacknowledged:
         waiting = Unacknowledged(self._loop.create_future(), records)
@@ -131,27 +194,14 @@ class LogProducer:
         self._producer.produce(topic.name, value=value, key=key, on_delivery=partial(self._on_delivery, waiting))
 
     def _on_delivery(self, waiting: Unacknowledged, error: KafkaError | None, message: Message) -> None:
-        # Runs in the report thread, or in the one that flushes; one call per record. It only takes a note: whatever
-        # runs here takes the interpreter away from the loop, and the loop does it in one go for many records.
-        self._reports.append((waiting, error, message))
-        if not self._is_woken:
-            self._is_woken = True
-            self._loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
-        self._is_woken = False  # first: a report that comes from here on wakes us again
-        counts: Counter[tuple[str | None, bool]] = Counter()
-        while self._reports:
-            waiting, error, message = self._reports.popleft()
-            counts[message.topic(), error is None] += 1
-            if error is not None:
-                self._count_down(waiting, 1, KafkaUnavailableError(error.str()))
-            else:
-                if waiting.left == 1:
-                    waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
-                self._count_down(waiting, 1, None)
-        for (topic, ok), count in counts.items():
-            (self._metrics.produced_total if ok else self._metrics.produce_failed_total).labels(topic).inc(count)
+        """Called by `poll`, for each record."""
+        self._counts[message.topic(), error is None] += 1
+        if error is not None:
+            self._count_down(waiting, 1, KafkaUnavailableError(error.str()))
+            return
+        if waiting.left == 1:
+            waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
+        self._count_down(waiting, 1, None)
 
     def _count_down(self, waiting: Unacknowledged, records: int, error: KafkaUnavailableError | None) -> None:
         waiting.error = waiting.error or error

@@ -12,6 +12,8 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from pipeline.matcher.reading import Reading
+
 log = structlog.get_logger()
 
 
@@ -28,6 +30,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class Consumer(driver.Consumer):
     """Reads for the matcher."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.reading = Reading()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -53,6 +59,8 @@ class Consumer(driver.Consumer):
         generation = self.app.consumer_generation_id
         records: Mapping[TP, list[Any]] = await super()._getmany(active_partitions, timeout)
         if not records or (self.flow_active and generation == self.app.consumer_generation_id):
+            for tp, fetched in records.items():
+                self.reading.note(tp, fetched[0], fetched[-1], self._committed_offset.get(tp))
             return records
         log.info("fetch_put_back", records=sum(len(fetched) for fetched in records.values()))
         for tp, fetched in records.items():

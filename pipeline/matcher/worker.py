@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+import structlog
 from faust.types import TP
 from yarl import URL
 
@@ -23,12 +24,14 @@ from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
 from pipeline.metrics import Metrics
 from pipeline.process import Process
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 # Long enough to sit out a broker's restart: there is nothing else to do, and what was read is kept.
 PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
 WATCH_INTERVAL_S = 1.0
+
+log = structlog.get_logger()
 
 
 def clock_us() -> int:
@@ -39,15 +42,12 @@ def clock_us() -> int:
 async def main(process: Process) -> None:
     """Match until told to stop; then settle what is on its way, commit, and leave the group."""
     settings, config = process.settings, process.settings.matcher
-    topics = declare_topics(
-        prefix=settings.kafka.topic_prefix,
-        partitions=settings.kafka.partitions,
-        event_retention_s=settings.kafka.event_retention_s,
-    )
+    topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max)
     await routes.start()
-    producer = LogProducer(settings.kafka, process.metrics, linger_ms=1, timeout_s=PRODUCE_TIMEOUT_S)
+    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
+    await producer.warm_up()
     matcher = Matcher(
         topics,
         routes,
@@ -82,6 +82,8 @@ async def main(process: Process) -> None:
     async def give_away(*_: Any, **__: Any) -> None:
         await finish(intake.drain(), process)
         intake.forget()
+        assert isinstance(app.consumer, Consumer)  # noqa: S101 - as above
+        app.consumer.reading.forget()
 
     @app.on_partitions_assigned.connect
     async def take_over(*sent: Any, **_: Any) -> None:
@@ -93,7 +95,7 @@ async def main(process: Process) -> None:
         await app.start()
         await ready.wait()
         process.announce_ready()
-        await watch(app, progress, process.metrics)
+        await watch(app, progress, process.metrics, retention_s=settings.kafka.event_retention_s)
 
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
@@ -126,8 +128,10 @@ async def finish(work: Awaitable[None], process: Process) -> None:
         process.log.warning("drain_timed_out", timeout_s=DRAIN_TIMEOUT_S)
 
 
-async def watch(app: faust.App, progress: Progress, metrics: Metrics) -> None:
-    """Runs until Faust gives up, and raises why. Measures the lag meanwhile."""
+async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retention_s: int) -> None:
+    """Runs until Faust gives up, and raises why. Measures the lag, and how near to retention it is, meanwhile."""
+    assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
+    reading, retention_us = app.consumer.reading, retention_s * 1_000_000
     # Asked again and again: Faust marks itself as crashed from another thread, which wakes nobody here.
     while not app.should_stop:
         lags = {}
@@ -136,13 +140,28 @@ async def watch(app: faust.App, progress: Progress, metrics: Metrics) -> None:
             if settled is not None and end is not None:
                 lags[tp] = max(0, end - settled)
         metrics.lag_records.clear()
+        metrics.retention_used_ratio.clear()
         for tp, lag in lags.items():
             metrics.lag_records.labels(tp.topic, tp.partition).set(lag)
+            age_us = reading.measure_age_us(tp, progress.settled.get(tp, 0), clock_us(), is_done=not lag)
+            metrics.retention_used_ratio.labels(tp.topic, tp.partition).set(age_us / retention_us)
         metrics.runnable_lag_records.set(sum(lags.values()))
+        await count_missing(app.consumer, metrics)
         await asyncio.sleep(WATCH_INTERVAL_S)
     if app.crash_reason is not None:
         raise app.crash_reason
     raise RuntimeError("Faust has stopped by itself")
+
+
+async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
+    """Tell of records that were gone before they could be read: never silently."""
+    gaps = consumer.reading.list_gaps()
+    if not gaps:
+        return
+    starts = await consumer.earliest_offsets(*{gap.tp for gap in gaps})
+    for tp, records in consumer.reading.count_missing(starts).items():
+        metrics.missing_total.labels(tp.topic).inc(records)
+        log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
 
 
 def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:

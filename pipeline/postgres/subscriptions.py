@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Rollback
 from psycopg.rows import DictRow, TupleRow, dict_row
 
 from pipeline.core.delivery_settings import DeliverySettings
@@ -129,7 +129,7 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
         )
         row = await cursor.fetchone()
         if row is not None and row[0] >= subscriptions_max:
-            return False
+            raise Rollback  # leaves the block below: nothing has changed, so that there is nothing to be published
         await connection.execute(
             "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
             "metadata, labels, target_method, target_url, target_headers, delivery, tls_key_id, tls_sealed, key_id, "
@@ -147,7 +147,8 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
                 "version": version,
             },
         )
-    return True
+        return True
+    return False
 
 
 async def replace_subscription(

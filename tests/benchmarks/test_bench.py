@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 from tests.benchmarks.bench_command import interrupt_bench, list_files, read_result, run_bench
 from tests.e2e.up_command import find_left
 from tests.support.processes import HooklineUp
@@ -101,9 +101,8 @@ async def test_what_is_to_be_there_before_the_load_is_there(up: HooklineUp, tmp_
             "(select count(distinct tableoid) from events where event_type = 'shop.order.placed')"
         ).fetchone()
         idle = connection.execute("select count(*) from subscriptions where labels like '%idle%'").fetchone()
-    prefix = KafkaConfig().topic_prefix
     kafka = KafkaConfig(bootstrap_servers=up.report.kafka)
-    topics = declare_topics(prefix=prefix, partitions=kafka.partitions, event_retention_s=kafka.event_retention_s)
+    topics = declare_topics_for(kafka)
     ends = LogEnds(kafka)
     waiting = [await ends.end_offset(topics.retries[-1], partition) for partition in range(kafka.partitions)]
     await ends.close()

@@ -24,12 +24,17 @@ class Authority:
         self.ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
 
     def server_context(
-        self, name: str = "localhost", *, is_expired: bool = False, asks_for_client_certificate: bool = False
+        self,
+        name: str = "localhost",
+        *,
+        is_expired: bool = False,
+        expires_in: timedelta = LIFETIME,
+        asks_for_client_certificate: bool = False,
     ) -> ssl.SSLContext:
         """For a server called `name`; give another name than the one it is reached by for a wrong one."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        ends_at = datetime.now(UTC) + (-LIFETIME if is_expired else LIFETIME)
+        ends_at = datetime.now(UTC) + (-LIFETIME if is_expired else expires_in)
         certificate = self._sign(subject, key.public_key(), ends_at, host=name)
         context = self._load(f"{name}{'-expired' if is_expired else ''}.pem", key, certificate)
         if asks_for_client_certificate:

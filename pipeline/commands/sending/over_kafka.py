@@ -14,7 +14,7 @@ from pipeline.core.records import Event
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.metrics import Metrics
 from pipeline.process import StartError
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 LINGER_MS = 1
 
@@ -27,9 +27,7 @@ async def open_kafka(
 
     Raises `StartError` when the matcher would not take such an event.
     """
-    topics = declare_topics(
-        prefix=config.topic_prefix, partitions=config.partitions, event_retention_s=config.event_retention_s
-    )
+    topics = declare_topics_for(config)
 
     def build() -> Event:
         now_us = time.time_ns() // 1000

@@ -13,7 +13,7 @@ from pipeline.embedded.ports import LOOPBACK
 from pipeline.embedded.postgres import EmbeddedPostgres
 from pipeline.embedded.progress import Progress
 from pipeline.process import StartError
-from pipeline.topics import declare_topics
+from pipeline.topics import declare_topics_for
 
 KAFKA_VARIABLE = "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS"
 DATABASE_VARIABLE = "HOOKLINE_DATABASE_WRITE_URL"
@@ -32,12 +32,13 @@ def plan_kafka(
             f"HOOKLINE_KAFKA_USERNAME or HOOKLINE_KAFKA_TLS is set, and {KAFKA_VARIABLE} is not: the embedded Kafka "
             "has neither users nor TLS. Say where yours is, or unset them"
         )
-    port = ports.take("Kafka")
+    port, controller_port = ports.take("Kafka"), ports.take("Kafka's controller")
 
     def launch() -> EmbeddedKafka:
         return EmbeddedKafka.start(
             data.kafka,
             port=port,
+            controller_port=controller_port,
             heap_mib=settings.embedded.kafka_heap_mib,
             progress=progress,
             cache_dir=settings.embedded.cache_dir,
@@ -72,9 +73,7 @@ class PostgresPlan:
 async def prepare_kafka(config: KafkaConfig) -> None:
     """Create the topics. Raises `StartError`, soon when nobody listens there."""
     await _probe(config.bootstrap_servers)
-    declared = declare_topics(
-        prefix=config.topic_prefix, partitions=config.partitions, event_retention_s=config.event_retention_s
-    )
+    declared = declare_topics_for(config)
 
     def apply() -> None:
         # imported here: the embedded services start meanwhile

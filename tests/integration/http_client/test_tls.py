@@ -1,5 +1,6 @@
 import asyncio
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from connectors.http.exchange import Answer, ErrorClass, Failure, Request, Resul
 from connectors.http.origin import TlsIdentity
 from tests.integration.http_client.clients import TOTAL_TIMEOUT_S, open_client
 from tests.integration.http_client.servers import listen, shake_hands
-from tests.support.certificates import Authority
+from tests.support.certificates import LIFETIME, Authority
 from tests.support.eventually import eventually
 from tests.support.outbound import make_request
 from tests.support.receiver import EndlessBody, Receiver, Reset, Status
@@ -56,6 +57,11 @@ async def test_a_subscriptions_own_authority(authority: Authority) -> None:
         assert isinstance(second, Answer)
         assert first.timings_us["tls"] > 0
         assert "tls" not in second.timings_us
+        assert first.certificate is not None
+        assert abs(first.certificate.expires_at_us / 1_000_000 - time.time() - LIFETIME.total_seconds()) < 60
+        life_us = first.certificate.expires_at_us - first.certificate.begins_at_us
+        assert 2 * LIFETIME.total_seconds() * 1_000_000 == life_us
+        assert None is second.certificate, "what is shown once is looked at once"
         assert 1 == len({request.connection for request in receiver.requests()})
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.consumer import Limits, LogConsumer
 from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
 from tests.integration.kafka.logs import PlainClient, make_topics
 from tests.support.eventually import eventually
@@ -30,6 +32,8 @@ class Clerk:
         self.ends: dict[Place, int] = {}
         self.starts: dict[Place, int] = {}
         self.leaves: dict[Place, Committed] = {}
+        self.results: list[CommitResult] = []
+        self.deleted: dict[Place, int] = {}
         self.error: Exception | None = None
 
     async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
@@ -52,6 +56,12 @@ class Clerk:
 
     def measured(self, ends: Mapping[Place, int]) -> None:
         self.ends |= ends
+
+    def commit_ended(self, result: CommitResult) -> None:
+        self.results.append(result)
+
+    def missing(self, place: Place, records: int) -> None:
+        self.deleted[place] = self.deleted.get(place, 0) + records
 
     def values(self) -> list[bytes | None]:
         return [record.value for record in self.records]
@@ -250,3 +260,37 @@ async def test_a_commit_for_somebody_elses_partition_is_dropped(kafka: str, topi
     assert {0: -1001, 1: -1001} == {
         partition: offset for partition, (offset, _) in read_committed(config, topic_prefix, topics.deliveries).items()
     }
+
+
+async def test_what_became_of_a_commit_is_told(kafka: str, topic_prefix: str) -> None:
+    """Also of one that nobody waited for: a group that cannot commit must be noticed before it restarts."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    clerk, place = Clerk(), (topics.events.name, 0)
+    clerk.leaves = {place: Committed(3)}
+    async with consume(config, clerk, topic_prefix, topics.events) as consumer:
+        await eventually(lambda: len(clerk.held) == 2)
+        consumer.commit({place: Committed(1)})
+        await eventually(lambda: clerk.results == ["ok"])
+        consumer.commit({place: Committed(2, "x" * 5000)})  # Kafka keeps notes of 4,096 bytes
+        await eventually(lambda: len(clerk.results) == 2)
+    await eventually(lambda: len(clerk.results) == 3)
+
+    assert ["ok", "failed", "ok"] == clerk.results
+    assert (3, "") == read_committed(config, topic_prefix, topics.events)[0]
+
+
+async def test_a_gap_is_a_loss_only_below_where_the_log_begins(kafka: str, topic_prefix: str) -> None:
+    """The end of a transaction takes an offset, too, and nothing is lost with it."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    client, clerk, place = PlainClient(kafka), Clerk(), (topics.events.name, 0)
+    client.write(topics.events, [(b"k", b"%d" % n) for n in range(10)], partition=0)
+    admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
+    admin.delete_records([TopicPartition(*place, 4)])[TopicPartition(*place)].result(10)
+    async with consume(config, clerk, topic_prefix, topics.events) as consumer:
+        await eventually(lambda: len(clerk.records) == 6)
+        consumer.explain(place, 6, 8)
+        consumer.explain(place, 1, 2)
+        consumer.explain(place, 2, 6)
+        await eventually(lambda: bool(clerk.deleted))
+
+    assert {place: 1 + 2} == clerk.deleted

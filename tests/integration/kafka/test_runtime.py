@@ -20,7 +20,7 @@ from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
-from tests.integration.kafka.logs import PlainClient, make_topics
+from tests.integration.kafka.logs import DAY_S, PlainClient, make_topics
 from tests.support.eventually import eventually
 
 DONE = Placement(0, 0)
@@ -107,7 +107,7 @@ class House:
     ) -> AsyncIterator["asyncio.Task[None]"]:
         """The runtime, until the end of the block; what went wrong comes out there."""
         stopping = asyncio.Event()
-        runtime = Runtime(
+        runtime = self.runtime = Runtime(
             sink,
             kafka=self.config,
             config=WorkerConfig.model_validate(
@@ -323,7 +323,7 @@ async def test_work_moves_with_its_partition(kafka: str, topic_prefix: str) -> N
 
 
 async def test_lag_is_what_waits(kafka: str, topic_prefix: str) -> None:
-    """Measured by partition; nothing waits when all is done."""
+    """Measured by partition, and how near it is to be dropped by retention."""
     house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
     house.write(b"a", *numbered(b"hang", 10))
 
@@ -334,4 +334,41 @@ async def test_lag_is_what_waits(kafka: str, topic_prefix: str) -> None:
     async with house.run(sink):
         await eventually(lambda: read("hookline_runnable_lag_records ") == "9.0")
         await eventually(lambda: read("hookline_lag_records{") == "10.0")
+        await eventually(lambda: 2 / DAY_S < float(read("hookline_retention_used_ratio{")) < 60 / DAY_S)
         await eventually(lambda: read("hookline_in_flight ") == "10.0")
+
+
+async def test_what_is_settled_is_young_again(kafka: str, topic_prefix: str) -> None:
+    """An old record that is done with is no reason for an alarm."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", *numbered(b"late", 1))
+    name = "hookline_retention_used_ratio{"
+
+    def find() -> list[float]:
+        lines = house.metrics.render().decode().splitlines()
+        return [float(line.split()[-1]) for line in lines if line.startswith(name)]
+
+    async with house.run(sink):
+        await eventually(lambda: bool(find()) and find()[0] > 1 / DAY_S)
+        sink.late.pop().set_result(DONE)
+        await eventually(lambda: find() == [0.0])
+
+    assert [] == find(), "what is no longer ours is no longer told"
+
+
+async def test_a_commit_that_failed_is_made_again(kafka: str, topic_prefix: str) -> None:
+    """Also when nothing more is settled: a restart would repeat it although the group had only hiccuped."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", b"1")
+
+    def count(result: str) -> float:
+        return house.metrics.registry.get_sample_value("hookline_commits_total", {"result": result}) or 0.0
+
+    async with house.run(sink):
+        await eventually(lambda: house.committed()[0] == 1)
+        for _ in range(2):  # the first may be an answer that was on its way
+            before = count("ok")
+            house.runtime.commit_ended("failed")
+            await eventually(lambda: count("ok") > before)  # noqa: B023 - called within the turn
+
+    assert 2.0 == count("failed")

@@ -13,6 +13,8 @@ from pipeline.core.records import DeadLetter, Delivery, to_bytes
 from tests.integration.matcher.house import EVENT_TYPE, House, deliveries_by_event, make_event
 from tests.support.eventually import eventually
 
+RETENTION_S = 7 * 86_400  # what is not set
+
 
 def make_id() -> str:
     return str(uuid4())
@@ -359,7 +361,7 @@ async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: st
 
 
 async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
-    """What waits is on /metrics, so that somebody can scale before it is too much; with all matched it is nothing."""
+    """What waits is on /metrics, and how near it is to be dropped by retention; with all matched it is nothing."""
     house = await House(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
     house.publish(application_id, {make_id(): {}})
@@ -375,6 +377,7 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
                 return line.split()[-1]
 
         house.send(application_id, 10)
+        await house.dispatches(10)
         house.mark(application_id, 2)
         house.send(application_id, 30)
 
@@ -384,6 +387,19 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
         async def is_done() -> bool:
             return await find_lag() == "0.0"
 
+        async def find_share() -> float:
+            async with session.get(address) as response:
+                (line,) = [
+                    line for line in (await response.text()).splitlines() if line.startswith("hookline_retention_used")
+                ]
+                return float(line.split()[-1])
+
+        async def grows_old() -> bool:
+            return 1 / RETENTION_S < await find_share() < 60 / RETENTION_S
+
         await eventually(waits)
+        await eventually(grows_old)
         house.publish(application_id, {}, version=2)
         await eventually(is_done)
+
+        assert 0.0 == await find_share()

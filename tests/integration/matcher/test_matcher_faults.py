@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
+import aiohttp
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pipeline.core.records import DeadLetter, Delivery, Event, expect, to_bytes
 from tests.integration.matcher.house import House, deliveries_by_event, make_event
@@ -221,6 +223,54 @@ async def test_aborted_writes_are_not_events(kafka: str, topic_prefix: str) -> N
 
     assert [committed.event_id, last.event_id] == [dispatch.event_id for dispatch in dispatches]
     assert [] == house.read_records(house.topics.dead, DeadLetter)
+
+
+async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: str) -> None:
+    """Events that were gone before the matcher could read them are counted; the ends of transactions are none."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    application_id, topic = make_id(), house.topics.events.name
+    house.publish(application_id, {make_id(): {}})
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})
+    await asyncio.to_thread(producer.init_transactions, 30)
+    matcher = house.matcher()
+    async with matcher:
+        house.send(application_id, 10)
+        await house.dispatches(10)
+    house.send(application_id, 10)
+    delete_until(house, 15)
+    async with matcher, aiohttp.ClientSession() as session:
+        address = (await matcher.wait_ready())["metrics"]
+        for number in range(3):
+            producer.begin_transaction()
+            producer.produce(topic, key=application_id, value=to_bytes(make_event(application_id)))
+            await asyncio.to_thread(producer.commit_transaction, 30)
+            await house.dispatches(16 + number)
+        house.send(application_id)
+        await house.dispatches(19)
+
+        async def find(name: str) -> list[str]:
+            async with session.get(address) as response:
+                return [line.split()[-1] for line in (await response.text()).splitlines() if line.startswith(name)]
+
+        async def is_told() -> bool:
+            return await find(f'hookline_records_missing_total{{topic="{topic}"}}') == ["5.0"]
+
+        async def is_settled() -> bool:
+            return await find("hookline_lag_records{") == ["0.0"]
+
+        await eventually(is_told)
+        await eventually(is_settled)
+        used = await find("hookline_retention_used_ratio{")
+
+    assert 1 == matcher.log().count("records_missing")
+    assert ["0.0"] == used
+
+
+def delete_until(house: House, offset: int) -> None:
+    """As retention does."""
+    admin = AdminClient({"bootstrap.servers": house.config.bootstrap_servers}, logger=None)
+    for future in admin.delete_records([TopicPartition(house.topics.events.name, 0, offset)]).values():
+        future.result(10)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from dataclasses import fields
 import pytest
 
 import schemas
-from pipeline.topics import DAY_S, RETRY_TIERS_S, Topic, Topics, declare_topics
+from pipeline.config import KafkaConfig
+from pipeline.topics import DAY_S, RETRY_TIERS_S, Topic, Topics, declare_topics, declare_topics_for
 
 TOPICS = declare_topics(prefix="acme.", partitions=6, event_retention_s=7 * DAY_S)
 ALL = TOPICS.all()
@@ -20,6 +21,13 @@ def test_all_are_listed() -> None:
 
     assert sorted(topic.name for topic in declared) == sorted(topic.name for topic in ALL)
     assert len({topic.name for topic in ALL}) == len(ALL)
+
+
+def test_the_settings_say_how_topics_are_called_and_cut() -> None:
+    """Prefix, partitions and retention are settings: every process reads the same topics out of them."""
+    config = KafkaConfig(topic_prefix="acme.", partitions=6, event_retention_s=7 * DAY_S)
+
+    assert TOPICS == declare_topics_for(config)
 
 
 @pytest.mark.parametrize("topic", ALL, ids=[topic.name for topic in ALL])

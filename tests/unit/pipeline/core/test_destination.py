@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.core.addresses import AddressRules, parse_networks
+from pipeline.core.addresses import FORBIDDEN_V4, FORBIDDEN_V6, NAT64, PUBLIC_ASSIGNMENTS, AddressRules, parse_networks
 from pipeline.core.destination import (
     UNREACHABLE,
     Destination,
@@ -94,6 +95,7 @@ def test_an_address_in_disguise_is_an_address(host: str, address: str) -> None:
             "a.localhost",
             "db.internal",
         ),
+        *("printer。local", "db．internal", "kafka｡default｡svc", "LOCALHOST.LOCALDOMAIN"),
         *("-1", "metadata.google.internal", "metadata.google.internal.", "printer.local", "kafka.default.svc", "x.lan"),
     ],
 )
@@ -174,6 +176,67 @@ def test_every_ipv6_address(address: IPv6Address) -> None:
 
     assert expected == parse_destination(f"https://[{address.exploded.upper()}]/")
     assert expected == parse_destination(f"https://[{address}]/")
+
+
+FULL_WIDTH = {ord(digit): chr(0xFF10 + int(digit)) for digit in "0123456789"}
+# Of a.b.c.d, and of the one number that it is.
+NOTATIONS_V4 = st.sampled_from(
+    [
+        lambda a, b, c, d, _: f"{a}.{b}.{c}.{d}",
+        lambda a, b, c, d, _: f"{a}.{b}.{c}.{d}.",
+        lambda a, b, c, d, _: f"0{a:o}.0{b:o}.0{c:o}.0{d:o}",
+        lambda a, b, c, d, _: f"{a:#x}.{b:#X}.{c:#x}.{d:#x}",
+        lambda a, b, c, d, _: f"{a}.{b}.{c << 8 | d}",
+        lambda a, b, c, d, _: f"{a:#x}.{b << 16 | c << 8 | d}",
+        lambda a, b, c, d, number: f"{number}",
+        lambda a, b, c, d, number: f"0{number:o}.",
+        lambda a, b, c, d, number: f"{number:#x}",
+        lambda a, b, c, d, _: f"{a}。{b}．{c}｡{d}",
+        lambda a, b, c, d, _: f"{a}.{b}.{c}.{d}".translate(FULL_WIDTH),
+    ]
+)
+# Mapped, compatible, translated, NAT64 and its local form, 6to4, Teredo's server and client, ISATAP.
+WRAPPINGS_V6 = st.sampled_from(
+    [
+        lambda low: 0xFFFF << 32 | low,
+        lambda low: low,
+        lambda low: 0xFFFF << 48 | low,
+        lambda low: 0x64FF9B << 96 | low,
+        lambda low: 0x64FF9B0001 << 80 | low,
+        lambda low: 0x2002 << 112 | low << 80,
+        lambda low: 0x20010000 << 96 | low << 64,
+        lambda low: 0x20010000 << 96 | low ^ 0xFFFFFFFF,
+        lambda low: 0x20010470 << 96 | 0x5EFE << 32 | low,
+        lambda low: 0x20010470 << 96 | 0x02005EFE << 32 | low,
+    ]
+)
+FORBIDDEN_V4_ADDRESSES = st.sampled_from(FORBIDDEN_V4).flatmap(lambda network: st.ip_addresses(network=network))
+
+
+@given(FORBIDDEN_V4_ADDRESSES, NOTATIONS_V4)
+def test_no_notation_hides_a_special_address(address: IPv4Address, write: Callable[..., str]) -> None:
+    """Every special range of IPv4, in every way to write it in a URL."""
+    assert find_problem(f"http://{write(*address.packed, int(address))}/") == UNREACHABLE
+
+
+@given(FORBIDDEN_V4_ADDRESSES, WRAPPINGS_V6)
+def test_no_wrapping_hides_a_special_address(address: IPv4Address, wrap: Callable[[int], int]) -> None:
+    """The same inside an IPv6 address, in every way that leads there."""
+    wrapped = IPv6Address(wrap(int(address)))
+
+    assert find_problem(f"http://[{wrapped}]/") == UNREACHABLE
+    assert find_problem(f"http://[{wrapped.exploded}]/") == UNREACHABLE
+
+
+OUTSIDE_V6 = parse_networks("::/8 fc00::/7 fe80::/10 fec0::/10 ff00::/8 100::/64 5f00::/16")
+
+
+@given(st.sampled_from([*FORBIDDEN_V6, *OUTSIDE_V6]).flatmap(lambda network: st.ip_addresses(network=network)))
+def test_special_addresses_of_ipv6(address: IPv6Address) -> None:
+    """Every special range of IPv6, anywhere in it, but for what is assigned or judged by the address inside."""
+    assume(not any(address in network for network in (*PUBLIC_ASSIGNMENTS, NAT64)) and address.ipv4_mapped is None)
+
+    assert find_problem(f"https://[{address}]/") == UNREACHABLE
 
 
 def test_plain_http_can_be_forbidden() -> None:

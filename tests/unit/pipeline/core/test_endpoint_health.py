@@ -1,5 +1,18 @@
-from pipeline.core.endpoint_health import FAILING, TELL_INTERVAL_US, EndpointHealth, restore_health
+import pytest
+
+from pipeline.core.endpoint_health import (
+    FAILING,
+    TELL_INTERVAL_US,
+    WARN_INTERVAL_US,
+    EndpointHealth,
+    is_expiring,
+    restore_health,
+)
+from pipeline.core.operational import describe_certificate_expiring, is_certificate_warning
 from pipeline.core.records import EndpointState
+
+NOW_US = 1_795_500_460_000_000
+DAY_US = 86_400_000_000
 
 
 def tell(health: EndpointHealth, now_us: int) -> EndpointState:
@@ -39,7 +52,7 @@ def test_a_successor_goes_on_where_it_was() -> None:
     """A process that takes an endpoint over knows since when it has failed."""
     health = EndpointHealth()
     health.fail(10, error="E", opened_until_us=99)
-    restored = restore_health(tell(health, TELL_INTERVAL_US))
+    restored = restore_health(tell(health, TELL_INTERVAL_US), endpoint_version=3)
 
     assert (10, 99, "E") == (restored.failing_since_us, restored.opened_until_us, restored.last_error)
     assert not restored.should_tell(10 * TELL_INTERVAL_US)
@@ -51,3 +64,59 @@ def test_healthy_endpoints_have_nothing_to_tell() -> None:
     health.succeed()
 
     assert not health.should_tell(10 * TELL_INTERVAL_US)
+
+
+def test_an_expiring_certificate_is_told_once_a_day() -> None:
+    """However many connections are made, and whatever else is told of the endpoint meanwhile."""
+    health, warned_at_us = EndpointHealth(), []
+    for now_us in range(NOW_US, NOW_US + 3 * WARN_INTERVAL_US, WARN_INTERVAL_US // 24):
+        health.see_expiry(now_us, NOW_US + 9 * DAY_US)
+        health.fail(now_us, error="E", opened_until_us=0)
+        health.succeed()
+        if is_certificate_warning(tell(health, now_us)):
+            warned_at_us.append(now_us)
+
+    assert [NOW_US + day * WARN_INTERVAL_US for day in range(3)] == warned_at_us
+
+
+@pytest.mark.parametrize("endpoint_version", [3, 4])
+def test_a_successor_does_not_warn_again(endpoint_version: int) -> None:
+    """Nor does a change of the endpoint make it a new day; what follows says when the warning was."""
+    health = EndpointHealth()
+    health.see_expiry(NOW_US, NOW_US + 9 * DAY_US)
+    restored = restore_health(tell(health, NOW_US), endpoint_version=endpoint_version)
+    restored.see_expiry(NOW_US + DAY_US - 1, NOW_US + 9 * DAY_US)
+    has_warned = restored.is_warning
+    restored.fail(NOW_US + DAY_US - 1, error="E", opened_until_us=0)
+    later = tell(restored, NOW_US + DAY_US - 1)
+    restored.see_expiry(NOW_US + DAY_US, NOW_US + 9 * DAY_US)
+
+    assert not has_warned
+    assert (NOW_US, NOW_US + 9 * DAY_US) == (later.certificate_warned_at_us, later.certificate_expires_at_us)
+    assert not is_certificate_warning(later)
+    assert restored.is_warning
+
+
+def test_a_warning_that_is_told_again_is_the_same_event() -> None:
+    """After a crash between telling and committing; tomorrow's is another."""
+    health = EndpointHealth()
+    health.see_expiry(NOW_US, NOW_US + 9 * DAY_US)
+    today = tell(health, NOW_US)
+    health.see_expiry(NOW_US + DAY_US, NOW_US + 9 * DAY_US)
+    tomorrow = tell(health, NOW_US + DAY_US)
+    first, again, other = [describe_certificate_expiring(each, now_us=1) for each in (today, today, tomorrow)]
+
+    assert first == again
+    assert first.event_id != other.event_id
+
+
+@pytest.mark.parametrize(
+    ("life_days", "left_days", "expected"),
+    [(365, 15, False), (365, 13, True), (90, 13, True), (6, 5, False), (6, 3, False), (6, 1, True), (90, -1, True)],
+)
+def test_a_certificate_is_renewed_in_time_or_it_is_expiring(life_days: int, left_days: int, expected: bool) -> None:
+    """Two weeks before its end, or in the last third of a short life."""
+    expires_at_us = NOW_US + left_days * DAY_US
+    begins_at_us = expires_at_us - life_days * DAY_US
+
+    assert expected == is_expiring(NOW_US, begins_at_us=begins_at_us, expires_at_us=expires_at_us, warn_us=14 * DAY_US)

@@ -165,10 +165,10 @@ test_counts_conserve_and_gates_hold_in_batches = BatchedWork.TestCase
 test_counts_conserve_and_gates_hold_in_batches.__doc__ = "The same when several items are given out at a time."
 
 
-@given(st.dictionaries(st.sampled_from(KEYS), st.integers(1, 30), min_size=2))
-def test_turns_go_round(lengths: dict[str, int]) -> None:
-    """However long the lanes are, none is served twice before each that has work was served once."""
-    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(limit=1000))
+@given(st.dictionaries(st.sampled_from(KEYS), st.integers(1, 30), min_size=2), st.booleans())
+def test_turns_go_round(lengths: dict[str, int], slow: bool) -> None:
+    """However long the lanes are, none is served twice before each that has work was served once; slow ones alike."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(limit=1000, slow=slow))
     for key, length in lengths.items():
         for number in range(length):
             lanes.offer(key, number, NOW_US)

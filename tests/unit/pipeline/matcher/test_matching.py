@@ -147,9 +147,9 @@ async def test_events_of_a_deleted_application_are_dead() -> None:
     assert "unknown_application" == letter.reason
 
 
-async def test_our_own_event_types_need_not_be_declared() -> None:
+@pytest.mark.parametrize("event_type", sorted(OPERATIONAL_TYPES))
+async def test_our_own_event_types_need_not_be_declared(event_type: str) -> None:
     """Operational events are known in every application, wanted or not."""
-    (event_type,) = OPERATIONAL_TYPES
     ((topic, _, _),) = read(await match(make_matcher(known_routes()), [store(make_event(event_type=event_type))]))
 
     assert "dispatches" == topic

@@ -1,0 +1,74 @@
+"""What has been read of each partition: how old the oldest of it is that is not settled, and what was gone before."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from faust.types import TP
+
+from pipeline.core.ages import Ages
+
+
+class Gap(NamedTuple):
+    """Offsets from `begin` to below `end` of which nothing was read."""
+
+    tp: TP
+    begin: int
+    end: int
+
+
+class Fetched(Protocol):
+    """A record as aiokafka shows it."""
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int:
+        """In milliseconds."""
+
+
+class Reading:
+    """Looks at the first and last record of a fetch, whatever its size."""
+
+    def __init__(self) -> None:
+        self._next_offsets: dict[TP, int] = {}
+        self._ages: dict[TP, Ages] = {}
+        self._gaps: list[Gap] = []
+
+    def note(self, tp: TP, first: Fetched, last: Fetched, committed: int | None) -> None:
+        """Something was fetched. `committed`: where reading began, if nothing of the partition was fetched before."""
+        expected = self._next_offsets.get(tp, committed)
+        if expected is not None and first.offset > expected:
+            self._gaps.append(Gap(tp, expected, first.offset))
+        self._next_offsets[tp] = last.offset + 1
+        self._ages.setdefault(tp, Ages()).note(first.offset, first.timestamp * 1000)
+
+    def forget(self) -> None:
+        """Partitions were taken away, and are read from their commit if they come back."""
+        self._next_offsets.clear()
+        self._ages.clear()
+
+    def measure_age_us(self, tp: TP, settled: int, now_us: int, *, is_done: bool) -> int:
+        """How old the oldest record is that is not settled. `is_done`: there is none."""
+        ages = self._ages.setdefault(tp, Ages())
+        if is_done:
+            ages.catch_up(settled, now_us)
+        oldest_us = ages.oldest_us(settled)
+        return max(0, now_us - oldest_us) if oldest_us is not None else 0
+
+    def list_gaps(self) -> list[Gap]:
+        """Gaps to be explained, by `count_missing`."""
+        return list(self._gaps)
+
+    def count_missing(self, starts: Mapping[TP, int]) -> dict[TP, int]:
+        """Records that retention took before they were read. `starts`: where the partitions with gaps begin now.
+
+        Of the gaps listed before; the others stay. The end of a transaction leaves a gap, too, and so do records whose
+        producer gave them up: those lie behind the start.
+        """
+        missing: dict[TP, int] = {}
+        for tp, begin, end in self._gaps:
+            if (count := min(starts.get(tp, 0), end) - begin) > 0:
+                missing[tp] = missing.get(tp, 0) + count
+        self._gaps = [gap for gap in self._gaps if gap.tp not in starts]
+        return missing
