@@ -282,12 +282,12 @@ class Runtime:
         finally:
             if task is not None:
                 self._tasks.pop(task, None)
-        self._end(gate, key)
         if settled is None:
+            self._end(gate, key)
             self._settle(works)
+            self._start_work(time.time_ns() // 1000)
         else:
-            self._settle_after(settled, works, is_open=True)
-        self._start_work(time.time_ns() // 1000)
+            self._settle_after(settled, works, gate=gate, key=key)
 
     def _end(self, gate: Gate, key: Hashable) -> None:
         now_us = time.time_ns() // 1000
@@ -303,18 +303,31 @@ class Runtime:
         for work in self._lanes.evict(key):
             self._settle_after(self._sink.put_away(work.record, 0, now_us), [work])
 
-    def _settle_after(self, future: "asyncio.Future[Any]", works: list[Work], *, is_open: bool = False) -> None:
-        if not is_open:
+    def _settle_after(
+        self, future: "asyncio.Future[Any]", works: list[Work], *, gate: Gate | None = None, key: Hashable = None
+    ) -> None:
+        """`gate`, `key`: of the lane that holds its place until then; None: these never had one.
+
+        A place is held until the record is settled, so that no more is repeated after a kill than might be open.
+        """
+        if gate is None:
             for work in works:
                 work.source.open += 1
 
         def on_done(done: "asyncio.Future[Any]") -> None:
-            if done.cancelled():
-                self._close(works)
-            elif (error := done.exception()) is not None:
+            try:
+                if gate is not None:
+                    self._end(gate, key)
+                if done.cancelled():
+                    self._close(works)
+                elif (error := done.exception()) is not None:
+                    self._fail(error)
+                else:
+                    self._settle(works)
+                if gate is not None:
+                    self._start_work(time.time_ns() // 1000)
+            except Exception as error:
                 self._fail(error)
-            else:
-                self._settle(works)
 
         future.add_done_callback(on_done)
 

@@ -35,7 +35,7 @@ class Sink(Protocol):
     async def put(self, records: Sequence[LogRecord]) -> "asyncio.Future[Any] | None":
         """Bring records of one lane to their target.
 
-        The lane goes on when it returns; the records are settled when the future it returns is done, at once when
+        The records are settled, and their place in the lane is free, when the future it returns is done, at once when
         there is none. An exception ends the process, with the records uncommitted.
         """
 

@@ -15,9 +15,9 @@ SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 
 
-def now_us() -> int:
-    """Now, in microseconds since the epoch; whole milliseconds, as Kafka keeps them."""
-    return time.time_ns() // 1_000_000 * 1000
+# Now, in microseconds since the epoch; whole milliseconds, as Kafka keeps them. One value for all, so that a run over
+# midnight does not spread over two days.
+NOW_US = time.time_ns() // 1_000_000 * 1000
 
 
 def make_id() -> str:
@@ -25,7 +25,7 @@ def make_id() -> str:
 
 
 def make_event(application_id: str, event_id: str | None = None, *, payload: bytes = b"{}") -> Event:
-    at_us = now_us()
+    at_us = NOW_US
     return Event(
         application_id=application_id,
         event_id=event_id or make_id(),
@@ -132,7 +132,7 @@ class Log:
             topic=topic.name,
             partition=0,
             offset=offset,
-            timestamp_us=appended_at_us or now_us(),
+            timestamp_us=appended_at_us or NOW_US,
             key=key,
             value=value,
         )

@@ -12,13 +12,13 @@ from pipeline.postgres.pool import open_pool
 from tests.integration.archive.house import House, ids_of
 from tests.integration.archive.records import (
     DAY_US,
+    NOW_US,
     change,
     make_attempt,
     make_dead_letter,
     make_dispatch,
     make_event,
     make_id,
-    now_us,
 )
 from tests.integration.archive.tables import (
     configure,
@@ -51,7 +51,7 @@ async def test_what_happened_is_in_the_tables(kafka: str, topic_prefix: str, dat
     assert len(row["payload"]) < 100
     # the day is that of the broker's time, which is today
     assert f"{datetime.now(UTC):%Y-%m-%d}" == row["day"]
-    assert abs(row["appended_at_us"] - now_us()) < DAY_US
+    assert abs(row["appended_at_us"] - NOW_US) < DAY_US
     assert ids_of(read_rows(database, "deliveries"), "delivery_id") == sorted(
         match["delivery_id"] for match in dispatch.matches
     )
@@ -105,7 +105,7 @@ async def test_partitions_are_made_ahead_and_dropped(kafka: str, topic_prefix: s
     house = await House(kafka, topic_prefix, database, partitions=1).prepare()
     today = datetime.now(UTC).date()
     event = make_event(make_id())
-    days_ago = {days: make_dispatch(event, make_id(), appended_at_us=now_us() - days * DAY_US) for days in (1, 400)}
+    days_ago = {days: make_dispatch(event, make_id(), appended_at_us=NOW_US - days * DAY_US) for days in (1, 400)}
     async with house.archive(ARCHIVE_DAYS_AHEAD="2", ARCHIVE_RETENTION_DAYS="3"):
         await eventually(lambda: EVENTS.partition_of(today + timedelta(days=2)) in list_partitions(database, "events"))
         house.write(*(change(each, event_id=make_id()) for each in days_ago.values()))

@@ -11,7 +11,7 @@ from pipeline.metrics import Metrics
 from pipeline.postgres.archive_partitions import drop_expired, ensure_days, ensure_partitions, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of
 from pipeline.postgres.archive_upkeep import keep_partitions
-from tests.integration.archive.records import DAY_US, Log, make_dispatch, make_event, make_id, now_us
+from tests.integration.archive.records import DAY_US, NOW_US, Log, make_dispatch, make_event, make_id
 from tests.integration.archive.tables import (
     Owner,
     configure,
@@ -23,7 +23,7 @@ from tests.integration.archive.tables import (
 )
 from tests.support.eventually import eventually
 
-TODAY = datetime.now(UTC).date()
+TODAY = day_of(NOW_US)
 ONE_DAY = timedelta(days=1)
 
 
@@ -41,7 +41,7 @@ async def test_days_are_made_ahead_once(database: str) -> None:
 async def test_rows_go_to_their_day(database: str) -> None:
     """A row of a day that has a partition is there, one of another day in the default partition."""
     log = Log()
-    odd_us = now_us() - 400 * DAY_US
+    odd_us = NOW_US - 400 * DAY_US
     async with open_writer(database) as writer, await connect(database) as connection:
         await ensure_partitions(connection, today=TODAY, days_ahead=1)
         await Owner(writer).write(
@@ -56,7 +56,7 @@ async def test_rows_go_to_their_day(database: str) -> None:
 async def test_rows_that_waited_in_the_default_partition_move(database: str) -> None:
     """A day that gets its partition late takes its rows along, bodies included; the others stay."""
     log, payload = Log(), bytes(range(256)) * 20
-    odd_us = now_us() - 400 * DAY_US
+    odd_us = NOW_US - 400 * DAY_US
     async with open_writer(database) as writer, await connect(database) as connection:
         event, dispatch = make_event(make_id(), payload=payload), make_dispatch(make_event(make_id()), make_id())
         await Owner(writer).write(
@@ -97,7 +97,7 @@ async def test_retention_drops_whole_days_and_old_rows_of_the_default(database: 
         await ensure_days(connection, days)
         owner = Owner(writer)
         for number in (0, 1, 2, 3, 4, 400):
-            at_us = now_us() - number * DAY_US
+            at_us = NOW_US - number * DAY_US
             await owner.write(log.append(make_event(make_id()), appended_at_us=at_us))
         planned = await drop_expired(connection, today=TODAY, retention_days=2, dry_run=True)
         assert 6 == count_rows(database, "events")
@@ -132,9 +132,7 @@ async def test_writing_goes_on_while_days_are_made(database: str) -> None:
     """A row may meet the very moment in which its day gets a partition: nothing is lost, nothing is there twice."""
     log = Log()
     days = [TODAY + number * ONE_DAY for number in range(10)]
-    records = [
-        log.append(make_event(make_id()), appended_at_us=now_us() + number % 10 * DAY_US) for number in range(400)
-    ]
+    records = [log.append(make_event(make_id()), appended_at_us=NOW_US + number % 10 * DAY_US) for number in range(400)]
     async with open_writer(database) as writer, await connect(database) as connection:
         owner = Owner(writer)
 
@@ -190,6 +188,7 @@ def is_waiting(database: str) -> bool:
 async def test_the_care_is_counted(database: str) -> None:
     """The figures say how many days there are: an alert asks whether there is one for tomorrow."""
     metrics = Metrics("archive")
+    today = datetime.now(UTC).date()
     config = ArchiveConfig(days_ahead=2, retention_days=1)
     caring = asyncio.create_task(keep_partitions(configure(database), config, metrics))
     try:
@@ -197,6 +196,6 @@ async def test_the_care_is_counted(database: str) -> None:
     finally:
         caring.cancel()
 
-    assert [EVENTS.partition_of(TODAY + number * ONE_DAY) for number in range(3)] == list_partitions(
+    assert [EVENTS.partition_of(today + number * ONE_DAY) for number in range(3)] == list_partitions(
         database, "events"
     )[:3]

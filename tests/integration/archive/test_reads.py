@@ -11,6 +11,7 @@ from pipeline.postgres.archive_reads import LIST_MAX, find_event, known_event_id
 from pipeline.postgres.pool import Pool, open_pool
 from tests.integration.archive.records import (
     DAY_US,
+    NOW_US,
     TOPICS,
     Log,
     change,
@@ -18,7 +19,6 @@ from tests.integration.archive.records import (
     make_dispatch,
     make_event,
     make_id,
-    now_us,
 )
 from tests.integration.archive.tables import Owner, configure, open_writer
 from tests.support.payloads import real_payloads
@@ -109,7 +109,7 @@ async def test_known_ids_are_found_in_one_query(database: str) -> None:
     log, one, other = Log(), make_id(), make_id()
     event, old = make_event(one), make_event(other)
     async with open_archive(database) as (owner, pool):
-        await owner.write(log.append(event), log.append(old, appended_at_us=now_us() - 5 * DAY_US))
+        await owner.write(log.append(event), log.append(old, appended_at_us=NOW_US - 5 * DAY_US))
         asked = [
             (one, event.event_id),
             (other, event.event_id),

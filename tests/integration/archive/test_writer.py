@@ -11,6 +11,7 @@ from pipeline.postgres.archive_tables import TABLES, day_of
 from pipeline.postgres.archive_writer import ArchiveWriter, FencedError
 from tests.integration.archive.records import (
     DAY_US,
+    NOW_US,
     TOPICS,
     Log,
     make_attempt,
@@ -18,7 +19,6 @@ from tests.integration.archive.records import (
     make_dispatch,
     make_event,
     make_id,
-    now_us,
 )
 from tests.integration.archive.tables import (
     Owner,
@@ -139,7 +139,7 @@ async def test_the_same_id_in_two_applications_is_two_events(database: str) -> N
 @pytest.mark.parametrize("days", [-1, 0, 1])
 async def test_a_repeat_around_midnight_is_one_row(database: str, days: int) -> None:
     """An event sent again lies on the next day, and what follows from it too: still one row each."""
-    midnight_us = now_us() // DAY_US * DAY_US
+    midnight_us = NOW_US // DAY_US * DAY_US
     log, event = Log(), make_event(make_id())
     subscription_id = make_id()
     async with open_writer(database) as writer:

@@ -12,6 +12,7 @@ from pipeline.postgres.archive_bodies import unpack_body
 from pipeline.postgres.archive_tables import TABLES, day_of
 from pipeline.topics import Topic
 from tests.integration.archive.records import (
+    NOW_US,
     TOPICS,
     Log,
     change,
@@ -20,7 +21,6 @@ from tests.integration.archive.records import (
     make_dispatch,
     make_event,
     make_id,
-    now_us,
 )
 
 COLUMNS = {table.name: table.columns for table in TABLES}
@@ -38,7 +38,7 @@ def build(*records: Any) -> dict[str, list[dict[str, Any]]]:
 def test_an_event_is_one_row() -> None:
     """Its day is that of the broker's time; its maps are JSON."""
     event = make_event(make_id())
-    at_us = now_us() - 3 * 86_400_000_000
+    at_us = NOW_US - 3 * 86_400_000_000
     stored = Log().append(event, appended_at_us=at_us)
     ((row,),) = build(stored).values()
 
