@@ -32,8 +32,7 @@ async def main(process: Process) -> None:
     states = EndpointStatesView(settings.kafka, topics.endpoint_states)
     await states.start()
     verify_keys(endpoints, sealer)
-    # not paced: a request whose attempt is not in the log yet is repeated after a kill
-    producer = LogProducer(settings.kafka, process.metrics, paced=False, timeout_s=PRODUCE_TIMEOUT_S)
+    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
     await producer.warm_up()
     client = HttpClient(settings.deliver)
     memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)

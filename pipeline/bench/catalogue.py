@@ -10,6 +10,7 @@ from pipeline.bench.scenario import (
     PLAIN_CASE,
     SATURATION_NAME,
     WARM_UP,
+    WARM_UP_S,
     Burst,
     Case,
     Closed,
@@ -23,7 +24,7 @@ from pipeline.bench.scenario import (
     Share,
 )
 
-WARMING_UP = Phase(name=WARM_UP, seconds=5.0)
+WARMING_UP = Phase(name=WARM_UP, seconds=WARM_UP_S)
 SATURATING = Group(load=InFlight(events_max=5000))
 STANDARD = Group(load=Open(rate_per_s=200.0))
 SOAK_S = 1800.0

@@ -25,7 +25,9 @@ EXIT_INTERRUPTED = 130
 @click.option("--all", "takes_all", is_flag=True, help="Run all of them but the soak: about an hour.")
 @click.option("--case", "case_names", multiple=True, metavar="CASE", help="Only this case of them; repeatable.")
 @click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
-@click.option("--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.")
+@click.option(
+    "--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.  [default: 30]"
+)
 @click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, where a rate is given.")
 @click.option("--payload-bytes", type=click.IntRange(100, 600_000), metavar="N", help="Size of the payloads.")
 @click.option(

@@ -68,18 +68,13 @@ class LogProducer:
         metrics: Metrics,
         *,
         linger_ms: float = 0,
-        paced: bool = True,
         timeout_s: float | None = None,
     ) -> None:
-        """`paced`: in batches, or each record at once, for who must not lose a millisecond's records when it is killed.
-
-        `timeout_s`: how long a record may wait for its acknowledgement; None: the setting.
-        """
+        """`timeout_s`: how long a record may wait for its acknowledgement; None: the setting."""
         options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
         self._producer = Producer(options, logger=None)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._paced = paced
         self._outbox: list[tuple[Unacknowledged, Sequence[ToSend]]] = []
         self._outbox_records = 0
         self._next_step: asyncio.Handle | None = None
@@ -108,8 +103,6 @@ class LogProducer:
         if records:
             self._outbox.append((waiting, records))
             self._outbox_records += len(records)
-            if not self._paced:
-                self._hand_over()
             self._step_soon()
         return waiting.future
 
