@@ -203,6 +203,7 @@ BACKLOG = Scenario(
                 WARMING_UP,
                 Phase(name="before", seconds=30.0, is_measured=True),
                 Phase(name="filling", seconds=600.0, is_measured=True, until_accepted="backlogged"),
+                Phase(name="parking", seconds=90.0, is_measured=True),
                 Phase(name="with the backlog", seconds=30.0, is_measured=True),
             ),
         ),

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import time
+from collections import deque
 from collections.abc import Sequence
 from itertools import cycle
 from urllib.parse import urlsplit
@@ -46,7 +47,8 @@ class Stream:
         self._places = cycle([urlsplit(api) for api in apis])
         self._schedule = Schedule(plan.pace, batch=plan.batch)
         self._is_closed_loop = plan.pace.rate_per_s is None
-        self._idle: list[ClientConnection] = []
+        # in turn, so that none is idle for so long that the gateway closes it
+        self._idle: deque[ClientConnection] = deque()
         self._due = 0
         self._alarm = alarm
         self._is_set = False  # the alarm
@@ -106,9 +108,9 @@ class Stream:
         now_us, schedule = _now_us(), self._schedule
         while True:
             self._due = schedule.count_due(now_us, self.sent)
-            if self.sent >= self._due or not self._idle:
+            if self.sent >= self._due or (connection := self._take_idle()) is None:
                 break
-            self._send(now_us)
+            self._send(connection, now_us)
             if not self._idle and self._is_closed_loop:
                 return
         if not self._is_set and (next_us := self._schedule.next_us(self._due)) is not None:
@@ -119,7 +121,15 @@ class Stream:
         self._is_set = False
         self._pump()
 
-    def _send(self, now_us: int) -> None:
+    def _take_idle(self) -> ClientConnection | None:
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.is_open:
+                return connection
+            self._replace()
+        return None
+
+    def _send(self, connection: ClientConnection, now_us: int) -> None:
         request = self.sent
         intended_us = self._schedule.intended_us(request, now_us)
         data = self._writer.write(request * self._batch, intended_us)
@@ -129,7 +139,7 @@ class Stream:
         self._accepted.append(0)
         self._status.append(0)
         self.sent += 1
-        self._idle.pop().send(request, data)
+        connection.send(request, data)
 
     def _on_answer(self, connection: ClientConnection, status: int, body: bytes) -> None:
         request, batch = connection.request, self._batch
@@ -144,10 +154,8 @@ class Stream:
         self.failed += batch - accepted
         if connection.is_open:
             self._idle.append(connection)
-        elif not self._is_closing:
-            task = self._loop.create_task(self._reconnect())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        else:
+            self._replace()
         if self._is_closed_loop or self.sent < self._due:
             self._pump()
 
@@ -157,6 +165,13 @@ class Stream:
         refused = [first + index for index, status in enumerate(statuses) if status != ACCEPTED]
         self.refused += refused
         return len(statuses) - len(refused)
+
+    def _replace(self) -> None:
+        """Open a connection in place of one that is gone."""
+        if not self._is_closing:
+            task = self._loop.create_task(self._reconnect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _reconnect(self) -> None:
         while not self._is_closing:

@@ -4,11 +4,13 @@ Everything happens in steps on the loop: what was sent since the last step is ha
 acknowledgements are collected. The first record goes out at once, those behind it in batches, a pace apart. A batch
 costs its sender 180 µs of CPU and Kafka 350, whether it has one record or ten, and everything behind it works in the
 same batches. (A thread that waits for acknowledgements is woken for each, and takes the interpreter away from the loop
-every time: a seventh of a busy gateway's CPU.)
+every time: a seventh of a busy gateway's CPU.) The pace follows the time acknowledgements take: where they take long,
+processor time is short, and larger batches are what gives it back.
 """
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ from pipeline.kafka.options import producer_options
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic
 
-# between steps while anything is outstanding
-PACE_S = 0.002
+# between steps while anything is outstanding: a quarter of what an acknowledgement takes, within these bounds
+PACE_MIN_S = 0.002
+PACE_MAX_S = 0.010
+PACE_SHARE = 0.25
+SMOOTHING = 0.1
 # after so many steps without an acknowledgement Kafka is slow, or away: look more rarely
 QUICK_STEPS = 50
 SLOW_PACE_S = 0.02
@@ -50,13 +55,14 @@ class Placement:
 class Unacknowledged:
     """Records on their way; resolves when the last one is acknowledged. Fails with the first failure."""
 
-    __slots__ = ("error", "future", "left", "placement")
+    __slots__ = ("error", "future", "handed_over_s", "left", "placement")
 
     def __init__(self, future: "asyncio.Future[Placement]", left: int) -> None:
         self.future = future
         self.left = left
         self.error: KafkaUnavailableError | None = None
         self.placement = Placement(-1, -1)
+        self.handed_over_s = 0.0  # to the client, by the loop's clock
 
 
 class LogProducer:
@@ -79,6 +85,8 @@ class LogProducer:
         self._outbox_records = 0
         self._next_step: asyncio.Handle | None = None
         self._idle_steps = 0
+        self._taken_s = 0.0  # by an acknowledgement: the longest of the last step, smoothed
+        self._oldest_s = math.inf  # handed over, of what this step has acknowledged
         self._counts: Counter[tuple[str | None, bool]] = Counter()  # acknowledgements by topic and success
 
     def __len__(self) -> int:
@@ -109,6 +117,7 @@ class LogProducer:
     async def send_patiently(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
         """The same, returning when all are handed over: waits for room as long as the buffer is full."""
         waiting = self._expect(len(records))
+        waiting.handed_over_s = self._loop.time()
         self._hand_over()  # what was sent before stays before
         try:
             for index, record in enumerate(records):
@@ -130,7 +139,7 @@ class LogProducer:
         """Wait until every record is acknowledged or has failed."""
         while len(self):
             self._step()
-            await asyncio.sleep(PACE_S)
+            await asyncio.sleep(PACE_MIN_S)
 
     async def close(self) -> None:
         """Flush."""
@@ -155,19 +164,25 @@ class LogProducer:
         self._hand_over()
         if self._producer.poll(0):
             self._idle_steps = 0
+            self._taken_s += SMOOTHING * (self._loop.time() - self._oldest_s - self._taken_s)
+            self._oldest_s = math.inf
             for (topic, ok), count in self._counts.items():
                 (self._metrics.produced_total if ok else self._metrics.produce_failed_total).labels(topic).inc(count)
             self._counts.clear()
         else:
             self._idle_steps += 1
         if self._next_step is None and len(self):
-            pace_s = PACE_S if self._idle_steps < QUICK_STEPS else SLOW_PACE_S
+            pace_s = min(max(PACE_MIN_S, PACE_SHARE * self._taken_s), PACE_MAX_S)
+            if self._idle_steps >= QUICK_STEPS:
+                pace_s = SLOW_PACE_S
             self._next_step = self._loop.call_later(pace_s, self._take_turn)
 
     def _hand_over(self) -> None:
         outbox, self._outbox = self._outbox, []
         self._outbox_records = 0
+        now_s = self._loop.time()
         for waiting, records in outbox:
+            waiting.handed_over_s = now_s
             for index, record in enumerate(records):
                 try:
                     self._produce(record, waiting)
@@ -192,6 +207,7 @@ class LogProducer:
         if error is not None:
             self._count_down(waiting, 1, KafkaUnavailableError(error.str()))
             return
+        self._oldest_s = min(self._oldest_s, waiting.handed_over_s)
         if waiting.left == 1:
             waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
         self._count_down(waiting, 1, None)

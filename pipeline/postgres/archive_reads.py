@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool
@@ -95,7 +96,17 @@ async def find_event(pool: Pool, application_id: str, event_id: str) -> Archived
 
 
 async def known_event_ids(pool: Pool, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Which of the (application_id, event_id) pairs the archive has: one query for all of them."""
+    """Which of the (application_id, event_id) pairs the archive has: one query for all of them.
+
+    `pool` may be a bare one: a connection that is found broken is replaced, once.
+    """
+    try:
+        return await _find_known(pool, pairs)
+    except psycopg.OperationalError:
+        return await _find_known(pool, pairs)
+
+
+async def _find_known(pool: Pool, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select w.application_id::text, w.event_id::text "

@@ -15,12 +15,20 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, errors.ReadOnlySqlTransaction)
 
 
-async def open_pool(config: DatabaseConfig, url: SecretStr, *, name: str) -> Pool:
-    """A pool of at most `pool_size` connections, with one that works. `name`: shown in pg_stat_activity.
+async def open_pool(
+    config: DatabaseConfig, url: SecretStr, *, name: str, size_max: int | None = None, is_bare: bool = False
+) -> Pool:
+    """A pool of at most `size_max` connections (`pool_size` by default), with one that works.
+
+    `name`: shown in pg_stat_activity. `is_bare`: no transaction around what is executed, no check before, and one plan
+    for all: one trip to the server instead of four, for whoever executes the same statement always, and can repeat it.
 
     Raises `StartError` when the server cannot be reached or refuses us.
     """
     text = url.get_secret_value()
+    options = f"-c statement_timeout={int(config.statement_timeout_s * 1000)}"
+    if is_bare:
+        options += " -c plan_cache_mode=force_generic_plan"
     try:
         async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
             pass
@@ -29,12 +37,13 @@ async def open_pool(config: DatabaseConfig, url: SecretStr, *, name: str) -> Poo
     pool: Pool = AsyncConnectionPool(
         text,
         min_size=1,
-        max_size=config.pool_size,
+        max_size=size_max or config.pool_size,
         timeout=config.connect_timeout_s,
         kwargs={
+            "autocommit": is_bare,
             "application_name": f"hookline-{name}",
             "connect_timeout": max(2, round(config.connect_timeout_s)),
-            "options": f"-c statement_timeout={int(config.statement_timeout_s * 1000)}",
+            "options": options,
             # a server that vanished without a word is noticed in about ten seconds
             "keepalives_idle": 5,
             "keepalives_interval": 2,
@@ -42,7 +51,7 @@ async def open_pool(config: DatabaseConfig, url: SecretStr, *, name: str) -> Poo
             "tcp_user_timeout": 10_000,
         },
         # a connection that died while it was idle is noticed before it is used
-        check=AsyncConnectionPool.check_connection,
+        check=None if is_bare else AsyncConnectionPool.check_connection,
         open=False,
     )
     await pool.open()

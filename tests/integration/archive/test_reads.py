@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import psycopg
 from pydantic import SecretStr
 
 from pipeline.postgres.archive_progress import has_undispatched, is_dispatched, read_next_offset
@@ -120,6 +121,23 @@ async def test_known_ids_are_found_in_one_query(database: str) -> None:
 
         assert {(one, event.event_id), (other, old.event_id)} == await known_event_ids(pool, asked)
         assert set() == await known_event_ids(pool, [])
+
+
+async def test_ids_are_found_when_the_bare_connection_was_ended(database: str) -> None:
+    """It is not asked whether it lives: who finds that it does not asks again."""
+    log, application_id = Log(), make_id()
+    event = make_event(application_id)
+    pool = await open_pool(configure(database), SecretStr(database), name="bare", size_max=1, is_bare=True)
+    async with open_archive(database) as (owner, _), pool:
+        await owner.write(log.append(event))
+        pairs = [(application_id, event.event_id)]
+        assert set(pairs) == await known_event_ids(pool, pairs)
+        with psycopg.connect(database) as connection:
+            ended = connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'hookline-bare'"
+            ).fetchall()
+        assert [(True,)] == ended
+        assert set(pairs) == await known_event_ids(pool, pairs)
 
 
 async def test_how_far_a_partition_is_archived(database: str) -> None:

@@ -48,13 +48,13 @@ async def test_failing_for_long_disables(kafka: str, postgres: str, migrated_tem
     """Without a success for the set time a subscription is disabled; one that recovers in time is not."""
     names = ("gateway", "matcher", "deliver", "archive")
     async with (
-        run_stack(kafka, postgres, migrated_template, *names, DELIVER_DISABLE_AFTER_S="2") as stack,
+        run_stack(kafka, postgres, migrated_template, *names, DELIVER_DISABLE_AFTER_S="6") as stack,
         Receiver() as receiver,
     ):
         space = await stack.api.make_space(TYPE)
         receiver.script("/fails", Status(500))
         receiver.script("/recovers", FailTimes(2))
-        delivery = {"retry_delays_s": [0.2] * 20}
+        delivery = {"retry_delays_s": [0.2] * 80}
         failing = await stack.api.subscribe(space, receiver.url("/fails"), TYPE, delivery=delivery)
         recovering = await stack.api.subscribe(space, receiver.url("/recovers"), TYPE, delivery=delivery)
         await stack.api.send(space, TYPE)

@@ -198,15 +198,17 @@ async def test_a_record_that_hangs_holds_nobody_and_is_the_only_one_repeated(kaf
 
 
 async def test_what_is_settled_later_is_committed_then(kafka: str, topic_prefix: str) -> None:
-    """The lane goes on when `put` returns; the commit waits for the future."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    """The commit waits for the future, and so does the place in the lane: no more is under way than may be."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(at_once=2)
     house.write(b"a", b"late 1", b"late 2", b"quick")
+    house.write(b"b", b"other")
     async with house.run(sink):
-        await eventually(lambda: len(sink.put_values) == 3)
+        await eventually(lambda: set(sink.put_values) == {b"late 1", b"late 2", b"other"})
         sink.late[1].set_result(DONE)
-        await eventually(lambda: house.committed() == (0, CommitNote(done=((1, 3),))))
+        await eventually(lambda: b"quick" in sink.put_values)
+        await eventually(lambda: house.committed() == (0, CommitNote(done=((1, 4),))))
         sink.late[0].set_result(DONE)
-        await eventually(lambda: house.committed() == (3, CommitNote()))
+        await eventually(lambda: house.committed() == (4, CommitNote()))
 
 
 @pytest.mark.parametrize("how", ["put", "settling"])

@@ -84,7 +84,7 @@ def test_a_duration_is_that_of_what_is_measured() -> None:
     """Not of the warm-up, nor of a phase that ends when something has happened."""
     (case,) = adapt(BY_NAME["backlog"], Wishes(duration_s=7, warm_up_s=2)).cases
 
-    assert {WARM_UP: 2, "before": 7, "filling": 600, "with the backlog": 7} == {
+    assert {WARM_UP: 2, "before": 7, "filling": 600, "parking": 7, "with the backlog": 7} == {
         phase.name: phase.seconds for phase in case.phases
     }
 
