@@ -54,7 +54,7 @@ async def test_failing_for_long_disables(kafka: str, postgres: str, migrated_tem
         space = await stack.api.make_space(TYPE)
         receiver.script("/fails", Status(500))
         receiver.script("/recovers", FailTimes(2))
-        delivery = {"retry_delays_s": [0.2] * 80}
+        delivery = {"retry_delays_s": [0.3] * 50}
         failing = await stack.api.subscribe(space, receiver.url("/fails"), TYPE, delivery=delivery)
         recovering = await stack.api.subscribe(space, receiver.url("/recovers"), TYPE, delivery=delivery)
         await stack.api.send(space, TYPE)

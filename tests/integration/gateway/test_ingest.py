@@ -151,15 +151,26 @@ async def test_attempts_are_listed_page_by_page(stack: Stack) -> None:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)
         event_ids = [await stack.api.send(space, TYPE) for _ in range(120)]
         await eventually(lambda: len(receiver.requests("/a")) == 120)
-    found = []
-    path: str | None = f"/request_attempts?application_id={space.application_id}"
-    sizes = []
-    while path:
-        page = await stack.api.call("GET", path, token=space.secret)
-        sizes.append(len(page.json))
-        found += page.json
-        link = page.headers.get("Link", "")
-        path = link.partition("<")[2].partition(">")[0].partition("/api/v1")[2] if link else None
+    sizes: list[int] = []
+
+    async def list_all() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        path: str | None = f"/request_attempts?application_id={space.application_id}"
+        sizes.clear()
+        while path:
+            page = await stack.api.call("GET", path, token=space.secret)
+            sizes.append(len(page.json))
+            found += page.json
+            link = page.headers.get("Link", "")
+            path = link.partition("<")[2].partition(">")[0].partition("/api/v1")[2] if link else None
+        return found
+
+    async def list_made() -> list[dict[str, Any]]:
+        """All attempts once the last of them is recorded: a request reaches its receiver before that."""
+        found = await list_all()
+        return [] if any(attempt["status"]["type"] == "pending" for attempt in found) else found
+
+    found = await eventually(list_made)
 
     assert [50, 50, 20, 0] == sizes
     assert event_ids == [attempt["event_id"] for attempt in reversed(found)]
