@@ -151,28 +151,23 @@ async def test_attempts_are_listed_page_by_page(stack: Stack) -> None:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)
         event_ids = [await stack.api.send(space, TYPE) for _ in range(120)]
         await eventually(lambda: len(receiver.requests("/a")) == 120)
-    sizes: list[int] = []
 
-    async def list_all() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    async def list_pages() -> list[list[dict[str, Any]]]:
+        pages: list[list[dict[str, Any]]] = []
         path: str | None = f"/request_attempts?application_id={space.application_id}"
-        sizes.clear()
         while path:
             page = await stack.api.call("GET", path, token=space.secret)
-            sizes.append(len(page.json))
-            found += page.json
+            pages.append(page.json)
             link = page.headers.get("Link", "")
             path = link.partition("<")[2].partition(">")[0].partition("/api/v1")[2] if link else None
-        return found
+        # a request reaches its receiver before its attempt is recorded: until then it is pending
+        assert "pending" not in {attempt["status"]["type"] for page in pages for attempt in page}
+        return pages
 
-    async def list_made() -> list[dict[str, Any]]:
-        """All attempts once the last of them is recorded: a request reaches its receiver before that."""
-        found = await list_all()
-        return [] if any(attempt["status"]["type"] == "pending" for attempt in found) else found
+    pages = await eventually(list_pages)
+    found = [attempt for page in pages for attempt in page]
 
-    found = await eventually(list_made)
-
-    assert [50, 50, 20, 0] == sizes
+    assert [50, 50, 20, 0] == [len(page) for page in pages]
     assert event_ids == [attempt["event_id"] for attempt in reversed(found)]
     assert {"successful"} == {attempt["status"]["type"] for attempt in found}
 
