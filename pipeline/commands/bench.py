@@ -22,7 +22,7 @@ EXIT_INTERRUPTED = 130
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "lists", is_flag=True, help="List the scenarios, and do nothing.")
-@click.option("--all", "takes_all", is_flag=True, help="Run all of them but the soak: about an hour.")
+@click.option("--all", "takes_all", is_flag=True, help="Run all of them but the soak.")
 @click.option("--case", "case_names", multiple=True, metavar="CASE", help="Only this case of them; repeatable.")
 @click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
 @click.option(
