@@ -94,7 +94,7 @@ class MatcherConfig(Section):
         10.0, gt=0, le=300, description="how long a RoutesChanged marker waits for its version"
     )
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to match a repeated event only once")
-    chunks_in_flight_max: int = Field(4, ge=1, le=100, description="chunks whose deliveries wait for acknowledgement")
+    chunks_in_flight_max: int = Field(32, ge=1, le=1000, description="chunks waiting for their acknowledgements")
     routes_history_max: int = Field(16, ge=1, le=1000, description="older versions of an application's routes kept")
 
 
@@ -203,7 +203,7 @@ class ArchiveConfig(Section):
 
     batch_max_records: int = Field(5000, ge=1, le=100_000, description="rows written in one transaction")
     linger_s: float = Field(
-        0.05, ge=0, le=5, description="records may wait this long for a batch to fill; reads that wait for them do too"
+        0.1, ge=0, le=5, description="records may wait this long for a batch to fill; reads that wait for them do too"
     )
     retention_days: int = Field(30, ge=1, le=3650, description="days kept; older partitions are dropped")
     days_ahead: int = Field(3, ge=1, le=60, description="day partitions created ahead")

@@ -22,6 +22,7 @@ class Topic:
     retention_s: int | None  # None: compacted, the newest record of each key is kept
     append_time: bool = False  # timestamps are the broker's, not the producer's
     delay_s: int = 0  # retry tiers: how long a record stays
+    linger_s: float = 0.0  # how long records may wait for others before they are written: nobody waits for them
 
     def config(self, *, record_max_bytes: int) -> dict[str, str]:
         """The topic's settings as Kafka names them."""
@@ -63,6 +64,8 @@ class Topics:
         )
 
 
+# Read by the archive only, which lingers as well. A request to Kafka for each of them would be one in six, per event.
+ARCHIVE_LINGER_S = 0.05
 RETRY_TIERS_S = (1, 10, 60, 600, 3600)
 
 
@@ -84,6 +87,7 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         retention_s: int | None = event_retention_s,
         append_time: bool = False,
         delay_s: int = 0,
+        linger_s: float = 0.0,
     ) -> Topic:
         return Topic(
             name=prefix + name,
@@ -93,11 +97,12 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             retention_s=retention_s,
             append_time=append_time,
             delay_s=delay_s,
+            linger_s=linger_s,
         )
 
     return Topics(
         events=topic("events", ("event", "routes_changed"), "application_id", append_time=True),
-        dispatches=topic("dispatches", ("dispatch",), "application_id"),
+        dispatches=topic("dispatches", ("dispatch",), "application_id", linger_s=ARCHIVE_LINGER_S),
         deliveries=topic("deliveries", ("delivery",), "subscription_id"),
         retries=tuple(
             # kept well beyond its delay: what waits for its time must still be there then

@@ -29,6 +29,8 @@ from pipeline.topics import declare_topics_for
 # Long enough to sit out a broker's restart: there is nothing else to do, and what was read is kept.
 PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
+# Between looks for acknowledgements: only the commits wait for them. Looking every 2 ms woke it twice an event.
+PACE_MIN_S = 0.01
 WATCH_INTERVAL_S = 1.0
 
 log = structlog.get_logger()
@@ -46,7 +48,7 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max)
     await routes.start()
-    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
+    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, pace_min_s=PACE_MIN_S)
     await producer.warm_up()
     matcher = Matcher(
         topics,
@@ -77,6 +79,8 @@ async def main(process: Process) -> None:
     async def match(stream: Any) -> None:
         async for event in stream.noack().events():
             await intake.take(event.value)
+            assert isinstance(app.consumer, Consumer)  # noqa: S101 - as above
+            app.consumer.pace_s = producer.pace_s
 
     @app.on_partitions_revoked.connect
     async def give_away(*_: Any, **__: Any) -> None:

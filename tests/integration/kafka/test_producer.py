@@ -1,6 +1,7 @@
 """Writing with acknowledgement, to a real broker."""
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.kafka.producer import KafkaUnavailableError, LogProducer, Placemen
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
 from tests.integration.kafka.logs import PlainClient, configure, make_topics
+from tests.support.eventually import eventually
 
 MIB = 1024 * 1024
 
@@ -157,3 +159,35 @@ async def test_a_promise_nobody_waits_for_any_more(kafka: str, topic_prefix: str
         await producer.close()
 
     assert 9 == len(set(placements))
+
+
+async def test_records_of_a_lingering_topic_wait_for_each_other(kafka: str, topic_prefix: str) -> None:
+    """What was sent before its time is over goes together; what does not linger goes ahead of it."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    patient = replace(topics.dispatches, linger_s=60.0)
+    producer = LogProducer(config, Metrics("test"))
+    quick = await producer.send_patiently([(patient, b"k", b"1"), (topics.deliveries, b"k", b"d")])
+    slow = await producer.send_patiently([(patient, b"k", b"2")])
+    try:
+        await eventually(lambda: 2 == len(producer))  # the delivery is acknowledged
+
+        assert [b"d"] == [message.value() for message in PlainClient(kafka).read(topics.deliveries)]
+        assert not quick.done()
+        assert not slow.done()
+    finally:
+        await producer.close()  # which does not wait for them
+
+    assert [b"1", b"2"] == [message.value() for message in PlainClient(kafka).read(patient)]
+    assert quick.done()
+    assert Placement(0, 1) == slow.result()
+
+
+async def test_lingering_ends_by_itself(kafka: str, topic_prefix: str) -> None:
+    """And nothing else has to be sent for that."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    producer = LogProducer(config, Metrics("test"))
+    try:
+        async with asyncio.timeout(30):
+            assert Placement(0, 0) == await (await producer.send_patiently([(topics.dispatches, b"k", b"1")]))
+    finally:
+        await producer.close()
