@@ -5,6 +5,7 @@ What is private to Faust and aiokafka is touched here and nowhere else; versions
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ import structlog
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from mode.utils.futures import maybe_async
 
 from pipeline.matcher.reading import Reading
 
@@ -45,7 +45,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it here. As with a thread, it goes on when whoever waits for it gives up."""
-        return await asyncio.shield(asyncio.ensure_future(maybe_async(fun(*args, **kwargs))))
+        result = fun(*args, **kwargs)
+        return await asyncio.shield(result) if inspect.isawaitable(result) else result
 
     async def getmany(
         self,
