@@ -133,20 +133,20 @@ SCHEDULED_RETRIES = Scenario(
 )
 SICK_ENDPOINTS = Scenario(
     name="sick-endpoints",
-    about="100 endpoints with 3 events a second each: all healthy, then 30 of them hang, reset, drip or answer 500.",
+    about="100 endpoints with 1 event a second each: all healthy, then 30 of them hang, reset, drip or answer 500.",
     cases=(
         Case(
             name="30 of 100",
             groups=(
-                Group(name="healthy", load=Open(rate_per_s=210.0), audiences=70),
+                Group(name="healthy", load=Open(rate_per_s=70.0), audiences=70),
                 *(
-                    Group(name=name, load=Open(rate_per_s=3.0 * count), audiences=count, must_arrive=False)
+                    Group(name=name, load=Open(rate_per_s=1.0 * count), audiences=count, must_arrive=False)
                     for name, count in (("hanging", 8), ("resetting", 8), ("dripping", 7), ("failing", 7))
                 ),
             ),
             phases=(
                 WARMING_UP,
-                Phase(name="all healthy", seconds=30.0, is_measured=True),
+                Phase(name="all healthy", seconds=60.0, is_measured=True),
                 Phase(
                     name="falling ill",
                     seconds=10.0,
@@ -157,7 +157,7 @@ SICK_ENDPOINTS = Scenario(
                         "failing": Answer(kind=STATUS, status=500),
                     },
                 ),
-                Phase(name="30 of 100 sick", seconds=30.0, is_measured=True),
+                Phase(name="30 of 100 sick", seconds=60.0, is_measured=True),
             ),
         ),
     ),
