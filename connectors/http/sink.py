@@ -41,9 +41,6 @@ from schemas import SchemaError
 ENDPOINT_WAIT_S = 2.0
 PARKED_WITHOUT_ENDPOINT_MAX = 60
 PARK_MIN_US = 1_000_000
-# How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment: without a
-# bound, what was parked in a minute of overload came back after ten. Too early costs one more trip through Kafka.
-PARK_FULL_MAX_US = 60_000_000
 TAIL_MAX_RECORDS = 50_000
 
 log = structlog.get_logger()
@@ -108,10 +105,8 @@ class HttpSink:
         wait_us = self._find_due(record) - now_us
         if wait_us <= 0:
             gate = self.gate(record.key)
-            wait_us = gate.expected_wait_us(waiting, now_us)
-            if gate.opened_until_us:
-                return self._park(record, wait_us, "breaker")
-            return self._park(record, min(wait_us, PARK_FULL_MAX_US), "lane_full")
+            reason = "breaker" if gate.opened_until_us else "lane_full"
+            return self._park(record, gate.expected_wait_us(waiting, now_us), reason)
         return self._put_in_tier(record, wait_us)
 
     def _park(self, record: LogRecord, wait_us: int, reason: str) -> "asyncio.Future[Placement]":

@@ -24,6 +24,9 @@ class GatePolicy:
     open_first_us: int = 5 * SECOND_US
     open_max_us: int = 300 * SECOND_US
     slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
+    # How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment: without
+    # a bound, what was parked in a minute of overload came back after ten. Too early costs one more trip through Kafka.
+    park_max_us: int = 60 * SECOND_US
 
 
 class EndpointGate:
@@ -158,13 +161,13 @@ class EndpointGate:
             self.opened_until_us = now_us + self._open_for_us
 
     def expected_wait_us(self, waiting: int, now_us: int) -> int:
-        """How long something put away now should stay away."""
+        """How long something put away now should stay away: until the breaker's probe, or about until its turn."""
         if self.opened_until_us > now_us:
             return self.opened_until_us - now_us
         per_item_us = max(self._taken_us, 1000.0) / self.limit
         if self._policy.rate_per_s is not None:
             per_item_us = max(per_item_us, SECOND_US / self._policy.rate_per_s)
-        return round((waiting + self.parked) * per_item_us)
+        return min(round((waiting + self.parked) * per_item_us), self._policy.park_max_us)
 
     def _smooth(self, taken_us: int) -> None:
         self._taken_us += 0.2 * (taken_us - self._taken_us)

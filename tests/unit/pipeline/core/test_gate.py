@@ -164,3 +164,15 @@ def test_never_beyond_its_bounds(steps: list[tuple[str, int]]) -> None:
         gate.end(now_us)
 
     assert gate.room(now_us + 400 * SECOND_US) > 0
+
+
+def test_what_is_put_away_comes_back_within_bounds() -> None:
+    """However much waits for an endpoint: with a full lane, and while a probe shows whether it is back."""
+    full, probing = EndpointGate(POLICY), EndpointGate(POLICY)
+    opened_at_us = break_open(probing, START_US)
+    now_us = probing.opened_until_us
+    for gate in (full, probing):
+        gate.parked = 1_000_000
+
+    assert now_us - opened_at_us == probing.expected_wait_us(0, opened_at_us)
+    assert POLICY.park_max_us == full.expected_wait_us(500, now_us) == probing.expected_wait_us(0, now_us)
