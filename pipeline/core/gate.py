@@ -24,8 +24,8 @@ class GatePolicy:
     open_first_us: int = 5 * SECOND_US
     open_max_us: int = 300 * SECOND_US
     slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
-    # How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment: without
-    # a bound, what was parked in a minute of overload came back after ten. Too early costs one more trip through Kafka.
+    # How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment:
+    # unbounded, what was parked in a minute of overload came back after ten. Too early costs a trip through Kafka.
     park_max_us: int = 60 * SECOND_US
 
 
