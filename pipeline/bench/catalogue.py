@@ -232,6 +232,8 @@ RECOVERY = Scenario(
                 WARMING_UP,
                 Phase(name="before", seconds=20.0, is_measured=True),
                 Phase(name="outage", seconds=600.0, is_measured=True, until_accepted="back"),
+                # the burst is more than two cores can match at once, which holds up the others, outage or not
+                Phase(name="waiting", seconds=90.0, is_measured=True),
                 Phase(
                     name="back",
                     seconds=1200.0,
