@@ -4,6 +4,9 @@ One thread owns the client: confluent-kafka serialises the calls on a handle wit
 thread can wait for ever behind `poll`. The loop's wishes (commits) go through a queue; what was read is handed to the
 loop in batches. The thread also does what needs no decision: it pauses everything while too much is unsettled, and
 keeps the records of delayed topics in Kafka until they are due.
+
+What was put away is read by a client of its own, and only while the loop keeps up: in one client's queue, new records
+would wait behind thousands that come back at the same time (behind 100,000 of one endpoint: half a second).
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -30,6 +33,10 @@ POLL_S = 0.1
 PAUSED_POLL_S = 0.005
 # A delayed partition is looked at no more often than this: every look is a seek and a fetch.
 DELAY_STEP_S = 0.05
+# batches handed to the loop that it has not looked at; what was put away waits while there are so many
+HANDED_MAX = 2
+# while they are so many: long enough not to spin, short enough to go on soon
+KEEP_UP_S = 0.002
 QUERY_TIMEOUT_S = 10.0
 LINGER_BYTES = 256 * 1024
 ENDS_INTERVAL_S = 2.0
@@ -104,9 +111,12 @@ class LogConsumer:
         """`linger_s`: leave records with the broker for so long, for larger batches."""
         options = consumer_options(config, group=group, member=member, linger_s=linger_s, linger_bytes=LINGER_BYTES)
         self._consumer = Consumer(options, on_commit=self._on_commit, logger=None)
+        # assigned by hand, in no group: the client above commits for both
+        self._put_away = Consumer(options, logger=None) if companions else None
         self._handler = handler
         self._topics = topics
         self._companions = companions
+        self._companion_names = frozenset(topic.name for topic in companions)
         self._limits = limits
         self._delays_us = {topic.name: topic.delay_s * 1_000_000 for topic in companions if topic.delay_s}
         self._loop = asyncio.get_running_loop()
@@ -117,6 +127,8 @@ class LogConsumer:
         # counted up by one thread each, so that no lock is needed
         self._taken_records = self._taken_bytes = 0
         self._released_records = self._released_bytes = 0
+        self._handed_batches = self._received_batches = 0
+        self._is_more_put_away = False
         self._assigned: set[Place] = set()
         self._delayed: dict[Place, float] = {}  # until when (monotonic)
         self._wakes: list[tuple[float, Place]] = []
@@ -183,37 +195,73 @@ class LogConsumer:
         except BaseException as caught:  # handed to the loop, which ends the process
             error = caught
         finally:
-            try:
-                self._consumer.close()
-            except BaseException as caught:  # what ended the work before says more
-                error = error or caught
+            for client in self._clients():
+                try:
+                    client.close()
+                except BaseException as caught:  # what ended the work before says more
+                    error = error or caught
             self._report(error)
+
+    def _clients(self) -> list[Consumer]:
+        return [self._consumer] if self._put_away is None else [self._consumer, self._put_away]
+
+    def _client_of(self, place: Place) -> Consumer:
+        if self._put_away is not None and place[0] in self._companion_names:
+            return self._put_away
+        return self._consumer
+
+    def _for_each_client(
+        self, what: Callable[[Consumer, list[TopicPartition]], object], parts: Sequence[TopicPartition]
+    ) -> None:
+        """Call `what` with each client and those of `parts` that are its own, unless there are none."""
+        for client in self._clients():
+            own = [part for part in parts if self._client_of((part.topic, part.partition)) is client]
+            if own:
+                what(client, own)
 
     def _learn_leaders(self) -> None:
         # topics that are assigned and not subscribed to: the client would ask where they are a second after it got them
         for topic in self._companions:
             with contextlib.suppress(KafkaException):
-                self._consumer.list_topics(topic.name, QUERY_TIMEOUT_S)
+                self._client_of((topic.name, 0)).list_topics(topic.name, QUERY_TIMEOUT_S)
 
     def _step(self) -> None:
         while self._commits:
             self._commit(self._commits.popleft(), wait=False)
         self._apply_back_pressure()
         self._wake_delayed()
-        records = self._take()
-        if records:
-            self._taken_records += len(records)
-            self._taken_bytes += sum(len(record.value or b"") for record in records)
-            self._loop.call_soon_threadsafe(self._handler.received, records)
+        self._hand_over(self._take(self._consumer, self._choose_wait_s()))
+        if self._put_away is not None and not self._is_loop_behind():
+            self._hand_over(self._take(self._put_away, 0))
 
-    def _take(self) -> list[LogRecord]:
-        first = self._consumer.poll(PAUSED_POLL_S if self._is_paused or self._commits else self._poll_s())
-        now_s = self._polled_at_s = time.monotonic()
-        if first is None:
-            return []
+    def _hand_over(self, messages: Sequence[Message]) -> None:
+        records = self._read_due(messages)
+        if not records:
+            return
+        self._taken_records += len(records)
+        self._taken_bytes += sum(len(record.value or b"") for record in records)
+        self._handed_batches += 1
+        self._loop.call_soon_threadsafe(self._receive, records)
+
+    def _receive(self, records: Sequence[LogRecord]) -> None:
+        """On the loop."""
+        self._received_batches += 1
+        self._handler.received(records)
+
+    def _is_loop_behind(self) -> bool:
+        return self._handed_batches - self._received_batches >= HANDED_MAX
+
+    def _take(self, client: Consumer, wait_s: float) -> list[Message]:
+        first = client.poll(wait_s)
+        self._polled_at_s = time.monotonic()
         # `consume` with a time-out would wait all of it unless the batch were full
-        messages = [first, *self._consumer.consume(self._limits.batch_max_records - 1, 0)]
-        now_us = time.time_ns() // 1000
+        messages = [] if first is None else [first, *client.consume(self._limits.batch_max_records - 1, 0)]
+        if client is self._put_away:
+            self._is_more_put_away = bool(messages)
+        return messages
+
+    def _read_due(self, messages: Sequence[Message]) -> list[LogRecord]:
+        now_s, now_us = self._polled_at_s, time.time_ns() // 1000
         records = []
         for message in messages:
             error = message.error()
@@ -227,7 +275,12 @@ class LogConsumer:
             records.append(record)
         return records
 
-    def _poll_s(self) -> float:
+    def _choose_wait_s(self) -> float:
+        """How long to wait for new records."""
+        if self._is_paused or self._commits:
+            return PAUSED_POLL_S
+        if self._is_more_put_away:
+            return KEEP_UP_S if self._is_loop_behind() else 0.0
         if not self._wakes:
             return POLL_S
         return min(POLL_S, max(0.0, self._wakes[0][0] - time.monotonic()))
@@ -239,8 +292,9 @@ class LogConsumer:
             return True  # fetched before the seek took hold; it is read again
         if wait_us <= 0:
             return False
-        self._consumer.pause([TopicPartition(*place)])
-        self._consumer.seek(TopicPartition(*place, record.offset))
+        client = self._client_of(place)
+        client.pause([TopicPartition(*place)])
+        client.seek(TopicPartition(*place, record.offset))
         wake_at_s = now_s + max(wait_us / 1_000_000, DELAY_STEP_S)
         self._delayed[place] = wake_at_s
         heapq.heappush(self._wakes, (wake_at_s, place))
@@ -254,7 +308,7 @@ class LogConsumer:
                 continue  # the partition went away meanwhile
             del self._delayed[place]
             if not self._is_paused:
-                self._consumer.resume([TopicPartition(*place)])
+                self._client_of(place).resume([TopicPartition(*place)])
 
     def _apply_back_pressure(self) -> None:
         records = self._taken_records - self._released_records
@@ -262,10 +316,11 @@ class LogConsumer:
         limits = self._limits
         if not self._is_paused:
             if records >= limits.in_flight_max_records or size_bytes >= limits.in_flight_max_bytes:
-                self._consumer.pause([TopicPartition(*place) for place in self._assigned])
+                self._for_each_client(Consumer.pause, [TopicPartition(*place) for place in self._assigned])
                 self._is_paused = True
         elif records <= limits.in_flight_max_records // 2 and size_bytes <= limits.in_flight_max_bytes // 2:
-            self._consumer.resume([TopicPartition(*place) for place in self._assigned - self._delayed.keys()])
+            due = self._assigned - self._delayed.keys()
+            self._for_each_client(Consumer.resume, [TopicPartition(*place) for place in due])
             self._is_paused = False
 
     def _commit(self, offsets: Mapping[Place, Committed], *, wait: bool) -> None:
@@ -297,7 +352,7 @@ class LogConsumer:
         ends = {}
         for place in self._assigned:
             try:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+                _, end = self._client_of(place).get_watermark_offsets(TopicPartition(*place), cached=True)
             except KafkaException:
                 continue  # nothing has been fetched of it yet
             if end >= 0:
@@ -344,28 +399,28 @@ class LogConsumer:
             known = committed[place]
             start = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
             assignment.append(TopicPartition(*place, start))
-        consumer.incremental_assign(assignment)
+        self._for_each_client(Consumer.incremental_assign, assignment)
         self._assigned.update(places)
         # The client remembers over a partition's going that it was paused: without this, a delayed partition that comes
         # back would never be read again.
-        (consumer.pause if self._is_paused else consumer.resume)(assignment)
+        self._for_each_client(Consumer.pause if self._is_paused else Consumer.resume, assignment)
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         places = self._gather(partitions)
         if not places:
             return
         self._commit(self._ask(self._handler.revoked(places)), wait=True)
         self._forget(places)
-        consumer.incremental_unassign([TopicPartition(*place) for place in places])
+        self._for_each_client(Consumer.incremental_unassign, [TopicPartition(*place) for place in places])
 
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         places = self._gather(partitions)
         if not places:
             return
         log.warning("partitions_lost", partitions=len(places))
         self._loop.call_soon_threadsafe(self._handler.lost, places)
         self._forget(places)
-        consumer.incremental_unassign([TopicPartition(*place) for place in places])
+        self._for_each_client(Consumer.incremental_unassign, [TopicPartition(*place) for place in places])
 
     def _gather(self, partitions: Iterable[TopicPartition]) -> list[Place]:
         lead = self._topics[0].name
