@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -294,3 +295,24 @@ async def test_a_gap_is_a_loss_only_below_where_the_log_begins(kafka: str, topic
         await eventually(lambda: bool(clerk.deleted))
 
     assert {place: 1 + 2} == clerk.deleted
+
+
+async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_prefix: str) -> None:
+    """Thousands that come back at once, to somebody who is slow, and one new record: it is not behind all of them."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    back = replace(topics.retries[0], delay_s=0)
+    client = PlainClient(kafka)
+    client.write(back, [(b"k", b"back")] * 5000)
+
+    class Busy(Clerk):
+        def received(self, records: Sequence[LogRecord]) -> None:
+            if not self.records:
+                client.write(topics.deliveries, [(b"k", b"new")])
+            super().received(records)
+            time.sleep(0.02)  # stands for work: whoever works here does not look at the next batch
+
+    clerk = Busy()
+    async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[back]):
+        await eventually(lambda: 5001 == len(clerk.records))
+
+    assert clerk.values().index(b"new") < 2500
