@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver
 KILLS = int(os.environ.get("HOOKLINE_TEST_KILLS", "2"))
 SUBSCRIBERS = 3
 DELIVERIES_PER_LIFE = 60
-# what one endpoint may have open: the sink's own concurrency
+# what one endpoint may have open; without a bound of its own it would grow with every success
 CONCURRENCY = 8
 
 
@@ -28,7 +28,9 @@ async def test_kills_at_named_points(kafka: str, topic_prefix: str, point: str) 
     """
     house = await House(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
-        subscribers = [house.subscribe(receiver.url(f"/{number}")) for number in range(SUBSCRIBERS)]
+        subscribers = [
+            house.subscribe(receiver.url(f"/{number}"), concurrency_max=CONCURRENCY) for number in range(SUBSCRIBERS)
+        ]
         deliveries = []
         unrecorded = 0
         process = house.deliver(WORKER_CONCURRENCY=str(CONCURRENCY), KAFKA_SESSION_TIMEOUT_S="6")

@@ -75,6 +75,7 @@ class House:
         cancel_before_us: int = 0,
         retry_delays_s: list[float] | None = None,
         method: str = "POST",
+        concurrency_max: int | None = None,
     ) -> Subscriber:
         """Publish an endpoint, or change one."""
         subscriber = Subscriber(subscription_id or str(uuid4()), url)
@@ -92,6 +93,7 @@ class House:
             headers=headers or {},
             secrets=[{"key_id": sealed.key_id, "sealed": sealed.sealed, "valid_until_us": None}],
             retry_delays_s=retry_delays_s,
+            concurrency_max=concurrency_max,
         )
         self.write(self.topics.endpoints, subscriber.subscription_id, endpoint)
         self.flush()
