@@ -141,7 +141,8 @@ class LogProducer:
                         self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
                         return waiting.future
         finally:
-            self._step_later()  # at the end: there may have been no step since the last one was handed over
+            # at the end: there may have been no step since the last one was handed over; it is not acknowledged yet
+            self._step_soon(max(self._pace_min_s, self.pace_s))
         return waiting.future
 
     async def flush(self) -> None:
@@ -157,23 +158,15 @@ class LogProducer:
         if self._next_step is not None:
             self._next_step.cancel()
 
-    def _step_soon(self) -> None:
-        """At once, with what else is sent in this turn of the loop, unless a step is near anyway."""
+    def _step_soon(self, wait_s: float = 0.0) -> None:
+        """After so long, or at once with what else is sent in this turn of the loop; unless a step is near anyway."""
         if self._next_step is not None:
             if self._idle_steps < QUICK_STEPS:
                 return
             self._next_step.cancel()
         self._idle_steps = 0
-        self._next_step = self._loop.call_soon(self._take_turn)
-
-    def _step_later(self) -> None:
-        """A pace from now, unless a step is near anyway: what has just been handed over is not acknowledged yet."""
-        if self._next_step is not None:
-            if self._idle_steps < QUICK_STEPS:
-                return
-            self._next_step.cancel()
-        self._idle_steps = 0
-        self._next_step = self._loop.call_later(max(self._pace_min_s, self.pace_s), self._take_turn)
+        call = partial(self._loop.call_later, wait_s) if wait_s else self._loop.call_soon
+        self._next_step = call(self._take_turn)
 
     def _take_turn(self) -> None:
         self._next_step = None
