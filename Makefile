@@ -24,7 +24,7 @@ setup: $(STAMP)  ## create the virtual environment and install pinned packages
 run: setup       ## start everything: Kafka, PostgreSQL, Hookline, a demo subscription
 	@$(BIN)/hookline up
 
-check: setup     ## format, lint, types, layers, unit tests: under 30 seconds
+check: setup     ## format, lint, types, layers, unit tests; no services needed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -64,7 +64,7 @@ class Topics:
         )
 
 
-# Read by the archive only, which lingers as well. A request to Kafka for each of them would be one in six, per event.
+# Read by the archive only, which lingers as well: a request to Kafka less for every event that comes by itself.
 ARCHIVE_LINGER_S = 0.05
 RETRY_TIERS_S = (1, 10, 60, 600, 3600)
 

@@ -113,10 +113,11 @@ class LogConsumer:
         self._consumer = Consumer(options, on_commit=self._on_commit, logger=None)
         # assigned by hand, in no group: the client above commits for both
         self._put_away = Consumer(options, logger=None) if companions else None
+        self._clients = [self._consumer] if self._put_away is None else [self._consumer, self._put_away]
+        self._client_of_companion = {topic.name: self._clients[-1] for topic in companions}
         self._handler = handler
         self._topics = topics
         self._companions = companions
-        self._companion_names = frozenset(topic.name for topic in companions)
         self._limits = limits
         self._delays_us = {topic.name: topic.delay_s * 1_000_000 for topic in companions if topic.delay_s}
         self._loop = asyncio.get_running_loop()
@@ -195,27 +196,22 @@ class LogConsumer:
         except BaseException as caught:  # handed to the loop, which ends the process
             error = caught
         finally:
-            for client in self._clients():
+            for client in self._clients:
                 try:
                     client.close()
                 except BaseException as caught:  # what ended the work before says more
                     error = error or caught
             self._report(error)
 
-    def _clients(self) -> list[Consumer]:
-        return [self._consumer] if self._put_away is None else [self._consumer, self._put_away]
-
-    def _client_of(self, place: Place) -> Consumer:
-        if self._put_away is not None and place[0] in self._companion_names:
-            return self._put_away
-        return self._consumer
+    def _client_of(self, topic: str) -> Consumer:
+        return self._client_of_companion.get(topic, self._consumer)
 
     def _for_each_client(
         self, what: Callable[[Consumer, list[TopicPartition]], object], parts: Sequence[TopicPartition]
     ) -> None:
         """Call `what` with each client and those of `parts` that are its own, unless there are none."""
-        for client in self._clients():
-            own = [part for part in parts if self._client_of((part.topic, part.partition)) is client]
+        for client in self._clients:
+            own = [part for part in parts if self._client_of(part.topic) is client]
             if own:
                 what(client, own)
 
@@ -223,7 +219,7 @@ class LogConsumer:
         # topics that are assigned and not subscribed to: the client would ask where they are a second after it got them
         for topic in self._companions:
             with contextlib.suppress(KafkaException):
-                self._client_of((topic.name, 0)).list_topics(topic.name, QUERY_TIMEOUT_S)
+                self._client_of(topic.name).list_topics(topic.name, QUERY_TIMEOUT_S)
 
     def _step(self) -> None:
         while self._commits:
@@ -292,7 +288,7 @@ class LogConsumer:
             return True  # fetched before the seek took hold; it is read again
         if wait_us <= 0:
             return False
-        client = self._client_of(place)
+        client = self._client_of(record.topic)
         client.pause([TopicPartition(*place)])
         client.seek(TopicPartition(*place, record.offset))
         wake_at_s = now_s + max(wait_us / 1_000_000, DELAY_STEP_S)
@@ -308,7 +304,7 @@ class LogConsumer:
                 continue  # the partition went away meanwhile
             del self._delayed[place]
             if not self._is_paused:
-                self._client_of(place).resume([TopicPartition(*place)])
+                self._client_of(place[0]).resume([TopicPartition(*place)])
 
     def _apply_back_pressure(self) -> None:
         records = self._taken_records - self._released_records
@@ -352,7 +348,7 @@ class LogConsumer:
         ends = {}
         for place in self._assigned:
             try:
-                _, end = self._client_of(place).get_watermark_offsets(TopicPartition(*place), cached=True)
+                _, end = self._client_of(place[0]).get_watermark_offsets(TopicPartition(*place), cached=True)
             except KafkaException:
                 continue  # nothing has been fetched of it yet
             if end >= 0:

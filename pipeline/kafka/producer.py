@@ -127,9 +127,6 @@ class LogProducer:
         self._hand_over()  # what was sent before stays before
         try:
             for index, record in enumerate(records):
-                if record[0].linger_s:
-                    self._hold(record, waiting)
-                    continue
                 while True:
                     try:
                         self._produce(record, waiting, now_s)
@@ -142,7 +139,7 @@ class LogProducer:
                         return waiting.future
         finally:
             # at the end: there may have been no step since the last one was handed over; it is not acknowledged yet
-            self._step_soon(max(self._pace_min_s, self.pace_s))
+            self._step_soon(self._step_pace_s())
         return waiting.future
 
     async def flush(self) -> None:
@@ -188,8 +185,11 @@ class LogProducer:
         else:
             self._idle_steps += 1
         if self._next_step is None and len(self):
-            pace_s = SLOW_PACE_S if self._idle_steps >= QUICK_STEPS else max(self._pace_min_s, self.pace_s)
+            pace_s = SLOW_PACE_S if self._idle_steps >= QUICK_STEPS else self._step_pace_s()
             self._next_step = self._loop.call_later(pace_s, self._take_turn)
+
+    def _step_pace_s(self) -> float:
+        return max(self._pace_min_s, self.pace_s)
 
     def _hand_over(self) -> None:
         outbox, self._outbox = self._outbox, []
@@ -204,16 +204,11 @@ class LogProducer:
                     self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
                     break
 
-    def _hold(self, record: ToSend, waiting: Unacknowledged) -> None:
-        if not self._held:
-            self._held_until_s = self._loop.time() + record[0].linger_s
-        self._held.append((waiting, record))
-
     def _hand_over_held(self) -> None:
         while self._held:
             waiting, record = self._held[0]
             try:
-                self._produce(record, waiting, math.inf)
+                self._give_client(record, waiting, math.inf)
             except BufferError:
                 return  # with the next step: what is acknowledged until then makes room
             except KafkaException as error:
@@ -226,7 +221,16 @@ class LogProducer:
             waiting.future.set_result(waiting.placement)
         return waiting
 
-    def _produce(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
+    def _produce(self, record: ToSend, waiting: Unacknowledged, now_s: float) -> None:
+        linger_s = record[0].linger_s
+        if not linger_s:
+            self._give_client(record, waiting, now_s)
+            return
+        if not self._held:
+            self._held_until_s = now_s + linger_s
+        self._held.append((waiting, record))
+
+    def _give_client(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
         topic, key, value = record
         on_delivery = partial(self._on_delivery, waiting, handed_over_s)
         self._producer.produce(topic.name, value=value, key=key, on_delivery=on_delivery)

@@ -29,7 +29,7 @@ from pipeline.topics import declare_topics_for
 # Long enough to sit out a broker's restart: there is nothing else to do, and what was read is kept.
 PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
-# Between looks for acknowledgements: only the commits wait for them. Looking every 2 ms woke it twice an event.
+# Between looks for acknowledgements: only the commits wait for them, and each look is a wake-up.
 PACE_MIN_S = 0.01
 WATCH_INTERVAL_S = 1.0
 
@@ -63,8 +63,7 @@ async def main(process: Process) -> None:
     ready = asyncio.Event()
 
     async def commit(watermark: Mapping[TP, int]) -> bool:
-        assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
-        return await app.consumer.commit_offsets(watermark)
+        return await consumer_of(app).commit_offsets(watermark)
 
     progress = Progress(
         commit,
@@ -79,15 +78,13 @@ async def main(process: Process) -> None:
     async def match(stream: Any) -> None:
         async for event in stream.noack().events():
             await intake.take(event.value)
-            assert isinstance(app.consumer, Consumer)  # noqa: S101 - as above
-            app.consumer.pace_s = producer.pace_s
+            consumer_of(app).pace_s = producer.pace_s
 
     @app.on_partitions_revoked.connect
     async def give_away(*_: Any, **__: Any) -> None:
         await finish(intake.drain(), process)
         intake.forget()
-        assert isinstance(app.consumer, Consumer)  # noqa: S101 - as above
-        app.consumer.reading.forget()
+        consumer_of(app).reading.forget()
 
     @app.on_partitions_assigned.connect
     async def take_over(*sent: Any, **_: Any) -> None:
@@ -134,23 +131,22 @@ async def finish(work: Awaitable[None], process: Process) -> None:
 
 async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retention_s: int) -> None:
     """Runs until Faust gives up, and raises why. Measures the lag, and how near to retention it is, meanwhile."""
-    assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
-    reading, retention_us = app.consumer.reading, retention_s * 1_000_000
+    consumer, retention_us = consumer_of(app), retention_s * 1_000_000
     # Asked again and again: Faust marks itself as crashed from another thread, which wakes nobody here.
     while not app.should_stop:
         lags = {}
-        for tp in app.consumer.assignment():
-            settled, end = progress.settled.get(tp, await app.consumer.position(tp)), app.consumer.highwater(tp)
+        for tp in consumer.assignment():
+            settled, end = progress.settled.get(tp, await consumer.position(tp)), consumer.highwater(tp)
             if settled is not None and end is not None:
                 lags[tp] = max(0, end - settled)
         metrics.lag_records.clear()
         metrics.retention_used_ratio.clear()
         for tp, lag in lags.items():
             metrics.lag_records.labels(tp.topic, tp.partition).set(lag)
-            age_us = reading.measure_age_us(tp, progress.settled.get(tp, 0), clock_us(), is_done=not lag)
+            age_us = consumer.reading.measure_age_us(tp, progress.settled.get(tp, 0), clock_us(), is_done=not lag)
             metrics.retention_used_ratio.labels(tp.topic, tp.partition).set(age_us / retention_us)
         metrics.runnable_lag_records.set(sum(lags.values()))
-        await count_missing(app.consumer, metrics)
+        await count_missing(consumer, metrics)
         await asyncio.sleep(WATCH_INTERVAL_S)
     if app.crash_reason is not None:
         raise app.crash_reason
@@ -166,6 +162,12 @@ async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
     for tp, records in consumer.reading.count_missing(starts).items():
         metrics.missing_total.labels(tp.topic).inc(records)
         log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
+
+
+def consumer_of(app: faust.App) -> Consumer:
+    """The app's consumer, as the kind that it is."""
+    assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
+    return app.consumer
 
 
 def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
