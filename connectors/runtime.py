@@ -16,7 +16,8 @@ import structlog
 from connectors.sink import LogRecord, Place, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.ages import Ages
-from pipeline.core.lanes import Gate, Lanes
+from pipeline.core.lanes import NO_JAM, Gate, Lanes
+from pipeline.core.parked_pace import ParkedPace
 from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
 from pipeline.core.watermark import Watermark
 from pipeline.kafka.consumer import Limits, LogConsumer
@@ -80,6 +81,8 @@ class Runtime:
         self._open = 0
         self._open_slow = 0
         self._lanes: Lanes[Work] = Lanes(sink.gate, batch_max=batch_max)
+        self._parked_pace = ParkedPace(rate_min_per_s=config.parked_rate_min_per_s)
+        self._next_start: asyncio.TimerHandle | None = None
         self._sources: dict[Place, Source] = {}
         self._busy_gates: dict[Hashable, tuple[Gate, int]] = {}  # with how many are open
         self._tasks: dict[asyncio.Task[None], list[Work]] = {}
@@ -188,6 +191,8 @@ class Runtime:
                 if record.offset > expected and expected > 0:
                     self._consumer.explain(source.place, expected, record.offset)
                 source.ages.note(record.offset, record.timestamp_us)
+                if record.topic in self._lead_names:
+                    self._parked_pace.note(now_us - record.timestamp_us)
                 if not source.mark.take(record.offset):
                     self._release(record)
                     continue
@@ -225,7 +230,7 @@ class Runtime:
         due_at_us = sink.due_at_us(record)
         wait_us = due_at_us - now_us
         if wait_us > HOLD_MAX_US:
-            self._settle_after(sink.put_away(record, 0, now_us), [work])
+            self._settle_after(sink.put_away(record, NO_JAM, now_us), [work])
         elif wait_us > 0:
             self._hold(work, due_at_us, wait_us)
         else:
@@ -251,15 +256,20 @@ class Runtime:
 
     def _line_up(self, work: Work, now_us: int) -> None:
         key = self._sink.lane(work.record)
-        if not self._lanes.offer(key, work, now_us, is_backlog=self._sink.is_backlog(work.record)):
-            self._settle_after(self._sink.put_away(work.record, self._config.lane_max_records, now_us), [work])
+        if not self._lanes.offer(key, work, now_us, self._sink.rank(work.record)):
+            self._settle_after(self._sink.put_away(work.record, self._lanes.describe_jam(key, now_us), now_us), [work])
 
     def _start_work(self, now_us: int) -> None:
         while self._open < self._open_max:
-            taken = self._lanes.take(now_us, with_slow=self._open_slow < self._slow_max)
+            wait_us = self._parked_pace.wait_us(now_us) if self._lanes.has_parked else 0
+            taken = self._lanes.take(now_us, with_slow=self._open_slow < self._slow_max, with_parked=not wait_us)
             if taken is None:
+                if wait_us:
+                    self._start_again_after(wait_us)
                 return
-            gate, key, works = taken
+            for _ in range(taken.parked):
+                self._parked_pace.start()
+            gate, key, works = taken.gate, taken.key, taken.items
             self._open += 1
             _, count = self._busy_gates.get(key, (gate, 0))
             self._busy_gates[key] = (gate, count + 1)
@@ -267,6 +277,17 @@ class Runtime:
                 work.source.open += 1
             task = asyncio.create_task(self._put(gate, key, works))
             self._tasks[task] = works
+
+    def _start_again_after(self, wait_us: int) -> None:
+        if self._next_start is None:
+            self._next_start = asyncio.get_running_loop().call_later(wait_us / 1_000_000, self._start_again)
+
+    def _start_again(self) -> None:
+        self._next_start = None
+        try:
+            self._start_work(time.time_ns() // 1000)
+        except Exception as error:
+            self._fail(error)
 
     async def _put(self, gate: Gate, key: Hashable, works: list[Work]) -> None:
         task = asyncio.current_task()
@@ -301,7 +322,7 @@ class Runtime:
             return
         # the gate has closed: what waits behind it waits elsewhere
         for work in self._lanes.evict(key):
-            self._settle_after(self._sink.put_away(work.record, 0, now_us), [work])
+            self._settle_after(self._sink.put_away(work.record, NO_JAM, now_us), [work])
 
     def _settle_after(
         self, future: "asyncio.Future[Any]", works: list[Work], *, gate: Gate | None = None, key: Hashable = None
@@ -423,6 +444,8 @@ class Runtime:
                 self._lanes.rotate()
             now_us = time.time_ns() // 1000
             self._open_slow = sum(count for gate, count in self._busy_gates.values() if gate.is_slow(now_us))
+            self._parked_pace.adjust(now_us, TICK_S)
+            self._metrics.parked_rate_per_second.set(self._parked_pace.rate_per_s)
             self._start_work(now_us)
             self._metrics.in_flight.set(sum(len(source.mark) for source in self._sources.values()))
             self._metrics.lanes.set(len(self._lanes))

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pipeline.core.lanes import Gate
+from pipeline.core.lanes import Gate, Jam, Rank
 from pipeline.core.ranges import CommitNote
 from pipeline.kafka.record import LogRecord, Place
 
@@ -26,8 +26,8 @@ class Sink(Protocol):
     def gate(self, lane: Hashable) -> Gate:
         """What may be done at once in this lane; the same object as long as the lane has work."""
 
-    def is_backlog(self, record: LogRecord) -> bool:
-        """Has this record waited before, so that fresh ones go first?"""
+    def rank(self, record: LogRecord) -> Rank:
+        """Has this record waited before, so that others go first?"""
 
     def due_at_us(self, record: LogRecord) -> int:
         """Not to be put before this time, in microseconds since the epoch; 0: at once."""
@@ -39,10 +39,10 @@ class Sink(Protocol):
         there is none. An exception ends the process, with the records uncommitted.
         """
 
-    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Any]":
+    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
         """Keep a record for later, outside of this process: it is not due, or its lane took no more of them.
 
-        `waiting`: how many are in its lane. Settled when the future is done.
+        `jam`: what is in its lane. Settled when the future is done.
         """
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:

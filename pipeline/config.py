@@ -107,6 +107,9 @@ class WorkerConfig(Section):
     in_flight_max: int = Field(10_000, ge=1, description="records taken and not settled, per process")
     in_flight_max_bytes: int = Field(64 * MIB, ge=MIB, description="the same, in bytes; bounds memory")
     lane_max_records: int = Field(500, ge=1, description="more waiting in one lane than this, and than in others, park")
+    parked_rate_min_per_s: float = Field(
+        50.0, gt=0, le=10_000, description="parked deliveries started a second, however long new ones have to wait"
+    )
     commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
     shutdown_grace_s: float = Field(20.0, gt=0, le=600, description="how long requests in flight may take to end")
     rebalance_grace_s: float = Field(3.0, gt=0, le=60, description="the same, when partitions go to another process")

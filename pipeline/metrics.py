@@ -116,6 +116,9 @@ class Metrics:
         self.parked_total = Counter(
             "hookline_parked_total", "Deliveries parked for capacity", ["reason"], registry=registry
         )
+        self.parked_rate_per_second = Gauge(
+            "hookline_parked_rate_per_second", "Parked deliveries that may be started a second", registry=registry
+        )
         self.retries_scheduled_total = Counter(
             "hookline_retries_scheduled_total", "Later attempts written to a retry tier", ["tier"], registry=registry
         )

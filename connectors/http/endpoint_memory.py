@@ -54,6 +54,11 @@ class EndpointMemory:
                 gate.opened_until_us = state.opened_until_us
         return gate
 
+    def forget_parked(self) -> None:
+        """What was parked comes back to somebody else, for all we know."""
+        for gate in self._gates.values():
+            gate.parked.clear()
+
     def compile(self, endpoint: Endpoint) -> Target:
         """The endpoint made ready, once for each of its versions; its gate takes over the endpoint's own bounds."""
         target = self._targets.get(endpoint.subscription_id)

@@ -24,6 +24,7 @@ from pipeline.config import Settings
 from pipeline.core.gate import EndpointGate
 from pipeline.core.hops import derive_hop
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
+from pipeline.core.lanes import Jam, Rank
 from pipeline.core.limiter import DestinationLimiter
 from pipeline.core.ranges import CommitNote
 from pipeline.core.recent import RecentIds
@@ -77,9 +78,11 @@ class HttpSink:
         )
         self._lead = topics.deliveries.name
         self._delays_s = [tier.delay_s for tier in topics.retries]
+        self._tier_numbers = {tier.name: number for number, tier in enumerate(topics.retries)}
         self._made = RecentIds(worker.recent_ids_max)  # attempts that are in the log
         self._under_way: dict[str, asyncio.Future[Placement]] = {}  # attempts that are being made
         self._tails: dict[int, AttemptsTail] = {}  # by partition
+        self._due_of: tuple[LogRecord | None, int] = (None, 0)
         self._open = 0
 
     # Sink.
@@ -90,35 +93,37 @@ class HttpSink:
     def gate(self, lane: Hashable) -> EndpointGate:
         return self._memory.gate(lane)
 
-    def is_backlog(self, record: LogRecord) -> bool:
-        return record.topic != self._lead
+    def rank(self, record: LogRecord) -> Rank:
+        if record.topic == self._lead:
+            return Rank.FRESH
+        return Rank.PARKED if self._find_due(record) <= record.timestamp_us else Rank.RETRY
 
     def due_at_us(self, record: LogRecord) -> int:
-        due_at_us = self._find_due(record)
-        if record.topic != self._lead and due_at_us <= record.timestamp_us:
-            # it was due when it was put away, so it had been parked, and is back
-            gate = self.gate(record.key)
-            gate.parked = max(0, gate.parked - 1)
-        return due_at_us
+        if self.rank(record) is not Rank.PARKED:
+            return self._find_due(record)
+        # it was due when it was put away, and is back
+        gate, tier = self.gate(record.key), self._tier_numbers[record.topic]
+        gate.parked[tier] = max(0, gate.parked[tier] - 1)
+        return 0
 
-    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Placement]":
+    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Placement]":
         wait_us = self._find_due(record) - now_us
-        if wait_us <= 0:
-            gate = self.gate(record.key)
-            reason = "breaker" if gate.opened_until_us else "lane_full"
-            return self._park(record, gate.expected_wait_us(waiting, now_us), reason)
-        return self._put_in_tier(record, wait_us)
+        if wait_us > 0:
+            return self._put_in_tier(record, choose_tier(self._delays_s, wait_us))
+        gate = self.gate(record.key)
+        reason = "breaker" if gate.opened_until_us else "lane_full"
+        return self._park(record, gate.choose_tier(jam, now_us, self._delays_s), reason)
 
-    def _park(self, record: LogRecord, wait_us: int, reason: str) -> "asyncio.Future[Placement]":
+    def _park(self, record: LogRecord, number: int, reason: str) -> "asyncio.Future[Placement]":
         """Wait for capacity, which counts no attempt."""
-        self.gate(record.key).parked += 1
+        self.gate(record.key).parked[number] += 1
         self._metrics.parked_total.labels(reason).inc()
-        return self._put_in_tier(record, max(PARK_MIN_US, wait_us))
+        return self._put_in_tier(record, number)
 
-    def _put_in_tier(self, record: LogRecord, wait_us: int) -> "asyncio.Future[Placement]":
+    def _put_in_tier(self, record: LogRecord, number: int) -> "asyncio.Future[Placement]":
         # As the bytes they are: parking must be much quicker than delivering, or one endpoint's backlog would hold up
         # what lies behind it in the log (6 µs; decoded and encoded again 20).
-        tier = self._topics.retries[choose_tier(self._delays_s, wait_us)]
+        tier = self._topics.retries[number]
         self._metrics.retries_scheduled_total.labels(tier.name).inc()
         return self._producer.send_bytes([(tier, record.key or b"", record.value)])
 
@@ -151,7 +156,7 @@ class HttpSink:
         place = (target.origin.host, target.origin.port)
         wait_us = self._destinations.may_send(place, time.time_ns() // 1000)
         if wait_us > 0:
-            return self._park(record, wait_us, "destination_busy")
+            return self._park(record, choose_tier(self._delays_s, wait_us), "destination_busy")
         try:
             return await self._deliver_once(record, delivery, attempt_id, target)
         finally:
@@ -185,6 +190,7 @@ class HttpSink:
         return None if tail is None else tail.find_seen(is_settled)
 
     async def revoked(self, places: Sequence[Place]) -> None:
+        self._memory.forget_parked()
         for topic, partition in places:
             if topic == self._lead:
                 self._tails.pop(partition, None)
@@ -192,8 +198,11 @@ class HttpSink:
     def _find_due(self, record: LogRecord) -> int:
         if record.topic == self._lead:
             return 0
-        delivery = _read(record)
-        return delivery.due_at_us if isinstance(delivery, Delivery) else 0  # `put` buries what cannot be read
+        if record is not self._due_of[0]:  # asked for up to three times, one record after another
+            delivery = _read(record)
+            # `put` buries what cannot be read
+            self._due_of = (record, delivery.due_at_us if isinstance(delivery, Delivery) else 0)
+        return self._due_of[1]
 
     # One attempt.
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from connectors.postgres.rows import RowBuilder, Rows
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import ArchiveConfig
+from pipeline.core.lanes import Jam, Rank
 from pipeline.core.ranges import CommitNote
 from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
@@ -47,13 +48,13 @@ class ArchiveSink:
     def gate(self, lane: Hashable) -> SteadyGate:
         return self._gate
 
-    def is_backlog(self, record: LogRecord) -> bool:
-        return False
+    def rank(self, record: LogRecord) -> Rank:
+        return Rank.FRESH
 
     def due_at_us(self, record: LogRecord) -> int:
         return 0
 
-    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Placement]":
+    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Placement]":
         raise AssertionError("the archive's lane is never full and its records are always due")
 
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:

@@ -5,10 +5,18 @@ halves it, once per window. The breaker opens when most of the last outcomes wer
 its time is over, and closes on the first success; the limit then starts at one. Times are microseconds, handed in.
 """
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.core.lanes import Jam
+from pipeline.core.tiers import choose_tier
+
 SECOND_US = 1_000_000
+# 50,000 that waited for one endpoint were put away twelve times each in three minutes before they went up a tier early
+PARK_UP_FROM = 0.3
+PROBES_PARKED = 20
+UNKNOWN_US_PER_ITEM = 20_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +34,7 @@ class GatePolicy:
     slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
     # How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment:
     # unbounded, what was parked in a minute of overload came back after ten. Too early costs a trip through Kafka.
-    park_max_us: int = 60 * SECOND_US
+    park_max_s: int = 60
 
 
 class EndpointGate:
@@ -53,7 +61,7 @@ class EndpointGate:
         self._policy = policy
         self.limit = policy.concurrency
         self.open = 0
-        self.parked = 0  # put away and not back yet
+        self.parked: Counter[int] = Counter()  # put away and not back yet, by tier
         self.opened_until_us = 0  # the breaker; 0: closed
         self._open_for_us = policy.open_first_us
         self._is_starting = False  # slow start: every success adds to the limit
@@ -160,14 +168,29 @@ class EndpointGate:
         ):
             self.opened_until_us = now_us + self._open_for_us
 
-    def expected_wait_us(self, waiting: int, now_us: int) -> int:
-        """How long something put away now should stay away: until the breaker's probe, or about until its turn."""
-        if self.opened_until_us > now_us:
-            return self.opened_until_us - now_us
-        per_item_us = max(self._taken_us, 1000.0) / self.limit
+    def choose_tier(self, jam: Jam, now_us: int, delays_s: Sequence[int]) -> int:
+        """In which retry tier to wait for the breaker's probe, or for a turn. `delays_s`: of the tiers, ascending.
+
+        A tier takes what the lane gets through in twice its delay, so that what comes back finds room, and the lane
+        something to do. The longest one takes the rest.
+        """
+        longest = max(
+            index for index, delay_s in enumerate(delays_s) if not index or delay_s <= self._policy.park_max_s
+        )
+        wait_us = self.opened_until_us - now_us
+        if wait_us > 0:
+            # the first are to be there for the probe and the slow start; of the others none is needed then
+            up_from = 1.0 if sum(self.parked.values()) < PROBES_PARKED else PARK_UP_FROM
+            return min(choose_tier(delays_s, wait_us, up_from=up_from), longest)
+        us_per_item = jam.us_per_item or max(self._taken_us / self.limit, UNKNOWN_US_PER_ITEM)
         if self._policy.rate_per_s is not None:
-            per_item_us = max(per_item_us, SECOND_US / self._policy.rate_per_s)
-        return min(round((waiting + self.parked) * per_item_us), self._policy.park_max_us)
+            us_per_item = max(us_per_item, SECOND_US / self._policy.rate_per_s)
+        ahead = jam.waiting
+        for index in range(longest):
+            ahead += self.parked[index]
+            if ahead * us_per_item < 2 * delays_s[index] * SECOND_US:
+                return index
+        return longest
 
     def _smooth(self, taken_us: int) -> None:
         self._taken_us += 0.2 * (taken_us - self._taken_us)

@@ -1,9 +1,10 @@
 """Lanes: an ordered sub-stream of work each, so that nobody waits for somebody else.
 
-A lane has two queues, fresh work and backlog (retries, and what was parked); it gives out fresh work first, with every
-`BACKLOG_SHARE`-th item from the backlog, so that neither starves. Among lanes turns go round: a lane that gave gets
-behind all others. How much a lane may have open at once, and from when on, is its gate's affair. Slow lanes (their gate
-says so) take turns among themselves and hold a bounded share of all that is open.
+A lane has a queue for each rank: fresh work, and as its backlog retries and what was parked. It gives out fresh work
+first, with every `BACKLOG_SHARE`-th item from what is behind it, and so on, so that none starves. Among lanes turns go
+round: a lane that gave gets behind all others. How much a lane may have open at once, and from when on, is its gate's
+affair. Slow lanes (their gate says so) take turns among themselves and hold a bounded share of all that is open. Lanes
+with nothing but parked work take turns among themselves, too, and can be passed over while others need the machine.
 
 A long lane is full when its gate is slow, or when it is much longer than the others are: then its owner, and nobody
 else, is to wait elsewhere. Lanes that are all as long mean that this process is at its limit; putting work away would
@@ -13,12 +14,34 @@ only make more of it.
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, Protocol, TypeVar
+from enum import IntEnum
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 BACKLOG_SHARE = 4
+# A lane's speed is that of about its last ten seconds.
+SPEED_WINDOW_US = 10_000_000
+SPEED_ITEMS_MIN = 20
 LONGER_FACTOR = 2  # than the mean of the others
 
 T = TypeVar("T")
+
+
+class Rank(IntEnum):
+    """What goes before what in a lane."""
+
+    FRESH = 0
+    RETRY = 1
+    PARKED = 2
+
+
+class Jam(NamedTuple):
+    """What somebody who is not let into a lane would have waited behind."""
+
+    waiting: int
+    us_per_item: float  # at the lane's speed; 0: not known
+
+
+NO_JAM = Jam(0, 0.0)
 
 
 class Gate(Protocol):
@@ -49,25 +72,59 @@ class Gate(Protocol):
 class Lane(Generic[T]):
     """One lane's waiting work."""
 
-    __slots__ = ("backlog", "fresh", "gate", "given", "is_ready", "key")
+    __slots__ = ("gate", "given", "key", "queues", "ready_in", "timed", "timed_from_us")
 
-    def __init__(self, key: Hashable, gate: Gate) -> None:
+    def __init__(self, key: Hashable, gate: Gate, now_us: int) -> None:
         self.key = key
         self.gate = gate
-        self.fresh: deque[T] = deque()
-        self.backlog: deque[T] = deque()
+        self.queues: tuple[deque[T], ...] = tuple(deque() for _ in Rank)
         self.given = 0
-        self.is_ready = False  # is it waiting for its turn?
+        self.ready_in: deque[Lane[T]] | None = None  # where it waits for its turn
+        self.timed = 0  # given since then
+        self.timed_from_us = now_us
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self.backlog)
+        fresh, retries, parked = self.queues
+        return len(fresh) + len(retries) + len(parked)
 
-    def pop(self) -> T:
+    @property
+    def is_parked(self) -> bool:
+        """Is there nothing in it but what was parked?"""
+        fresh, retries, _ = self.queues
+        return not fresh and not retries
+
+    def pop(self) -> tuple[T, Rank]:
         """The next item. The lane must not be empty."""
         self.given += 1
-        if not self.fresh or (self.backlog and self.given % BACKLOG_SHARE == 0):
-            return self.backlog.popleft()
-        return self.fresh.popleft()
+        self.timed += 1
+        fresh, retries, parked = self.queues
+        if not retries and not parked:
+            return fresh.popleft(), Rank.FRESH
+        filled = [rank for rank in Rank if self.queues[rank]]
+        turn, choice = self.given, 0
+        while turn % BACKLOG_SHARE == 0 and choice < len(filled) - 1:
+            turn //= BACKLOG_SHARE
+            choice += 1
+        return self.queues[filled[choice]].popleft(), filled[choice]
+
+    def measure_us_per_item(self, now_us: int) -> float:
+        """How long it has taken for an item while there was work; 0: not known."""
+        if self.timed < SPEED_ITEMS_MIN:
+            return 0.0
+        taken_us = now_us - self.timed_from_us
+        us_per_item = taken_us / self.timed
+        if taken_us > SPEED_WINDOW_US:
+            self.timed_from_us, self.timed = now_us - taken_us // 2, self.timed // 2
+        return us_per_item
+
+
+class Taken(NamedTuple, Generic[T]):
+    """Items of one lane that are to be started."""
+
+    gate: Gate
+    key: Hashable
+    items: list[T]
+    parked: int  # how many of them had been
 
 
 class Lanes(Generic[T]):
@@ -79,6 +136,7 @@ class Lanes(Generic[T]):
         self._lanes: dict[Hashable, Lane[T]] = {}
         self._turns: deque[Lane[T]] = deque()
         self._slow_turns: deque[Lane[T]] = deque()
+        self._parked_turns: deque[Lane[T]] = deque()
         self._timers: list[tuple[int, int, Hashable]] = []
         self._timers_added = 0
         self._seen: set[Hashable] = set()
@@ -89,34 +147,48 @@ class Lanes(Generic[T]):
         """Lanes with waiting work."""
         return len(self._lanes)
 
-    def offer(self, key: Hashable, item: T, now_us: int, *, is_backlog: bool = False) -> bool:
+    @property
+    def has_parked(self) -> bool:
+        """Does a lane wait for its turn that has nothing but parked work?"""
+        return bool(self._parked_turns)
+
+    def offer(self, key: Hashable, item: T, now_us: int, rank: Rank = Rank.FRESH) -> bool:
         """Put an item into its lane. False when the lane does not take it."""
         lane = self._lanes.get(key)
         if lane is None:
-            lane = Lane(key, self._find_gate(key))
+            lane = Lane(key, self._find_gate(key), now_us)
         self._seen.add(key)
         if not lane.gate.accepts(len(lane), now_us) or self._is_full(lane, now_us):
             return False
         self._lanes[key] = lane
-        (lane.backlog if is_backlog else lane.fresh).append(item)
+        lane.queues[rank].append(item)
         self.waiting += 1
         self._line_up(lane, now_us)
         return True
+
+    def describe_jam(self, key: Hashable, now_us: int) -> Jam:
+        """What waits in this lane, and how fast it goes."""
+        lane = self._lanes.get(key)
+        return NO_JAM if lane is None else Jam(len(lane), lane.measure_us_per_item(now_us))
 
     def rotate(self) -> None:
         """Forget which lanes had work before the last call; to be called every few seconds."""
         self._seen_before, self._seen = self._seen, set()
 
-    def take(self, now_us: int, *, with_slow: bool = True) -> tuple[Gate, Hashable, list[T]] | None:
+    def take(self, now_us: int, *, with_slow: bool = True, with_parked: bool = True) -> Taken[T] | None:
         """The next items to be started, of one lane; its gate has been told. None when nothing may start now."""
         while self._timers and self._timers[0][0] <= now_us:
             self.refresh(heapq.heappop(self._timers)[2], now_us)
-        for turns in (self._turns, self._slow_turns) if with_slow else (self._turns,):
-            while turns:
+        for turns, is_open in (
+            (self._turns, True),
+            (self._parked_turns, with_parked),
+            (self._slow_turns, with_slow),
+        ):
+            while is_open and turns:
                 lane = turns.popleft()
-                lane.is_ready = False
+                lane.ready_in = None
                 if len(lane) and lane.gate.room(now_us) > 0:
-                    return lane.gate, lane.key, self._give(lane, now_us)
+                    return self._give(lane, now_us)
                 self._set_timer(lane, now_us)
         return None
 
@@ -135,9 +207,9 @@ class Lanes(Generic[T]):
         lane = self._lanes.pop(key, None)
         if lane is None:
             return []
-        items = [*lane.fresh, *lane.backlog]
-        lane.fresh.clear()
-        lane.backlog.clear()
+        items = [item for queue in lane.queues for item in queue]
+        for queue in lane.queues:
+            queue.clear()
         self.waiting -= len(items)
         return items
 
@@ -145,7 +217,7 @@ class Lanes(Generic[T]):
         """Take out the items that nobody wants any more."""
         dropped: list[T] = []
         for lane in list(self._lanes.values()):
-            for queue in (lane.fresh, lane.backlog):
+            for queue in lane.queues:
                 unwanted = [item for item in queue if is_unwanted(item)]
                 if unwanted:
                     kept = [item for item in queue if not is_unwanted(item)]
@@ -170,25 +242,32 @@ class Lanes(Generic[T]):
         others = len(self._seen | self._seen_before) - 1
         return others > 0 and length > LONGER_FACTOR * (self.waiting - length) / others
 
-    def _give(self, lane: Lane[T], now_us: int) -> list[T]:
+    def _give(self, lane: Lane[T], now_us: int) -> Taken[T]:
         count = min(self._batch_max, len(lane))
-        items = [lane.pop() for _ in range(count)]
+        given = [lane.pop() for _ in range(count)]
         self.waiting -= count
         lane.gate.start(now_us)
         if len(lane):
             self._line_up(lane, now_us)
         else:
             del self._lanes[lane.key]
-        return items
+        parked = sum(rank is Rank.PARKED for _, rank in given)
+        return Taken(lane.gate, lane.key, [item for item, _ in given], parked)
 
     def _line_up(self, lane: Lane[T], now_us: int) -> None:
-        if lane.is_ready:
-            return
+        if lane.ready_in is not None:
+            if lane.ready_in is not self._parked_turns or lane.is_parked:
+                return
+            self._parked_turns.remove(lane)  # work has come that need not wait so long
+            lane.ready_in = None
         if lane.gate.room(now_us) <= 0:
             self._set_timer(lane, now_us)
             return
-        lane.is_ready = True
-        (self._slow_turns if lane.gate.is_slow(now_us) else self._turns).append(lane)
+        if lane.gate.is_slow(now_us):
+            lane.ready_in = self._slow_turns
+        else:
+            lane.ready_in = self._parked_turns if lane.is_parked else self._turns
+        lane.ready_in.append(lane)
 
     def _set_timer(self, lane: Lane[T], now_us: int) -> None:
         at_us = lane.gate.wakes_at_us(now_us) if len(lane) else None

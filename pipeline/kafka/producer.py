@@ -90,6 +90,7 @@ class LogProducer:
         self._pace_min_s = pace_min_s
         self.pace_s = PACE_MIN_S  # what suits now, for whoever else works in batches
         self._next_step: asyncio.Handle | None = None
+        self._is_holding = False  # is that step only for what is held?
         self._idle_steps = 0
         self._taken_s = 0.0  # by an acknowledgement: the longest of the last step, smoothed
         self._oldest_s = math.inf  # handed over, of what this step has acknowledged
@@ -114,9 +115,15 @@ class LogProducer:
         A full buffer is a failure. What was handed over before it still goes out.
         """
         waiting = self._expect(len(records))
-        if records:
-            self._outbox.append((waiting, records))
-            self._outbox_records += len(records)
+        prompt = []
+        for record in records:
+            if record[0].linger_s:
+                self._hold(record, waiting)
+            else:
+                prompt.append(record)
+        if prompt:
+            self._outbox.append((waiting, prompt))
+            self._outbox_records += len(prompt)
             self._step_soon()
         return waiting.future
 
@@ -127,9 +134,12 @@ class LogProducer:
         self._hand_over()  # what was sent before stays before
         try:
             for index, record in enumerate(records):
+                if record[0].linger_s:
+                    self._hold(record, waiting)
+                    continue
                 while True:
                     try:
-                        self._produce(record, waiting, now_s)
+                        self._give_client(record, waiting, now_s)
                         break
                     except BufferError:
                         self._step()  # what is acknowledged makes room
@@ -158,25 +168,44 @@ class LogProducer:
     def _step_soon(self, wait_s: float = 0.0) -> None:
         """After so long, or at once with what else is sent in this turn of the loop; unless a step is near anyway."""
         if self._next_step is not None:
-            if self._idle_steps < QUICK_STEPS:
+            if self._idle_steps < QUICK_STEPS and not self._is_holding:
                 return
             self._next_step.cancel()
         self._idle_steps = 0
+        self._is_holding = False
         call = partial(self._loop.call_later, wait_s) if wait_s else self._loop.call_soon
         self._next_step = call(self._take_turn)
 
+    def _hold(self, record: ToSend, waiting: Unacknowledged) -> None:
+        """Keep a record of a topic that lingers until its time, or until an earlier one's."""
+        now_s = self._loop.time()
+        self._held.append((waiting, record))
+        is_sooner = now_s + record[0].linger_s < self._held_until_s
+        if is_sooner:
+            self._held_until_s = now_s + record[0].linger_s
+        if self._next_step is None or (self._is_holding and is_sooner):
+            self._step_at(self._held_until_s, is_holding=True)
+
+    def _step_at(self, at_s: float, *, is_holding: bool) -> None:
+        """Take the next step at this time of the loop's clock, not at that set before."""
+        if self._next_step is not None:
+            self._next_step.cancel()
+        self._is_holding = is_holding
+        self._next_step = self._loop.call_at(at_s, self._take_turn)
+
     def _take_turn(self) -> None:
-        self._next_step = None
+        self._next_step, self._is_holding = None, False
         self._step()
 
     def _step(self) -> None:
         self._hand_over()
-        if self._held and self._loop.time() >= self._held_until_s:
-            self._hand_over_held()
+        now_s = self._loop.time()
+        if self._held and now_s >= self._held_until_s:
+            self._hand_over_held(now_s)
         if self._producer.poll(0):
             self._idle_steps = 0
             if self._oldest_s < math.inf:
-                self._taken_s += SMOOTHING * (self._loop.time() - self._oldest_s - self._taken_s)
+                self._taken_s += SMOOTHING * (now_s - self._oldest_s - self._taken_s)
                 self._oldest_s = math.inf
                 self.pace_s = min(max(PACE_MIN_S, PACE_SHARE * self._taken_s), PACE_MAX_S)
             for (topic, ok), count in self._counts.items():
@@ -184,9 +213,13 @@ class LogProducer:
             self._counts.clear()
         else:
             self._idle_steps += 1
-        if self._next_step is None and len(self):
+        if (self._next_step is not None and not self._is_holding) or not len(self):
+            return
+        if len(self) == len(self._held):
+            self._step_at(self._held_until_s, is_holding=True)
+        else:
             pace_s = SLOW_PACE_S if self._idle_steps >= QUICK_STEPS else self._step_pace_s()
-            self._next_step = self._loop.call_later(pace_s, self._take_turn)
+            self._step_at(now_s + pace_s, is_holding=False)
 
     def _step_pace_s(self) -> float:
         return max(self._pace_min_s, self.pace_s)
@@ -198,37 +231,29 @@ class LogProducer:
         for waiting, records in outbox:
             for index, record in enumerate(records):
                 try:
-                    self._produce(record, waiting, now_s)
+                    self._give_client(record, waiting, now_s)
                 except (BufferError, KafkaException) as error:
                     # what was handed over already still reports; the rest never will
                     self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
                     break
 
-    def _hand_over_held(self) -> None:
+    def _hand_over_held(self, now_s: float) -> None:
         while self._held:
             waiting, record = self._held[0]
             try:
-                self._give_client(record, waiting, math.inf)
+                self._give_client(record, waiting, now_s)
             except BufferError:
                 return  # with the next step: what is acknowledged until then makes room
             except KafkaException as error:
                 self._count_down(waiting, 1, KafkaUnavailableError(str(error)))
             self._held.popleft()
+        self._held_until_s = math.inf
 
     def _expect(self, records: int) -> Unacknowledged:
         waiting = Unacknowledged(self._loop.create_future(), records)
         if records == 0:
             waiting.future.set_result(waiting.placement)
         return waiting
-
-    def _produce(self, record: ToSend, waiting: Unacknowledged, now_s: float) -> None:
-        linger_s = record[0].linger_s
-        if not linger_s:
-            self._give_client(record, waiting, now_s)
-            return
-        if not self._held:
-            self._held_until_s = now_s + linger_s
-        self._held.append((waiting, record))
 
     def _give_client(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
         topic, key, value = record
@@ -238,7 +263,7 @@ class LogProducer:
     def _on_delivery(
         self, waiting: Unacknowledged, handed_over_s: float, error: KafkaError | None, message: Message
     ) -> None:
-        """Called by `poll`, for each record. `handed_over_s`: by the loop's clock; infinite: not to be measured."""
+        """Called by `poll`, for each record. `handed_over_s`: by the loop's clock."""
         self._counts[message.topic(), error is None] += 1
         if error is not None:
             self._count_down(waiting, 1, KafkaUnavailableError(error.str()))

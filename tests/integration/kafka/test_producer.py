@@ -70,6 +70,25 @@ async def test_many_records_are_one_promise_in_order(kafka: str, topic_prefix: s
     assert f'hookline_kafka_produced_total{{topic="{topics.events.name}"}} 5000.0' in metrics.render().decode()
 
 
+async def test_what_lingers_goes_together_and_holds_up_nobody(kafka: str, topic_prefix: str) -> None:
+    """A record that does not linger overtakes it; one that lingers less takes it along."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    long, short = replace(topics.dispatches, linger_s=3600.0), replace(topics.attempts, linger_s=0.01)
+    producer = LogProducer(config, Metrics("test"))
+    try:
+        held = [producer.send_bytes([(long, b"k", b"%d" % number)]) for number in range(2)]
+        held.append(await producer.send_patiently([(long, b"k", b"2")]))
+        for _ in range(2):
+            await producer.send_bytes([(topics.events, b"k", b"at once")])
+        assert not any(promise.done() for promise in held)
+        assert 3 == len(producer)
+        await asyncio.gather(*held, producer.send_bytes([(short, b"k", b"v")]))
+    finally:
+        await producer.close()
+
+    assert [b"0", b"1", b"2"] == [message.value() for message in PlainClient(kafka).read(topics.dispatches)]
+
+
 async def test_closing_writes_what_is_on_its_way(kafka: str, topic_prefix: str) -> None:
     """Nothing that was accepted is dropped at the end; every promise is kept before it is closed."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)

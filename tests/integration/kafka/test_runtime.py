@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.runtime import Runtime
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import KafkaConfig, WorkerConfig
+from pipeline.core.lanes import Jam, Rank
 from pipeline.core.ranges import CommitNote, parse_note
 from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
@@ -41,7 +42,7 @@ class ScriptedSink:
     gates: dict[Hashable, SteadyGate] = field(default_factory=dict)
     late: list["asyncio.Future[Placement]"] = field(default_factory=list)
     due: dict[bytes, int] = field(default_factory=dict)
-    backlog: frozenset[bytes] = frozenset()
+    parked: frozenset[bytes] = frozenset()
 
     def lane(self, record: LogRecord) -> Hashable:
         return record.key
@@ -49,8 +50,8 @@ class ScriptedSink:
     def gate(self, lane: Hashable) -> SteadyGate:
         return self.gates.setdefault(lane, SteadyGate(self.at_once))
 
-    def is_backlog(self, record: LogRecord) -> bool:
-        return record.value in self.backlog
+    def rank(self, record: LogRecord) -> Rank:
+        return Rank.PARKED if record.value in self.parked else Rank.FRESH
 
     def due_at_us(self, record: LogRecord) -> int:
         return self.due.get(record.value or b"", 0)
@@ -76,7 +77,7 @@ class ScriptedSink:
         finally:
             self.open[lane] -= 1
 
-    def put_away(self, record: LogRecord, waiting: int, now_us: int) -> "asyncio.Future[Any]":
+    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
         self.put_away_values.append(record.value or b"")
         future: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
         future.set_result(DONE)
@@ -253,6 +254,20 @@ async def test_a_sink_that_knows_better_begins_elsewhere(kafka: str, topic_prefi
 
     assert numbered(b"a", 10)[7:] == sink.put_values
     assert b"hookline_records_missing_total{" not in house.metrics.render()
+
+
+async def test_what_was_parked_goes_at_a_pace(kafka: str, topic_prefix: str) -> None:
+    """Even with room for all of it at once, what is new does not wait behind it; in the end all of it is put."""
+    house = await make_house(kafka, topic_prefix)
+    parked = numbered(b"p", 150)
+    sink = ScriptedSink(at_once=1000, parked=frozenset(parked))
+    house.write(b"a", *parked)
+    house.write(b"b", b"new")
+    async with house.run(sink, open_max=1000):
+        await eventually(lambda: len(sink.put_values) == 151)
+
+    assert sink.put_values.index(b"new") < 150
+    assert parked == [value for value in sink.put_values if value != b"new"]
 
 
 async def test_a_record_for_later_is_put_away_or_held(kafka: str, topic_prefix: str) -> None:

@@ -1,7 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.gate import SECOND_US, EndpointGate, GatePolicy
+from pipeline.core.gate import PROBES_PARKED, SECOND_US, EndpointGate, GatePolicy
+from pipeline.core.lanes import NO_JAM, Jam
+from pipeline.topics import RETRY_TIERS_S
 
 POLICY = GatePolicy(concurrency=4, concurrency_max=10)
 START_US = 1_000 * SECOND_US
@@ -169,10 +171,50 @@ def test_never_beyond_its_bounds(steps: list[tuple[str, int]]) -> None:
 def test_what_is_put_away_comes_back_within_bounds() -> None:
     """However much waits for an endpoint: with a full lane, and while a probe shows whether it is back."""
     full, probing = EndpointGate(POLICY), EndpointGate(POLICY)
-    opened_at_us = break_open(probing, START_US)
+    break_open(probing, START_US)
     now_us = probing.opened_until_us
     for gate in (full, probing):
-        gate.parked = 1_000_000
+        gate.parked.update(dict.fromkeys(range(len(RETRY_TIERS_S)), 1000000))
 
-    assert now_us - opened_at_us == probing.expected_wait_us(0, opened_at_us)
-    assert POLICY.park_max_us == full.expected_wait_us(500, now_us) == probing.expected_wait_us(0, now_us)
+    for gate, jam in ((full, Jam(500, 0.0)), (full, Jam(500, 1e9)), (probing, NO_JAM)):
+        assert POLICY.park_max_s == RETRY_TIERS_S[gate.choose_tier(jam, now_us, RETRY_TIERS_S)]
+
+
+def test_of_what_waits_for_the_breaker_the_first_come_back_for_the_probe() -> None:
+    """The others in one trip rather than in several."""
+    gate = EndpointGate(POLICY)
+    break_open(gate, START_US)
+    now_us = gate.opened_until_us - 5 * SECOND_US
+    chosen = []
+    for _ in range(PROBES_PARKED + 5):
+        chosen.append(gate.choose_tier(NO_JAM, now_us, RETRY_TIERS_S))
+        gate.parked[chosen[-1]] += 1
+
+    assert [0] * PROBES_PARKED + [1] * 5 == chosen
+
+
+@given(st.integers(0, 1000), st.floats(100, 1e6))
+def test_a_tier_takes_what_the_lane_gets_through_meanwhile(waiting: int, us_per_item: float) -> None:
+    """So that what comes back finds room, and the lane something to do; the longest one takes the rest."""
+    gate = EndpointGate(POLICY)
+    longest = RETRY_TIERS_S.index(POLICY.park_max_s)
+    for _ in range(3_000):
+        number = gate.choose_tier(Jam(waiting, us_per_item), START_US, RETRY_TIERS_S)
+        ahead = waiting + sum(gate.parked[index] for index in range(number + 1))
+        gate.parked[number] += 1
+
+        assert number == longest or ahead * us_per_item < 2 * RETRY_TIERS_S[number] * SECOND_US
+        assert all(
+            (waiting + sum(gate.parked[index] for index in range(shorter + 1))) * us_per_item
+            >= 2 * RETRY_TIERS_S[shorter] * SECOND_US
+            for shorter in range(number)
+        )
+
+
+def test_a_lane_whose_speed_is_not_known_is_taken_to_be_slow() -> None:
+    """Until it has been measured: that of a quick endpoint says nothing of what this process gets through."""
+    gate = EndpointGate(POLICY)
+
+    assert 0 == gate.choose_tier(Jam(99, 0.0), START_US, RETRY_TIERS_S)
+    assert 1 == gate.choose_tier(Jam(100, 0.0), START_US, RETRY_TIERS_S)
+    assert 0 == gate.choose_tier(Jam(100, 1000.0), START_US, RETRY_TIERS_S)

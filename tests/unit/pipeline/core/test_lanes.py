@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.core.lanes import BACKLOG_SHARE, Lanes
+from pipeline.core.lanes import BACKLOG_SHARE, NO_JAM, SPEED_ITEMS_MIN, SPEED_WINDOW_US, Jam, Lanes, Rank
 
 KEYS = ("a", "b", "c", "d")
 NOW_US = 1_000_000
@@ -61,25 +61,26 @@ class Work(RuleBasedStateMachine):
         self.given: list[tuple[str, int]] = []
         self.open: list[str] = []
 
-    @rule(key=st.sampled_from(KEYS), is_backlog=st.booleans(), count=st.integers(1, 6))
-    def offer(self, key: str, is_backlog: bool, count: int) -> None:
+    @rule(key=st.sampled_from(KEYS), rank=st.sampled_from(Rank), count=st.integers(1, 6))
+    def offer(self, key: str, rank: Rank, count: int) -> None:
         for _ in range(count):
             self.offered += 1
-            if self.lanes.offer(key, (key, self.offered), self.now_us, is_backlog=is_backlog):
+            if self.lanes.offer(key, (key, self.offered), self.now_us, rank):
                 self.inside[key] += 1
 
-    @rule(with_slow=st.booleans())
-    def take(self, with_slow: bool) -> None:
-        taken = self.lanes.take(self.now_us, with_slow=with_slow)
+    @rule(with_slow=st.booleans(), with_parked=st.booleans())
+    def take(self, with_slow: bool, with_parked: bool) -> None:
+        taken = self.lanes.take(self.now_us, with_slow=with_slow, with_parked=with_parked)
         if taken is None:
             able = [
                 key
                 for key, length in self.lanes.lengths()
                 if length and self.gates[str(key)].room(self.now_us) > 0 and not self.gates[str(key)].slow
             ]
-            assert [] == able, "lanes that could have given something"
+            assert not able or (not with_parked and self.lanes.has_parked), "lanes that could have given something"
             return
-        gate, key, items = taken
+        gate, key, items, parked = taken
+        assert 0 <= parked <= len(items)
         assert self.gates[str(key)] is gate
         assert {key} == {item[0] for item in items}
         assert 1 <= len(items) <= self.batch_max
@@ -180,12 +181,12 @@ def test_turns_go_round(lengths: dict[str, int], slow: bool) -> None:
         left = {key: length - 1 for key, length in left.items() if length > 1}
 
 
-@given(st.integers(0, 40), st.integers(0, 40))
-def test_backlog_and_fresh_work_share_a_lane(fresh: int, backlog: int) -> None:
+@given(st.integers(0, 40), st.integers(0, 40), st.sampled_from([Rank.RETRY, Rank.PARKED]))
+def test_backlog_and_fresh_work_share_a_lane(fresh: int, backlog: int, rank: Rank) -> None:
     """Fresh work goes first, every fourth turn is the backlog's; each keeps its order, and neither starves."""
     lanes: Lanes[tuple[bool, int]] = Lanes(lambda _: ScriptedGate(limit=1000))
     for number in range(backlog):
-        lanes.offer("a", (True, number), NOW_US, is_backlog=True)
+        lanes.offer("a", (True, number), NOW_US, rank)
     for number in range(fresh):
         lanes.offer("a", (False, number), NOW_US)
     given_out = [taken[2][0] for _ in range(fresh + backlog) if (taken := lanes.take(NOW_US))]
@@ -194,6 +195,59 @@ def test_backlog_and_fresh_work_share_a_lane(fresh: int, backlog: int) -> None:
     assert list(range(backlog)) == [number for is_backlog, number in given_out if is_backlog]
     assert list(range(fresh)) == [number for is_backlog, number in given_out if not is_backlog]
     assert [turn % BACKLOG_SHARE == 0 for turn in range(1, len(both) + 1)] == [is_backlog for is_backlog, _ in both]
+
+
+def test_parked_work_goes_behind_retries() -> None:
+    """Of the backlog's turns every fourth one is for what was parked."""
+    lanes: Lanes[Rank] = Lanes(lambda _: ScriptedGate(limit=1000))
+    for rank in Rank:
+        for _ in range(30):
+            lanes.offer("a", rank, NOW_US, rank)
+    given_out = [taken[2][0] for _ in range(32) if (taken := lanes.take(NOW_US))]
+
+    assert {Rank.FRESH: 24, Rank.RETRY: 6, Rank.PARKED: 2} == Counter(given_out)
+    assert [15, 31] == [turn for turn, rank in enumerate(given_out) if rank is Rank.PARKED]
+
+
+def test_parked_work_waits_while_it_is_to_be_passed_over() -> None:
+    """Lanes with nothing else are passed over, until they get other work or may go on. A count tells what was given."""
+    lanes: Lanes[str] = Lanes(lambda _: ScriptedGate(limit=1000))
+    lanes.offer("a", "parked", NOW_US, Rank.PARKED)
+    lanes.offer("b", "fresh", NOW_US)
+    first = [lanes.take(NOW_US, with_parked=False) for _ in range(2)]
+    assert lanes.has_parked
+    lanes.offer("a", "retry", NOW_US, Rank.RETRY)
+    assert not lanes.has_parked
+    second = [lanes.take(NOW_US, with_parked=False) for _ in range(2)]
+    third = [lanes.take(NOW_US) for _ in range(2)]
+
+    assert [("b", ["fresh"], 0), None] == [each and each[1:] for each in first]
+    assert [("a", ["retry"], 0), None] == [each and each[1:] for each in second]
+    assert [("a", ["parked"], 1), None] == [each and each[1:] for each in third]
+
+
+def test_a_lane_knows_its_speed() -> None:
+    """Per item while there was work; what is long ago counts less and less."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(limit=100_000))
+    assert NO_JAM == lanes.describe_jam("a", NOW_US)
+    for number in range(5_000):
+        lanes.offer("a", number, NOW_US)
+    assert Jam(5_000, 0.0) == lanes.describe_jam("a", NOW_US)
+
+    def take(items: int, us_each: int, now_us: int) -> int:
+        for _ in range(items):
+            now_us += us_each
+            lanes.take(now_us)
+            lanes.describe_jam("a", now_us)
+        return now_us
+
+    now_us = take(SPEED_ITEMS_MIN, 50_000, NOW_US)
+    waiting, us_per_item = lanes.describe_jam("a", now_us)
+    assert 5_000 - SPEED_ITEMS_MIN == waiting
+    assert 50_000 == us_per_item
+    later = take(4_000, SPEED_WINDOW_US // 1000, now_us)
+
+    assert 10_000 <= lanes.describe_jam("a", later).us_per_item < 10_200
 
 
 def test_slow_lanes_wait_when_their_share_is_used_up() -> None:
@@ -256,4 +310,4 @@ def test_a_gate_that_opens_by_time_is_looked_at_then() -> None:
     assert lanes.take(NOW_US) is None
     assert NOW_US + 700 == lanes.next_timer_us()
     assert lanes.take(NOW_US + 699) is None
-    assert (gate, "a", [7]) == lanes.take(NOW_US + 700)
+    assert (gate, "a", [7], 0) == lanes.take(NOW_US + 700)
