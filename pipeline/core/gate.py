@@ -17,6 +17,9 @@ SECOND_US = 1_000_000
 PARK_UP_FROM = 0.3
 PROBES_PARKED = 20
 UNKNOWN_US_PER_ITEM = 20_000.0
+# A lane that has run empty could have gone on at its speed. While thousands come back at once it is slower than that:
+# by the speed of that moment too few were to come back soon, and the lane was empty for half a minute, again and again.
+DRAINED_FOR_US = 120 * SECOND_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,8 @@ class EndpointGate:
 
     __slots__ = (
         "_cut_at_us",
+        "_drained_until_us",
+        "_drained_us_per_item",
         "_growth",
         "_is_starting",
         "_open_for_us",
@@ -65,6 +70,8 @@ class EndpointGate:
         self.opened_until_us = 0  # the breaker; 0: closed
         self._open_for_us = policy.open_first_us
         self._is_starting = False  # slow start: every success adds to the limit
+        self._drained_us_per_item = 0.0
+        self._drained_until_us = 0
         self._growth = 0  # successes at full use since the limit last changed
         self._cut_at_us = 0
         self._outcomes: deque[bool] = deque(maxlen=policy.window)
@@ -125,6 +132,10 @@ class EndpointGate:
         self.open -= 1
         self._progress_at_us = now_us
 
+    def note_drained(self, us_per_item: float, now_us: int) -> None:
+        self._drained_us_per_item = us_per_item
+        self._drained_until_us = now_us + DRAINED_FOR_US
+
     # What the sink tells.
 
     def succeed(self, now_us: int, *, started_at_us: int) -> None:
@@ -183,6 +194,8 @@ class EndpointGate:
             up_from = 1.0 if sum(self.parked.values()) < PROBES_PARKED else PARK_UP_FROM
             return min(choose_tier(delays_s, wait_us, up_from=up_from), longest)
         us_per_item = jam.us_per_item or max(self._taken_us / self.limit, UNKNOWN_US_PER_ITEM)
+        if now_us < self._drained_until_us:
+            us_per_item = min(us_per_item, self._drained_us_per_item)
         if self._policy.rate_per_s is not None:
             us_per_item = max(us_per_item, SECOND_US / self._policy.rate_per_s)
         ahead = jam.waiting

@@ -68,6 +68,9 @@ class Gate(Protocol):
     def end(self, now_us: int) -> None:
         """Something ended, however."""
 
+    def note_drained(self, us_per_item: float, now_us: int) -> None:
+        """The lane has given out all that it had, at this speed."""
+
 
 class Lane(Generic[T]):
     """One lane's waiting work."""
@@ -251,6 +254,9 @@ class Lanes(Generic[T]):
             self._line_up(lane, now_us)
         else:
             del self._lanes[lane.key]
+            us_per_item = lane.measure_us_per_item(now_us)
+            if us_per_item:
+                lane.gate.note_drained(us_per_item, now_us)
         parked = sum(rank is Rank.PARKED for _, rank in given)
         return Taken(lane.gate, lane.key, [item for item, _ in given], parked)
 

@@ -30,3 +30,6 @@ class SteadyGate:
 
     def end(self, now_us: int) -> None:
         self._open -= 1
+
+    def note_drained(self, us_per_item: float, now_us: int) -> None:
+        pass

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.gate import PROBES_PARKED, SECOND_US, EndpointGate, GatePolicy
+from pipeline.core.gate import DRAINED_FOR_US, PROBES_PARKED, SECOND_US, EndpointGate, GatePolicy
 from pipeline.core.lanes import NO_JAM, Jam
 from pipeline.topics import RETRY_TIERS_S
 
@@ -209,6 +209,17 @@ def test_a_tier_takes_what_the_lane_gets_through_meanwhile(waiting: int, us_per_
             >= 2 * RETRY_TIERS_S[shorter] * SECOND_US
             for shorter in range(number)
         )
+
+
+def test_a_lane_that_ran_empty_could_have_gone_on_at_its_speed() -> None:
+    """That of a moment in which it was held up does not count for a while."""
+    gate = EndpointGate(POLICY)
+    slow = Jam(1_000, 20_000.0)
+    chosen = [gate.choose_tier(slow, START_US, RETRY_TIERS_S)]
+    gate.note_drained(1_000.0, START_US)
+    chosen += [gate.choose_tier(slow, at_us, RETRY_TIERS_S) for at_us in (START_US, START_US + DRAINED_FOR_US)]
+
+    assert [2, 0, 2] == chosen
 
 
 def test_a_lane_whose_speed_is_not_known_is_taken_to_be_slow() -> None:

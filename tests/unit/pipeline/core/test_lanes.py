@@ -22,6 +22,7 @@ class ScriptedGate:
     long_from: int = 1_000_000
     slow: bool = False
     overrun: bool = field(default=False)
+    drained: list[float] = field(default_factory=list)
 
     def accepts(self, waiting: int, now_us: int) -> bool:
         return not self.refuses
@@ -44,6 +45,9 @@ class ScriptedGate:
 
     def end(self, now_us: int) -> None:
         self.open -= 1
+
+    def note_drained(self, us_per_item: float, now_us: int) -> None:
+        self.drained.append(us_per_item)
 
 
 class Work(RuleBasedStateMachine):
@@ -248,6 +252,19 @@ def test_a_lane_knows_its_speed() -> None:
     later = take(4_000, SPEED_WINDOW_US // 1000, now_us)
 
     assert 10_000 <= lanes.describe_jam("a", later).us_per_item < 10_200
+
+
+def test_a_gate_hears_how_fast_its_lane_was_emptied() -> None:
+    """Once it is, and unless so few were in it that this says nothing."""
+    gate = ScriptedGate(limit=1000)
+    lanes: Lanes[int] = Lanes(lambda _: gate)
+    for count in (SPEED_ITEMS_MIN - 1, SPEED_ITEMS_MIN):
+        for number in range(count):
+            lanes.offer("a", number, NOW_US)
+        for number in range(count):
+            lanes.take(NOW_US + 300 * (number + 1))
+
+    assert [300.0] == gate.drained
 
 
 def test_slow_lanes_wait_when_their_share_is_used_up() -> None:
