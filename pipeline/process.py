@@ -25,6 +25,10 @@ from pipeline.metrics import Metrics
 
 # Python looks for cycles every 700 new objects, which thousands of records in flight are all the time (3 % of CPU).
 GC_THRESHOLD = 10_000
+# A consumer's thread wants the interpreter while the loop is busy, and gets it after so long. Python's 5 ms begin anew
+# whenever the loop lets go of it for a moment, which is more often: new records waited behind thousands that
+# came back (with 100,000 parked, p99 of the others 23.2 ms; with this, and pieces for the loop, 15.6).
+SWITCH_INTERVAL_S = 0.0003
 
 Check = Callable[[], str | None]
 Main = Callable[["Process"], Awaitable[None]]
@@ -81,6 +85,7 @@ def run(name: str, settings: Settings, main: Main) -> int:
     configure_logs(settings.process.log_level, settings.process.log_format)
     log: structlog.stdlib.BoundLogger = structlog.get_logger(process=name, pid=os.getpid())
     _raise_file_limit()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         return _run_loop(_supervise(name, settings, main, log))
     except StartError as error:

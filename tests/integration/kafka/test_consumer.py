@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
-from pipeline.kafka.consumer import Limits, LogConsumer
+from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, Limits, LogConsumer
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
@@ -316,3 +316,57 @@ async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_
         await eventually(lambda: 5001 == len(clerk.records))
 
     assert clerk.values().index(b"new") < 2500
+
+
+async def test_what_was_put_away_comes_back_in_pieces(kafka: str, topic_prefix: str) -> None:
+    """In order, and between them the loop gets to do everything else."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    back = replace(topics.retries[0], delay_s=0)
+    PlainClient(kafka).write(back, [(b"k", b"%d" % number) for number in range(1000)])
+    loop = asyncio.get_running_loop()
+
+    class Watchful(Clerk):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pieces: list[int] = []
+            self.turns = 0  # of the loop, between the pieces
+
+        def received(self, records: Sequence[LogRecord]) -> None:
+            assert self.turns == len(self.pieces)
+            super().received(records)
+            self.pieces.append(len(records))
+            loop.call_soon(self.take_turn)
+
+        def take_turn(self) -> None:
+            self.turns += 1
+
+    clerk = Watchful()
+    async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[back]):
+        await eventually(lambda: len(clerk.records) == 1000)
+
+    assert max(clerk.pieces) == PUT_AWAY_AT_ONCE
+    assert [b"%d" % number for number in range(1000)] == clerk.values()
+
+
+async def test_pieces_that_were_read_before_a_rebalance_are_handled_before_it(kafka: str, topic_prefix: str) -> None:
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    back = replace(topics.retries[0], delay_s=0)
+    PlainClient(kafka).write(back, [(b"k", b"back")] * 500)
+    closing = asyncio.Event()
+
+    class Slow(Clerk):
+        late = 0
+
+        def received(self, records: Sequence[LogRecord]) -> None:
+            super().received(records)
+            self.late += len(records) if self.gone else 0
+            closing.set()
+            time.sleep(0.05)  # meanwhile the partitions are to be handed back
+
+    clerk = Slow()
+    async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[back]):
+        await closing.wait()
+
+    assert clerk.gone
+    assert len(clerk.records) > PUT_AWAY_AT_ONCE
+    assert clerk.late == 0
