@@ -97,3 +97,33 @@ async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: st
     for partition in range(4):
         values = [record.value for chunk in chunks for record in chunk.records if record.partition == partition]
         assert [b"%d" % number for number in range(partition, 1000, 4)] == values
+
+
+async def test_what_comes_in_bursts_is_gathered(kafka: str, topic_prefix: str) -> None:
+    """Fetches are further and further apart, up to the pace; what comes one by one is fetched at once again."""
+    house = await House(kafka, topic_prefix, partitions=4).prepare()
+    async with open_app(house) as (app, chunks):
+        consumer = consumer_of(app)
+        consumer.pace_s = 1.0
+        written = 0
+
+        def count() -> int:
+            return sum(len(chunk.records) for chunk in chunks)
+
+        def write(records: int) -> None:
+            nonlocal written
+            for number in range(records):
+                house.write(house.topics.events, None, b"x", partition=number % 4)
+            house.flush()
+            written += records
+
+        def write_burst() -> bool:
+            write(10)
+            return max((len(chunk.records) for chunk in chunks), default=0) > 20
+
+        await eventually(write_burst)
+        await eventually(lambda: count() == written)
+        for _ in range(20):
+            write(1)
+            await eventually(lambda: count() == written)
+        assert consumer.measure_rest_s() < 0.01
