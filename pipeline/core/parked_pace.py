@@ -8,7 +8,7 @@ handed in.
 
 SECOND_US = 1_000_000
 
-TARGET_US = 10_000
+TARGET_US = 5_000
 RATE_MAX_PER_S = 10_000.0
 RATE_FIRST_PER_S = 100.0
 # in each adjustment, a quarter of a second apart
