@@ -79,7 +79,7 @@ async def main(process: Process) -> None:
         async for event in stream.noack().events():
             await intake.take(event.value)
             # what is written leaves in steps of its own; two of them are filled by one fetch
-            consumer_of(app).pace_s = 2 * producer.pace_s
+            consumer_of(app).pace.pace_s = 2 * producer.pace_s
 
     @app.on_partitions_revoked.connect
     async def give_away(*_: Any, **__: Any) -> None:

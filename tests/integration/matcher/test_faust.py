@@ -11,6 +11,7 @@ from faust.types import TP
 
 from pipeline.matcher.chunks import CODEC
 from pipeline.matcher.consumer import Consumer
+from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.progress import Progress
 from pipeline.matcher.worker import build_app, watch
 from pipeline.metrics import Metrics
@@ -99,31 +100,22 @@ async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: st
         assert [b"%d" % number for number in range(partition, 1000, 4)] == values
 
 
-async def test_what_comes_in_bursts_is_gathered(kafka: str, topic_prefix: str) -> None:
-    """Fetches are further and further apart, up to the pace; what comes one by one is fetched at once again."""
+async def test_a_fetch_waits_for_its_pace(kafka: str, topic_prefix: str) -> None:
+    """What comes meanwhile is taken in one chunk, behind it; what was fetched does not wait."""
+
+    class Fixed(FetchPace):
+        def rest_s(self, now_s: float) -> float:
+            return 3.0 if chunks else 0.0
+
     house = await House(kafka, topic_prefix, partitions=4).prepare()
     async with open_app(house) as (app, chunks):
-        consumer = consumer_of(app)
-        consumer.pace_s = 1.0
-        written = 0
-
-        def count() -> int:
-            return sum(len(chunk.records) for chunk in chunks)
-
-        def write(records: int) -> None:
-            nonlocal written
-            for number in range(records):
-                house.write(house.topics.events, None, b"x", partition=number % 4)
+        consumer_of(app).pace = Fixed()
+        house.write(house.topics.events, None, b"first", partition=0)
+        house.flush()
+        await eventually(lambda: len(chunks) == 1)
+        for partition in range(4):
+            house.write(house.topics.events, None, b"behind it", partition=partition)
             house.flush()
-            written += records
+        await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 5)
 
-        def write_burst() -> bool:
-            write(10)
-            return max((len(chunk.records) for chunk in chunks), default=0) > 20
-
-        await eventually(write_burst)
-        await eventually(lambda: count() == written)
-        for _ in range(20):
-            write(1)
-            await eventually(lambda: count() == written)
-        assert consumer.measure_rest_s() < 0.01
+    assert [1, 4] == [len(chunk.records) for chunk in chunks]

@@ -1,0 +1,33 @@
+"""When the next fetch may begin: the faster records come, the more of them are to be in one chunk.
+
+A chunk costs the matcher, Kafka and those behind it nearly the same, whatever its size: fetched as soon as there is
+one, 1,000 events a second cost the matcher 0.34 CPU s per 1,000, gathered 0.21. What comes by itself does not wait. How
+many records a fetch brought does not tell the two apart: two may be in it because it waited for them. Their rate does.
+"""
+
+# Records a second from which on fetches are a whole pace apart; at fewer, by their square.
+GATHERED_PER_S = 1000.0
+WINDOW_S = 1.0
+PASSED_MIN_S = 0.001
+
+
+class FetchPace:
+    """Times are seconds of one monotonic clock, handed in."""
+
+    __slots__ = ("_fetched_at_s", "_rate_per_s", "pace_s")
+
+    def __init__(self) -> None:
+        self.pace_s = 0.0  # from records to the next fetch, at most
+        self._rate_per_s = 0.0  # of about the last second
+        self._fetched_at_s = 0.0
+
+    def note(self, records: int, now_s: float) -> None:
+        """A fetch has brought so many."""
+        passed_s = max(PASSED_MIN_S, now_s - self._fetched_at_s)
+        self._rate_per_s += min(1.0, passed_s / WINDOW_S) * (records / passed_s - self._rate_per_s)
+        self._fetched_at_s = now_s
+
+    def rest_s(self, now_s: float) -> float:
+        """How long until the next one may begin."""
+        apart_s = self.pace_s * min(1.0, self._rate_per_s / GATHERED_PER_S) ** 2
+        return max(0.0, self._fetched_at_s + apart_s - now_s)
