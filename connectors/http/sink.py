@@ -21,6 +21,7 @@ from connectors.http.target import Target
 from connectors.http.verdict import Verdict, judge
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import Settings
+from pipeline.core.checksum import is_corrupt
 from pipeline.core.gate import EndpointGate
 from pipeline.core.hops import derive_hop
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
@@ -132,6 +133,9 @@ class HttpSink:
         delivery = _read(record)
         if not isinstance(delivery, Delivery):
             return self._bury(record, "undecodable", str(delivery))
+        if is_corrupt(delivery):
+            detail = "its content does not have the checksum that it says: it was altered after it was accepted"
+            return self._bury(record, "corrupt", detail, delivery)
         attempt_id = derive_attempt_id(delivery.delivery_id, delivery.attempt_number)
         if attempt_id in self._made:
             self._metrics.repeats_skipped_total.inc()

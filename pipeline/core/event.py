@@ -12,6 +12,7 @@ from datetime import datetime
 
 import msgspec
 
+from pipeline.core.checksum import is_corrupt
 from pipeline.core.ids import derive_dead_id, is_uuid
 from pipeline.core.records import Event, RoutesChanged, from_bytes
 from schemas import SchemaError
@@ -70,6 +71,13 @@ def parse_event(
         return Unreadable(reason="wrong_key", detail=detail)
     if isinstance(record, RoutesChanged):
         return record
+    if is_corrupt(record):
+        return Unreadable(
+            reason="corrupt",
+            detail="its content does not have the checksum that it says",
+            application_id=record.application_id,
+            event_id=record.event_id,
+        )
     problem = find_problem(record)
     if problem is not None:
         return Unreadable(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from uuid import NAMESPACE_URL, uuid5
 
+from pipeline.core.checksum import sum_content
 from pipeline.core.event import JSON_TYPE
 from pipeline.core.records import EndpointState, Event
 
@@ -48,13 +49,15 @@ def describe_certificate_expiring(state: EndpointState, *, now_us: int) -> Event
 
 
 def _make_event(state: EndpointState, event_type: str, name: str, payload: Mapping[str, object], now_us: int) -> Event:
+    event_id, body = str(uuid5(NAMESPACE_URL, name)), json.dumps(payload).encode()
     return Event(
         application_id=state.application_id,
-        event_id=str(uuid5(NAMESPACE_URL, name)),
+        event_id=event_id,
         event_type=event_type,
-        payload=json.dumps(payload).encode(),
+        payload=body,
         payload_content_type=JSON_TYPE,
         labels=LABELS | {"subscription_id": state.subscription_id},
         occurred_at_us=state.changed_at_us,
         received_at_us=now_us,
+        content_crc32=sum_content(event_id, event_type, JSON_TYPE, body),
     )

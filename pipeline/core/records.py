@@ -28,6 +28,7 @@ class Event(Record, frozen=True, kw_only=True, gc=False):
     occurred_at_us: int
     received_at_us: int
     ip: str | None = None
+    content_crc32: int | None = None  # `checksum.sum_content`; None: its producer gave none
 
 
 class RoutesChanged(Record, frozen=True, kw_only=True, gc=False):
@@ -51,6 +52,7 @@ class Dispatch(Record, frozen=True, kw_only=True, gc=False):
     matched_at_us: int
     routes_version: int
     matches: list[dict[str, str]]
+    content_crc32: int | None = None
 
 
 class Delivery(Record, frozen=True, kw_only=True, gc=False):
@@ -71,6 +73,7 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     hop_at_us: int = 0
     parked_times: int = 0
     schedule_from: int = 1
+    content_crc32: int | None = None
 
 
 class Attempt(Record, frozen=True, kw_only=True, gc=False):

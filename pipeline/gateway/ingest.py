@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.checksum import sum_content
 from pipeline.core.event import (
     BINARY_TYPE,
     CONTENT_TYPES,
@@ -112,6 +113,7 @@ def make_event(gateway: Gateway, application_id: str, form: EventContent, *, eve
         occurred_at_us=round(form.occurred_at.timestamp() * SECOND_US),
         received_at_us=time.time_ns() // 1000,
         ip=ip,
+        content_crc32=sum_content(event_id, form.event_type, form.payload_content_type, payload),
     )
 
 

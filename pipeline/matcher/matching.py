@@ -5,6 +5,7 @@ from typing import Protocol
 
 import structlog
 
+from pipeline.core.checksum import choose_sum
 from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
@@ -128,6 +129,7 @@ class Matcher:
         # not before: an event that was refused may come again, redriven once its type exists
         self._recent.add((application_id, event.event_id))
         matched_at_us = self._clock_us()
+        content_crc32 = choose_sum(event)
         found = []
         for subscription_id in subscription_ids:
             delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
@@ -143,6 +145,7 @@ class Matcher:
                 appended_at_us=appended_at_us,
                 received_at_us=event.received_at_us,
                 matched_at_us=matched_at_us,
+                content_crc32=content_crc32,
             )
             yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))
         dispatch = Dispatch(
@@ -156,6 +159,7 @@ class Matcher:
             matched_at_us=matched_at_us,
             routes_version=routes.version,
             matches=found,
+            content_crc32=content_crc32,
         )
         yield (self._topics.dispatches, application_id.encode(), to_bytes(dispatch))
         self._metrics.matches_total.inc(len(found))

@@ -9,6 +9,7 @@ from uuid_utils import uuid7
 from pipeline.commands.sending.destination import Destination
 from pipeline.commands.sending.pace import SendError
 from pipeline.config import KafkaConfig
+from pipeline.core.checksum import sum_content
 from pipeline.core.event import find_problem
 from pipeline.core.records import Event
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
@@ -31,15 +32,17 @@ async def open_kafka(
 
     def build() -> Event:
         now_us = time.time_ns() // 1000
+        event_id = str(uuid7())
         return Event(
             application_id=destination.application_id,
-            event_id=str(uuid7()),
+            event_id=event_id,
             event_type=destination.event_type,
             payload=payload,
             payload_content_type=content_type,
             labels=destination.labels,
             occurred_at_us=now_us,
             received_at_us=now_us,
+            content_crc32=sum_content(event_id, destination.event_type, content_type, payload),
         )
 
     problem = find_problem(build())

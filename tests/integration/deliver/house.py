@@ -109,6 +109,7 @@ class House:
         topic: Topic | None = None,
         attempt_number: int = 1,
         due_at_us: int = 0,
+        content_crc32: int | None = None,
     ) -> list[Delivery]:
         """Write deliveries as the matcher does."""
         deliveries = []
@@ -128,6 +129,7 @@ class House:
                 matched_at_us=now_us,
                 attempt_number=attempt_number,
                 due_at_us=due_at_us,
+                content_crc32=content_crc32,
             )
             self.write(topic or self.topics.deliveries, subscriber.subscription_id, delivery)
             deliveries.append(delivery)

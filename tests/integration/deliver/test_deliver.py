@@ -106,6 +106,26 @@ async def test_buries_poison(kafka: str, topic_prefix: str) -> None:
         assert 1 == receiver.received
 
 
+async def test_what_was_altered_is_not_sent(kafka: str, topic_prefix: str) -> None:
+    """A delivery whose content does not have its checksum becomes a dead letter; the others of its partition go on."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        subscriber = house.subscribe(receiver.url("/a"))
+        async with house.deliver():
+            (altered,) = house.send(subscriber, content_crc32=1)
+            (retried,) = house.send(subscriber, content_crc32=1, topic=house.topics.retries[0], attempt_number=2)
+            (delivery,) = house.send(subscriber)
+            await house.attempts(1)
+            await eventually(lambda: len(house.read(house.topics.dead)) == 2)
+
+        letters = [letter for letter in house.read(house.topics.dead) if isinstance(letter, DeadLetter)]
+
+        assert [delivery.delivery_id] == [request.header("webhook-id") for request in receiver.requests()]
+        assert {("corrupt", altered.delivery_id), ("corrupt", retried.delivery_id)} == {
+            (letter.reason, letter.delivery_id) for letter in letters
+        }
+
+
 async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> None:
     """Beside an endpoint that hangs, all deliveries of another one arrive, whatever the order they came in."""
     house = await House(kafka, topic_prefix, partitions=1).prepare()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.checksum import choose_sum
 from pipeline.core.ids import derive_dead_id, derive_delivery_id
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Record, from_bytes
@@ -73,6 +74,7 @@ async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
                 appended_at_us=NOW_US,
                 received_at_us=event.received_at_us,
                 matched_at_us=MATCHED_US,
+                content_crc32=choose_sum(event),
             ),
         )
         for each, delivery_id in ids.items()
@@ -88,6 +90,7 @@ async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
         matched_at_us=MATCHED_US,
         routes_version=1,
         matches=[{"subscription_id": each, "delivery_id": delivery_id} for each, delivery_id in ids.items()],
+        content_crc32=choose_sum(event),
     )
 
     assert [*deliveries, ("dispatches", APPLICATION.encode(), dispatch)] == written
@@ -111,6 +114,7 @@ async def test_an_event_nobody_wants_is_dispatched() -> None:
         (make_event(application_id="0190f1a2-0000-7000-8000-00000000dead"), "unknown_application"),
         (make_event(payload=b"x" * RECORD_MAX_BYTES), "invalid_event"),
         (make_event(event_type=""), "invalid_event"),
+        (make_event(content_crc32=1), "corrupt"),
     ],
 )
 async def test_what_is_refused_is_dead(event: object, reason: str) -> None:
