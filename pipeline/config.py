@@ -82,6 +82,15 @@ class GatewayConfig(Section):
     lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
     archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
     subscriptions_max: int = Field(10_000, ge=1, description="subscriptions of one application; bounds the fan-out")
+    drain_s: float = Field(
+        5.0,
+        ge=0,
+        le=600,
+        description="after SIGTERM, not ready, requests are still served for so long: the balancer's time to notice",
+    )
+    health_key: SecretStr | None = Field(
+        None, description="what `GET /api/v1/health` must be asked with, `?key=…`; none: anybody may"
+    )
     auth_cache_ttl_s: float = Field(5.0, ge=0, le=300, description="how long a look-up of an unknown token is kept")
 
 

@@ -62,10 +62,21 @@ class Process:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     addresses: dict[str, str] = field(default_factory=dict)
     started_at_s: float = field(default_factory=time.monotonic)
+    is_announced: bool = False
+
+    def list_unready(self) -> dict[str, str]:
+        """Why it should not be given work at this moment; empty when it may. A balancer asks, and goes by it."""
+        problems = self.health.problems(self.health.ready)
+        if self.stopping.is_set():
+            problems["process"] = "it is stopping"
+        elif not self.is_announced:
+            problems["process"] = "it is starting"
+        return problems
 
     def announce_ready(self, **addresses: str) -> None:
         """Say where this process can be reached; called once, when it takes work."""
         self.addresses.update(addresses)
+        self.is_announced = True
         self.log.info("ready", **self.addresses)
         # what is here now stays: no need to look through it ever again
         gc.collect()
@@ -155,7 +166,7 @@ async def _serve_operations(process: Process) -> web.AppRunner:
 
     async def show_health(_: web.Request) -> web.Response:
         health = process.health
-        ready, alive = health.problems(health.ready), health.problems(health.alive)
+        ready, alive = process.list_unready(), health.problems(health.alive)
         body = {
             "process": process.name,
             "status": "ok" if not ready and not alive else "failing",
@@ -166,6 +177,10 @@ async def _serve_operations(process: Process) -> web.AppRunner:
         }
         return web.json_response(body, status=503 if ready or alive else 200)
 
+    async def show_readiness(_: web.Request) -> web.Response:
+        problems = process.list_unready()
+        return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+
     async def show_liveness(_: web.Request) -> web.Response:
         problems = process.health.problems(process.health.alive)
         return web.json_response({"alive": not problems, "problems": problems}, status=503 if problems else 200)
@@ -173,6 +188,7 @@ async def _serve_operations(process: Process) -> web.AppRunner:
     app = web.Application()
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/health", show_health)
+    app.router.add_get("/health/ready", show_readiness)
     app.router.add_get("/health/live", show_liveness)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

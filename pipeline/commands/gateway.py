@@ -13,7 +13,8 @@ def gateway() -> None:
     Listens on HOOKLINE_GATEWAY_HOST and HOOKLINE_GATEWAY_PORT, under /api/v1. Events are written to Kafka and answered
     with 201 once every in-sync replica has them; everything else is kept in PostgreSQL. Any number may run at once.
     Needs the topics (`hookline topics apply`), the migrations (`hookline migrate`) and a sealing key.
-    /health and /metrics are on HOOKLINE_PROCESS_METRICS_PORT. SIGTERM stops it in order.
+    /health and /metrics are on HOOKLINE_PROCESS_METRICS_PORT. SIGTERM stops it in order: it is not ready any more,
+    serves for HOOKLINE_GATEWAY_DRAIN_S, and closes.
 
     \b
     Example:

@@ -8,6 +8,7 @@ from aiohttp import web
 from pipeline.config import Settings
 from pipeline.core.sealing import Sealer
 from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds
@@ -35,6 +36,7 @@ class Gateway:
     tokens: Tokens
     event_ids: EventIds
     publisher: Publisher
+    health: ApiHealth
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

@@ -29,17 +29,25 @@ REST = "/{rest:.*}"
 UNKNOWN = "unknown"
 
 
-def frame_routes(routes: Iterable[web.RouteDef], metrics: Metrics, *, prefix: str) -> list[web.RouteDef]:
+def frame_routes(
+    routes: Iterable[web.RouteDef], metrics: Metrics, *, prefix: str, is_draining: Callable[[], bool]
+) -> list[web.RouteDef]:
     """The routes under `prefix`, framed; and the one that takes whatever is none of them."""
+
+    def frame_one(handler: Handler, route: str) -> Handler:
+        return frame(handler, metrics, route=route, is_draining=is_draining)
+
     framed = [
-        web.route(route.method, prefix + route.path, frame(route.handler, metrics, route=prefix + route.path))
-        for route in routes
+        web.route(route.method, prefix + route.path, frame_one(route.handler, prefix + route.path)) for route in routes
     ]
-    return [*framed, web.route("*", REST, frame(find_again, metrics, route=UNKNOWN))]
+    return [*framed, web.route("*", REST, frame_one(find_again, UNKNOWN))]
 
 
-def frame(handler: Handler, metrics: Metrics, *, route: str) -> Handler:
-    """`handler` with an answer for everything it raises. `route`: its name in the figures."""
+def frame(handler: Handler, metrics: Metrics, *, route: str, is_draining: Callable[[], bool]) -> Handler:
+    """`handler` with an answer for everything it raises. `route`: its name in the figures.
+
+    While draining, an answer closes its connection: a client that keeps it would meet the moment it is closed at.
+    """
     seconds = metrics.http_seconds.labels(route)
     # looking a child up by its labels takes longer than counting
     requests: dict[tuple[str, int], Counter] = {}
@@ -50,6 +58,8 @@ def frame(handler: Handler, metrics: Metrics, *, route: str) -> Handler:
             response = await handler(request)
         except Exception as error:  # everything: the client gets an answer, and the process goes on with the others
             response = _answer_error(request, error)
+        if is_draining():
+            response.force_close()
         headers = response.headers
         for name, value in SECURITY_HEADERS:
             headers[name] = value

@@ -1,21 +1,24 @@
 """The gateway process: the HTTP API, wired."""
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
 from pipeline.core.sealing import Sealed, Sealer, SealingError
-from pipeline.gateway import batch_ingest, dead_letters, ingest, instance
+from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.frame import frame_routes
+from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import events, request_attempts, responses
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_reads import known_event_ids
@@ -31,6 +34,7 @@ KEEPALIVE_S = 75.0
 MODULES = (
     ingest,
     batch_ingest,
+    health,
     instance,
     organizations,
     applications,
@@ -64,6 +68,8 @@ async def main(process: Process) -> None:
     producer = LogProducer(settings.kafka, process.metrics)
     await producer.warm_up()
     config = settings.gateway
+    kafka = KafkaProbe(settings.kafka, topics.events)
+    process.health.ready["kafka"] = kafka.check
     gateway = Gateway(
         settings=settings,
         metrics=process.metrics,
@@ -82,6 +88,7 @@ async def main(process: Process) -> None:
             timeout_s=config.lookup_timeout_s,
         ),
         publisher=Publisher(pool, producer, topics, routes),
+        health=ApiHealth(process, pool, kafka, key=config.health_key),
     )
     process.health.ready["routes"] = routes.check
     runner = await serve(gateway)
@@ -92,13 +99,16 @@ async def main(process: Process) -> None:
     tasks = [
         asyncio.create_task(gateway.publisher.repair_regularly()),
         asyncio.create_task(states.run()),
+        asyncio.create_task(kafka.run()),
         asyncio.create_task(process.stopping.wait()),
     ]
     port = runner.addresses[0][1]
     process.announce_ready(api=f"http://{config.host}:{port}{API_PATH}")
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()  # raises what ended it
+    await wait_for_first(tasks, timeout_s=None)
+    if config.drain_s:
+        # readiness fails from here on: requests are served until a balancer has noticed
+        process.log.info("draining", seconds=config.drain_s)
+        await wait_for_first([task for task in tasks if not task.done()], timeout_s=config.drain_s)
     await runner.cleanup()
     for task in tasks:
         task.cancel()
@@ -110,6 +120,13 @@ async def main(process: Process) -> None:
     await pool.close()
     if read_pool is not pool:
         await read_pool.close()
+
+
+async def wait_for_first(tasks: list[asyncio.Task[Any]], *, timeout_s: float | None) -> None:
+    """Until one of them ends, or the time is over. Raises what ended it."""
+    done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
 
 
 async def verify_keys(pool: Pool, sealer: Sealer) -> None:
@@ -150,5 +167,6 @@ def build_app(gateway: Gateway) -> web.Application:
     app = web.Application(client_max_size=gateway.settings.gateway.body_max_bytes)
     app[GATEWAY] = gateway
     routes = [route for module in MODULES for route in module.list_routes()]
-    app.router.add_routes(frame_routes(routes, gateway.metrics, prefix=API_PATH))
+    framed = frame_routes(routes, gateway.metrics, prefix=API_PATH, is_draining=gateway.health.is_draining)
+    app.router.add_routes(framed)
     return app

@@ -79,26 +79,27 @@ class SingleProcess:
 
     async def send(self, number: signal.Signals, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """A signal that ends it; the exit code."""
-        self._send(number)
+        self.send_signal(number)
         return await self.wait(timeout_s=timeout_s)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """A signal, without waiting for what comes of it."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
 
     def freeze(self) -> None:
         """SIGSTOP: it does nothing any more, and nobody is told."""
-        self._send(signal.SIGSTOP)
+        self.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """SIGCONT: it goes on as if no time had passed."""
-        self._send(signal.SIGCONT)
+        self.send_signal(signal.SIGCONT)
 
     async def wait(self, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """The exit code of a process that ends by itself."""
         assert self._process is not None, "not started"
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
-
-    def _send(self, number: signal.Signals) -> None:
-        assert self._process is not None, "not started"
-        self._process.send_signal(number)
 
     @property
     def pid(self) -> int:

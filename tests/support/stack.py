@@ -59,6 +59,8 @@ async def run_stack(
             "HOOKLINE_DATABASE_WRITE_URL": move_url(url, database_at) if database_at is not None else url,
             "HOOKLINE_SEALING_KEYS": KEYS,
             "HOOKLINE_GATEWAY_PORT": "0",
+            # no balancer in front: a stop does not wait for one
+            "HOOKLINE_GATEWAY_DRAIN_S": "0",
             "HOOKLINE_GATEWAY_MASTER_API_KEY": MASTER_KEY,
             "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
             "HOOKLINE_PROCESS_LOG_FORMAT": "text",

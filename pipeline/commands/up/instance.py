@@ -123,7 +123,7 @@ class Instance:
     async def stop(self) -> None:
         """Stop everything in order. What does not stop in time is killed."""
         remove_report(self._data.root)
-        timeout_s = self._settings.worker.shutdown_grace_s + STOP_MARGIN_S
+        timeout_s = self._settings.worker.shutdown_grace_s + self._settings.gateway.drain_s + STOP_MARGIN_S
         for name in STOP_ORDER:
             await asyncio.gather(*(keeper.stop(timeout_s) for keeper in self._keepers if keeper.kept.name == name))
         self._keepers.clear()
