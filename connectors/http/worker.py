@@ -6,7 +6,7 @@ from connectors.http.client import HttpClient
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.sink import HttpSink
 from connectors.http.target import compile_target
-from connectors.runtime import Runtime
+from connectors.runtime.runtime import Runtime
 from pipeline.core.sealing import Sealer, SealingError
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.endpoint_states_view import EndpointStatesView

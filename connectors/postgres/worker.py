@@ -4,7 +4,7 @@ import asyncio
 
 from connectors.postgres.rows import RowBuilder
 from connectors.postgres.sink import ArchiveSink
-from connectors.runtime import Runtime
+from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_outage import Outage

@@ -14,7 +14,8 @@ from pipeline.config import KafkaConfig
 from pipeline.core.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
 from pipeline.core.records import EndpointState, expect
 from pipeline.gateway.publishing import Publisher
-from pipeline.kafka.consumer import Limits, LogConsumer
+from pipeline.kafka.consumer import LogConsumer
+from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult, Metrics

@@ -16,13 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.in_flight import InFlight, Limits
 from pipeline.kafka.options import consumer_options
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult
@@ -83,15 +83,6 @@ class Handler(Protocol):
         """So many records of a reported gap were deleted before they could be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What may be read and not released, and how much is read in one step."""
-
-    batch_max_records: int
-    in_flight_max_records: int
-    in_flight_max_bytes: int
-
-
 class LogConsumer:
     """A member of the group `group`, subscribed to `topics`.
 
@@ -121,16 +112,15 @@ class LogConsumer:
         self._handler = handler
         self._topics = topics
         self._companions = companions
-        self._limits = limits
+        self._batch_max_records = limits.batch_max_records
         self._delays_us = {topic.name: topic.delay_s * 1_000_000 for topic in companions if topic.delay_s}
         self._loop = asyncio.get_running_loop()
         self._closing = threading.Event()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         self._commits: deque[Mapping[Place, Committed]] = deque()
         self._gaps: deque[tuple[Place, int, int]] = deque()
+        self._in_flight = InFlight(limits)
         # counted up by one thread each, so that no lock is needed
-        self._taken_records = self._taken_bytes = 0
-        self._released_records = self._released_bytes = 0
         self._handed_batches = self._received_batches = 0
         # on the loop: what was put away, is back, and has not been handled; the last of a batch ends it
         self._back: deque[tuple[Sequence[LogRecord], bool]] = deque()
@@ -138,7 +128,6 @@ class LogConsumer:
         self._assigned: set[Place] = set()
         self._delayed: dict[Place, float] = {}  # until when (monotonic)
         self._wakes: list[tuple[float, Place]] = []
-        self._is_paused = False
         self._polled_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"consumer-{group}", daemon=True)
 
@@ -152,8 +141,7 @@ class LogConsumer:
 
     def release(self, records: int, size_bytes: int) -> None:
         """Records are settled (or dropped): there is room for more."""
-        self._released_records += records
-        self._released_bytes += size_bytes
+        self._in_flight.release(records, size_bytes)
 
     def commit(self, offsets: Mapping[Place, Committed]) -> None:
         """Commit soon. A later commit supersedes; one that fails leaves more to be repeated, nothing to be lost."""
@@ -239,8 +227,7 @@ class LogConsumer:
         records = self._read_due(messages)
         if not records:
             return
-        self._taken_records += len(records)
-        self._taken_bytes += sum(len(record.value or b"") for record in records)
+        self._in_flight.take(records)
         self._handed_batches += 1
         self._loop.call_soon_threadsafe(receive, records)
 
@@ -274,7 +261,7 @@ class LogConsumer:
         first = client.poll(wait_s)
         self._polled_at_s = time.monotonic()
         # `consume` with a time-out would wait all of it unless the batch were full
-        messages = [] if first is None else [first, *client.consume(self._limits.batch_max_records - 1, 0)]
+        messages = [] if first is None else [first, *client.consume(self._batch_max_records - 1, 0)]
         if client is self._put_away:
             self._is_more_put_away = bool(messages)
         return messages
@@ -296,7 +283,7 @@ class LogConsumer:
 
     def _choose_wait_s(self) -> float:
         """How long to wait for new records."""
-        if self._is_paused or self._commits:
+        if self._in_flight.is_full or self._commits:
             return PAUSED_POLL_S
         if self._is_more_put_away:
             return KEEP_UP_S if self._is_loop_behind() else 0.0
@@ -326,21 +313,17 @@ class LogConsumer:
             if self._delayed.get(place) != wake_at_s:
                 continue  # the partition went away meanwhile
             del self._delayed[place]
-            if not self._is_paused:
+            if not self._in_flight.is_full:
                 self._client_of(place[0]).resume([TopicPartition(*place)])
 
     def _apply_back_pressure(self) -> None:
-        records = self._taken_records - self._released_records
-        size_bytes = self._taken_bytes - self._released_bytes
-        limits = self._limits
-        if not self._is_paused:
-            if records >= limits.in_flight_max_records or size_bytes >= limits.in_flight_max_bytes:
-                self._for_each_client(Consumer.pause, [TopicPartition(*place) for place in self._assigned])
-                self._is_paused = True
-        elif records <= limits.in_flight_max_records // 2 and size_bytes <= limits.in_flight_max_bytes // 2:
+        if not self._in_flight.has_turned():
+            return
+        if self._in_flight.is_full:
+            self._for_each_client(Consumer.pause, [TopicPartition(*place) for place in self._assigned])
+        else:
             due = self._assigned - self._delayed.keys()
             self._for_each_client(Consumer.resume, [TopicPartition(*place) for place in due])
-            self._is_paused = False
 
     def _commit(self, offsets: Mapping[Place, Committed], *, wait: bool) -> None:
         parts = [
@@ -422,7 +405,7 @@ class LogConsumer:
         self._assigned.update(places)
         # The client remembers over a partition's going that it was paused: without this, a delayed partition that comes
         # back would never be read again.
-        self._for_each_client(Consumer.pause if self._is_paused else Consumer.resume, assignment)
+        self._for_each_client(Consumer.pause if self._in_flight.is_full else Consumer.resume, assignment)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         places = self._gather(partitions)

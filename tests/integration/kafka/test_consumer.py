@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
-from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, Limits, LogConsumer
+from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, LogConsumer
+from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from connectors.runtime import Runtime
+from connectors.runtime.runtime import Runtime
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.lanes import Jam, Rank

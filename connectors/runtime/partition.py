@@ -1,0 +1,26 @@
+"""One partition as long as this process owns it, and a record of it on its way. Where a record goes lives in `flow`."""
+
+from dataclasses import dataclass, field
+
+from connectors.sink import LogRecord, Place
+from pipeline.core.ages import Ages
+from pipeline.core.watermark import Watermark
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """What of one partition is settled, and how much of it the sink holds."""
+
+    place: Place
+    mark: Watermark
+    ages: Ages = field(default_factory=Ages)
+    open: int = 0  # records given to the sink and not settled
+    is_ours: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A record on its way through this process."""
+
+    record: LogRecord
+    partition: Partition

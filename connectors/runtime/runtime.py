@@ -1,0 +1,266 @@
+"""The one consume loop of every sink: lanes, bounds, settling, commits, rebalancing, shutdown.
+
+A record is taken from Kafka, waits in its lane, is put by the sink, and is settled. Below the watermark everything is
+settled; that is committed, with what is settled beyond it. Nothing here ever waits for one record on behalf of another.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from connectors.runtime.flow import Flow
+from connectors.runtime.partition import Partition, Work
+from connectors.sink import LogRecord, Place, Sink
+from pipeline.config import KafkaConfig, WorkerConfig
+from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
+from pipeline.core.watermark import Watermark
+from pipeline.kafka.consumer import LogConsumer
+from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.record import Committed
+from pipeline.metrics import CommitResult, Metrics
+from pipeline.topics import Topic
+
+TICK_S = 0.25
+ROTATE_TICKS = 40  # ten seconds
+
+log = structlog.get_logger()
+
+
+class Runtime:
+    """Runs one sink. `lead`: the topics of the group; `companions`: see `LogConsumer`."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        kafka: KafkaConfig,
+        config: WorkerConfig,
+        metrics: Metrics,
+        group: str,
+        lead: Sequence[Topic],
+        companions: Sequence[Topic] = (),
+        open_max: int,
+        batch_max: int = 1,
+        linger_s: float = 0,
+    ) -> None:
+        """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`."""
+        self._sink = sink
+        self._config = config
+        self._metrics = metrics
+        self._lead_names = frozenset(topic.name for topic in lead)
+        self._retentions_s = {topic.name: topic.retention_s for topic in (*lead, *companions) if topic.retention_s}
+        self._flow = Flow(
+            sink,
+            open_max=open_max,
+            batch_max=batch_max,
+            parked_rate_min_per_s=config.parked_rate_min_per_s,
+            release=self._release,
+            fail=self._fail,
+        )
+        self._partitions: dict[Place, Partition] = {}
+        self._asking: set[asyncio.Future[Mapping[Place, int]]] = set()
+        self._is_stopping = False
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._committed: dict[Place, Committed] = {}
+        self._is_commit_owed = False
+        self.is_assigned = asyncio.Event()
+        limits = Limits(
+            batch_max_records=config.batch_size,
+            in_flight_max_records=config.in_flight_max,
+            in_flight_max_bytes=config.in_flight_max_bytes,
+        )
+        self._consumer = LogConsumer(
+            kafka, self, group=group, topics=lead, companions=companions, limits=limits, linger_s=linger_s
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Consume until `stopping`, then settle what is open, commit, and leave the group. Raises what went wrong."""
+        self._consumer.start()
+        tasks = [
+            asyncio.create_task(self._commit_regularly()),
+            asyncio.create_task(self._tick_regularly()),
+            asyncio.create_task(self._wait_for_failure()),
+            asyncio.create_task(self._consumer.failure()),
+            asyncio.create_task(stopping.wait()),
+        ]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._is_stopping = True
+        self._flow.stop()
+        for task in tasks:
+            task.cancel()
+        # a sink that waits for its target to make it the owner of partitions would keep the consumer from closing
+        for asking in self._asking:
+            asking.cancel()
+        for task in done:
+            task.result()
+        await self._consumer.close()
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        waited_s = time.monotonic() - self._flow.settled_at_s
+        if self._flow.is_busy and waited_s > self._config.stuck_after_s:
+            return f"nothing was settled for {waited_s:.0f} s"
+        return self._consumer.check()
+
+    # What the consumer asks and tells.
+
+    async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
+        notes = {
+            place: None if known is None else parse_note(known.offset, known.metadata)
+            for place, known in committed.items()
+        }
+        if self._is_stopping:
+            return {}
+        asking = asyncio.ensure_future(self._sink.assigned(notes))
+        self._asking.add(asking)
+        try:
+            starts = await asking
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+            return {}  # nothing is read any more
+        finally:
+            self._asking.discard(asking)
+        for place, known in committed.items():
+            note = notes[place]
+            if place in starts:
+                mark = Watermark(starts[place])
+            else:
+                mark = Watermark(known.offset if known is not None else 0, note.done if note is not None else ())
+            self._partitions[place] = Partition(place, mark)
+        log.info("assigned", partitions=len(committed))
+        self.is_assigned.set()
+        return starts
+
+    async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
+        partitions = [self._partitions[place] for place in places if place in self._partitions]
+        grace_s = self._config.shutdown_grace_s if self._is_stopping else self._config.rebalance_grace_s
+        self._flow.drop(partitions)
+        await self._flow.drain(partitions, grace_s)
+        offsets = {partition.place: self._describe(partition) for partition in partitions}
+        self._let_go(partitions)
+        await self._sink.revoked(places)
+        log.info("revoked", partitions=len(places))
+        return offsets
+
+    def lost(self, places: Sequence[Place]) -> None:
+        partitions = [self._partitions[place] for place in places if place in self._partitions]
+        self._flow.drop(partitions)
+        self._flow.abort(partitions)
+        self._let_go(partitions)
+        asyncio.ensure_future(self._sink.revoked(places))  # noqa: RUF006 - it only forgets
+
+    def received(self, records: Sequence[LogRecord]) -> None:
+        now_us = time.time_ns() // 1000
+        try:
+            for record in records:
+                partition = self._partitions.get((record.topic, record.partition))
+                if partition is None or self._is_stopping:
+                    self._release(record)
+                    continue
+                expected = partition.mark.next_offset
+                if record.offset > expected and expected > 0:
+                    self._consumer.explain(partition.place, expected, record.offset)
+                partition.ages.note(record.offset, record.timestamp_us)
+                if record.topic in self._lead_names:
+                    self._flow.parked_pace.note(now_us - record.timestamp_us)
+                if not partition.mark.take(record.offset):
+                    self._release(record)
+                    continue
+                self._flow.admit(Work(record, partition), now_us)
+            self._flow.start(now_us)
+        except Exception as error:
+            self._fail(error)
+
+    def measured(self, ends: Mapping[Place, int]) -> None:
+        runnable = self._flow.waiting
+        for place, end in ends.items():
+            partition = self._partitions.get(place)
+            if partition is None:
+                continue
+            lag = max(0, end - partition.mark.committable)
+            self._metrics.lag_records.labels(*place).set(lag)
+            self._measure_age(partition, lag)
+            if place[0] in self._lead_names:
+                runnable += max(0, end - partition.mark.next_offset)
+        self._metrics.runnable_lag_records.set(runnable)
+
+    def commit_ended(self, result: CommitResult) -> None:
+        self._metrics.commits_total.labels(result).inc()
+        self._is_commit_owed |= result == "failed"
+
+    def missing(self, place: Place, records: int) -> None:
+        topic, partition = place
+        self._metrics.missing_total.labels(topic).inc(records)
+        log.error("records_missing", topic=topic, partition=partition, records=records)
+
+    def _release(self, record: LogRecord) -> None:
+        self._consumer.release(1, len(record.value or b""))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _wait_for_failure(self) -> None:
+        await asyncio.shield(self._failure)
+
+    def _let_go(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            partition.is_ours = False
+            if self._partitions.get(partition.place) is partition:
+                del self._partitions[partition.place]
+                for gauge in (self._metrics.lag_records, self._metrics.retention_used_ratio):
+                    gauge.remove(*partition.place)
+            self._committed.pop(partition.place, None)
+
+    # Commits, timers, figures.
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.commit_interval_s)
+            changed = {}
+            for partition in self._partitions.values():
+                described = self._describe(partition)
+                if self._is_commit_owed or self._committed.get(partition.place) != described:
+                    changed[partition.place] = self._committed[partition.place] = described
+            if changed:
+                self._consumer.commit(changed)
+            self._is_commit_owed = False
+
+    def _describe(self, partition: Partition) -> Committed:
+        offset, done = partition.mark.committable, tuple(partition.mark.completed_beyond())
+        seen = self._sink.attempts_seen(partition.place, self._is_settled)
+        if seen is not None and not fits(offset, done):
+            # what is left out of the note must still be found by reading attempts from the place noted before
+            before = self._committed.get(partition.place)
+            seen = parse_note(before.offset, before.metadata).attempts_offset if before is not None else None
+        return Committed(offset, format_note(offset, CommitNote(done=done, attempts_offset=seen)))
+
+    def _is_settled(self, place: Place, offset: int) -> bool:
+        partition = self._partitions.get(place)
+        return partition is not None and partition.mark.is_settled(offset)
+
+    async def _tick_regularly(self) -> None:
+        for tick in itertools.count(1):
+            await asyncio.sleep(TICK_S)
+            if tick % ROTATE_TICKS == 0:
+                self._flow.rotate()
+            now_us = time.time_ns() // 1000
+            self._flow.tick(now_us, TICK_S)
+            self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)
+            self._metrics.in_flight.set(sum(len(partition.mark) for partition in self._partitions.values()))
+            self._metrics.lanes.set(len(self._flow))
+
+    def _measure_age(self, partition: Partition, lag: int) -> None:
+        retention_s = self._retentions_s.get(partition.place[0])
+        if retention_s is None:
+            return
+        now_us, settled = time.time_ns() // 1000, partition.mark.committable
+        if not lag:
+            partition.ages.catch_up(settled, now_us)
+        oldest_us = partition.ages.oldest_us(settled)
+        used_us = max(0, now_us - oldest_us) if oldest_us is not None else 0
+        self._metrics.retention_used_ratio.labels(*partition.place).set(used_us / 1_000_000 / retention_s)
