@@ -55,6 +55,12 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.database_usable = Gauge(
+            "hookline_database_usable",
+            "1: PostgreSQL answers, and takes changes where they are made; by pool of connections",
+            ["pool"],
+            registry=registry,
+        )
         self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
         self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
         self.commits_total = Counter(

@@ -44,6 +44,7 @@ class Health:
 
     ready: dict[str, Check] = field(default_factory=dict)  # may it be given work?
     alive: dict[str, Check] = field(default_factory=dict)  # does it still make progress? if not: restart it
+    degraded: dict[str, Check] = field(default_factory=dict)  # it takes work all the same: said, and no reason for 503
 
     def problems(self, checks: dict[str, Check]) -> dict[str, str]:
         """The checks that are not well."""
@@ -167,12 +168,13 @@ async def _serve_operations(process: Process) -> web.AppRunner:
     async def show_health(_: web.Request) -> web.Response:
         health = process.health
         ready, alive = process.list_unready(), health.problems(health.alive)
+        degraded = health.problems(health.degraded)
         body = {
             "process": process.name,
-            "status": "ok" if not ready and not alive else "failing",
+            "status": "failing" if ready or alive else "degraded" if degraded else "ok",
             "ready": not ready,
             "alive": not alive,
-            "problems": ready | alive,
+            "problems": ready | alive | degraded,
             "uptime_s": round(time.monotonic() - process.started_at_s, 1),
         }
         return web.json_response(body, status=503 if ready or alive else 200)

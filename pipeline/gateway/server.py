@@ -23,6 +23,7 @@ from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_reads import known_event_ids
 from pipeline.postgres.pool import Pool, open_pool
+from pipeline.postgres.pool_watch import PoolWatch
 from pipeline.postgres.sealed_secrets import list_key_uses
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
@@ -91,6 +92,12 @@ async def main(process: Process) -> None:
         health=ApiHealth(process, pool, kafka, key=config.health_key),
     )
     process.health.ready["routes"] = routes.check
+    watches = [PoolWatch(pool, process.metrics, name="gateway", is_for_changes=True)]
+    process.health.degraded["postgres"] = watches[0].check
+    # the one connection for ids is found again by being asked for; it is asked for as long as events come
+    if read_pool is not pool:
+        watches.append(PoolWatch(read_pool, process.metrics, name="gateway-reads", is_for_changes=False))
+        process.health.degraded["postgres-reads"] = watches[1].check
     runner = await serve(gateway)
     states = EndpointStates(
         settings.kafka, topics, pool=pool, producer=producer, publisher=gateway.publisher, metrics=process.metrics
@@ -100,6 +107,7 @@ async def main(process: Process) -> None:
         asyncio.create_task(gateway.publisher.repair_regularly()),
         asyncio.create_task(states.run()),
         asyncio.create_task(kafka.run()),
+        *(asyncio.create_task(watch.run()) for watch in watches),
         asyncio.create_task(process.stopping.wait()),
     ]
     port = runner.addresses[0][1]

@@ -1,4 +1,13 @@
-"""Connections to PostgreSQL, pooled; and which of psycopg's errors mean that it is away."""
+"""Connections to PostgreSQL, pooled; which errors mean that it is away; and when a session is replaced.
+
+How soon a pool works again after its server does is decided here: psycopg_pool by itself doubles the wait between two
+attempts for five minutes, and keeps a session for as long as it answers anything, be it that it refuses to write.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -9,36 +18,94 @@ from pydantic import SecretStr
 from pipeline.config import DatabaseConfig
 from pipeline.process import StartError
 
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+# psycopg_pool doubles the wait between attempts until this is over, then waits for the next request. `PoolWatch` asks
+# once a second, so that a server that is back is found within about two seconds, however long it was away.
+RECONNECT_TIMEOUT_S = 1.5
 
+# A session that answered so is of no use any more: closed by the server, or to one that does not take changes.
+SessionUseless = (
+    errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.IdleSessionTimeout,
+)
 # PostgreSQL cannot be asked at this time; later it may.
-DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, errors.ReadOnlySqlTransaction)
+DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
+
+
+class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
+    """A pool that replaces its sessions when one of them turns out to be useless: the others are of the same kind."""
+
+    @asynccontextmanager
+    async def connection(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the parent's signature
+    ) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """As its parent's."""
+        is_useless = False
+        try:
+            async with super().connection(timeout) as connection:
+                try:
+                    yield connection
+                except BaseException as error:
+                    is_useless = isinstance(error, SessionUseless) or connection.broken
+                    raise
+        finally:
+            if is_useless:
+                await asyncio.shield(self.drain())
+
+
+async def check_connection(connection: AsyncConnection[TupleRow]) -> None:
+    """Before a connection is handed out. When one died while it was idle, so did the others, most likely.
+
+    Without this each of them would cost the request that meets it a wait that doubles.
+    """
+    try:
+        await AsyncConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        pool = connection._pool  # noqa: SLF001 - the pool that calls this
+        if isinstance(pool, Pool):
+            await pool.drain()
+        raise
 
 
 async def open_pool(
-    config: DatabaseConfig, url: SecretStr, *, name: str, size_max: int | None = None, is_bare: bool = False
+    config: DatabaseConfig,
+    url: SecretStr,
+    *,
+    name: str,
+    size_max: int | None = None,
+    is_bare: bool = False,
+    is_needed: bool = True,
 ) -> Pool:
-    """A pool of at most `size_max` connections (`pool_size` by default), with one that works.
+    """A pool of at most `size_max` connections (`pool_size` by default).
 
     `name`: shown in pg_stat_activity. `is_bare`: no transaction around what is executed, no check before, and one plan
     for all: one trip to the server instead of four, for whoever executes the same statement always, and can repeat it.
 
-    Raises `StartError` when the server cannot be reached or refuses us.
+    `is_needed`: raise `StartError` when the server cannot be reached or refuses us; else the pool connects later.
     """
     text = url.get_secret_value()
     options = f"-c statement_timeout={int(config.statement_timeout_s * 1000)}"
     if is_bare:
         options += " -c plan_cache_mode=force_generic_plan"
-    try:
-        async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
-            pass
-    except psycopg.OperationalError as error:
-        raise StartError(describe_unreachable(text, error)) from error
-    pool: Pool = AsyncConnectionPool(
+    if is_needed:
+        try:
+            async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
+                pass
+        except psycopg.OperationalError as error:
+            raise StartError(describe_unreachable(text, error)) from error
+    # `PoolWatch` says once that a server is away; the pool would at every attempt
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    pool = Pool(
         text,
         min_size=1,
         max_size=size_max or config.pool_size,
         timeout=config.connect_timeout_s,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         kwargs={
             "autocommit": is_bare,
             "application_name": f"hookline-{name}",
@@ -51,7 +118,7 @@ async def open_pool(
             "tcp_user_timeout": 10_000,
         },
         # a connection that died while it was idle is noticed before it is used
-        check=None if is_bare else AsyncConnectionPool.check_connection,
+        check=None if is_bare else check_connection,
         open=False,
     )
     await pool.open()

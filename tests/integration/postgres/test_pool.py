@@ -1,0 +1,133 @@
+"""A pool works again soon after its server does, whatever became of its sessions."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
+
+from pipeline.config import DatabaseConfig
+from pipeline.metrics import Metrics
+from pipeline.postgres.pool import DatabaseUnavailable, Pool, open_pool
+from pipeline.postgres.pool_watch import PoolWatch
+from tests.support.eventually import eventually
+from tests.support.postgres import name_of
+from tests.support.proxy import TcpProxy
+from tests.support.stack import move_url
+
+SESSIONS = 4
+
+
+@asynccontextmanager
+async def watched_pool(url: str, **options: bool) -> AsyncIterator[tuple[Pool, Callable[[], str | None]]]:
+    """A pool of `SESSIONS` sessions, all of them open; and its health."""
+    config = DatabaseConfig(pool_size=SESSIONS, connect_timeout_s=2)
+    pool = await open_pool(config, SecretStr(url), name="test", **options)
+    watch = PoolWatch(pool, Metrics("test"), name="test", is_for_changes=True)
+    watching = asyncio.create_task(watch.run())
+    try:
+        await fill(pool)
+        yield pool, watch.check
+    finally:
+        watching.cancel()
+        await pool.close()
+
+
+async def fill(pool: Pool) -> None:
+    """Use all sessions at once."""
+    everyone = asyncio.Barrier(SESSIONS)
+
+    async def use() -> None:
+        async with pool.connection(timeout=20):
+            await everyone.wait()
+
+    await asyncio.gather(*(use() for _ in range(SESSIONS)))
+
+
+async def change(pool: Pool) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("insert into organizations (organization_id, name) values (gen_random_uuid(), 'a')")
+
+
+async def idle(pool: Pool) -> None:
+    """Leave a transaction open for longer than the server lets us."""
+    async with pool.connection() as connection:
+        await connection.execute("set idle_in_transaction_session_timeout = '100ms'")
+        await asyncio.sleep(0.5)
+        await connection.execute("select 1")
+
+
+async def can_change(pool: Pool) -> bool:
+    try:
+        await change(pool)
+    except DatabaseUnavailable:
+        return False
+    return True
+
+
+async def test_back_soon_after_a_long_outage(database: str) -> None:
+    """The time to recover does not grow with the outage: attempts come every second or two, not ever more rarely."""
+    parts = urlsplit(database)
+    assert parts.hostname is not None
+    async with (
+        TcpProxy(parts.hostname, parts.port or 5432) as proxy,
+        watched_pool(move_url(database, proxy.address)) as (pool, check),
+    ):
+        proxy.cut()
+        await eventually(lambda: check() is not None)
+        cut_at_s = time.monotonic()
+        while time.monotonic() < cut_at_s + 18:  # attempts that double are then 16 s apart
+            assert not await can_change(pool)
+        proxy.restore()
+        restored_at_s = time.monotonic()
+        await eventually(lambda: can_change(pool))
+        took_s = time.monotonic() - restored_at_s
+        await eventually(lambda: check() is None)
+
+        assert took_s < 8
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_read_only_sessions_are_replaced(database: str, is_bare: bool) -> None:
+    """After a failover sessions are to a server that takes no changes: they are closed when there is a better one."""
+    with psycopg.connect(database, autocommit=True) as admin:
+        alter = SQL("alter database {} set default_transaction_read_only = {}")
+        admin.execute(alter.format(Identifier(name_of(database)), SQL("on")))
+        async with watched_pool(database, is_bare=is_bare) as (pool, check):
+            with pytest.raises(errors.ReadOnlySqlTransaction):
+                await change(pool)
+            await eventually(lambda: check() is not None)
+            admin.execute("set default_transaction_read_only = off")
+            admin.execute(alter.format(Identifier(name_of(database)), SQL("off")))
+            await eventually(lambda: check() is None)
+
+            assert [True] * SESSIONS == [await can_change(pool) for _ in range(SESSIONS)]
+
+
+async def test_sessions_the_server_closed(database: str) -> None:
+    """A restart of the server closes every session: at most the requests that were using one notice."""
+    async with watched_pool(database) as (pool, _):
+        with psycopg.connect(database, autocommit=True) as admin:
+            admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        started_at_s = time.monotonic()
+
+        assert [True] * SESSIONS == await asyncio.gather(*(can_change(pool) for _ in range(SESSIONS)))
+        assert time.monotonic() - started_at_s < 5
+
+
+async def test_a_session_that_was_idle_for_too_long(database: str) -> None:
+    """A server that ends transactions left open (25P03) is away for that request, which is no mistake of ours."""
+    async with watched_pool(database) as (pool, _):
+        with pytest.raises(DatabaseUnavailable):
+            await idle(pool)
+
+        assert await can_change(pool)
