@@ -88,10 +88,25 @@ class GatewayConfig(Section):
         le=600,
         description="after SIGTERM, not ready, requests are still served for so long: the balancer's time to notice",
     )
+    trusted_proxies: str = Field(
+        "",
+        description="networks of the proxies in front, separated by spaces; only they are believed who the client is",
+    )
+    proxy_header: str = Field(
+        "X-Forwarded-For",
+        pattern="^(X-Forwarded-For|Forwarded)$",
+        description="the header in which they say so: X-Forwarded-For or Forwarded (RFC 7239)",
+    )
     health_key: SecretStr | None = Field(
         None, description="what `GET /api/v1/health` must be asked with, `?key=…`; none: anybody may"
     )
     auth_cache_ttl_s: float = Field(5.0, ge=0, le=300, description="how long a look-up of an unknown token is kept")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
 
 class MatcherConfig(Section):

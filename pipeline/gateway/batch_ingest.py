@@ -15,6 +15,7 @@ from pipeline.core.records import Event, to_bytes
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.ingest import EventContent, make_event, refuse_loop, require_event_type
 from pipeline.gateway.problems import Problem, show_problem
@@ -57,12 +58,13 @@ async def ingest_events(request: web.Request) -> web.Response:
     if key is not None:
         findings.check_text("Idempotency-Key", key, most=KEY_MAX_CHARS)
     findings.raise_if_any()
+    ip = find_client_address(request)
     results: list[Result] = [{}] * len(form.events)
     events: dict[int, tuple[Event, bool]] = {}  # by place, with: can its id have been sent before?
     known_types: set[str] = set()
     for index, raw in enumerate(form.events):
         try:
-            event, is_new_id = _read(gateway, application_id, raw, index, key=key, ip=request.remote)
+            event, is_new_id = _read(gateway, application_id, raw, index, key=key, ip=ip)
             if event.event_type not in known_types:
                 await require_event_type(gateway, application_id, event.event_type)
                 known_types.add(event.event_type)

@@ -6,6 +6,7 @@ import structlog
 from aiohttp import web
 
 from pipeline.config import Settings
+from pipeline.core.client_address import Proxies
 from pipeline.core.sealing import Sealer
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.health_report import ApiHealth
@@ -37,6 +38,7 @@ class Gateway:
     event_ids: EventIds
     publisher: Publisher
     health: ApiHealth
+    proxies: Proxies
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

@@ -29,6 +29,7 @@ from pipeline.core.hops import HOP_HEADER, find_hop_problem
 from pipeline.core.records import Event
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_moment
@@ -73,7 +74,7 @@ async def ingest_event(request: web.Request) -> web.Response:
         caller = await authorize(request)
         form = await read_form(request, _decoder)
         refuse_loop(request)
-        event = await check_event(gateway, caller, form, ip=request.remote)
+        event = await check_event(gateway, caller, form, ip=find_client_address(request))
         await accept(gateway, event, is_own_id=form.event_id is None)
     except Problem as problem:
         gateway.metrics.events_refused_total.labels(problem.kind.id).inc()

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from pipeline.core.sealing import Sealed, Sealer, SealingError
 from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance
+from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
 from pipeline.gateway.duplicates import EventIds
@@ -89,6 +90,7 @@ async def main(process: Process) -> None:
             timeout_s=config.lookup_timeout_s,
         ),
         publisher=Publisher(pool, producer, topics, routes),
+        proxies=read_proxies(config),
         health=ApiHealth(process, pool, kafka, key=config.health_key),
     )
     process.health.ready["routes"] = routes.check
