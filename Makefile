@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run check test unit bench docs lock clean
+.PHONY: help setup run check test unit chaos bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -36,6 +36,9 @@ unit: setup      ## unit tests only
 
 test: setup      ## all tests: unit, integration and e2e on real Kafka, PostgreSQL and processes
 	@$(BIN)/pytest 2>&1
+
+chaos: setup     ## the long forms of tests of faults: an hour and more
+	@$(BIN)/pytest tests/chaos 2>&1
 
 BENCH ?= end-to-end saturation ingest sick-endpoints
 REAL_PAYLOADS := $(wildcard ../shared/data/github-webhooks.jsonl)

@@ -51,6 +51,9 @@ class Sink(Protocol):
         Returns where to begin those of which the sink knows better than the commit.
         """
 
+    def note_vacant(self, place: Place, begin: int, end: int) -> None:
+        """The log holds no record between these offsets; said before the record at `end` comes."""
+
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         """For the note of a commit made now; None: this sink has no such thing.
 

@@ -188,6 +188,9 @@ class HttpSink:
         log.info("attempts_read", partitions=len(ends), attempts=len(records))
         return {}
 
+    def note_vacant(self, place: Place, begin: int, end: int) -> None:
+        pass  # what is done is remembered by offsets; those without a record are never asked for
+
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         topic, partition = place
         tail = self._tails.get(partition) if topic == self._lead else None

@@ -6,14 +6,16 @@ only shows the lag. How rows are written lives in pipeline.postgres, which rows 
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID, uuid4
 
-from connectors.postgres.rows import RowBuilder, Rows
+from connectors.postgres.rows import RowBuilder
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import ArchiveConfig
 from pipeline.core.lanes import Jam, Rank
+from pipeline.core.positions import NOTHING_YET, Positions, Step
 from pipeline.core.ranges import CommitNote
 from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
@@ -37,6 +39,8 @@ class ArchiveSink:
         self._config = config
         self._metrics = metrics
         self._owners: dict[Place, UUID] = {}
+        self._positions = Positions()
+        self._is_in_doubt = False  # was a write begun, and not heard to have been committed?
         self._gate = SteadyGate(1)
         self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
 
@@ -66,40 +70,68 @@ class ArchiveSink:
         async with self._writing:
             claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
         self._owners |= owners
-        known = {place: offset for place, offset in claimed.items() if offset is not None}
+        for place, offset in claimed.items():
+            self._positions.begin(place, NOTHING_YET if offset is None else offset)
         # whatever Kafka's own offsets say: of what was never archived everything is still to be archived
-        return {place: known.get(place, 0) for place in notes}
+        return {place: self._positions.read_on_at(place) for place in notes}
 
     async def revoked(self, places: Sequence[Place]) -> None:
         """These are somebody else's now."""
         for place in places:
             self._owners.pop(place, None)
+            self._positions.forget(place)
+
+    def note_vacant(self, place: Place, begin: int, end: int) -> None:
+        """The log holds no record between these offsets; without this, a batch beyond them is refused."""
+        self._positions.note_vacant(place, begin, end)
 
     async def put(self, records: Sequence[LogRecord]) -> None:
         """Write `records`; returns when they are committed. Sits out an outage of PostgreSQL.
 
-        Raises `FencedError` when another process has become the owner of one of their partitions.
+        Raises `FencedError` when another process has become the owner of one of their partitions, `HoleError` when they
+        do not continue what is archived of each: this process then ends, and the next one reads on from what is.
         """
         async with self._writing:
             await self._put(records)
 
     async def _put(self, records: Sequence[LogRecord]) -> None:
-        next_offsets = {record.place: record.offset + 1 for record in records}  # in the order of each partition
-        rows = self._rows.build(records)
-        batch = ArchiveBatch(
-            next_offsets=next_offsets, owners={place: self._owners[place] for place in next_offsets}, rows=rows
-        )
         started_at_s = time.monotonic()
-        added = await self._outage.sit_out(lambda: self._write(batch, rows))
+        added = await self._outage.sit_out(lambda: self._write(records))
         self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
         self._metrics.archive_batch_records.observe(len(records))
         for table, count in added.items():
             self._metrics.rows_total.labels(table).inc(count)
 
-    async def _write(self, batch: ArchiveBatch, rows: Rows) -> dict[str, int]:
+    async def _write(self, records: Sequence[LogRecord]) -> dict[str, int]:
+        owners = {place: self._owners[place] for place in {record.place for record in records}}
+        if self._is_in_doubt:
+            records = await self._leave_out_written(records)
+        if not records:
+            return {}
+        batch = ArchiveBatch(steps=self._plan(records), owners=owners, rows=self._rows.build(records))
+        await self._writer.ensure_days(self._choose_days(batch))
+        self._is_in_doubt = True  # also when this is cancelled in the middle
+        added = await self._writer.write(batch)
+        self._is_in_doubt = False
+        for place, step in batch.steps.items():
+            self._positions.move(place, step.next_offset)
+        return added
+
+    async def _leave_out_written(self, records: Sequence[LogRecord]) -> list[LogRecord]:
+        for place, offset in (await self._writer.read_positions(self._owners)).items():
+            self._positions.move(place, offset)
+        self._is_in_doubt = False
+        return [record for record in records if record.offset >= self._positions.read_on_at(record.place)]
+
+    def _plan(self, records: Sequence[LogRecord]) -> dict[Place, Step]:
+        offsets: dict[Place, list[int]] = defaultdict(list)
+        for record in records:
+            offsets[record.place].append(record.offset)
+        return {place: self._positions.plan(place, offsets[place]) for place in offsets}
+
+    def _choose_days(self, batch: ArchiveBatch) -> set[date]:
         today = day_of(time.time_ns() // 1000)
         first = today - timedelta(days=self._config.retention_days)
         last = today + timedelta(days=self._config.days_ahead)
         # a day outside of these is some clock's mistake; its rows go to the default partition
-        await self._writer.ensure_days({row[0] for group in rows.values() for row in group if first <= row[0] <= last})
-        return await self._writer.write(batch)
+        return {row[0] for group in batch.rows.values() for row in group if first <= row[0] <= last}

@@ -136,7 +136,9 @@ class Flow:
                 return
 
     def abort(self, partitions: Sequence[Partition]) -> None:
-        """What is open is repeated by the next reader of these partitions."""
+        """What is open is repeated by the next reader of these partitions; of others, which we keep, by us."""
+        for partition in partitions:
+            partition.is_ours = False
         for task, works in list(self._tasks.items()):
             if any(work.partition in partitions for work in works):
                 task.cancel()
@@ -185,7 +187,7 @@ class Flow:
             settled = await self._sink.put([work.record for work in works])
         except asyncio.CancelledError:
             self._end(gate, key)
-            self._close(works)
+            self._put_back(key, works)
             raise
         except Exception as error:
             self._fail(error)
@@ -199,6 +201,18 @@ class Flow:
             self.start(time.time_ns() // 1000)
         else:
             self._settle_after(settled, works, gate=gate, key=key)
+
+    def _put_back(self, key: Hashable, works: list[Work]) -> None:
+        """One `put` holds records of several partitions, and a rebalance cancels it for the sake of some of them: the
+        others' would never be put again, while what comes behind them is."""
+        kept = [work for work in works if work.partition.is_ours] if not self._is_stopping else []
+        self._close(works if not kept else [work for work in works if not work.partition.is_ours])
+        now_us = time.time_ns() // 1000
+        for work in reversed(kept):
+            work.partition.open -= 1
+            self._lanes.put_back(key, work, now_us, self._sink.rank(work.record))
+        if kept:
+            self.start(now_us)
 
     def _end(self, gate: Gate, key: Hashable) -> None:
         now_us = time.time_ns() // 1000

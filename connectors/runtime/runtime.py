@@ -162,8 +162,8 @@ class Runtime:
                     self._release(record)
                     continue
                 expected = partition.mark.next_offset
-                if record.offset > expected and expected > 0:
-                    self._consumer.explain(partition.place, expected, record.offset)
+                if record.offset > expected:
+                    self._note_vacant(partition.place, expected, record.offset)
                 partition.ages.note(record.offset, record.timestamp_us)
                 if record.topic in self._lead_names:
                     self._flow.parked_pace.note(now_us - record.timestamp_us)
@@ -196,6 +196,12 @@ class Runtime:
         topic, partition = place
         self._metrics.missing_total.labels(topic).inc(records)
         log.error("records_missing", topic=topic, partition=partition, records=records)
+
+    def _note_vacant(self, place: Place, begin: int, end: int) -> None:
+        """Nothing was read between these offsets."""
+        self._sink.note_vacant(place, begin, end)
+        if begin > 0:
+            self._consumer.explain(place, begin, end)
 
     def _release(self, record: LogRecord) -> None:
         self._consumer.release(1, len(record.value or b""))

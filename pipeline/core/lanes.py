@@ -169,6 +169,15 @@ class Lanes(Generic[T]):
         self._line_up(lane, now_us)
         return True
 
+    def put_back(self, key: Hashable, item: T, now_us: int, rank: Rank = Rank.FRESH) -> None:
+        """An item that was given out and could not be done: before all others of its rank, also in a full lane."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, self._find_gate(key), now_us)
+        lane.queues[rank].appendleft(item)
+        self.waiting += 1
+        self._line_up(lane, now_us)
+
     def describe_jam(self, key: Hashable, now_us: int) -> Jam:
         """What waits in this lane, and how fast it goes."""
         lane = self._lanes.get(key)

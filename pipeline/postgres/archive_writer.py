@@ -15,10 +15,10 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composed, Identifier
 
 from pipeline.config import DatabaseConfig
+from pipeline.core.positions import HoleError, Place, Step
 from pipeline.postgres.archive_partitions import ensure_days, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, ArchiveTable
 
-Place = tuple[str, int]  # topic name, partition; as pipeline.kafka has it, which this package does not import
 Row = tuple[Any, ...]  # values in the order of the table's columns
 
 
@@ -28,9 +28,9 @@ class FencedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveBatch:
-    """What one transaction writes. `next_offsets`: where each partition is to be read on, `owners`: by whose right."""
+    """What one transaction writes. `steps`: from where to where each partition moves, `owners`: by whose right."""
 
-    next_offsets: Mapping[Place, int]
+    steps: Mapping[Place, Step]
     owners: Mapping[Place, UUID]
     rows: Mapping[str, list[Row]] = field(default_factory=dict)  # by table name
 
@@ -60,10 +60,20 @@ class ArchiveWriter:
                 claimed[topic, partition] = row[0] if row is not None and row[0] >= 0 else None
         return claimed
 
-    async def write(self, batch: ArchiveBatch) -> dict[str, int]:
-        """Write all of it or nothing; the number of new rows by table. May be repeated, whatever came of it before.
+    async def read_positions(self, owners: Mapping[Place, UUID]) -> dict[Place, int]:
+        """How far each partition is written: to be asked when a write failed, which may have been committed.
 
         Raises `FencedError`, or what psycopg raises.
+        """
+        async with self._connected() as connection:
+            positions = await _read_positions(connection, owners, owners)
+        _check_owners(owners, positions)
+        return positions
+
+    async def write(self, batch: ArchiveBatch) -> dict[str, int]:
+        """Write all of it or nothing; the number of new rows by table.
+
+        Raises `FencedError`; `HoleError` when a position is not where the batch continues; or what psycopg raises.
         """
         async with self._connected() as connection, connection.transaction():
             # first, so that nobody can claim the partitions until this is committed
@@ -130,21 +140,57 @@ async def open_archive_connection(config: DatabaseConfig) -> AsyncConnection[Tup
 
 
 async def _advance(connection: AsyncConnection[TupleRow], batch: ArchiveBatch) -> None:
-    places = sorted(batch.next_offsets)
+    places = sorted(batch.steps)
+    steps = [batch.steps[place] for place in places]
     cursor = await connection.execute(
-        "update archive_offsets o set next_offset = v.next_offset "
-        "from unnest(%s::text[], %s::int[], %s::bigint[], %s::uuid[]) as v (topic, partition, next_offset, owner) "
-        "where o.topic = v.topic and o.partition = v.partition and o.owner = v.owner",
+        "update archive_offsets o "
+        "set next_offset = v.next_offset, from_offset = v.from_offset, records = v.records, vacant = v.vacant "
+        "from unnest(%s::text[], %s::int[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "as v (topic, partition, owner, from_offset, next_offset, records, vacant) "
+        "where o.topic = v.topic and o.partition = v.partition and o.owner = v.owner and o.next_offset = v.from_offset",
         (
             [topic for topic, _ in places],
             [partition for _, partition in places],
-            [batch.next_offsets[place] for place in places],
             [batch.owners[place] for place in places],
+            *([step[field] for step in steps] for field in range(len(Step._fields))),
         ),
     )
-    if cursor.rowcount != len(places):
+    if cursor.rowcount == len(places):
+        return
+    positions = await _read_positions(connection, places, batch.owners)
+    _check_owners(places, positions)
+    holes = [
+        f"{topic} [{partition}] is written up to {positions[topic, partition]}, not {step.from_offset}"
+        for (topic, partition), step in zip(places, steps, strict=True)
+        if positions[topic, partition] != step.from_offset
+    ]
+    raise HoleError(f"the batch does not continue what is archived: {'; '.join(holes)}")
+
+
+async def _read_positions(
+    connection: AsyncConnection[TupleRow], places: Iterable[Place], owners: Mapping[Place, UUID]
+) -> dict[Place, int]:
+    """Of those of which the owner is still the owner."""
+    places = sorted(places)
+    cursor = await connection.execute(
+        "select o.topic, o.partition, o.next_offset from archive_offsets o "
+        "join unnest(%s::text[], %s::int[], %s::uuid[]) as v (topic, partition, owner) "
+        "on o.topic = v.topic and o.partition = v.partition and o.owner = v.owner",
+        (
+            [topic for topic, _ in places],
+            [partition for _, partition in places],
+            [owners[place] for place in places],
+        ),
+    )
+    return {(topic, partition): next_offset for topic, partition, next_offset in await cursor.fetchall()}
+
+
+def _check_owners(places: Iterable[Place], ours: Mapping[Place, int]) -> None:
+    wanted = set(places)
+    lost = wanted - ours.keys()
+    if lost:
         raise FencedError(
-            f"{len(places) - cursor.rowcount} of {len(places)} partitions have another owner; "
+            f"{len(lost)} of {len(wanted)} partitions have another owner; "
             "another archive process took them over while this one was away"
         )
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from connectors.postgres.rows import RowBuilder
 from connectors.sink import LogRecord, Place
 from pipeline.config import DatabaseConfig
+from pipeline.core.positions import NOTHING_YET, Positions
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
 from tests.integration.archive.records import TOPICS
 
@@ -39,24 +40,32 @@ class Owner:
     def __init__(self, writer: ArchiveWriter) -> None:
         self.writer = writer
         self.owners: dict[Place, Any] = {}
+        self.positions = Positions()
 
     async def claim(self, *places: Place) -> dict[Place, int | None]:
         self.owners |= {place: uuid4() for place in places}
-        return await self.writer.claim({place: self.owners[place] for place in places})
+        claimed = await self.writer.claim({place: self.owners[place] for place in places})
+        for place, offset in claimed.items():
+            self.positions.begin(place, NOTHING_YET if offset is None else offset)
+        return claimed
 
     async def write(self, *records: LogRecord) -> dict[str, int]:
         """One transaction with all of `records`; the new rows by table."""
         unknown = {record.place for record in records} - self.owners.keys()
         if unknown:
             await self.claim(*unknown)
-        return await self.writer.write(make_batch(self, *records))
+        batch = make_batch(self, *records)
+        added = await self.writer.write(batch)
+        for place, step in batch.steps.items():
+            self.positions.move(place, step.next_offset)
+        return added
 
 
 def make_batch(owner: Owner, *records: LogRecord) -> ArchiveBatch:
-    next_offsets = {record.place: record.offset + 1 for record in records}
+    offsets = {place: [each.offset for each in records if each.place == place] for place in {r.place for r in records}}
     return ArchiveBatch(
-        next_offsets=next_offsets,
-        owners={place: owner.owners[place] for place in next_offsets},
+        steps={place: owner.positions.plan(place, offsets[place]) for place in offsets},
+        owners={place: owner.owners[place] for place in offsets},
         rows=ROWS.build(records),
     )
 

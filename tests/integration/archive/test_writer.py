@@ -6,9 +6,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.errors import CheckViolation
 
+from pipeline.core.positions import HoleError, Step
 from pipeline.postgres.archive_tables import TABLES, day_of
-from pipeline.postgres.archive_writer import ArchiveWriter, FencedError
+from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, FencedError
 from tests.integration.archive.records import (
     DAY_US,
     NOW_US,
@@ -82,17 +84,21 @@ async def test_offsets_are_where_the_rows_are(database: str) -> None:
 
 
 async def test_a_batch_that_is_repeated_changes_nothing(database: str) -> None:
-    """After a connection broke at the commit nobody knows whether it was done: it is written again."""
+    """After a connection broke at the commit nobody knows whether it was done: a repeat is refused, and can be seen."""
     log = Log()
     event = make_event(make_id())
     dispatch = make_dispatch(event, make_id(), make_id())
     records = [log.append(each) for each in (event, dispatch, make_attempt(dispatch), make_dead_letter(event))]
     async with open_writer(database) as writer:
         owner = Owner(writer)
-        await owner.write(*records)
+        await owner.claim(*(record.place for record in records))
+        batch = make_batch(owner, *records)
+        await writer.write(batch)
         before = {table.name: read_rows(database, table.name) for table in TABLES}
+        with pytest.raises(HoleError):
+            await writer.write(batch)
 
-        assert dict.fromkeys(before, 0) == await owner.write(*records)
+        assert {record.place: 1 for record in records} == await writer.read_positions(owner.owners)
     assert before == {table.name: read_rows(database, table.name) for table in TABLES}
 
 
@@ -205,13 +211,72 @@ async def test_claiming_waits_for_the_owner_before(database: str) -> None:
         await owner.write(log.append(make_event(make_id())))
         async with await psycopg.AsyncConnection.connect(database) as connection:
             # the first statement of a batch under way
-            await connection.execute("update archive_offsets set next_offset = 5 where topic = %s", (EVENTS_0[0],))
+            await connection.execute(
+                "update archive_offsets set from_offset = 1, next_offset = 5, records = 4, vacant = 0 where topic = %s",
+                (EVENTS_0[0],),
+            )
             claiming = asyncio.create_task(Owner(other_writer).claim(EVENTS_0))
             done, _ = await asyncio.wait([claiming], timeout=0.3)
             assert not done
             await connection.commit()
 
         assert {EVENTS_0: 5} == await claiming
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "next_offset = 5",
+        "from_offset = 3, next_offset = 5, records = 2",
+        "from_offset = 1, next_offset = 5, records = 3",
+        "from_offset = 1, next_offset = 0, records = -1",
+        "next_offset = 0, from_offset = 0, records = 0",
+        "partition = 1",
+    ],
+)
+async def test_postgres_refuses_a_position_that_does_not_follow(database: str, change: str) -> None:
+    """Whoever writes it: from elsewhere than where it stands, with a count that does not add up, backwards."""
+    async with open_writer(database) as writer:
+        await Owner(writer).write(Log().append(make_event(make_id())))
+    with psycopg.connect(database) as connection, pytest.raises((psycopg.errors.RaiseException, CheckViolation)):
+        connection.execute(b"update archive_offsets set " + change.encode())
+
+    assert {EVENTS_0: 1} == read_offsets(database)
+
+
+async def test_a_batch_that_does_not_continue_is_refused(database: str) -> None:
+    """What lies between would never be read again: nothing of such a batch is written, whoever claims that it fits."""
+    log = Log()
+    first, _, third = (log.append(make_event(make_id())) for _ in range(3))
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.write(first)
+        with pytest.raises(HoleError, match="is written up to 1, and the next record is that at 2"):
+            await owner.write(third)
+        batch = ArchiveBatch(
+            steps={EVENTS_0: Step(2, 3, 1, 0)}, owners=owner.owners, rows=make_batch(Owner(writer)).rows
+        )
+        with pytest.raises(HoleError, match="is written up to 1, not 2"):
+            await writer.write(batch)
+
+    assert 1 == count_rows(database, "events")
+    assert {EVENTS_0: 1} == read_offsets(database)
+
+
+async def test_an_offset_without_a_record_is_stepped_over_when_it_is_said(database: str) -> None:
+    """The end of a transaction, what retention or compaction took: the writer says so, and PostgreSQL counts it."""
+    log = Log()
+    first, _, third = (log.append(make_event(make_id())) for _ in range(3))
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await owner.write(first)
+        owner.positions.note_vacant(EVENTS_0, 1, 2)
+        await owner.write(third)
+
+    assert {EVENTS_0: 3} == read_offsets(database)
+    with psycopg.connect(database) as connection:
+        row = connection.execute("select from_offset, records, vacant from archive_offsets").fetchone()
+    assert (1, 1, 1) == row
 
 
 async def test_two_that_claim_the_same_do_not_deadlock(database: str) -> None:

@@ -87,6 +87,9 @@ class ScriptedSink:
         self.notes |= notes
         return {place: start for place, start in self.starts.items() if place in notes}
 
+    def note_vacant(self, place: Place, begin: int, end: int) -> None:
+        pass
+
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         return None
 

@@ -328,3 +328,39 @@ def test_a_gate_that_opens_by_time_is_looked_at_then() -> None:
     assert NOW_US + 700 == lanes.next_timer_us()
     assert lanes.take(NOW_US + 699) is None
     assert (gate, "a", [7], 0) == lanes.take(NOW_US + 700)
+
+
+def test_what_is_put_back_comes_first() -> None:
+    """An item that was given out and could not be done goes before all that came after it, also in a full lane."""
+    gate = ScriptedGate(limit=2)
+    lanes: Lanes[int] = Lanes(lambda _: gate, batch_max=2)
+    for number in range(4):
+        lanes.offer("a", number, NOW_US)
+    taken = lanes.take(NOW_US)
+    assert taken is not None
+    gate.end(NOW_US)
+    gate.refuses = True
+    for number in reversed(taken.items):
+        lanes.put_back("a", number, NOW_US)
+
+    assert 4 == lanes.waiting
+    order = []
+    while (taken := lanes.take(NOW_US)) is not None:
+        gate.end(NOW_US)
+        order += taken.items
+        lanes.refresh("a", NOW_US)
+    assert [0, 1, 2, 3] == order
+
+
+def test_what_is_put_back_finds_its_lane_again() -> None:
+    """Its lane was empty, and so had been forgotten."""
+    gate = ScriptedGate()
+    lanes: Lanes[int] = Lanes(lambda _: gate)
+    lanes.offer("a", 1, NOW_US)
+    lanes.take(NOW_US)
+    gate.end(NOW_US)
+    lanes.put_back("a", 1, NOW_US)
+
+    taken = lanes.take(NOW_US)
+    assert taken is not None
+    assert [1] == taken.items

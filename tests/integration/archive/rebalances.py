@@ -1,0 +1,67 @@
+"""Two archive processes that take partitions from each other while PostgreSQL is slow: short in the integration tests,
+long in tests/chaos."""
+
+import asyncio
+import threading
+
+import psycopg
+
+from tests.integration.archive.house import House, Load
+from tests.integration.archive.tables import read_offsets
+from tests.support.eventually import eventually
+
+EVENTS_AT_ONCE = 10
+PAUSE_S = 0.1
+
+
+def slow_down(database: str, batch_s: float) -> None:
+    """Make every transaction of the archive take so long."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "create or replace function slow_down() returns trigger language plpgsql as "
+            f"$$ begin perform pg_sleep({batch_s}); return null; end $$".encode()
+        )
+        connection.execute(
+            "create trigger slow_down after update of next_offset on archive_offsets "
+            "for each statement execute function slow_down()"
+        )
+
+
+def read_progress(database: str) -> int:
+    """Grows with every batch."""
+    return sum(read_offsets(database).values())
+
+
+async def rebalance_under_load(house: House, *, rebalances: int, batch_s: float, grace_s: float) -> tuple[Load, int]:
+    """What was acknowledged meanwhile, and how many batches were cancelled by a rebalance."""
+    ended = threading.Event()
+    load = Load()
+
+    def write_all_the_time() -> None:
+        while not ended.wait(PAUSE_S):
+            load.add(house.load(EVENTS_AT_ONCE))
+
+    settings = {"WORKER_REBALANCE_GRACE_S": str(grace_s), "ARCHIVE_LINGER_S": "0"}
+    first, second = house.archive(**settings), house.archive(**settings)
+    slow_down(house.database, batch_s)
+    async with first:
+        writing = asyncio.create_task(asyncio.to_thread(write_all_the_time))
+        try:
+            await eventually(lambda: read_progress(house.database) > 0, timeout_s=120)
+            for done in range(1, rebalances + 1):
+                # joined: the first one gives half of its partitions away; left: it gets them back
+                if done % 2:
+                    await second.start()
+                else:
+                    await second.stop()
+                written = read_progress(house.database)
+                await eventually(lambda before=written: read_progress(house.database) > before, timeout_s=120)  # type: ignore[misc]
+        finally:
+            ended.set()
+            await writing
+            if second.is_running:
+                await second.stop()
+        with psycopg.connect(house.database, autocommit=True) as connection:
+            connection.execute("drop trigger slow_down on archive_offsets")
+        await house.wait_until_archived(load, timeout_s=120)
+    return load, (first.log() + second.log()).count("drain_timed_out")
