@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.bench.figures import CURVE, Latency
 from pipeline.bench.machine import Machine
-from pipeline.bench.result import CaseResult, GroupFigures, PhaseFigures, ScenarioResult
+from pipeline.bench.result import CaseResult, Curves, GroupFigures, PhaseFigures, ScenarioResult
 from pipeline.bench.svg import Plot, draw, draw_percentiles
 
 OURS = ("gateway", "matcher", "deliver", "archive", "kafka", "postgres")
@@ -26,7 +26,7 @@ DASH = "–"
 
 
 def format_report(results: Sequence[ScenarioResult]) -> str:
-    """A page of Markdown. Plots are expected beside it, under the names of `draw_plots`."""
+    """A page of Markdown, without the plots."""
     lines = ["# Benchmark results", ""]
     machines = list(dict.fromkeys(_describe_machine(result.machine) for result in results))
     lines += [f"Machine: {machine}  " for machine in machines]
@@ -44,22 +44,26 @@ def format_report(results: Sequence[ScenarioResult]) -> str:
 
 
 def draw_plots(result: ScenarioResult) -> dict[str, str]:
-    """File name → SVG."""
+    """File name → SVG. Cases without curves have none."""
     plots: dict[str, str] = {}
     for case in result.cases:
-        stem = _name_file(result.scenario, case.name)
-        plots[f"{stem}-latency.svg"] = draw(_plot_latency(case))
-        plots[f"{stem}-delivered.svg"] = draw(_plot_delivered(case))
-        plots[f"{stem}-cpu.svg"] = draw(_plot_lines(case, "Processor cores busy", "cores", case.curves.cores))
-        plots[f"{stem}-memory.svg"] = draw(_plot_lines(case, "Memory (RSS)", "MiB", case.curves.rss_mib))
-        plots[f"{stem}-lag.svg"] = draw(_plot_lines(case, "Lag", "records", case.curves.lag))
+        if case.curves is None:
+            continue
+        stem = _name_file(case.name)
+        plots[f"{stem}-latency.svg"] = draw(_plot_latency(case, case.curves))
+        plots[f"{stem}-delivered.svg"] = draw(_plot_delivered(case, case.curves))
+        plots[f"{stem}-cpu.svg"] = draw(
+            _plot_lines(case, case.curves, "Processor cores busy", "cores", case.curves.cores)
+        )
+        plots[f"{stem}-memory.svg"] = draw(_plot_lines(case, case.curves, "Memory (RSS)", "MiB", case.curves.rss_mib))
+        plots[f"{stem}-lag.svg"] = draw(_plot_lines(case, case.curves, "Lag", "records", case.curves.lag))
     curves = {
         name: list(zip(CURVE, latency.curve, strict=True))
         for name, latency in _list_latencies(result)
         if latency is not None
     }
     if curves:
-        plots[f"{result.scenario}-percentiles.svg"] = draw_percentiles("Latency by percentile", curves)
+        plots["percentiles.svg"] = draw_percentiles("Latency by percentile", curves)
     return plots
 
 
@@ -92,7 +96,7 @@ def _format_scenario(result: ScenarioResult) -> list[str]:
     for case in result.cases:
         lines += [f"\n**{case.name}: {problem}**" for problem in case.problems]
     lines += [f"\n**{failure}**" for failure in result.failures]
-    lines += ["", *_list_pictures(result), "", *_describe_conditions(result)]
+    lines += ["", *_describe_conditions(result)]
     return lines
 
 
@@ -164,10 +168,6 @@ def _describe_growth(case: CaseResult, name: str) -> str:
     return f"{before[name]:.0f} → {after[name]:.0f}" if name in before and name in after else DASH
 
 
-def _list_pictures(result: ScenarioResult) -> list[str]:
-    return [f"![{name}]({name})" for name in draw_plots(result)]
-
-
 def _describe_conditions(result: ScenarioResult) -> list[str]:
     cases = "; ".join(
         f"{case.name}: {case.payloads}, started {case.started_at}, {case.seconds:g} s in all" for case in result.cases
@@ -193,10 +193,10 @@ def _list_latencies(result: ScenarioResult) -> Iterator[tuple[str, Latency | Non
                 yield ", ".join(words), figures.delivery or figures.acceptance
 
 
-def _plot_latency(case: CaseResult) -> Plot:
+def _plot_latency(case: CaseResult, curves: Curves) -> Plot:
     lines: dict[str, list[tuple[float, float]]] = {}
-    is_delivering = any(case.curves.delivery.values())
-    shown = case.curves.delivery if is_delivering else case.curves.acceptance
+    is_delivering = any(curves.delivery.values())
+    shown = curves.delivery if is_delivering else curves.acceptance
     for name, seconds in shown.items():
         for quantile in ("p50", "p99"):
             words = f"{name} {quantile}" if len(shown) > 1 else quantile
@@ -211,10 +211,9 @@ def _plot_latency(case: CaseResult) -> Plot:
     )
 
 
-def _plot_delivered(case: CaseResult) -> Plot:
+def _plot_delivered(case: CaseResult, curves: Curves) -> Plot:
     lines = {
-        name: [(float(second), float(count)) for second, count in points]
-        for name, points in case.curves.delivered.items()
+        name: [(float(second), float(count)) for second, count in points] for name, points in curves.delivered.items()
     }
     return Plot(
         title=f"{case.name}: deliveries",
@@ -225,14 +224,16 @@ def _plot_delivered(case: CaseResult) -> Plot:
     )
 
 
-def _plot_lines(case: CaseResult, title: str, y_label: str, curves: Mapping[str, Sequence[float]]) -> Plot:
+def _plot_lines(
+    case: CaseResult, curves: Curves, title: str, y_label: str, values_by_name: Mapping[str, Sequence[float]]
+) -> Plot:
     return Plot(
         title=f"{case.name}: {title.lower()}",
         x_label="seconds",
         y_label=y_label,
         lines={
-            name: [(at_s, value) for at_s, value in zip(case.curves.at_s, values, strict=True) if at_s >= 0]
-            for name, values in curves.items()
+            name: [(at_s, value) for at_s, value in zip(curves.at_s, values, strict=True) if at_s >= 0]
+            for name, values in values_by_name.items()
         },
         marks=_mark_phases(case),
     )

@@ -98,7 +98,8 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     """A run. `problems`: why its figures must not be believed, or what was lost; none when all is well.
 
-    `loop_us_*`: how fast the machine was, see `measure_loop_us`.
+    `loop_us_*`: how fast the machine was, see `measure_loop_us`. `curves`: None in a result read from its file; they are
+    kept beside the plots.
     """
 
     name: str
@@ -113,8 +114,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     phases: list[PhaseFigures]
     counts: dict[str, GroupCounts]
     growth: Growth
-    curves: Curves
     problems: list[str]
+    curves: Curves | None = None
 
 
 class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """A session: the scenarios that were asked for, one after the other, and the files that they leave."""
 
-import re
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from pipeline.bench.screen import BenchScreen
 from pipeline.bench.stage import Conditions, Payloads, Watching
 
 REPORT = "report.md"
+PLOTS = "plots"
 # Different payloads of one size: were they all alike, the log would compress them to nothing.
 VARIETY = 100
-NUMBERS = re.compile(rb"\[[\s\d.,e-]+\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +59,25 @@ async def run_session(session: Session, screen: BenchScreen) -> bool:
 
 
 def write_result(out: Path, result: ScenarioResult) -> None:
-    """Its JSON file, its plots, and the report of all results in the folder."""
-    text = msgspec.json.format(msgspec.json.encode(result), indent=1)
-    # a list of numbers is a line, not one for each
-    text = NUMBERS.sub(lambda found: b"".join(found.group().split()), text)
-    path = out / f"{result.scenario}.json"
-    if path.exists():
-        for name in draw_plots(_read_result(path)):  # its cases may have had other names
-            (out / name).unlink(missing_ok=True)
-    path.write_bytes(text + b"\n")
-    for name, plot in draw_plots(result).items():
-        (out / name).write_text(plot)
+    """Its JSON file and the report of all results in the folder; its plots, with their points, in a folder below."""
+    without_curves = [msgspec.structs.replace(case, curves=None) for case in result.cases]
+    kept = msgspec.structs.replace(result, cases=without_curves)
+    (out / f"{result.scenario}.json").write_bytes(_format_compactly(kept))
     (out / REPORT).write_text(format_report(read_results(out)))
+    plots = out / PLOTS / result.scenario
+    shutil.rmtree(plots, ignore_errors=True)  # the cases of an earlier run may have had other names
+    plots.mkdir(parents=True)
+    for name, plot in draw_plots(result).items():
+        (plots / name).write_text(plot)
+    curves = {case.name: case.curves for case in result.cases}
+    (plots / "curves.json").write_bytes(msgspec.json.encode(curves) + b"\n")
+
+
+def _format_compactly(result: ScenarioResult) -> bytes:
+    """One line for each case: results can be compared with a line-by-line diff, and stay small."""
+    cases = b",\n".join(msgspec.json.encode(case) for case in result.cases)
+    head = msgspec.to_builtins(result) | {"cases": []}
+    return msgspec.json.encode(head).replace(b'"cases":[]', b'"cases":[\n' + cases + b"\n]", 1) + b"\n"
 
 
 def read_results(out: Path) -> list[ScenarioResult]:

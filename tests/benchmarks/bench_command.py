@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.bench.result import ScenarioResult
+from pipeline.bench.result import Curves, ScenarioResult
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
 
@@ -65,6 +65,11 @@ async def _finish(process: Process) -> Ran:
 def read_result(out: Path, scenario: str) -> ScenarioResult:
     """The file of a scenario; raises when it does not have the documented form."""
     return msgspec.json.decode((out / f"{scenario}.json").read_bytes(), type=ScenarioResult)
+
+
+def read_curves(out: Path, scenario: str) -> dict[str, Curves]:
+    """The points of its plots, by case."""
+    return msgspec.json.decode((out / "plots" / scenario / "curves.json").read_bytes(), type=dict[str, Curves])
 
 
 def list_files(out: Path, pattern: str) -> list[Path]:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds
 from pipeline.topics import declare_topics_for
-from tests.benchmarks.bench_command import interrupt_bench, list_files, read_result, run_bench
+from tests.benchmarks.bench_command import interrupt_bench, list_files, read_curves, read_result, run_bench
 from tests.e2e.up_command import find_left
 from tests.support.processes import HooklineUp
 
@@ -50,12 +50,13 @@ async def test_it_starts_measures_and_stops_everything_by_itself(tmp_path: Path)
     assert OURS <= case.growth.pss_mib_after.keys()
     assert phase.server is not None
     assert phase.server.rows_per_s > 0
-    assert case.curves.at_s == sorted(case.curves.at_s)
-    assert {"matcher", "deliver", "archive"} == case.curves.lag.keys()
+    curves = read_curves(tmp_path, "end-to-end")[case.name]
+    assert curves.at_s == sorted(curves.at_s)
+    assert {"matcher", "deliver", "archive"} == curves.lag.keys()
     assert result.command_line.startswith("hookline bench --out ")
     assert result.machine.cores > 0
     assert "| 20/s | measured | all |" in (tmp_path / "report.md").read_text()
-    pictures = list_files(tmp_path, "*.svg")
+    pictures = list_files(tmp_path, "plots/end-to-end/*.svg")
     assert 6 == len(pictures)
     for picture in pictures:
         ElementTree.parse(picture)  # noqa: S314 - our own
