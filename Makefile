@@ -34,11 +34,13 @@ check: setup     ## format, lint, types, layers, unit tests; no services needed
 unit: setup      ## unit tests only
 	$(BIN)/pytest tests/unit -q
 
-test: setup      ## all tests: unit, integration and e2e on real Kafka, PostgreSQL and processes
+test: setup      ## all tests on real Kafka, PostgreSQL and processes, with the short form of every fault
 	@$(BIN)/pytest 2>&1
 
-chaos: setup     ## the long forms of tests of faults: an hour and more
-	@$(BIN)/pytest tests/chaos 2>&1
+KILLS ?= 50
+
+chaos: setup     ## the long form of every fault (hours): tests/chaos, and KILLS=50 kills at each named point
+	@HOOKLINE_TEST_KILLS=$(KILLS) $(BIN)/pytest tests/chaos tests/integration/deliver/test_kills.py 2>&1
 
 BENCH ?= end-to-end saturation ingest sick-endpoints
 REAL_PAYLOADS := $(wildcard ../shared/data/github-webhooks.jsonl)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ, tail
+from tests.support.swallowed import find_swallowed
 
 STOP_TIMEOUT_S = 60.0
 
@@ -35,6 +36,8 @@ class SingleProcess:
         if self.is_running:
             code = await self.stop()
             assert error is not None or code == 0, f"{self.name} ended with {code}\n{tail(self.log_path, 60)}"
+        if error is None:
+            assert [] == find_swallowed(self.log())
 
     def set(self, name: str, value: str | None) -> None:
         """A setting for the next start, `PROCESS_LOG_LEVEL` for example; None: none."""

@@ -1,6 +1,6 @@
 """The http sink dies at three points of a delivery, again and again: nothing is lost, only what was open is repeated.
 
-`HOOKLINE_TEST_KILLS=50 pytest tests/chaos` kills it fifty times at each point; by default it is a few times.
+`make chaos` kills it fifty times at each point, `make test` twice.
 """
 
 import os
