@@ -98,8 +98,8 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     """A run. `problems`: why its figures must not be believed, or what was lost; none when all is well.
 
-    `loop_us_*`: how fast the machine was, see `measure_loop_us`. `curves`: None in a result read from its file; they are
-    kept beside the plots.
+    `loop_us_*`: how fast the machine was, see `measure_loop_us`. `curves`: None in a result that was read from
+    its file; they are kept beside the plots.
     """
 
     name: str
