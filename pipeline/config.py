@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pipeline.core import ports
 from pipeline.core.addresses import parse_networks
 from pipeline.core.proxy import parse_proxy
+from pipeline.core.service_links import is_service_link
 
 PREFIX = "HOOKLINE_"
 MIB = 1024 * 1024
@@ -292,12 +293,14 @@ def list_variables() -> dict[str, str]:
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read every `HOOKLINE_*` variable of `environ`.
 
+    What Kubernetes sets for a service called `hookline-…` is no setting and is passed over.
+
     Raises `ConfigError` for an unknown variable (with the nearest known name) or a value out of bounds.
     """
     values: dict[str, dict[str, str]] = {}
     places = {_name_variable(s, n): (s, n) for s, model in _sections().items() for n in model.model_fields}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or is_service_link(variable, value):
             continue
         if variable not in places:
             raise ConfigError(_describe_unknown(variable, list(places)))

@@ -21,6 +21,7 @@ import structlog
 from aiohttp import web
 
 from pipeline.config import Settings
+from pipeline.core.service_links import list_service_links
 from pipeline.metrics import Metrics
 
 # Python looks for cycles every 700 new objects, which thousands of records in flight are all the time (3 % of CPU).
@@ -96,6 +97,8 @@ def run(name: str, settings: Settings, main: Main) -> int:
     """Run `main` until it ends or a signal arrives; the exit code."""
     configure_logs(settings.process.log_level, settings.process.log_format)
     log: structlog.stdlib.BoundLogger = structlog.get_logger(process=name, pid=os.getpid())
+    if links := list_service_links(os.environ):
+        log.warning("service_links_ignored", variables=links, hint="Kubernetes: enableServiceLinks: false avoids them")
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:

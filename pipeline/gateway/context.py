@@ -16,20 +16,20 @@ from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.metrics import Metrics
+from pipeline.postgres.databases import Databases
 from pipeline.postgres.pool import Pool
 from pipeline.topics import Topics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """`pool`: the primary; `read_pool`: a replica when there is one, else the primary as well."""
+    """The properties are what handlers use of `databases`."""
 
     settings: Settings
     metrics: Metrics
     log: structlog.stdlib.BoundLogger
     topics: Topics
-    pool: Pool
-    read_pool: Pool
+    databases: Databases
     ends: LogEnds
     routes: RoutesView
     producer: LogProducer
@@ -39,6 +39,16 @@ class Gateway:
     publisher: Publisher
     health: ApiHealth
     proxies: Proxies
+
+    @property
+    def pool(self) -> Pool:
+        """The primary."""
+        return self.databases.primary
+
+    @property
+    def read_pool(self) -> Pool:
+        """A replica that can be used, else the primary as well."""
+        return self.databases.reader
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

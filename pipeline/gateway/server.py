@@ -5,11 +5,11 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.core.sealing import Sealed, Sealer, SealingError
 from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
+from pipeline.gateway.database_verification import begin_to_verify
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.frame import frame_routes
@@ -21,11 +21,8 @@ from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.routes_view import RoutesView
-from pipeline.postgres import migrations
 from pipeline.postgres.archive_reads import known_event_ids
-from pipeline.postgres.pool import Pool, open_pool
-from pipeline.postgres.pool_watch import PoolWatch
-from pipeline.postgres.sealed_secrets import list_key_uses
+from pipeline.postgres.databases import open_databases
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
@@ -56,15 +53,8 @@ async def main(process: Process) -> None:
     sealer = load_sealer(settings.sealing)
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
-    await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
-    pool = await open_pool(settings.database, settings.database.write_url, name="gateway")
-    await verify_keys(pool, sealer)
-    read_urls = settings.database.read_urls
-    read_pool = await open_pool(settings.database, read_urls[0], name="gateway-reads") if read_urls else pool
-    # asked for every event that comes alone: at a low rate that was a quarter of the gateway's processor time
-    ids_pool = await open_pool(
-        settings.database, settings.database.write_url, name="gateway-ids", size_max=1, is_bare=True
-    )
+    databases = await open_databases(settings.database, process.metrics, name="gateway")
+    verifying = await begin_to_verify(settings.database, databases.primary, sealer)
     routes = RoutesView(settings.kafka, topics.routes)
     await routes.start()
     producer = LogProducer(settings.kafka, process.metrics)
@@ -77,39 +67,41 @@ async def main(process: Process) -> None:
         metrics=process.metrics,
         log=process.log,
         topics=topics,
-        pool=pool,
-        read_pool=read_pool,
+        databases=databases,
         ends=LogEnds(settings.kafka),
         routes=routes,
         producer=producer,
         sealer=sealer,
-        tokens=Tokens(routes, pool, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s),
+        tokens=Tokens(
+            routes, databases.primary, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s
+        ),
         event_ids=EventIds(
-            lambda keys: known_event_ids(ids_pool, keys),
+            lambda keys: known_event_ids(databases.ids, keys),
             recent_max=config.recent_ids_max,
             timeout_s=config.lookup_timeout_s,
         ),
-        publisher=Publisher(pool, producer, topics, routes),
+        publisher=Publisher(databases.primary, producer, topics, routes),
+        health=ApiHealth(process, databases.primary, kafka, key=config.health_key),
         proxies=read_proxies(config),
-        health=ApiHealth(process, pool, kafka, key=config.health_key),
     )
     process.health.ready["routes"] = routes.check
-    watches = [PoolWatch(pool, process.metrics, name="gateway", is_for_changes=True)]
-    process.health.degraded["postgres"] = watches[0].check
-    # the one connection for ids is found again by being asked for; it is asked for as long as events come
-    if read_pool is not pool:
-        watches.append(PoolWatch(read_pool, process.metrics, name="gateway-reads", is_for_changes=False))
-        process.health.degraded["postgres-reads"] = watches[1].check
+    process.health.degraded.update(databases.list_checks())
     runner = await serve(gateway)
     states = EndpointStates(
-        settings.kafka, topics, pool=pool, producer=producer, publisher=gateway.publisher, metrics=process.metrics
+        settings.kafka,
+        topics,
+        pool=databases.primary,
+        producer=producer,
+        publisher=gateway.publisher,
+        metrics=process.metrics,
     )
     process.health.alive["endpoint_states"] = states.check
     tasks = [
         asyncio.create_task(gateway.publisher.repair_regularly()),
         asyncio.create_task(states.run()),
         asyncio.create_task(kafka.run()),
-        *(asyncio.create_task(watch.run()) for watch in watches),
+        asyncio.create_task(databases.watch()),
+        *([verifying] if verifying is not None else ()),
         asyncio.create_task(process.stopping.wait()),
     ]
     port = runner.addresses[0][1]
@@ -126,10 +118,7 @@ async def main(process: Process) -> None:
     await producer.close()
     await gateway.ends.close()
     await routes.close()
-    await ids_pool.close()
-    await pool.close()
-    if read_pool is not pool:
-        await read_pool.close()
+    await databases.close()
 
 
 async def wait_for_first(tasks: list[asyncio.Task[Any]], *, timeout_s: float | None) -> None:
@@ -137,17 +126,6 @@ async def wait_for_first(tasks: list[asyncio.Task[Any]], *, timeout_s: float | N
     done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
-
-
-async def verify_keys(pool: Pool, sealer: Sealer) -> None:
-    """Raise `StartError` when secrets are sealed with a key that is not here: they could not be shown or used."""
-    for use in await list_key_uses(pool):
-        try:
-            sealer.unseal(Sealed(key_id=use.key_id, sealed=use.sealed), context=use.context)
-        except SealingError as error:
-            raise StartError(
-                f"{error}; {use.secrets} secrets need it. Give it in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS"
-            ) from error
 
 
 async def serve(gateway: Gateway) -> web.AppRunner:

@@ -49,7 +49,7 @@ def _open(url: str) -> Iterator[tuple[DatabaseBackend, MigrationList]]:
         psycopg.connect(url, connect_timeout=5).close()
         conninfo_to_dict(url)
     except psycopg.Error as error:
-        raise StartError(describe_unreachable(url, error)) from error
+        raise describe_unreachable(url, error) from error
     backend = get_backend(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
     try:
         with as_file(files("pipeline.postgres").joinpath("sql")) as folder:

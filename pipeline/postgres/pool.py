@@ -36,6 +36,10 @@ SessionUseless = (
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
 
 
+class DatabaseAwayError(StartError):
+    """The server does not answer at all; one that refuses us, or lacks something, is a `StartError` of another kind."""
+
+
 class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
     """A pool that replaces its sessions when one of them turns out to be useless: the others are of the same kind."""
 
@@ -97,7 +101,7 @@ async def open_pool(
             async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
                 pass
         except psycopg.OperationalError as error:
-            raise StartError(describe_unreachable(text, error)) from error
+            raise describe_unreachable(text, error) from error
     # `PoolWatch` says once that a server is away; the pool would at every attempt
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     pool = Pool(
@@ -125,12 +129,18 @@ async def open_pool(
     return pool
 
 
-def describe_unreachable(url: str, error: Exception) -> str:
-    """One sentence for whoever starts the process; without the password."""
+# What a server that is there says to a mistake in the URL; anything else may pass.
+REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "permission denied", "invalid ")
+
+
+def describe_unreachable(url: str, error: Exception) -> StartError:
+    """One sentence for whoever starts the process; without the password. `DatabaseAwayError` when it may pass."""
     info = psycopg.conninfo.conninfo_to_dict(url)
     place = f"{info.get('host', 'local socket')}:{info.get('port', 5432)}, database {info.get('dbname', 'default')}"
     reason = " ".join(str(error).split())
-    return (
+    text = (
         f"cannot use PostgreSQL at {place}: {reason}. Is it running, and is HOOKLINE_DATABASE_WRITE_URL "
         "(address, user, password, database) right?"
     )
+    is_refused = any(words in reason for words in REFUSALS)
+    return StartError(text) if is_refused else DatabaseAwayError(text)

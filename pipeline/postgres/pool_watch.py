@@ -27,6 +27,7 @@ class PoolWatch:
         self._usable = metrics.database_usable.labels(name)
         self._problem: str | None = None
         self._failures = 0
+        self._has_answered = False
 
     def check(self) -> str | None:
         """Health: None, or what is wrong."""
@@ -58,9 +59,10 @@ class PoolWatch:
         was_usable = self._problem is None
         if problem is None:
             self._problem = None
+            self._has_answered = True
             if not was_usable:
                 log.info("database_usable", pool=self._name)
-        elif not was_usable or self._failures >= FAILURES_MIN:
+        elif not was_usable or self._failures >= FAILURES_MIN or not self._has_answered:
             self._problem = f"PostgreSQL ({self._name}) cannot be used: {problem}"
             if was_usable:
                 log.error("database_unusable", pool=self._name, reason=problem)

@@ -13,6 +13,7 @@ from pipeline.core.partition import locate_partition
 from pipeline.gateway.context import Gateway
 from pipeline.postgres.archive_progress import has_undispatched, is_dispatched, read_next_offset
 from pipeline.postgres.archive_reads import Pool
+from pipeline.postgres.pool import DatabaseUnavailable
 
 POLL_FIRST_S = 0.003
 POLL_MAX_S = 0.05
@@ -22,10 +23,16 @@ T = TypeVar("T")
 
 async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | None]]) -> T | None:
     """What a replica has, or else the primary."""
-    found = await find(gateway.read_pool)
-    if found is None and gateway.read_pool is not gateway.pool:
-        found = await find(gateway.pool)
-    return found
+    reader = gateway.read_pool
+    if reader is not gateway.pool:
+        try:
+            found = await find(reader)
+        except DatabaseUnavailable as error:
+            gateway.log.warning("replica_unavailable", reason=str(error).partition("\n")[0])
+            found = None
+        if found is not None:
+            return found
+    return await find(gateway.pool)
 
 
 async def wait_for_archive(

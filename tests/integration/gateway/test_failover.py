@@ -2,10 +2,10 @@
 
 import time
 
-import aiohttp
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from tests.integration.gateway.health import read_health
 from tests.support.eventually import eventually
 from tests.support.postgres import name_of
 from tests.support.stack import Stack, run_stack
@@ -15,13 +15,6 @@ END_OTHERS = (
     "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> "
     "pg_backend_pid()"
 )
-
-
-async def read_health(stack: Stack) -> tuple[int, str]:
-    process = stack.processes["gateway"][0]
-    url = (await process.wait_ready())["metrics"].replace("/metrics", "/health")
-    async with aiohttp.ClientSession() as session, session.get(url) as response:
-        return response.status, (await response.json())["status"]
 
 
 async def test_read_only_sessions_are_given_up(kafka: str, postgres: str, migrated_template: str) -> None:
@@ -54,5 +47,5 @@ async def test_read_only_sessions_are_given_up(kafka: str, postgres: str, migrat
 
 
 async def read_degraded(stack: Stack) -> tuple[int, str] | None:
-    found = await read_health(stack)
-    return found if found[1] != "ok" else None
+    found = await read_health(stack.processes["gateway"][0])
+    return (found.status, found.json["status"]) if found.json["status"] != "ok" else None

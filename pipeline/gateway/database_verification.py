@@ -1,0 +1,60 @@
+"""Whether the database is one this gateway can work with: its migrations, and the keys its secrets are sealed with.
+
+A gateway starts without PostgreSQL as it goes on without it. What would have refused the start then ends the process
+once it is known.
+"""
+
+import asyncio
+
+import structlog
+
+from pipeline.config import DatabaseConfig
+from pipeline.core.sealing import Sealed, Sealer, SealingError
+from pipeline.postgres import migrations
+from pipeline.postgres.pool import DatabaseAwayError, DatabaseUnavailable, Pool
+from pipeline.postgres.sealed_secrets import list_key_uses
+from pipeline.process import StartError
+
+AGAIN_AFTER_S = 1.0
+
+log = structlog.get_logger()
+
+
+async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> "asyncio.Task[None] | None":
+    """Verify now. When PostgreSQL is away: a task that does it as soon as it can, and raises what is wrong then.
+
+    Raises `StartError`.
+    """
+    try:
+        await _verify(config, pool, sealer)
+    except (DatabaseAwayError, *DatabaseUnavailable) as error:
+        log.error("starting_without_database", reason=str(error))
+        return asyncio.create_task(_verify_later(config, pool, sealer))
+    return None
+
+
+async def _verify_later(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> None:
+    while True:
+        await asyncio.sleep(AGAIN_AFTER_S)
+        try:
+            await _verify(config, pool, sealer)
+        except (DatabaseAwayError, *DatabaseUnavailable):
+            continue
+        log.info("database_verified")
+        await asyncio.Event().wait()  # a task that ends would end the process
+
+
+async def _verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> None:
+    await asyncio.to_thread(migrations.verify, config.write_url.get_secret_value())
+    await verify_keys(pool, sealer)
+
+
+async def verify_keys(pool: Pool, sealer: Sealer) -> None:
+    """Raise `StartError` when secrets are sealed with a key that is not here: they could not be shown or used."""
+    for use in await list_key_uses(pool):
+        try:
+            sealer.unseal(Sealed(key_id=use.key_id, sealed=use.sealed), context=use.context)
+        except SealingError as error:
+            raise StartError(
+                f"{error}; {use.secrets} secrets need it. Give it in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS"
+            ) from error
