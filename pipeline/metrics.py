@@ -110,6 +110,11 @@ class Metrics:
             ["outcome", "error_class"],
             registry=registry,
         )
+        self.internal_errors_total = Counter(
+            "hookline_internal_errors_total",
+            "Records whose handling raised an exception that no code foresaw",
+            registry=registry,
+        )
         self.attempt_seconds = Histogram(
             "hookline_attempt_seconds", "Duration of one HTTP request", buckets=LATENCY_BUCKETS_S, registry=registry
         )

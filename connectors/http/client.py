@@ -12,6 +12,7 @@ from connectors.http.dialer import Connect, Dialer, DialError, connect_socket
 from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
 from connectors.http.lookup import Lookup, look_up
 from connectors.http.pool import Pool
+from connectors.http.tls import TlsContexts
 from pipeline.config import DeliverConfig
 
 
@@ -27,13 +28,20 @@ class Use:
 class HttpClient:
     """One per process. `lookup` and `connect` are all that it reaches the world by."""
 
-    def __init__(self, config: DeliverConfig, *, lookup: Lookup = look_up, connect: Connect = connect_socket) -> None:
+    def __init__(
+        self,
+        config: DeliverConfig,
+        *,
+        lookup: Lookup = look_up,
+        connect: Connect = connect_socket,
+        tls: TlsContexts | None = None,
+    ) -> None:
         self._config = config
-        self._dialer = Dialer(config, lookup=lookup, connect=connect)
+        self._dialer = Dialer(config, lookup=lookup, connect=connect, tls=tls or TlsContexts())
         self._pool = Pool(idle_max=config.idle_connections_max)
 
     async def send(self, request: Request) -> Result:
-        """Send one request and read its answer. Never raises but when cancelled; ends within the total time-out.
+        """Send one request and read its answer. Ends within the total time-out; raises only what nobody foresaw.
 
         A request is sent once at most: whether an endpoint that closed its connection has read it nobody can tell.
         """

@@ -16,12 +16,13 @@ from connectors.http.lookup import Lookup
 from connectors.http.origin import Origin
 from connectors.http.proxy import ProxyError, open_tunnel
 from connectors.http.resolver import ForbiddenAddressError, NameNotFoundError, ResolveError, Resolver
-from connectors.http.tls import TlsContexts, TlsIdentityError
+from connectors.http.tls import TlsContexts
 from pipeline.config import DeliverConfig
 from pipeline.core.addresses import AddressRules, parse_networks
 from pipeline.core.destination import UNREACHABLE, DestinationRules, bracket
 from pipeline.core.ports import PortRules, parse_ports
 from pipeline.core.proxy import Proxy, parse_proxy
+from pipeline.endpoint_tls import TlsIdentityError
 
 # (address, port) → a connected socket; raises OSError.
 Connect = Callable[[str, int], Awaitable[socket.socket]]
@@ -45,12 +46,12 @@ class DialError(Exception):
 class Dialer:
     """Makes connections. Which ones are permitted is settled by the settings, for the life of the process."""
 
-    def __init__(self, config: DeliverConfig, *, lookup: Lookup, connect: Connect) -> None:
+    def __init__(self, config: DeliverConfig, *, lookup: Lookup, connect: Connect, tls: TlsContexts) -> None:
         self._config = config
         self._rules = read_rules(config)
         self._resolver = Resolver(self._rules.addresses, lookup=lookup, lookups_max=config.lookups_max)
         self._connect = connect
-        self._tls = TlsContexts()
+        self._tls = tls
         url = config.egress_proxy_url
         self._proxy = parse_proxy(url.get_secret_value()) if url is not None else None
 

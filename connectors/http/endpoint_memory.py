@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Hashable
+from typing import Protocol
 
 from connectors.http.exchange import Certificate
 from connectors.http.target import Target, compile_target
@@ -11,11 +12,16 @@ from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, is_expi
 from pipeline.core.gate import EndpointGate, GatePolicy
 from pipeline.core.records import Endpoint, EndpointState
 from pipeline.core.sealing import Sealer
-from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.metrics import Metrics
 
 GATES_MAX = 100_000
 SECOND_US = 1_000_000
+
+
+class States(Protocol):
+    """What was told last of each endpoint: a view of the endpoint-states topic."""
+
+    def get(self, subscription_id: str) -> EndpointState | None: ...
 
 
 class EndpointMemory:
@@ -26,7 +32,7 @@ class EndpointMemory:
         deliver: DeliverConfig,
         worker: WorkerConfig,
         *,
-        states: EndpointStatesView,
+        states: States,
         sealer: Sealer,
         metrics: Metrics,
     ) -> None:

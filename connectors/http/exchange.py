@@ -9,7 +9,11 @@ from connectors.http.origin import Origin
 
 
 class ErrorClass(StrEnum):
-    """Why an attempt failed, as Hook0's clients know it."""
+    """Why an attempt failed, as Hook0's clients know it; the last two are ours.
+
+    INTERNAL: an exception inside Hookline. LOCAL: this process lacked something (files, memory …); never archived,
+    since the delivery waits without an attempt.
+    """
 
     UNKNOWN = "E_UNKNOWN"
     INVALID_HEADER = "E_INVALID_HEADER"
@@ -18,6 +22,8 @@ class ErrorClass(StrEnum):
     CONNECTION = "E_CONNECTION"
     TIMEOUT = "E_TIMEOUT"
     HTTP = "E_HTTP"
+    INTERNAL = "E_INTERNAL"
+    LOCAL = "E_LOCAL"
 
 
 class Certificate(NamedTuple):

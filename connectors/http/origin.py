@@ -1,19 +1,8 @@
 """Where connections go: what two requests must have in common to share one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsIdentity:
-    """What a subscription brings for its own TLS, as PEM.
-
-    `ca_pem`: the only authorities its endpoint's certificate may come from; None: the system's. `certificate_pem` and
-    `key_pem`: what we show when we are asked who we are; both or none.
-    """
-
-    ca_pem: str | None = None
-    certificate_pem: str | None = None
-    key_pem: str | None = field(default=None, repr=False)
+from pipeline.endpoint_tls import TlsIdentity
 
 
 @dataclass(frozen=True, slots=True)

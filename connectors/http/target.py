@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.http.origin import Origin, TlsIdentity
+from connectors.http.origin import Origin
 from pipeline.core.destination import METHODS, Destination, DestinationError, parse_destination
 from pipeline.core.headers import find_header_problem, redact
 from pipeline.core.records import Endpoint, name_client_key_context
 from pipeline.core.sealing import Sealed, Sealer
+from pipeline.endpoint_tls import TlsIdentity
 
 # What we say of ourselves; a subscription may say it otherwise. No cookies, and no encoding that we would have to undo.
 OWN_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "hookline-deliver/0.1"}

@@ -1,17 +1,22 @@
 """The deliver process: the http sink, wired."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from connectors.http.client import HttpClient
 from connectors.http.endpoint_memory import EndpointMemory
+from connectors.http.ledger import Ledger
+from connectors.http.outbox import Outbox
 from connectors.http.sink import HttpSink
 from connectors.http.target import compile_target
 from connectors.runtime.runtime import Runtime
+from connectors.sink import LogRecord
 from pipeline.core.sealing import Sealer, SealingError
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.tail import read_tail
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
@@ -19,6 +24,7 @@ from pipeline.topics import declare_topics_for
 # Long enough to sit out a broker's restart: what is written here must not be lost.
 PRODUCE_TIMEOUT_S = 300.0
 SWEEP_INTERVAL_S = 1.0
+TAIL_MAX_RECORDS = 50_000
 
 
 async def main(process: Process) -> None:
@@ -36,13 +42,18 @@ async def main(process: Process) -> None:
     await producer.warm_up()
     client = HttpClient(settings.deliver)
     memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
+
+    async def read_attempts(starts: Mapping[int, int]) -> tuple[Sequence[LogRecord], Mapping[int, int]]:
+        return await asyncio.to_thread(read_tail, settings.kafka, topics.attempts, starts, records_max=TAIL_MAX_RECORDS)
+
     sink = HttpSink(
         settings,
         topics,
         endpoints=endpoints,
         memory=memory,
         client=client,
-        producer=producer,
+        ledger=Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max),
+        outbox=Outbox(topics, producer, process.metrics),
         metrics=process.metrics,
     )
     runtime = Runtime(

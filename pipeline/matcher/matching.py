@@ -57,6 +57,7 @@ class Matcher:
         record_max_bytes: int,
         routes_wait_s: float,
         clock_us: Callable[[], int],
+        parse: Callable[..., Event | RoutesChanged | Unreadable] = parse_event,
     ) -> None:
         """`record_max_bytes`: what a record may have in any topic."""
         self._topics = topics
@@ -66,6 +67,7 @@ class Matcher:
         self._payload_max_bytes = record_max_bytes - ENVELOPE_MAX_BYTES
         self._routes_wait_s = routes_wait_s
         self._clock_us = clock_us
+        self._parse = parse
         self._announced: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -78,28 +80,40 @@ class Matcher:
         portion: list[ToWrite] = []
         size_bytes = 0
         for record in records:
-            parsed = parse_event(
-                record.value,
-                record.key,
-                topic=self._topics.events.name,
-                partition=record.partition,
-                offset=record.offset,
-                appended_at_us=record.timestamp * 1000,
-            )
-            match parsed:
-                case Event():
-                    for written in self._match_event(parsed, record):
-                        portion.append(written)
-                        size_bytes += len(written[2])
-                        if size_bytes >= PORTION_MAX_BYTES:
-                            yield portion
-                            portion, size_bytes = [], 0
-                case RoutesChanged():
-                    await self._follow_marker(parsed)
-                case Unreadable():
-                    portion.append(self._bury(parsed, record))
-                    size_bytes += len(record.value or b"")
+            try:
+                for written in await self._lead_on(record):
+                    portion.append(written)
+                    size_bytes += len(written[2])
+                    if size_bytes >= PORTION_MAX_BYTES:
+                        yield portion
+                        portion, size_bytes = [], 0
+            except MemoryError:
+                raise  # it says nothing about the record
+            except Exception as error:
+                # One event must not stop all others. What it led to before the exception is written as well: redriven,
+                # it is matched again under the same ids.
+                portion.append(self._bury_failed(error, record))
+                size_bytes += len(record.value or b"")
         yield portion
+
+    async def _lead_on(self, record: EventRecord) -> Iterable[ToWrite]:
+        """What one record leads to."""
+        parsed = self._parse(
+            record.value,
+            record.key,
+            topic=self._topics.events.name,
+            partition=record.partition,
+            offset=record.offset,
+            appended_at_us=record.timestamp * 1000,
+        )
+        match parsed:
+            case Event():
+                return self._match_event(parsed, record)
+            case RoutesChanged():
+                await self._follow_marker(parsed)
+                return ()
+            case Unreadable():
+                return (self._bury(parsed, record),)
 
     def _match_event(self, event: Event, record: EventRecord) -> Iterator[ToWrite]:
         self._metrics.events_matched_total.inc()
@@ -175,6 +189,13 @@ class Matcher:
             log.error("routes_missing", application_id=application_id, version=version, waited_s=self._routes_wait_s)
             return
         self._announced[application_id] = version
+
+    def _bury_failed(self, error: Exception, record: EventRecord) -> ToWrite:
+        """The dead letter of a record whose handling raised an exception that no code foresaw."""
+        log.error("event_failed_internally", partition=record.partition, offset=record.offset, exc_info=error)
+        self._metrics.internal_errors_total.inc()
+        detail = f"an error inside Hookline: {type(error).__name__}: {str(error)!a}"
+        return self._bury(Unreadable(reason="internal", detail=detail), record)
 
     def _bury(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
         """The dead letter of a record. It always fits into one: nothing of what it repeats is taken at its word."""

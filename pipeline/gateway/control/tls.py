@@ -1,40 +1,19 @@
 """Certificates and keys that owners hand in for their endpoints: can they be used as they are?"""
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
-PEM_MAX_CHARS = 64 * 1024
+from pipeline.endpoint_tls import TlsIdentity, find_identity_problem, find_pem_problem
 
 
 def find_tls_problems(ca_pem: str | None, cert_pem: str | None, key_pem: str | None) -> dict[str, str]:
-    """Field → what is wrong with it; empty when all is well."""
+    """Field → what is wrong with it; empty when all is well. Asks the code that will load them for deliveries."""
     problems: dict[str, str] = {}
     for field, pem in (("tls_ca_pem", ca_pem), ("tls_client_cert_pem", cert_pem)):
-        if pem is not None and _read_certificates(pem) is None:
-            problems[field] = f"it must be certificates in PEM, {PEM_MAX_CHARS} characters at most"
-    if key_pem is None:
+        problem = find_pem_problem(pem) if pem is not None else None
+        if problem is not None:
+            problems[field] = problem
+    if key_pem is None or "tls_client_cert_pem" in problems:
         return problems
-    certificates = _read_certificates(cert_pem or "")
-    if certificates is None:
+    if cert_pem is None:
         problems["tls_client_key_pem"] = "a key needs its certificate beside it"
-    elif not _fits(certificates[0], key_pem):
+    elif find_identity_problem(TlsIdentity(certificate_pem=cert_pem, key_pem=key_pem)) is not None:
         problems["tls_client_key_pem"] = "it must be the certificate's private key in PEM, without a password"
     return problems
-
-
-def _read_certificates(pem: str) -> list[x509.Certificate] | None:
-    if len(pem) > PEM_MAX_CHARS:
-        return None
-    try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
-        return None
-
-
-def _fits(certificate: x509.Certificate, key_pem: str) -> bool:
-    try:
-        key = load_pem_private_key(key_pem.encode(), password=None)
-    except (ValueError, TypeError):
-        return False
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)

@@ -76,6 +76,7 @@ class House:
         retry_delays_s: list[float] | None = None,
         method: str = "POST",
         concurrency_max: int | None = None,
+        tls_ca_pem: str | None = None,
     ) -> Subscriber:
         """Publish an endpoint, or change one."""
         subscriber = Subscriber(subscription_id or str(uuid4()), url)
@@ -94,6 +95,7 @@ class House:
             secrets=[{"key_id": sealed.key_id, "sealed": sealed.sealed, "valid_until_us": None}],
             retry_delays_s=retry_delays_s,
             concurrency_max=concurrency_max,
+            tls_ca_pem=tls_ca_pem,
         )
         self.write(self.topics.endpoints, subscriber.subscription_id, endpoint)
         self.flush()

@@ -2,9 +2,11 @@
 
 import time
 from itertools import pairwise
+from pathlib import Path
 
 from pipeline.core.records import DeadLetter, Delivery
 from tests.integration.deliver.house import SECRET, House, ids_of
+from tests.support.certificates import Authority
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, Hang, Receiver, Slow, Status
 from tests.support.verification import verify_delivery
@@ -215,3 +217,19 @@ async def test_lone_lane_is_not_parked(kafka: str, topic_prefix: str) -> None:
 
         assert ids_of(deliveries) == ids_of(attempts)
         assert [] == [record for tier in house.topics.retries for record in house.read(tier)]
+
+
+async def test_a_poison_endpoint_stops_nobody(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """A certificate with a comment that is not ASCII ended the process at each try: it is loaded, and all go on."""
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    authority = Authority(tmp_path)
+    async with Receiver() as receiver, Receiver(tls=authority.server_context(), name="localhost") as secure:
+        poisoned = house.subscribe(secure.url("/b"), tls_ca_pem="# Müller CA\n" + authority.ca_file.read_text())
+        healthy = house.subscribe(receiver.url("/ok"))
+        async with house.deliver() as deliver:
+            house.send(poisoned)
+            deliveries = house.send(healthy, count=20)
+            await eventually(lambda: len(receiver.requests("/ok")) == len(deliveries))
+            await eventually(lambda: len(secure.requests("/b")) == 1)
+
+            assert deliver.is_running

@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from connectors.http.client import HttpClient
 from connectors.http.exchange import Answer, ErrorClass, Failure, Request
-from connectors.http.origin import Origin, TlsIdentity
+from connectors.http.origin import Origin
 from pipeline.config import DeliverConfig
 from pipeline.core.destination import UNREACHABLE
+from pipeline.endpoint_tls import TlsIdentity
 from tests.integration.http_client.clients import TOTAL_TIMEOUT_S
 from tests.integration.http_client.servers import listen
 from tests.support.certificates import Authority

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from connectors.http.exchange import Answer, ErrorClass, Failure, Request, Result
-from connectors.http.origin import TlsIdentity
+from pipeline.endpoint_tls import TlsIdentity
 from tests.integration.http_client.clients import TOTAL_TIMEOUT_S, open_client
 from tests.integration.http_client.servers import listen, shake_hands
 from tests.support.certificates import LIFETIME, Authority

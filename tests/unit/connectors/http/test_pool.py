@@ -4,8 +4,9 @@ import time
 import pytest
 
 from connectors.http.connection import IDLE_MAX_S, Connection
-from connectors.http.origin import Origin, TlsIdentity
+from connectors.http.origin import Origin
 from connectors.http.pool import AGE_MAX_S, Pool
+from pipeline.endpoint_tls import TlsIdentity
 
 A, B = Origin(True, "a.example.com", 443), Origin(True, "b.example.com", 443)
 

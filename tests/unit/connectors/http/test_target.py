@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.http.message import HeaderError, Signing, build_request
-from connectors.http.origin import Origin, TlsIdentity
+from connectors.http.origin import Origin
 from connectors.http.target import compile_target
 from pipeline.core.hops import derive_hop
 from pipeline.core.records import Endpoint, from_bytes, name_client_key_context, to_bytes
 from pipeline.core.sealing import SealingError
 from pipeline.core.signature import sign_hook0, sign_standard
+from pipeline.endpoint_tls import TlsIdentity
 from tests.support.outbound import NOW_US, SEALER, SECRET, SIGNING, SUBSCRIPTION_ID, make_delivery, make_endpoint
 
 URL = "https://example.com:8443/a?b=c"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.http.origin import TlsIdentity
-from connectors.http.tls import TlsContexts, TlsIdentityError
+from connectors.http.tls import TlsContexts
+from pipeline.endpoint_tls import TlsIdentity, TlsIdentityError
 from tests.support.certificates import Authority
 
 

@@ -1,13 +1,18 @@
 from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pipeline.core.checksum import choose_sum
+from pipeline.core.event import parse_event
 from pipeline.core.ids import derive_dead_id, derive_delivery_id
 from pipeline.core.operational import OPERATIONAL_TYPES
-from pipeline.core.records import DeadLetter, Delivery, Dispatch, Record, from_bytes
+from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
+from pipeline.core.routes import CompiledRoutes
 from pipeline.matcher.matching import DETAIL_MAX_CHARS, PORTION_MAX_BYTES, Matcher, ToWrite
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
@@ -28,7 +33,9 @@ RECORD_MAX_BYTES = 64 * 1024
 ANYTHING, EU, US = "s-any", "s-eu", "s-us"
 
 
-def make_matcher(routes: FixedRoutes, *, recent_ids_max: int = 100, metrics: Metrics | None = None) -> Matcher:
+def make_matcher(
+    routes: FixedRoutes, *, recent_ids_max: int = 100, metrics: Metrics | None = None, parse: Any = parse_event
+) -> Matcher:
     return Matcher(
         TOPICS,
         routes,
@@ -37,6 +44,7 @@ def make_matcher(routes: FixedRoutes, *, recent_ids_max: int = 100, metrics: Met
         record_max_bytes=RECORD_MAX_BYTES,
         routes_wait_s=1,
         clock_us=lambda: MATCHED_US,
+        parse=parse,
     )
 
 
@@ -52,6 +60,49 @@ async def match(matcher: Matcher, records: Iterable[StoredRecord]) -> list[ToWri
 
 def read(written: Iterable[ToWrite]) -> list[tuple[str, bytes, Record]]:
     return [(topic.name.removeprefix("t."), key, from_bytes(value)) for topic, key, value in written]
+
+
+class FailingRoutes(FixedRoutes):
+    """Fail for one application, as no code foresaw."""
+
+    def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None:
+        if application_id != APPLICATION:
+            raise TypeError("nobody foresaw this")
+        return super().at(application_id, appended_at_us, version_min)
+
+    async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool:
+        raise TypeError("nobody foresaw this")
+
+
+def fail(*_: object, **__: object) -> Event:
+    raise TypeError("nobody foresaw this")
+
+
+async def test_an_unforeseen_exception_is_one_dead_letter() -> None:
+    """In routes or in following a marker: the events behind it are matched."""
+    metrics, routes = Metrics("matcher"), FailingRoutes()
+    routes.publish(make_routes({ANYTHING: {}}))
+    records = [
+        store(make_event(application_id=str(UUID(int=99))), offset=1),
+        store(make_marker(7), offset=2),
+        store(make_event(), offset=3),
+    ]
+    with capture_logs():
+        written = read(await match(make_matcher(routes, metrics=metrics), records))
+
+    assert ["dead", "dead", "deliveries", "dispatches"] == [topic for topic, _, _ in written]
+    letters = [record for _, _, record in written if isinstance(record, DeadLetter)]
+    assert [("internal", 1), ("internal", 2)] == [(letter.reason, letter.source_offset) for letter in letters]
+    assert "TypeError" in letters[0].detail
+    assert 2 == metrics.registry.get_sample_value("hookline_internal_errors_total")
+
+
+async def test_an_unforeseen_exception_while_reading_is_one_dead_letter() -> None:
+    """Whatever the record is."""
+    with capture_logs():
+        written = read(await match(make_matcher(known_routes(), parse=fail), [store(make_event(), offset=1)]))
+
+    assert ["internal"] == [record.reason for _, _, record in written if isinstance(record, DeadLetter)]
 
 
 async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:

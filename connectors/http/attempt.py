@@ -1,0 +1,55 @@
+"""From what one delivery came to, to the attempt that the archive keeps of it. Pure."""
+
+from collections.abc import Mapping
+
+from connectors.http.exchange import Answer, Result
+from connectors.http.verdict import Verdict
+from connectors.sink import LogRecord
+from pipeline.core.ids import derive_attempt_id
+from pipeline.core.records import Attempt, Delivery, Endpoint
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+def describe_attempt(
+    record: LogRecord,
+    delivery: Delivery,
+    endpoint: Endpoint | None,
+    *,
+    outcome: str,
+    verdict: Verdict,
+    started_at_us: int,
+    finished_at_us: int,
+    request_headers: Mapping[str, str] = NO_HEADERS,
+    result: Result | None = None,
+    next_due_at_us: int | None = None,
+) -> Attempt:
+    """`endpoint`: None when the failure came before it was found. `outcome`: succeeded, failed or cancelled."""
+    answer = result if isinstance(result, Answer) else None
+    return Attempt(
+        attempt_id=derive_attempt_id(delivery.delivery_id, delivery.attempt_number),
+        attempt_number=delivery.attempt_number,
+        delivery_id=delivery.delivery_id,
+        subscription_id=delivery.subscription_id,
+        application_id=delivery.application_id,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        appended_at_us=delivery.appended_at_us,
+        outcome=outcome,
+        error_class=verdict.error_class,
+        error_detail=verdict.detail,
+        queued_at_us=record.timestamp_us,
+        started_at_us=started_at_us,
+        finished_at_us=finished_at_us,
+        request_method=endpoint.method if endpoint is not None else "",
+        request_url=endpoint.url if endpoint is not None else "",
+        request_headers=dict(request_headers),
+        response_status=answer.status if answer is not None else None,
+        response_headers=answer.headers if answer is not None else {},
+        response_body=answer.body if answer is not None else b"",
+        timings_us=dict(result.timings_us) if result is not None else {},
+        next_due_at_us=next_due_at_us,
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+    )

@@ -1,0 +1,123 @@
+"""Everything deliver writes to the log: retries, parked deliveries, attempts, dead letters, states of endpoints.
+
+Encoding and writing are apart. What cannot be encoded is a failure of one delivery; what cannot be written concerns
+the process, and is raised as `WriteError`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from connectors.sink import LogRecord
+from pipeline.core.ids import derive_dead_id
+from pipeline.core.records import Attempt, DeadLetter, Delivery, EndpointState, to_bytes
+from pipeline.core.tiers import choose_tier
+from pipeline.kafka.producer import Placement, ToSend
+from pipeline.metrics import Metrics
+from pipeline.topics import Topics
+
+log = structlog.get_logger()
+
+Written = asyncio.Future[Placement]
+
+
+class Writer(Protocol):
+    """Writes to the log, in order."""
+
+    def send_bytes(self, records: Sequence[ToSend]) -> Written:
+        """The future is done when all records are acknowledged."""
+
+
+class WriteError(Exception):
+    """The log did not take a record: this ends the process, with offsets uncommitted."""
+
+
+class Outbox:
+    """Writes by the `Writer` it is given."""
+
+    def __init__(self, topics: Topics, writer: Writer, metrics: Metrics) -> None:
+        self._topics = topics
+        self._writer = writer
+        self._metrics = metrics
+        self.delays_s = [tier.delay_s for tier in topics.retries]
+
+    # Encoding.
+
+    def encode_retry(self, retry: Delivery, wait_us: int) -> ToSend:
+        """A delivery as it is to come back after `wait_us`."""
+        tier = self._topics.retries[choose_tier(self.delays_s, wait_us)]
+        return (tier, retry.subscription_id.encode(), to_bytes(retry))
+
+    def encode_attempt(self, attempt: Attempt) -> ToSend:
+        return (self._topics.attempts, attempt.subscription_id.encode(), to_bytes(attempt))
+
+    def encode_dead(self, record: LogRecord, reason: str, detail: str, delivery: Delivery | None = None) -> ToSend:
+        """The dead letter of a record. `delivery`: what it holds, if it could be read."""
+        letter = DeadLetter(
+            dead_id=derive_dead_id(record.topic, record.partition, record.offset),
+            reason=reason,
+            detail=detail,
+            source_topic=record.topic,
+            source_partition=record.partition,
+            source_offset=record.offset,
+            source_appended_at_us=delivery.appended_at_us if delivery is not None else record.timestamp_us,
+            source_key=record.key,
+            source_value=record.value,
+            application_id=delivery.application_id if delivery is not None else None,
+            subscription_id=delivery.subscription_id if delivery is not None else None,
+            delivery_id=delivery.delivery_id if delivery is not None else None,
+            event_id=delivery.event_id if delivery is not None else None,
+            died_at_us=time.time_ns() // 1000,
+        )
+        self._metrics.dead_total.labels(reason).inc()
+        key = (record.key or b"").decode(errors="replace").encode()
+        return (self._topics.dead, key, to_bytes(letter))
+
+    # Writing.
+
+    def write(self, encoded: ToSend) -> Written:
+        """Write what was encoded. Raises `WriteError`."""
+        if encoded[0] in self._topics.retries:
+            self._metrics.retries_scheduled_total.labels(encoded[0].name).inc()
+        try:
+            return self._writer.send_bytes([encoded])
+        except Exception as error:
+            raise WriteError(f"cannot write to {encoded[0].name}: {error}") from error
+
+    async def write_and_wait(self, encoded: ToSend) -> None:
+        """Write, and return when it is acknowledged. Raises `WriteError`."""
+        written = self.write(encoded)
+        try:
+            await written
+        except Exception as error:
+            raise WriteError(f"cannot write to {encoded[0].name}: {error}") from error
+
+    def put_in_tier(self, record: LogRecord, number: int) -> Written:
+        """Write a record into a retry tier as the bytes it is.
+
+        Parking must be much quicker than delivering, or one endpoint's backlog would hold up what lies behind it in the
+        log (6 µs; decoded and encoded again 20).
+        """
+        return self.write((self._topics.retries[number], record.key or b"", record.value))
+
+    def park(self, record: LogRecord, number: int, reason: str) -> Written:
+        """Wait for capacity in a retry tier, which counts no attempt."""
+        self._metrics.parked_total.labels(reason).inc()
+        return self.put_in_tier(record, number)
+
+    def bury(self, record: LogRecord, reason: str, detail: str, delivery: Delivery | None = None) -> Written:
+        """Write a dead letter."""
+        return self.write(self.encode_dead(record, reason, detail, delivery))
+
+    def tell(self, state: EndpointState) -> None:
+        """Tell how an endpoint does. Not waited for: a state that is lost is told again when it changes."""
+        written = self.write((self._topics.endpoint_states, state.subscription_id.encode(), to_bytes(state)))
+
+        def on_done(done: Written) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                log.warning("endpoint_state_not_told", subscription_id=state.subscription_id, reason=str(error))
+
+        written.add_done_callback(on_done)

@@ -1,0 +1,32 @@
+"""The pure steps that every delivery goes through, as one value: a test can hand in a step that fails."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from connectors.http.attempt import describe_attempt
+from connectors.http.exchange import Request
+from connectors.http.message import build_request
+from connectors.http.verdict import Verdict, judge
+from connectors.sink import LogRecord
+from pipeline.core.records import Attempt, Delivery, expect
+from pipeline.core.retry import GiveUp, RetryAt, decide_retry
+from schemas import SchemaError
+
+
+def read_delivery(record: LogRecord) -> Delivery | SchemaError:
+    """The delivery in a record, or why it cannot be read."""
+    try:
+        return expect(Delivery, record.value or b"")
+    except SchemaError as error:
+        return error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """In the order in which a delivery meets them; the arguments are those of the functions named here."""
+
+    read: Callable[[LogRecord], Delivery | SchemaError] = read_delivery
+    build: Callable[..., tuple[Request, dict[str, str]]] = build_request
+    judge: Callable[..., Verdict] = judge
+    decide: Callable[..., RetryAt | GiveUp] = decide_retry
+    describe: Callable[..., Attempt] = describe_attempt

@@ -1,0 +1,222 @@
+"""The whole story of a delivery, without Kafka and without sockets."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from connectors.http.client import HttpClient
+from connectors.http.exchange import Answer, ErrorClass, Failure
+from connectors.http.outbox import WriteError
+from connectors.http.steps import Steps
+from connectors.http.tls import TlsContexts
+from connectors.sink import LogRecord
+from pipeline.config import DeliverConfig
+from pipeline.core.records import Endpoint
+from pipeline.kafka.producer import KafkaUnavailableError
+from tests.support.outbound import make_delivery, make_endpoint
+from tests.unit.connectors.http.sink_house import ScriptedClient, SinkHouse, make_record
+
+pytestmark = pytest.mark.usefixtures("quiet")
+FAILURE = Failure(error_class=ErrorClass.CONNECTION, detail="could not connect")
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Tracebacks are captured: structlog, as long as nobody configured it, takes half a second to print one."""
+    with capture_logs():
+        yield
+
+
+async def test_a_success_is_one_attempt() -> None:
+    """Nothing else is written."""
+    house = SinkHouse()
+    await house.put()
+
+    assert ["attempts"] == house.log.names()
+    (attempt,) = house.log.attempts()
+    assert ("succeeded", 200, None) == (attempt.outcome, attempt.response_status, attempt.next_due_at_us)
+
+
+async def test_a_failure_is_a_retry_and_then_an_attempt() -> None:
+    """In this order: a crash in between repeats the attempt, and loses nothing."""
+    house = SinkHouse(client=ScriptedClient(FAILURE))
+    await house.put()
+
+    assert ["retries.1s", "attempts"] == house.log.names()
+    (attempt,), (retry,) = house.log.attempts(), house.log.retries()
+    assert ("failed", "E_CONNECTION", retry.due_at_us) == (
+        attempt.outcome,
+        attempt.error_class,
+        attempt.next_due_at_us,
+    )
+    assert 2 == retry.attempt_number
+
+
+async def test_the_last_failure_is_a_dead_letter() -> None:
+    """Then the attempt, without a next one."""
+    house = SinkHouse(make_endpoint("https://example.com/", retry_delays_s=[]), client=ScriptedClient(FAILURE))
+    await house.put()
+
+    assert ["dead", "attempts"] == house.log.names()
+    assert ["exhausted"] == [letter.reason for letter in house.log.letters()]
+
+
+async def test_a_copy_is_not_sent() -> None:
+    """Neither while the first is under way nor afterwards; both records are settled."""
+    house = SinkHouse()
+    await asyncio.gather(house.put(), house.put())
+    await house.put()
+
+    assert 1 == len(house.client.requests)
+    assert ["attempts"] == house.log.names()
+
+
+async def test_cancelled_when_disabled() -> None:
+    """Without a request."""
+    house = SinkHouse(make_endpoint("https://example.com/", enabled=False))
+    await house.put()
+
+    assert ["cancelled"] == [attempt.outcome for attempt in house.log.attempts()]
+    assert [] == house.client.requests
+
+
+async def test_what_cannot_be_read_is_buried() -> None:
+    """The record stays in the dead letter."""
+    house = SinkHouse()
+    await house.put(record=LogRecord("hookline.deliveries", 0, 0, b"k", b"junk", 0))
+
+    assert [("undecodable", b"junk")] == [(letter.reason, letter.source_value) for letter in house.log.letters()]
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise TypeError("nobody foresaw this")
+
+
+class FailingEndpoints:
+    """The view of endpoints, broken for one delivery."""
+
+    def get(self, subscription_id: str) -> Endpoint | None:
+        raise TypeError("nobody foresaw this")
+
+    async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
+        raise TypeError("nobody foresaw this")
+
+
+async def fail_async(*_: Any) -> Any:
+    fail()
+
+
+def client_that(**parts: Any) -> HttpClient:
+    """A real client whose part fails. No socket is opened: the step before the failing one answers by itself."""
+    return HttpClient(DeliverConfig(), **parts)
+
+
+def fail_at(step: str) -> SinkHouse:
+    """A sink in which one step raises what nobody foresaw."""
+    lookup: Callable[[str], list[str]] = lambda _: ["203.0.114.1"]  # noqa: E731 - one line, used in three
+    match step:
+        case "endpoint":
+            return SinkHouse(endpoints=FailingEndpoints())
+        case "compile":
+            return SinkHouse(make_endpoint("https://example.com/", headers={"X-A": None}))
+        case "build" | "judge" | "decide" | "describe":
+            client = ScriptedClient(FAILURE) if step == "decide" else None
+            return SinkHouse(client=client, steps=Steps(**{step: fail}))
+        case "resolve":
+            return SinkHouse(client=client_that(lookup=fail))
+        case "connect":
+            return SinkHouse(client=client_that(lookup=lookup, connect=fail_async))
+        case "send":
+            return SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
+        case _:
+            raise AssertionError(step)
+
+
+STEPS = ["endpoint", "compile", "build", "resolve", "connect", "send", "judge", "decide", "describe"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_an_unforeseen_exception_is_a_failed_attempt(step: str) -> None:
+    """At whatever step: retried by the schedule, archived with its detail, and the sink goes on with the next one."""
+    house = fail_at(step)
+    await house.put()
+
+    (attempt,), (retry,) = house.log.attempts(), house.log.retries()
+    assert ("failed", "E_INTERNAL") == (attempt.outcome, attempt.error_class)
+    assert "Error" in (attempt.error_detail or "")
+    assert (2, retry.due_at_us) == (retry.attempt_number, attempt.next_due_at_us)
+    assert ["attempts"] == house.log.names()[1:]
+    assert 1 == house.metrics.registry.get_sample_value("hookline_internal_errors_total")
+
+
+async def test_an_exception_while_tls_is_prepared() -> None:
+    """The instance that was met: a certificate that one library reads and another one does not."""
+    house = SinkHouse(
+        client=HttpClient(
+            DeliverConfig(allow_private_addresses=True), lookup=lambda _: ["127.0.0.1"], connect=make_socket,
+            tls=TlsContexts(build=fail),
+        )
+    )  # fmt: skip
+    await house.put()
+
+    assert ["E_INTERNAL"] == [attempt.error_class for attempt in house.log.attempts()]
+
+
+async def test_an_exception_while_reading_is_a_dead_letter() -> None:
+    """There is no delivery to retry: the record is kept, and the partition moves on."""
+    house = SinkHouse(steps=Steps(read=fail))
+    record = make_record(make_delivery())
+
+    assert 0 == house.sink.due_at_us(record._replace(topic="hookline.retries.1s"))
+    await house.put(record=record)
+    assert ["internal"] == [letter.reason for letter in house.log.letters()]
+
+
+async def test_an_internal_failure_says_nothing_about_the_endpoint() -> None:
+    """No breaker opens, however often it happens."""
+    house = SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
+    for number in range(1, 41):
+        await house.put(make_delivery(attempt_number=number, schedule_from=number))
+
+    assert 0 == house.memory.gate(make_delivery().subscription_id.encode()).opened_until_us
+    assert 40 == len(house.log.attempts())
+
+
+async def test_an_internal_failure_ends_with_the_schedule() -> None:
+    """A poison delivery is not tried without end."""
+    house = SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
+    await house.put(make_delivery(attempt_number=25))
+
+    assert ["dead", "attempts"] == house.log.names()
+
+
+async def test_a_copy_of_a_delivery_that_failed_is_settled() -> None:
+    """It would hold up its partition's commits for ever."""
+    house = SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
+    await asyncio.gather(house.put(), house.put())
+
+    assert 1 == len(house.log.attempts())
+
+
+@pytest.mark.parametrize("result", [FAILURE, Answer(status=200, headers={}, body=b"")])
+async def test_a_log_that_takes_nothing_ends_the_process(result: Failure | Answer) -> None:
+    """It is not a failure of the delivery, and must not be recorded as one."""
+    house = SinkHouse(client=ScriptedClient(result))
+    house.log.error = KafkaUnavailableError("the log is full")
+
+    with pytest.raises((WriteError, KafkaUnavailableError)):
+        await house.put()
+    assert [] == house.log.written
+
+
+class NoSocket:
+    """What stands for a connected socket until TLS begins."""
+
+    def close(self) -> None: ...
+
+
+async def make_socket(address: str, port: int) -> Any:
+    return NoSocket()
