@@ -260,6 +260,12 @@ class ProcessConfig(Section):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|text|json)$", description="text, json; auto: text on a terminal")
     parent_watch_fd: int | None = Field(None, ge=0, description="stop when this inherited file descriptor is closed")
+    stop_timeout_s: float = Field(
+        28.0,
+        gt=0,
+        le=3600,
+        description="end hard so long after a signal to stop, whatever hangs; the workers' grace and 8 s at least",
+    )
     kill_at: str | None = Field(
         None, pattern="^[a-z_]+:[1-9][0-9]*$", description="for crash tests: `point:n`, die when there the n-th time"
     )

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -22,7 +21,9 @@ from aiohttp import web
 
 from pipeline.config import Settings
 from pipeline.core.service_links import list_service_links
+from pipeline.ending import Ending
 from pipeline.metrics import Metrics
+from pipeline.supervisor import Supervisor, cancel_leftovers
 
 # Python looks for cycles every 700 new objects, which thousands of records in flight are all the time (3 % of CPU).
 GC_THRESHOLD = 10_000
@@ -30,6 +31,13 @@ GC_THRESHOLD = 10_000
 # whenever the loop lets go of it for a moment, which is more often: new records waited behind thousands that
 # came back (with 100,000 parked, p99 of the others 23.2 ms; with this, and pieces for the loop, 15.6).
 SWITCH_INTERVAL_S = 0.0003
+# Once `main` has ended there is nothing left to wait for but what hangs.
+END_WITHIN_S = 3.5
+LEFTOVERS_S = 1.5
+# of a request to /health or /metrics that is being answered at the end
+OPERATIONS_GRACE_S = 1.0
+# An orderly stop may take the workers' grace and this, to commit and to leave the group.
+STOP_SLACK_S = 8.0
 
 Check = Callable[[], str | None]
 Main = Callable[["Process"], Awaitable[None]]
@@ -61,7 +69,9 @@ class Process:
     metrics: Metrics
     log: structlog.stdlib.BoundLogger
     health: Health = field(default_factory=Health)
+    supervisor: Supervisor = field(default_factory=Supervisor)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    is_ready: bool = False
     addresses: dict[str, str] = field(default_factory=dict)
     started_at_s: float = field(default_factory=time.monotonic)
     is_announced: bool = False
@@ -77,6 +87,7 @@ class Process:
 
     def announce_ready(self, **addresses: str) -> None:
         """Say where this process can be reached; called once, when it takes work."""
+        self.is_ready = True
         self.addresses.update(addresses)
         self.is_announced = True
         self.log.info("ready", **self.addresses)
@@ -99,16 +110,11 @@ def run(name: str, settings: Settings, main: Main) -> int:
     log: structlog.stdlib.BoundLogger = structlog.get_logger(process=name, pid=os.getpid())
     if links := list_service_links(os.environ):
         log.warning("service_links_ignored", variables=links, hint="Kubernetes: enableServiceLinks: false avoids them")
+    ending = Ending(log)
+    ending.listen(stop_timeout_s=max(settings.process.stop_timeout_s, settings.worker.shutdown_grace_s + STOP_SLACK_S))
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        return _run_loop(_supervise(name, settings, main, log))
-    except StartError as error:
-        log.error("cannot_start", reason=str(error))
-        return 2
-    except Exception:
-        log.exception("crashed")
-        return 1
+    return _run_loop(_supervise(name, settings, main, log, ending))
 
 
 def _raise_file_limit() -> None:
@@ -128,40 +134,58 @@ def _run_loop(work: "Awaitable[int]") -> int:
     return uvloop.run(body())
 
 
-async def _supervise(name: str, settings: Settings, main: Main, log: structlog.stdlib.BoundLogger) -> int:
+async def _supervise(
+    name: str, settings: Settings, main: Main, log: structlog.stdlib.BoundLogger, ending: Ending
+) -> int:
+    """Run `main` to its end; the exit code. The reason is logged before anything is closed that might hang."""
     process = Process(name=name, settings=settings, metrics=Metrics(name), log=log)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, process, signal.Signals(number).name)
-    if settings.process.parent_watch_fd is not None:
-        _watch_parent(process, settings.process.parent_watch_fd)
-    runner = await _serve_operations(process)
+    loop.set_exception_handler(process.supervisor.hear_loop)
+    runner: web.AppRunner | None = None
     try:
-        await main(process)
+        runner = await _serve_operations(process)
+        await _run_main(process, main, ending)
         log.info("stopped")
-        return 0
-    finally:
+        code = 0
+    except StartError as error:
+        log.error("cannot_start", reason=str(error))
+        code = 2
+    except (Exception, asyncio.CancelledError):
+        log.exception("crashed")
+        code = 1
+    ending.expect_end(END_WITHIN_S, code=code, why="what was still running did not end")
+    if runner is not None:
         await runner.cleanup()
+    left = await cancel_leftovers(within_s=LEFTOVERS_S)
+    if left:
+        log.warning("tasks_left", tasks=left)
+    return code
 
 
-def _stop(process: Process, reason: str) -> None:
-    if process.stopping.is_set():
-        process.log.warning("stopping_at_once", reason=f"{reason} a second time")
-        os._exit(130)
-    process.log.info("stopping", reason=reason)
-    process.stopping.set()
+async def _run_main(process: Process, main: Main, ending: Ending) -> None:
+    """Raises what ended `main`, or the background work that failed first."""
+    working = asyncio.create_task(main(process), name="main")
+    failing = asyncio.create_task(process.supervisor.failure(), name="failure")
 
+    def stop(reason: str) -> None:
+        process.log.info("stopping", reason=reason)
+        process.stopping.set()
+        if not process.is_ready:
+            working.cancel()  # there is no work yet that had to be finished
 
-def _watch_parent(process: Process, fd: int) -> None:
-    """Stop when the parent is gone, even by kill -9: its end of this pipe closes then."""
-
-    def on_readable() -> None:
-        if not os.read(fd, 1024):
-            asyncio.get_running_loop().remove_reader(fd)
-            if not process.stopping.is_set():
-                _stop(process, "the parent process is gone")
-
-    asyncio.get_running_loop().add_reader(fd, on_readable)
+    ending.attach(asyncio.get_running_loop(), stop)
+    if process.settings.process.parent_watch_fd is not None:
+        ending.watch_parent(process.settings.process.parent_watch_fd)
+    await asyncio.wait([working, failing], return_when=asyncio.FIRST_COMPLETED)
+    if failing.done():
+        ending.expect_end(END_WITHIN_S, code=1, why="the process failed and did not end")
+        working.cancel()
+        await asyncio.wait([working])
+        failing.result()
+    failing.cancel()
+    if not (working.cancelled() and process.stopping.is_set()):
+        working.result()
+    await process.supervisor.stop()
 
 
 async def _serve_operations(process: Process) -> web.AppRunner:
@@ -195,7 +219,7 @@ async def _serve_operations(process: Process) -> web.AppRunner:
     app.router.add_get("/health", show_health)
     app.router.add_get("/health/ready", show_readiness)
     app.router.add_get("/health/live", show_liveness)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=OPERATIONS_GRACE_S)
     await runner.setup()
     config = process.settings.process
     site = web.TCPSite(runner, config.metrics_host, config.metrics_port)

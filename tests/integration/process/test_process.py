@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import ROOT
 
 SCRIPT = """
-import asyncio, sys
+import asyncio, sys, threading, time
 from pipeline.config import load_settings
 from pipeline.process import Process, StartError, run
 import os
@@ -27,16 +28,60 @@ async def main(process: Process) -> None:
         raise StartError("there is no cheese; buy some")
     if what == "crash":
         raise RuntimeError("a mistake of ours")
+    if what == "swallow":
+        async def swallow() -> None:
+            for _ in range(3):
+                try:
+                    await asyncio.sleep(600)
+                except asyncio.CancelledError:
+                    pass
+        asyncio.create_task(swallow())
+        await asyncio.sleep(0)
+        raise StartError("there is no cheese; buy some")
+    if what == "thread":
+        asyncio.create_task(asyncio.to_thread(time.sleep, 600), name="sleeper")
+        await asyncio.sleep(0.1)
+        raise StartError("there is no cheese; buy some")
+    if what == "starting":
+        sys.stderr.write("starting\\n")
+        await asyncio.to_thread(time.sleep, 600)
+    if what == "deaf":
+        sys.stderr.write("starting\\n")
+        time.sleep(600)
+    if what == "holding":
+        import ctypes
+        sys.stderr.write("starting\\n")
+        ctypes.PyDLL(None).sleep(600)
+    async def fail() -> None:
+        raise RuntimeError("a mistake of ours")
+    def trip(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+    if what == "task":
+        process.supervisor.start("repair", fail())
+    if what in ("callback", "done_callback"):
+        from pipeline import process as ours
+        source = "def trip(*_):\\n    raise RuntimeError('a mistake of ours')"
+        exec(compile(source, ours.__file__, "exec"), globals())
+        trip = globals()["trip"]
+        if what == "callback":
+            asyncio.get_running_loop().call_later(0.01, trip)
+        else:
+            asyncio.create_task(asyncio.sleep(0.01)).add_done_callback(trip)
+    if what == "foreign":
+        asyncio.get_running_loop().call_soon(trip)
     process.health.ready["cheese"] = lambda: "none" if what == "unready" else None
     process.health.alive["progress"] = lambda: "stuck" if what == "stuck" else None
     process.announce_ready(api="http://127.0.0.1:1")
     await process.stopping.wait()
-    if what == "linger":
+    if what in ("linger", "task_and_linger"):
         await asyncio.sleep(600)
 
 sys.exit(run("mouse", load_settings(os.environ), main))
 """
 TIMEOUT_S = 30
+# five seconds for the process, the rest for the interpreter to start on a busy machine
+ENDS_WITHIN_S = 20
+SHORT_STOP = {"HOOKLINE_PROCESS_STOP_TIMEOUT_S": "1", "HOOKLINE_WORKER_SHUTDOWN_GRACE_S": "0.1"}
 
 
 class Running:
@@ -191,3 +236,57 @@ async def test_it_ends_with_its_parent(tmp_path: Path) -> None:
 
     assert 0 == code
     assert "the parent process is gone" in logged
+
+
+async def test_a_start_that_is_refused_ends_whatever_hangs(tmp_path: Path) -> None:
+    """With its reason and its code, soon: a task that swallows its cancellation, a thread that sleeps."""
+    for what in ("swallow", "thread"):
+        async with start(what, tmp_path) as running:
+            begun_s = time.monotonic()
+            code, logged = await running.end()
+
+        assert 2 == code
+        assert "there is no cheese; buy some" in logged
+        assert time.monotonic() - begun_s < ENDS_WITHIN_S
+    assert '"ended_hard"' in logged  # the thread; what swallows is cancelled again
+
+
+async def test_a_signal_is_heard_from_the_first_moment(tmp_path: Path) -> None:
+    """While it starts, and while its loop is stuck in a call: with the interpreter's lock free, or held for ever."""
+
+    async def stop(what: str) -> tuple[int, str]:
+        (tmp_path / what).mkdir()
+        async with start(what, tmp_path / what, **SHORT_STOP) as running:
+            assert running.process.stderr is not None
+            while b"starting" not in await running.process.stderr.readline():
+                pass
+            running.process.send_signal(signal.SIGTERM)
+            return await running.end()
+
+    (starting, _), (deaf, logged), (holding, _) = await asyncio.gather(*map(stop, ("starting", "deaf", "holding")))
+
+    assert (0, 1, 1) == (starting, deaf, holding)
+    assert '"ended_hard"' in logged
+    assert "MainThread: <string>" in logged  # where it was stuck
+
+
+async def test_work_in_the_background_that_fails_ends_the_process(tmp_path: Path) -> None:
+    """A task, a callback of the loop, a callback of a future: exit code 1 and the reason."""
+    for what in ("task", "callback", "done_callback"):
+        async with start(what, tmp_path) as running:
+            code, logged = await running.end()
+
+        assert (what, 1) == (what, code)
+        assert "a mistake of ours" in logged
+        assert "background_failed" in logged
+
+
+async def test_a_callback_of_a_library_that_fails_is_logged_only(tmp_path: Path) -> None:
+    """What goes wrong with one connection is no reason to end all the others."""
+    async with start("foreign", tmp_path) as running:
+        await running.addresses()
+        running.process.send_signal(signal.SIGTERM)
+        code, logged = await running.end()
+
+    assert 0 == code
+    assert '"loop_error"' in logged
