@@ -269,6 +269,9 @@ class ProcessConfig(Section):
     kill_at: str | None = Field(
         None, pattern="^[a-z_]+:[1-9][0-9]*$", description="for crash tests: `point:n`, die when there the n-th time"
     )
+    fail_at: str | None = Field(
+        None, pattern="^[a-z_]+$", description="for crash tests: the task of the process that fails after its start"
+    )
     run_dir: Path | None = Field(None, description="write <name>.json with the addresses here when ready")
 
 

@@ -6,6 +6,7 @@ committed are read again by whoever takes over.
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -13,8 +14,9 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -40,7 +42,7 @@ OPERATIONS_GRACE_S = 1.0
 STOP_SLACK_S = 8.0
 
 Check = Callable[[], str | None]
-Main = Callable[["Process"], Awaitable[None]]
+Main = Callable[["Process"], Coroutine[Any, Any, None]]
 
 
 class StartError(Exception):
@@ -70,8 +72,10 @@ class Process:
     log: structlog.stdlib.BoundLogger
     health: Health = field(default_factory=Health)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    resources: contextlib.AsyncExitStack = field(
+        default_factory=contextlib.AsyncExitStack
+    )  # closed when main has ended
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    is_ready: bool = False
     addresses: dict[str, str] = field(default_factory=dict)
     started_at_s: float = field(default_factory=time.monotonic)
     is_announced: bool = False
@@ -87,7 +91,6 @@ class Process:
 
     def announce_ready(self, **addresses: str) -> None:
         """Say where this process can be reached; called once, when it takes work."""
-        self.is_ready = True
         self.addresses.update(addresses)
         self.is_announced = True
         self.log.info("ready", **self.addresses)
@@ -111,7 +114,8 @@ def run(name: str, settings: Settings, main: Main) -> int:
     if links := list_service_links(os.environ):
         log.warning("service_links_ignored", variables=links, hint="Kubernetes: enableServiceLinks: false avoids them")
     ending = Ending(log)
-    ending.listen(stop_timeout_s=max(settings.process.stop_timeout_s, settings.worker.shutdown_grace_s + STOP_SLACK_S))
+    grace_s = max(settings.worker.shutdown_grace_s, settings.gateway.drain_s)
+    ending.listen(stop_timeout_s=max(settings.process.stop_timeout_s, grace_s + STOP_SLACK_S))
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return _run_loop(_supervise(name, settings, main, log, ending))
@@ -138,7 +142,8 @@ async def _supervise(
     name: str, settings: Settings, main: Main, log: structlog.stdlib.BoundLogger, ending: Ending
 ) -> int:
     """Run `main` to its end; the exit code. The reason is logged before anything is closed that might hang."""
-    process = Process(name=name, settings=settings, metrics=Metrics(name), log=log)
+    supervisor = Supervisor(fail_at=settings.process.fail_at)
+    process = Process(name=name, settings=settings, metrics=Metrics(name), log=log, supervisor=supervisor)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(process.supervisor.hear_loop)
     runner: web.AppRunner | None = None
@@ -156,6 +161,11 @@ async def _supervise(
     ending.expect_end(END_WITHIN_S, code=code, why="what was still running did not end")
     if runner is not None:
         await runner.cleanup()
+    try:
+        await process.supervisor.stop()
+        await process.resources.aclose()
+    except Exception:
+        log.exception("not_closed")
     left = await cancel_leftovers(within_s=LEFTOVERS_S)
     if left:
         log.warning("tasks_left", tasks=left)
@@ -170,7 +180,7 @@ async def _run_main(process: Process, main: Main, ending: Ending) -> None:
     def stop(reason: str) -> None:
         process.log.info("stopping", reason=reason)
         process.stopping.set()
-        if not process.is_ready:
+        if not process.is_announced:
             working.cancel()  # there is no work yet that had to be finished
 
     ending.attach(asyncio.get_running_loop(), stop)
@@ -185,7 +195,6 @@ async def _run_main(process: Process, main: Main, ending: Ending) -> None:
     failing.cancel()
     if not (working.cancelled() and process.stopping.is_set()):
         working.result()
-    await process.supervisor.stop()
 
 
 async def _serve_operations(process: Process) -> web.AppRunner:

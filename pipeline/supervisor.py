@@ -15,20 +15,23 @@ import structlog
 Work = Coroutine[Any, Any, object]
 
 OURS = tuple(str(Path(__file__).resolve().parents[1] / package) + "/" for package in ("pipeline", "connectors"))
+FAIL_AFTER_S = 0.5
 log = structlog.get_logger()
 
 
 class Supervisor:
     """The background work of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fail_at: str | None = None) -> None:
+        """`fail_at`: the task that fails a moment after its start, as tests of failures want it."""
+        self._fail_at = fail_at
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         self._tasks: set[asyncio.Task[object]] = set()
 
     def start(self, name: str, work: Work) -> asyncio.Task[object]:
         """Run `work` in the background until it ends. Whatever it raises ends the process."""
-        task = asyncio.create_task(work, name=name)
+        task = asyncio.create_task(work if name != self._fail_at else _fail_during(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._take_leave)
         return task
@@ -67,6 +70,13 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(task.get_name(), error)
+
+
+async def _fail_during(work: Work, name: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work)
+        await asyncio.sleep(FAIL_AFTER_S)
+        raise RuntimeError(f"{name} fails, as HOOKLINE_PROCESS_FAIL_AT wants it")
 
 
 async def run_together(stopping: asyncio.Event, **works: Work) -> None:

@@ -71,14 +71,10 @@ async def main(process: Process) -> None:
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.alive["progress"] = runtime.check
-    sweeping = asyncio.create_task(_sweep_regularly(client, sink))
-    running = asyncio.create_task(runtime.run(process.stopping))
-    ready = asyncio.create_task(runtime.is_assigned.wait())
-    await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
-    if runtime.is_assigned.is_set():
-        process.announce_ready()
-    await running
-    sweeping.cancel()
+    process.supervisor.start("sweeping", _sweep_regularly(client, sink))
+    process.supervisor.start("announcing", _announce(process, runtime))
+    await runtime.run(process.stopping)
+    await process.supervisor.stop()
     await producer.close()
     client.close()
     await endpoints.close()
@@ -92,6 +88,11 @@ def verify_keys(endpoints: EndpointsView, sealer: Sealer) -> None:
             compile_target(endpoint, sealer)
         except SealingError as error:
             raise StartError(f"{error}; give it in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS") from error
+
+
+async def _announce(process: Process, runtime: Runtime) -> None:
+    await runtime.is_assigned.wait()
+    process.announce_ready()
 
 
 async def _sweep_regularly(client: HttpClient, sink: HttpSink) -> None:

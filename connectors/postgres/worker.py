@@ -38,12 +38,13 @@ async def main(process: Process) -> None:
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.alive["progress"] = runtime.check
-    keeping = asyncio.create_task(keep_partitions(settings.database, settings.archive, process.metrics))
-    running = asyncio.create_task(runtime.run(process.stopping))
-    ready = asyncio.create_task(runtime.is_assigned.wait())
-    await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
-    if runtime.is_assigned.is_set():
-        process.announce_ready()
-    await running
-    keeping.cancel()
+    process.supervisor.start("upkeep", keep_partitions(settings.database, settings.archive, process.metrics))
+    process.supervisor.start("announcing", _announce(process, runtime))
+    await runtime.run(process.stopping)
+    await process.supervisor.stop()
     await writer.close()
+
+
+async def _announce(process: Process, runtime: Runtime) -> None:
+    await runtime.is_assigned.wait()
+    process.announce_ready()

@@ -21,6 +21,7 @@ from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.record import Committed
 from pipeline.metrics import CommitResult, Metrics
+from pipeline.supervisor import run_together
 from pipeline.topics import Topic
 
 TICK_S = 0.25
@@ -79,23 +80,20 @@ class Runtime:
     async def run(self, stopping: asyncio.Event) -> None:
         """Consume until `stopping`, then settle what is open, commit, and leave the group. Raises what went wrong."""
         self._consumer.start()
-        tasks = [
-            asyncio.create_task(self._commit_regularly()),
-            asyncio.create_task(self._tick_regularly()),
-            asyncio.create_task(self._wait_for_failure()),
-            asyncio.create_task(self._consumer.failure()),
-            asyncio.create_task(stopping.wait()),
-        ]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        self._is_stopping = True
-        self._flow.stop()
-        for task in tasks:
-            task.cancel()
-        # a sink that waits for its target to make it the owner of partitions would keep the consumer from closing
-        for asking in self._asking:
-            asking.cancel()
-        for task in done:
-            task.result()
+        try:
+            await run_together(
+                stopping,
+                committing=self._commit_regularly(),
+                ticking=self._tick_regularly(),
+                working=self._wait_for_failure(),
+                consuming=self._consumer.failure(),
+            )
+        finally:
+            self._is_stopping = True
+            self._flow.stop()
+            # a sink that waits for its target to make it the owner of partitions would keep the consumer from closing
+            for asking in self._asking:
+                asking.cancel()
         await self._consumer.close()
 
     def check(self) -> str | None:

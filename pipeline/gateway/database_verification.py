@@ -5,6 +5,7 @@ once it is known.
 """
 
 import asyncio
+from collections.abc import Coroutine
 
 import structlog
 
@@ -20,8 +21,8 @@ AGAIN_AFTER_S = 1.0
 log = structlog.get_logger()
 
 
-async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> "asyncio.Task[None] | None":
-    """Verify now. When PostgreSQL is away: a task that does it as soon as it can, and raises what is wrong then.
+async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> Coroutine[None, None, None] | None:
+    """Verify now. When PostgreSQL is away: what does it as soon as it can, and raises what is wrong then.
 
     Raises `StartError`.
     """
@@ -29,7 +30,7 @@ async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) ->
         await _verify(config, pool, sealer)
     except (DatabaseAwayError, *DatabaseUnavailable) as error:
         log.error("starting_without_database", reason=str(error))
-        return asyncio.create_task(_verify_later(config, pool, sealer))
+        return _verify_later(config, pool, sealer)
     return None
 
 
@@ -41,7 +42,7 @@ async def _verify_later(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> N
         except (DatabaseAwayError, *DatabaseUnavailable):
             continue
         log.info("database_verified")
-        await asyncio.Event().wait()  # a task that ends would end the process
+        return
 
 
 async def _verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> None:

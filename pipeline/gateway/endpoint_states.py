@@ -58,15 +58,11 @@ class EndpointStates:
     async def run(self) -> None:
         """Runs until it is cancelled; raises what ends the consumer."""
         self._consumer.start()
-        working = asyncio.create_task(self._work())
         try:
-            done, _ = await asyncio.wait(
-                [working, asyncio.create_task(self._consumer.failure())], return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                task.result()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._work())
+                group.create_task(self._consumer.failure())
         finally:
-            working.cancel()
             await self._consumer.close()
 
     def check(self) -> str | None:

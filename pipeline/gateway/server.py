@@ -1,7 +1,6 @@
 """The gateway process: the HTTP API, wired."""
 
 import asyncio
-from typing import Any
 
 from aiohttp import web
 
@@ -54,6 +53,7 @@ async def main(process: Process) -> None:
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     databases = await open_databases(settings.database, process.metrics, name="gateway")
+    process.resources.push_async_callback(databases.close)
     verifying = await begin_to_verify(settings.database, databases.primary, sealer)
     routes = RoutesView(settings.kafka, topics.routes)
     await routes.start()
@@ -96,36 +96,24 @@ async def main(process: Process) -> None:
         metrics=process.metrics,
     )
     process.health.alive["endpoint_states"] = states.check
-    tasks = [
-        asyncio.create_task(gateway.publisher.repair_regularly()),
-        asyncio.create_task(states.run()),
-        asyncio.create_task(kafka.run()),
-        asyncio.create_task(databases.watch()),
-        *([verifying] if verifying is not None else ()),
-        asyncio.create_task(process.stopping.wait()),
-    ]
+    process.supervisor.start("repair", gateway.publisher.repair_regularly())
+    process.supervisor.start("endpoint_states", states.run())
+    process.supervisor.start("kafka_probe", kafka.run())
+    process.supervisor.start("database_watch", databases.watch())
+    if verifying is not None:
+        process.supervisor.start("database_verification", verifying)
     port = runner.addresses[0][1]
     process.announce_ready(api=f"http://{config.host}:{port}{API_PATH}")
-    await wait_for_first(tasks, timeout_s=None)
+    await process.stopping.wait()
     if config.drain_s:
         # readiness fails from here on: requests are served until a balancer has noticed
         process.log.info("draining", seconds=config.drain_s)
-        await wait_for_first([task for task in tasks if not task.done()], timeout_s=config.drain_s)
+        await asyncio.sleep(config.drain_s)
     await runner.cleanup()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await process.supervisor.stop()
     await producer.close()
     await gateway.ends.close()
     await routes.close()
-    await databases.close()
-
-
-async def wait_for_first(tasks: list[asyncio.Task[Any]], *, timeout_s: float | None) -> None:
-    """Until one of them ends, or the time is over. Raises what ended it."""
-    done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
 
 
 async def serve(gateway: Gateway) -> web.AppRunner:

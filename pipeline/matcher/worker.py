@@ -102,21 +102,15 @@ async def main(process: Process) -> None:
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
     process.health.alive["progress"] = progress.check
-    stop = asyncio.create_task(process.stopping.wait())
-    tasks = [
-        stop,
-        asyncio.create_task(progress.settle_regularly()),
-        asyncio.create_task(progress.commit_regularly()),
-        asyncio.create_task(follow()),
-    ]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    if done == {stop}:
+    process.supervisor.start("settling", progress.settle_regularly())
+    process.supervisor.start("committing", progress.commit_regularly())
+    process.supervisor.start("following", follow())
+    try:
+        await process.stopping.wait()
         await finish(intake.close(), process)
-    for task in tasks:
-        task.cancel()
-    await finish(app.stop(), process)
-    for task in done:
-        task.result()  # raises what ended the work
+        await process.supervisor.stop()
+    finally:
+        await finish(app.stop(), process)
     await producer.close()
     await routes.close()
 
