@@ -6,6 +6,7 @@ once it is known.
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,7 @@ AGAIN_AFTER_S = 1.0
 log = structlog.get_logger()
 
 
-async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> Coroutine[None, None, None] | None:
+async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> Coroutine[Any, Any, None] | None:
     """Verify now. When PostgreSQL is away: what does it as soon as it can, and raises what is wrong then.
 
     Raises `StartError`.
