@@ -25,8 +25,8 @@ class Supervisor:
     def __init__(self, *, fail_at: str | None = None) -> None:
         """`fail_at`: the task that fails a moment after its start, as tests of failures want it."""
         self._fail_at = fail_at
-        self._loop = asyncio.get_running_loop()
-        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._failed = asyncio.Event()
+        self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[object]] = set()
 
     def start(self, name: str, work: Work) -> asyncio.Task[object]:
@@ -38,13 +38,16 @@ class Supervisor:
 
     def fail(self, where: str, error: BaseException) -> None:
         """End the process: `error` was raised where nothing awaits it."""
-        if not self._failed.done():
+        if self._error is None:
             log.error("background_failed", where=where, exc_info=error)
-            self._failed.set_exception(error)
+            self._error = error
+            self._failed.set()
 
     async def failure(self) -> None:
         """Wait for the first failure, and raise it."""
-        await asyncio.shield(self._failed)
+        await self._failed.wait()
+        if self._error is not None:
+            raise self._error
 
     async def stop(self) -> None:
         """Cancel what is still running, and wait for it."""
