@@ -107,6 +107,7 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
     from pipeline.core.sealing import NONCE_BYTES, Sealed
     from pipeline.gateway.tools import open_tools
     from pipeline.postgres.sealed_secrets import list_applications_to_reseal, reseal_application
+    from pipeline.postgres.service_tokens import count_tokens_to_reseal, reseal_tokens
     from pipeline.sealing_keys import load_sealer
 
     sealer = load_sealer(settings.sealing)
@@ -121,9 +122,13 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
             click.echo(
                 f"{len(application_ids)} applications have secrets to be sealed again with {sealer.current_key_id}"
             )
+            tokens = await count_tokens_to_reseal(tools.pool, sealer.current_key_id)
+            click.echo(f"{tokens} service tokens are to be sealed again")
             return
-        count = 0
+        tokens, count = await reseal_tokens(tools.pool, sealer.current_key_id, reseal), 0
         for application_id in track(application_ids, description="sealing again", disable=not application_ids):
             count += await reseal_application(tools.pool, application_id, sealer.current_key_id, reseal)
             await tools.publisher.publish_or_raise(application_id)
     click.echo(f"sealed {count} secrets of {len(application_ids)} applications again with {sealer.current_key_id}")
+    if tokens:
+        click.echo(f"sealed {tokens} service tokens again")

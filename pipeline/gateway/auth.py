@@ -1,7 +1,8 @@
 """Who is asking, and may they? `Authorization: Bearer TOKEN`, the prefix being optional.
 
-A token is the master key, which may do everything, or an application secret, which may do everything within its
-application and nothing outside of it. What is not allowed and what does not exist are told apart by nobody: both 403.
+A token is the master key, which may do everything; a service token, which may do everything within its organization; or
+an application secret, which may do everything within its application. Forbidden and missing are indistinguishable to
+callers: both answer 403.
 """
 
 from dataclasses import dataclass
@@ -28,13 +29,23 @@ class Caller:
 
     async def require_application(self, application_id: str) -> None:
         """May the caller act within this application, and does it exist?"""
+        tokens, organization_id = self.gateway.tokens, self.grant.organization_id
         if self.grant.application_id not in (None, application_id):
             raise Problem("Forbidden")
-        if not await self.gateway.tokens.has_application(application_id):
+        if organization_id is not None:
+            is_allowed = await tokens.is_of_organization(application_id, organization_id)
+        else:
+            is_allowed = await tokens.has_application(application_id)
+        if not is_allowed:
+            raise Problem("Forbidden")
+
+    def require_organization(self, organization_id: str) -> None:
+        """May the caller act within this organization? Whether it exists is not asked."""
+        if not self.is_master and self.grant.organization_id != organization_id:
             raise Problem("Forbidden")
 
     def require_master(self) -> None:
-        """May the caller act beyond one application?"""
+        """May the caller act beyond one organization?"""
         if not self.is_master:
             raise Problem("Forbidden")
 

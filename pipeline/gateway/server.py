@@ -7,14 +7,21 @@ from aiohttp import web
 from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
-from pipeline.gateway.control import application_secrets, applications, event_types, organizations, subscriptions
+from pipeline.gateway.control import (
+    application_secrets,
+    applications,
+    event_types,
+    organizations,
+    service_tokens,
+    subscriptions,
+)
 from pipeline.gateway.database_verification import begin_to_verify
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.frame import frame_routes
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
-from pipeline.gateway.reads import events, request_attempts, responses
+from pipeline.gateway.reads import events, events_per_day, request_attempts, responses
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.producer import LogProducer
@@ -37,9 +44,11 @@ MODULES = (
     organizations,
     applications,
     application_secrets,
+    service_tokens,
     event_types,
     subscriptions,
     events,
+    events_per_day,
     request_attempts,
     responses,
     dead_letters,

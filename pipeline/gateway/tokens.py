@@ -14,9 +14,11 @@ from typing import TypeVar
 from uuid import UUID
 
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.service_grants import ServiceGrants
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres.applications import find_application_of_secret, find_published_version
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.service_tokens import find_organization_of_token
 
 UNKNOWN_MAX = 10_000
 LOOKUPS_MAX = 4  # at once: somebody who guesses must not take all connections
@@ -27,18 +29,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token may do. `application_id` None: everything."""
+    """What a token may do: within one application, or within one organization; `MASTER`: everything."""
 
-    application_id: str | None
+    application_id: str | None = None
+    organization_id: str | None = None
 
 
-MASTER = Grant(None)
+MASTER = Grant()
+# makes service tokens recognisable, for us and for scanners of leaked secrets
+SERVICE_PREFIX = "hookline_st_"
+SERVICE_BYTES = 32
 
 
 class Tokens:
     """Answers by token. `master_key`: None when there is none."""
 
     def __init__(self, routes: RoutesView, pool: Pool, *, master_key: UUID | None, unknown_ttl_s: float) -> None:
+        self.service = ServiceGrants(
+            lambda token_hash: find_organization_of_token(pool, token_hash), clock=time.monotonic
+        )
         self._routes = routes
         self._pool = pool
         self._master_hash = hash_token(str(master_key)) if master_key is not None else None
@@ -55,11 +64,14 @@ class Tokens:
             return Grant(application_id)
         if self._master_hash is not None and hmac.compare_digest(token_hash, self._master_hash):
             return MASTER
-        return None
+        known = self.service.find_at_once(token_hash)
+        return Grant(organization_id=known.organization_id) if known is not None and known.organization_id else None
 
     async def find(self, token: str) -> Grant:
         """What `token` grants. Raises `Problem`: AuthInvalidBiscuit, or ServiceUnavailable when nobody can tell."""
         try:
+            if token.startswith(SERVICE_PREFIX):
+                return await self._find_service(hash_token(token))
             canonical = str(UUID(token))
         except ValueError:
             raise Problem("AuthInvalidBiscuit") from None
@@ -75,12 +87,27 @@ class Tokens:
             raise Problem("AuthInvalidBiscuit")
         return Grant(application_id)
 
+    async def _find_service(self, token_hash: bytes) -> Grant:
+        if self._unknown.get(token_hash, 0.0) > time.monotonic():
+            raise Problem("AuthInvalidBiscuit")
+        organization_id = await self._ask(lambda: self.service.find_organization(token_hash))
+        if organization_id is None:
+            self._remember_unknown(token_hash)
+            raise Problem("AuthInvalidBiscuit")
+        return Grant(organization_id=organization_id)
+
     async def has_application(self, application_id: str) -> bool:
         """Does this application exist?"""
         if self._routes.organization_of(application_id) is not None:
             return True
         await self.catch_up(application_id)
         return self._routes.organization_of(application_id) is not None
+
+    async def is_of_organization(self, application_id: str, organization_id: str) -> bool:
+        """Does this application exist, and belong to this organization?"""
+        return await self.has_application(application_id) and (
+            self._routes.organization_of(application_id) == organization_id
+        )
 
     async def catch_up(self, application_id: str) -> None:
         """Wait, bounded, until our view has what any gateway has published of this application."""

@@ -15,6 +15,16 @@ class Organization:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationOnboarding:
+    """What an organization has already, in any of its applications."""
+
+    application_ids: list[str]
+    has_event_type: bool
+    has_subscription: bool
+    has_event: bool
+
+
 async def create_organization(pool: Pool, organization: Organization) -> None:
     async with pool.connection() as connection:
         await connection.execute(
@@ -40,6 +50,26 @@ async def find_organization(pool: Pool, organization_id: str) -> Organization | 
             (organization_id,),
         )
         return await cursor.fetchone()
+
+
+async def find_organization_onboarding(pool: Pool, organization_id: str) -> OrganizationOnboarding:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "with own as (select application_id from applications "
+            "where organization_id = %s and deleted_at is null) "
+            "select (select coalesce(array_agg(application_id::text), '{}') from own), "
+            "exists (select from event_types join own using (application_id) where is_active), "
+            "exists (select from subscriptions join own using (application_id) where deleted_at is null), "
+            # one probe of an index for each application: an archive is large
+            "exists (select from own where exists "
+            "(select from events e where e.application_id = own.application_id offset 0))",
+            (organization_id,),
+        )
+        row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - a select without from has one row
+    return OrganizationOnboarding(
+        application_ids=row[0], has_event_type=row[1], has_subscription=row[2], has_event=row[3]
+    )
 
 
 async def rename_organization(pool: Pool, organization: Organization) -> bool:

@@ -37,7 +37,8 @@ async def list_key_uses(pool: Pool) -> list[KeyUse]:
             "where deleted_at is null and previous_key_id is not null and previous_valid_until > now() "
             "union all select tls_key_id, subscription_id::text || %(key_context)s, tls_sealed from subscriptions "
             "where deleted_at is null and tls_key_id is not null "
-            "union all select key_id, application_id::text, sealed from application_secrets where deleted_at is null"
+            "union all select key_id, application_id::text, sealed from application_secrets where deleted_at is null "
+            "union all select key_id, organization_id::text, sealed from service_tokens where deleted_at is null"
             ") s group by key_id order by key_id",
             {"key_context": name_client_key_context("")},
         )

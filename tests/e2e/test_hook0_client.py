@@ -80,6 +80,26 @@ async def test_a_repeated_event_is_a_conflict(stack: Stack) -> None:
         await client.send_event(event)
 
 
+async def test_a_service_token_through_the_generated_client(stack: Stack) -> None:
+    """Its five operations; and what the client does with the token is done within its organization."""
+    organization = await stack.api.call("POST", "/organizations", {"name": "Acme"})
+    organization_id = organization.json["organization_id"]
+    tokens = aio.ServiceTokenAsyncApi(hook0.AsyncHttpTransport(stack.api.url, MASTER_KEY))
+    post = models.ServiceTokenPost(name="ci", organization_id=UUID(organization_id))
+    token = await tokens.create(post)
+    transport = hook0.AsyncHttpTransport(stack.api.url, token.biscuit)
+    application = await aio.ApplicationsAsyncApi(transport).create(
+        models.ApplicationPost(name="Shop", organization_id=UUID(organization_id))
+    )
+
+    assert token == await tokens.edit(str(token.token_id), post)
+    assert token == await tokens.get(str(token.token_id), organization_id)
+    assert [token] == await tokens.list(organization_id)
+    assert [application] == await aio.ApplicationsAsyncApi(transport).list(organization_id)
+    await tokens.delete(str(token.token_id), organization_id)
+    assert [] == await tokens.list(organization_id)
+
+
 async def test_the_generated_client_reads_and_writes_everything(stack: Stack) -> None:
     """Its decoders find every member they demand: a whole life of an application through the generated half."""
     transport = hook0.AsyncHttpTransport(stack.api.url, MASTER_KEY)
@@ -136,6 +156,9 @@ async def test_the_generated_client_reads_and_writes_everything(stack: Stack) ->
         assert [replaced] == await subscriptions.list(text)
         assert subscription.secret == (await subscriptions.get(str(subscription.subscription_id))).secret
         assert [ingested.event_id] == [found.event_id for found in await events.list(text)]
+        assert [1] == [day.amount for day in await aio.EventsPerDayAsyncApi(transport).list_for_application(text)]
+        of_organization = await aio.EventsPerDayAsyncApi(transport).list_for_organization(str(organization_id))
+        assert [application_id] == [day.application_id for day in of_organization]
         assert b'{"n":1}' == base64.b64decode(shown.payload)
         assert attempt == await attempts.get(str(attempt.request_attempt_id), text)
         assert (200, "ok") == (response.http_code, response.body)

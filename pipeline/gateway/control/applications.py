@@ -12,6 +12,7 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import take_id, take_path_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.applications import (
@@ -23,6 +24,7 @@ from pipeline.postgres.applications import (
     list_applications,
     rename_application,
 )
+from pipeline.postgres.event_counts import count_events_on
 
 NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
 UNLIMITED = 2_147_483_647
@@ -52,7 +54,7 @@ async def show_all(request: web.Request) -> web.Response:
     """An organization's applications."""
     caller = await authorize(request)
     organization_id = take_id(request, "organization_id")
-    caller.require_master()
+    caller.require_organization(organization_id)
     found = await list_applications(request.app[GATEWAY].pool, organization_id)
     return answer_json([_show(application) for application in found])
 
@@ -61,7 +63,7 @@ async def create(request: web.Request) -> web.Response:
     """A new application, known to every stage when this is answered."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
-    caller.require_master()
+    caller.require_organization(str(form.organization_id))
     _check(form)
     application = Application(application_id=str(uuid7()), organization_id=str(form.organization_id), name=form.name)
     if not await create_application(gateway.pool, application):
@@ -88,7 +90,7 @@ async def show_one(request: web.Request) -> web.Response:
         _show(application)
         | {
             "quotas": {"events_per_day_limit": UNLIMITED, "days_of_events_retention_limit": UNLIMITED},
-            "consumption": {"events_per_day": 0},
+            "consumption": {"events_per_day": await count_events_on(gateway.read_pool, get_today(), [application_id])},
             "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
         }
     )

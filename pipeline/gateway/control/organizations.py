@@ -1,4 +1,4 @@
-"""`/organizations`: who owns applications. Created and deleted with the master key; there are no users yet."""
+"""`/organizations`: who owns applications. Created with the master key; there are no users yet."""
 
 from typing import Any
 
@@ -11,13 +11,16 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.validation import Findings
+from pipeline.postgres.event_counts import count_events_on
 from pipeline.postgres.organizations import (
     Organization,
     create_organization,
     delete_organization,
     find_organization,
+    find_organization_onboarding,
     has_applications,
     list_organizations,
     rename_organization,
@@ -48,10 +51,14 @@ def list_routes() -> list[web.RouteDef]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """All organizations."""
-    (await authorize(request)).require_master()
-    found = await list_organizations(request.app[GATEWAY].pool)
-    return answer_json([_show(organization) for organization in found])
+    """The organizations that the caller may act in."""
+    caller, pool = await authorize(request), request.app[GATEWAY].pool
+    own_id = caller.grant.organization_id
+    if own_id is not None:
+        own = await find_organization(pool, own_id)
+        return answer_json([_show(own)] if own is not None else [])
+    caller.require_master()
+    return answer_json([_show(organization) for organization in await list_organizations(pool)])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -67,10 +74,20 @@ async def create(request: web.Request) -> web.Response:
 
 async def show_one(request: web.Request) -> web.Response:
     """One organization."""
-    (await authorize(request)).require_master()
-    organization = await find_organization(request.app[GATEWAY].pool, take_path_id(request, "organization_id"))
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    organization_id = take_path_id(request, "organization_id")
+    caller.require_organization(organization_id)
+    organization = await find_organization(gateway.pool, organization_id)
     if organization is None:
         raise Problem("Forbidden")
+    onboarding = await find_organization_onboarding(gateway.pool, organization_id)
+    events_today = await count_events_on(gateway.read_pool, get_today(), onboarding.application_ids)
+    steps = {
+        "application": bool(onboarding.application_ids),
+        "event_type": onboarding.has_event_type,
+        "subscription": onboarding.has_subscription,
+        "event": onboarding.has_event,
+    }
     limits = dict.fromkeys(
         (
             "members_per_organization_limit",
@@ -80,16 +97,29 @@ async def show_one(request: web.Request) -> web.Response:
         ),
         UNLIMITED,
     )
-    return answer_json(_show(organization) | {"users": [], "quotas": limits})
+    return answer_json(
+        _show(organization)
+        | {
+            "users": [],
+            "quotas": limits,
+            "consumption": {
+                "members": 0,
+                "applications": len(onboarding.application_ids),
+                "events_per_day": events_today,
+            },
+            "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
+        }
+    )
 
 
 async def rename(request: web.Request) -> web.Response:
     """Another name for it."""
     caller = await authorize(request)
     form = await read_form(request, _decoder)
-    caller.require_master()
+    organization_id = take_path_id(request, "organization_id")
+    caller.require_organization(organization_id)
     _check(form)
-    organization = Organization(organization_id=take_path_id(request, "organization_id"), name=form.name)
+    organization = Organization(organization_id=organization_id, name=form.name)
     if not await rename_organization(request.app[GATEWAY].pool, organization):
         raise Problem("Forbidden")
     return answer_json(_show(organization))
@@ -97,8 +127,9 @@ async def rename(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """Delete an organization that has no applications."""
-    (await authorize(request)).require_master()
-    pool, organization_id = request.app[GATEWAY].pool, take_path_id(request, "organization_id")
+    caller, pool = await authorize(request), request.app[GATEWAY].pool
+    organization_id = take_path_id(request, "organization_id")
+    caller.require_organization(organization_id)
     if not await delete_organization(pool, organization_id):
         raise Problem("OrganizationIsNotEmpty" if await has_applications(pool, organization_id) else "Forbidden")
     return answer_nothing()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import date
 from uuid import UUID
 
 from aiohttp import web
@@ -96,6 +97,15 @@ def _take_id(request: web.Request, name: str) -> str | None:
         return str(UUID(text)) if text is not None else None
     except ValueError as error:
         raise _refuse(name, "a UUID") from error
+
+
+def take_date(request: web.Request, name: str) -> date | None:
+    """A day of the query, `2026-11-24`; None when it is not given. Answers 400 when it cannot be read."""
+    text = request.query.get(name)
+    try:
+        return date.fromisoformat(text) if text is not None else None
+    except ValueError as error:
+        raise _refuse(name, "a date such as 2026-11-24") from error
 
 
 def _take_moment(request: web.Request, name: str) -> int | None:

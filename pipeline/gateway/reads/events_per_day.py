@@ -1,0 +1,66 @@
+"""`GET /events_per_day/application` and `/organization`: how many events came in, by day."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.gateway.answers import answer_json
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.queries import take_application_id, take_date, take_id
+from pipeline.postgres.event_counts import DayCount, count_events_by_day
+
+DEFAULT_DAYS = 30
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/events_per_day/application", show_of_application),
+        web.get("/events_per_day/organization", show_of_organization),
+    ]
+
+
+async def show_of_application(request: web.Request) -> web.Response:
+    """Of one application."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    application_id = take_application_id(request)
+    first, last = _take_range(request)
+    await caller.require_application(application_id)
+    found = await count_events_by_day(gateway.read_pool, first=first, last=last, application_id=application_id)
+    return answer_json([_show(count) for count in found])
+
+
+async def show_of_organization(request: web.Request) -> web.Response:
+    """Of all applications of an organization, each by itself."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    organization_id = take_id(request, "organization_id")
+    first, last = _take_range(request)
+    caller.require_organization(organization_id)
+    found = await count_events_by_day(gateway.read_pool, first=first, last=last, organization_id=organization_id)
+    return answer_json([_show(count) for count in found])
+
+
+def get_today() -> date:
+    """The day that goes on, as the archive counts it: UTC."""
+    return datetime.now(UTC).date()
+
+
+def _take_range(request: web.Request) -> tuple[date, date]:
+    last = take_date(request, "to") or get_today()
+    first = take_date(request, "from") or last - timedelta(days=DEFAULT_DAYS - 1)
+    if first > last:
+        raise Problem("InvalidDateRange")
+    return first, last
+
+
+def _show(count: DayCount) -> dict[str, Any]:
+    return {
+        "application_id": count.application_id,
+        "application_name": count.application_name,
+        "date": count.day.isoformat(),
+        "amount": count.amount,
+        # events of today may still come, and be archived
+        "is_provisional": count.day >= get_today(),
+    }
