@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from pipeline.commands.settings import HIDDEN, SettingRow, list_rows
 from pipeline.config import PREFIX, Settings
+from pipeline.setting_rows import HIDDEN, SettingRow, list_rows
 from pipeline.topics import Topic, declare_topics_for
 from schemas import NAMES
 

@@ -260,8 +260,8 @@ def _split(pair: str, option: str) -> tuple[str, str]:
 
 def _list_settings() -> dict[str, str]:
     """The settings that the environment makes, without secrets."""
-    from pipeline.commands.settings import list_rows
     from pipeline.config import load_settings
+    from pipeline.setting_rows import list_rows
 
     rows = list_rows(load_settings(os.environ), frozenset(os.environ))
     return {row.variable: row.value or "" for row in rows if row.is_given}

@@ -2,16 +2,19 @@
 
 from aiohttp import web
 
+from pipeline.config import PREFIX, Settings
 from pipeline.core.event import CONTENT_TYPES
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import list_problems
+from pipeline.setting_rows import list_rows
 
 UNLIMITED = 2_147_483_647
 
 
 def list_routes() -> list[web.RouteDef]:
     return [
+        web.get("/environment_variables", show_variables),
         web.get("/errors", show_errors),
         web.get("/instance", show_instance),
         web.get("/payload_content_types", show_content_types),
@@ -22,6 +25,24 @@ def list_routes() -> list[web.RouteDef]:
 async def show_errors(_: web.Request) -> web.Response:
     """The catalogue of problems."""
     return answer_json(list_problems())
+
+
+async def show_variables(_: web.Request) -> web.Response:
+    """Every setting with its default. What is set here is told to no one."""
+    return answer_json(
+        [
+            {
+                "name": row.variable.removeprefix(PREFIX).lower(),
+                "env_var": row.variable,
+                "description": row.meaning,
+                "default": None if row.is_secret else row.default,
+                "sensitive": row.is_secret,
+                "required": False,  # each has a default, or can be left out where it is not used
+                "group": row.section.rstrip("."),
+            }
+            for row in list_rows(Settings(), frozenset())
+        ]
+    )
 
 
 async def show_content_types(_: web.Request) -> web.Response:
