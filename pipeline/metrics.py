@@ -32,6 +32,15 @@ class Metrics:
         self.produce_failed_total = Counter(
             "hookline_kafka_produce_failed_total", "Records Kafka did not acknowledge", ["topic"], registry=registry
         )
+        self.topic_refused = Gauge(
+            "hookline_topic_refused", "1 while a topic takes no record of this process", ["topic"], registry=registry
+        )
+        self.records_refused_total = Counter(
+            "hookline_records_refused_total", "Records a topic does not take for good", ["topic"], registry=registry
+        )
+        self.producers_replaced_total = Counter(
+            "hookline_producers_replaced_total", "Kafka clients replaced after a fatal error", registry=registry
+        )
         self.lag_records = Gauge(
             "hookline_lag_records",
             "Records not yet settled, by topic and partition",

@@ -7,6 +7,10 @@ same batches. (A thread that waits for acknowledgements is woken for each, and t
 every time: a seventh of a busy gateway's CPU.) The pace follows the time acknowledgements take: where they take long,
 processor time is short, and larger batches are what gives it back. Records of a topic that lingers are held here until
 the oldest of them has waited long enough.
+
+A broker refuses a whole batch for one of its records. What was refused so is written once more, by a client whose
+batches have one record; only what is refused there is refused for good. A client with a fatal error is replaced: what
+it had not written fails at once.
 """
 
 import asyncio
@@ -17,10 +21,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Record, to_bytes
+from pipeline.kafka.failures import (
+    KafkaUnavailableError,
+    RecordRefusedError,
+    TopicRefusedError,
+    ToSend,
+    is_fatal,
+    is_of_one_of_its_batch,
+    name_failure,
+)
 from pipeline.kafka.options import producer_options
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic
@@ -39,11 +53,16 @@ FULL_POLL_S = 0.005
 
 WARM_UP_TIMEOUT_S = 10.0
 
-ToSend = tuple[Topic, bytes, bytes | None]  # topic, key, value
+__all__ = [
+    "KafkaUnavailableError",
+    "LogProducer",
+    "Placement",
+    "RecordRefusedError",
+    "ToSend",
+    "TopicRefusedError",
+]
 
-
-class KafkaUnavailableError(Exception):
-    """Kafka did not acknowledge a record in time, or its buffer is full. Whether it was written is unknown."""
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +76,12 @@ class Placement:
 class Unacknowledged:
     """Records on their way; resolves when the last one is acknowledged. Fails with the first failure."""
 
-    __slots__ = ("error", "future", "left", "placement")
+    __slots__ = ("failed", "future", "left", "placement")
 
     def __init__(self, future: "asyncio.Future[Placement]", left: int) -> None:
         self.future = future
         self.left = left
-        self.error: KafkaUnavailableError | None = None
+        self.failed: list[tuple[ToSend, KafkaUnavailableError]] = []
         self.placement = Placement(-1, -1)
 
 
@@ -79,8 +98,12 @@ class LogProducer:
         pace_min_s: float = PACE_MIN_S,
     ) -> None:
         """`timeout_s`: of a record's acknowledgement; None: the setting. `pace_min_s`: between looks for them."""
-        options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
-        self._producer = Producer(options, logger=None)
+        self._options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
+        self._producer = Producer(self._options, logger=None)
+        self._alone: Producer | None = None  # writes each record in a batch of its own; made when it is needed
+        self._retired: list[Producer] = []  # replaced, and not silent yet
+        self._fatal: str | None = None  # why the client must be replaced
+        self._refusals: dict[str, str] = {}  # by topic, until it takes a record again
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._outbox: list[tuple[Unacknowledged, Sequence[ToSend]]] = []
@@ -98,7 +121,17 @@ class LogProducer:
 
     def __len__(self) -> int:
         """Records not acknowledged yet."""
-        return self._outbox_records + len(self._held) + len(self._producer)
+        others = sum(len(client) for client in (self._alone, *self._retired) if client is not None)
+        return self._outbox_records + len(self._held) + len(self._producer) + others
+
+    def check(self) -> str | None:
+        """Health: None, or which topics take no records, and why."""
+        refusals = [f"{topic} takes no records: {reason}" for topic, reason in sorted(self._refusals.items())]
+        return "; ".join(refusals) or None
+
+    def list_refusing(self) -> list[str]:
+        """The topics that refused what was written last."""
+        return sorted(self._refusals)
 
     async def warm_up(self) -> None:
         """Connect and learn where every partition is, or the first record waits for that. Without Kafka: later."""
@@ -145,8 +178,8 @@ class LogProducer:
                         self._step()  # what is acknowledged makes room
                         await asyncio.sleep(FULL_POLL_S)
                     except KafkaException as error:
-                        self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
-                        return waiting.future
+                        self._give_up(waiting, records[index : index + 1], error)
+                        break
         finally:
             # at the end: there may have been no step since the last one was handed over; it is not acknowledged yet
             self._step_soon(self._step_pace_s())
@@ -202,15 +235,20 @@ class LogProducer:
         now_s = self._loop.time()
         if self._held and now_s >= self._held_until_s:
             self._hand_over_held(now_s)
-        if self._producer.poll(0):
+        acknowledged = self._poll(self._producer)
+        if self._alone is not None:
+            acknowledged += self._poll(self._alone)
+        if self._fatal is not None:
+            self._replace_client()
+        elif self._retired:
+            acknowledged += self._poll_retired()
+        if acknowledged:
             self._idle_steps = 0
             if self._oldest_s < math.inf:
                 self._taken_s += SMOOTHING * (now_s - self._oldest_s - self._taken_s)
                 self._oldest_s = math.inf
                 self.pace_s = min(max(PACE_MIN_S, PACE_SHARE * self._taken_s), PACE_MAX_S)
-            for (topic, ok), count in self._counts.items():
-                (self._metrics.produced_total if ok else self._metrics.produce_failed_total).labels(topic).inc(count)
-            self._counts.clear()
+            self._count()
         else:
             self._idle_steps += 1
         if (self._next_step is not None and not self._is_holding) or not len(self):
@@ -220,6 +258,14 @@ class LogProducer:
         else:
             pace_s = SLOW_PACE_S if self._idle_steps >= QUICK_STEPS else self._step_pace_s()
             self._step_at(now_s + pace_s, is_holding=False)
+
+    def _count(self) -> None:
+        for (topic, ok), count in self._counts.items():
+            (self._metrics.produced_total if ok else self._metrics.produce_failed_total).labels(topic).inc(count)
+            if ok and self._refusals and self._refusals.pop(topic or "", None) is not None:
+                log.info("topic_takes_records", topic=topic)
+                self._metrics.topic_refused.labels(topic).set(0)
+        self._counts.clear()
 
     def _step_pace_s(self) -> float:
         return max(self._pace_min_s, self.pace_s)
@@ -232,10 +278,12 @@ class LogProducer:
             for index, record in enumerate(records):
                 try:
                     self._give_client(record, waiting, now_s)
-                except (BufferError, KafkaException) as error:
+                except BufferError as error:
                     # what was handed over already still reports; the rest never will
-                    self._count_down(waiting, len(records) - index, KafkaUnavailableError(str(error)))
+                    self._give_up(waiting, records[index:], error)
                     break
+                except KafkaException as error:
+                    self._give_up(waiting, [record], error)
 
     def _hand_over_held(self, now_s: float) -> None:
         while self._held:
@@ -245,7 +293,7 @@ class LogProducer:
             except BufferError:
                 return  # with the next step: what is acknowledged until then makes room
             except KafkaException as error:
-                self._count_down(waiting, 1, KafkaUnavailableError(str(error)))
+                self._give_up(waiting, [record], error)
             self._held.popleft()
         self._held_until_s = math.inf
 
@@ -257,28 +305,110 @@ class LogProducer:
 
     def _give_client(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
         topic, key, value = record
-        on_delivery = partial(self._on_delivery, waiting, handed_over_s)
+        on_delivery = partial(self._on_delivery, waiting, topic, handed_over_s)
         self._producer.produce(topic.name, value=value, key=key, on_delivery=on_delivery)
 
+    def _give_alone(self, record: ToSend, waiting: Unacknowledged) -> None:
+        topic, key, value = record
+        if self._alone is None:
+            self._alone = Producer(self._options | {"batch.num.messages": 1}, logger=None)
+        on_delivery = partial(self._on_delivery_alone, waiting, topic)
+        try:
+            self._alone.produce(topic.name, value=value, key=key, on_delivery=on_delivery)
+        except (BufferError, KafkaException) as error:
+            self._give_up(waiting, [record], error)
+
     def _on_delivery(
-        self, waiting: Unacknowledged, handed_over_s: float, error: KafkaError | None, message: Message
+        self,
+        waiting: Unacknowledged,
+        topic: Topic,
+        handed_over_s: float,
+        error: KafkaError | None,
+        message: Message,
     ) -> None:
         """Called by `poll`, for each record. `handed_over_s`: by the loop's clock."""
+        if error is not None and is_of_one_of_its_batch(error):
+            self._give_alone((topic, message.key() or b"", message.value()), waiting)
+            return
         self._counts[message.topic(), error is None] += 1
         if error is not None:
-            self._count_down(waiting, 1, KafkaUnavailableError(error.str()))
+            self._fail(waiting, (topic, message.key() or b"", message.value()), error)
             return
         self._oldest_s = min(self._oldest_s, handed_over_s)
         if waiting.left == 1:
             waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
-        self._count_down(waiting, 1, None)
+        self._count_down(waiting, 1)
 
-    def _count_down(self, waiting: Unacknowledged, records: int, error: KafkaUnavailableError | None) -> None:
-        waiting.error = waiting.error or error
+    def _on_delivery_alone(
+        self, waiting: Unacknowledged, topic: Topic, error: KafkaError | None, message: Message
+    ) -> None:
+        self._counts[message.topic(), error is None] += 1
+        if error is not None:
+            self._fail(waiting, (topic, message.key() or b"", message.value()), error)
+            return
+        waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
+        self._count_down(waiting, 1)
+
+    def _fail(self, waiting: Unacknowledged, record: ToSend, error: KafkaError) -> None:
+        failure = name_failure(error, record[0].name)
+        if is_fatal(error):
+            self._fatal = failure.args[0]
+        if isinstance(failure, TopicRefusedError):
+            if failure.topic not in self._refusals:
+                log.error("topic_refuses", topic=failure.topic, reason=str(failure))
+            self._refusals[failure.topic] = str(failure)
+            self._metrics.topic_refused.labels(failure.topic).set(1)
+        elif isinstance(failure, RecordRefusedError):
+            self._metrics.records_refused_total.labels(failure.topic).inc()
+        waiting.failed.append((record, failure))
+        self._count_down(waiting, 1)
+
+    def _give_up(self, waiting: Unacknowledged, records: Sequence[ToSend], error: Exception) -> None:
+        """The client did not even take these."""
+        for record in records:
+            if isinstance(error, KafkaException):
+                self._fail(waiting, record, error.args[0])
+            else:
+                waiting.failed.append((record, KafkaUnavailableError(str(error), topic=record[0].name)))
+                self._count_down(waiting, 1)
+
+    def _count_down(self, waiting: Unacknowledged, records: int) -> None:
         waiting.left -= records
         if waiting.left > 0 or waiting.future.done():
             return
-        if waiting.error is not None:
-            waiting.future.set_exception(waiting.error)
+        if waiting.failed:
+            _, error = waiting.failed[0]
+            error.failed = waiting.failed
+            waiting.future.set_exception(error)
         else:
             waiting.future.set_result(waiting.placement)
+
+    def _poll(self, client: Producer) -> int:
+        try:
+            return client.poll(0)
+        except KafkaException as error:
+            # a fatal error is raised here, besides being told of every record
+            if not is_fatal(error.args[0]):
+                raise
+            self._fatal = str(error.args[0])
+            return 1
+
+    def _replace_client(self) -> None:
+        """A client with a fatal error writes nothing any more, and says so of every record."""
+        reason, self._fatal = self._fatal, None
+        log.error("producer_replaced", reason=reason)
+        self._metrics.producers_replaced_total.inc()
+        self._retired.append(self._producer)
+        if self._alone is not None:
+            self._retired.append(self._alone)
+        self._producer, self._alone = Producer(self._options, logger=None), None
+        for client in self._retired:
+            client.purge()
+        self._poll_retired()
+
+    def _poll_retired(self) -> int:
+        """Hear what became of what clients had that were replaced."""
+        told = sum(self._poll(client) for client in self._retired)
+        self._fatal = None  # which they say once more of every record
+        self._retired = [client for client in self._retired if len(client)]
+        return told

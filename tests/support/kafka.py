@@ -4,6 +4,7 @@
 cannot be had fails the tests that need it; nothing is skipped.
 """
 
+import asyncio
 import os
 import re
 import socket
@@ -14,7 +15,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from pipeline.topics import Topic
 
 VARIABLE = "HOOKLINE_TEST_KAFKA"
 ANSWER_TIMEOUT_S = 10.0
@@ -56,6 +59,19 @@ def delete_topics(bootstrap_servers: str, prefix: str) -> list[str]:
     for deleted in admin.delete_topics(names).values() if names else ():
         deleted.result(ANSWER_TIMEOUT_S)
     return names
+
+
+async def alter_topic(bootstrap_servers: str, topic: Topic, name: str, value: str) -> None:
+    """Change one setting of a topic, as an operator would; returns when the brokers have it."""
+    await asyncio.to_thread(_alter_topic, bootstrap_servers, topic.name, name, value)
+
+
+def _alter_topic(bootstrap_servers: str, topic: str, name: str, value: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers}, logger=None)
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result(ANSWER_TIMEOUT_S)
 
 
 def format_prefix(test: str, unique: str) -> str:

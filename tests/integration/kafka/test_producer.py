@@ -1,19 +1,29 @@
 """Writing with acknowledgement, to a real broker."""
 
 import asyncio
+import os
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import KafkaError
 
 from pipeline.config import KafkaConfig
 from pipeline.core.partition import locate_partition
 from pipeline.core.records import RoutesChanged, from_bytes
-from pipeline.kafka.producer import KafkaUnavailableError, LogProducer, Placement
+from pipeline.kafka.producer import (
+    KafkaUnavailableError,
+    LogProducer,
+    Placement,
+    RecordRefusedError,
+    TopicRefusedError,
+)
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
 from tests.integration.kafka.logs import PlainClient, configure, make_topics
 from tests.support.eventually import eventually
+from tests.support.kafka import alter_topic
+from tests.support.kafka_proxy import KafkaProxy
 
 MIB = 1024 * 1024
 
@@ -138,18 +148,91 @@ def small_buffer(config: KafkaConfig) -> KafkaConfig:
 
 @pytest.mark.parametrize("is_patient", [False, True])
 async def test_a_record_that_is_too_large_is_refused(kafka: str, topic_prefix: str, is_patient: bool) -> None:
-    """At once, whatever the patience; the records before it are written, those behind it are not."""
+    """By itself: the records before it and behind it are written."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     producer = LogProducer(config, Metrics("test"), linger_ms=1)
     records = [(topics.events, b"k", value) for value in (b"1", b"x" * (5 * MIB), b"3")]
     try:
         written = await producer.send_patiently(records) if is_patient else producer.send_bytes(records)
-        with pytest.raises(KafkaUnavailableError, match="too large"):
+        with pytest.raises(RecordRefusedError, match="too large") as refused:
             await written
     finally:
         await producer.close()
 
-    assert [b"1"] == [message.value() for message in PlainClient(kafka).read(topics.events)]
+    assert [b"1", b"3"] == [message.value() for message in PlainClient(kafka).read(topics.events)]
+    assert [records[1]] == [record for record, _ in refused.value.failed]
+
+
+async def test_what_a_broker_refuses_in_a_batch_is_refused_by_itself(kafka: str, topic_prefix: str) -> None:
+    """The topic takes less than the client thinks: a batch is refused whole, and its small records are written."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    await alter_topic(kafka, topics.events, "max.message.bytes", "1000")
+    metrics = Metrics("test")
+    producer = LogProducer(config, metrics, linger_ms=50)
+    large = os.urandom(2000)
+    try:
+        writes = [producer.send_bytes([(topics.events, b"k", value)]) for value in (b"1", large, b"3")]
+        first, refused, third = await asyncio.gather(*writes, return_exceptions=True)
+        check = producer.check()
+    finally:
+        await producer.close()
+
+    assert [True, True, True] == [
+        isinstance(first, Placement),
+        isinstance(refused, RecordRefusedError),
+        isinstance(third, Placement),
+    ]
+    assert check is None  # nothing is wrong with the topic
+    assert {b"1", b"3"} == {message.value() for message in PlainClient(kafka).read(topics.events)}
+    assert f'hookline_records_refused_total{{topic="{topics.events.name}"}} 1.0' in metrics.render().decode()
+
+
+async def test_a_topic_that_refuses_is_named_until_it_takes_records(kafka: str, topic_prefix: str) -> None:
+    """Its timestamps are to be within a second of the broker's clock: what lies behind is refused with its reason."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    await alter_topic(kafka, topics.events, "message.timestamp.type", "CreateTime")
+    await alter_topic(kafka, topics.events, "message.timestamp.before.max.ms", "0")
+    producer = LogProducer(config, Metrics("test"))
+    try:
+        with pytest.raises(TopicRefusedError):
+            await producer.send_bytes([(topics.events, b"k", b"v")])
+        refused = producer.check()
+        await alter_topic(kafka, topics.events, "message.timestamp.before.max.ms", str(3_600_000))
+        await producer.send_bytes([(topics.events, b"k", b"v")])
+        healed = producer.check()
+    finally:
+        await producer.close()
+
+    assert refused is not None
+    assert topics.events.name in refused
+    assert "INVALID_TIMESTAMP" in refused
+    assert healed is None
+
+
+async def test_a_client_with_a_fatal_error_is_replaced(kafka: str, topic_prefix: str) -> None:
+    """As often as it happens: what it had fails at once, what comes then is written."""
+    _, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    async with KafkaProxy(kafka) as proxy:
+        config = configure(proxy.address, topic_prefix, partitions=1)
+        metrics = Metrics("test")
+        producer = LogProducer(config, metrics)
+        outcomes = []
+        try:
+            for _ in range(3):
+                await producer.send_bytes([(topics.events, b"k", b"v")])
+                proxy.fail_produce(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+                async with asyncio.timeout(20):
+                    pending = [producer.send_bytes([(topics.events, b"k", b"v")]) for _ in range(5)]
+                    outcomes += await asyncio.gather(*pending, return_exceptions=True)
+                    await producer.send_bytes([(topics.events, b"k", b"after")])
+        finally:
+            await producer.close()
+
+    assert 3 == proxy.failed
+    failed = [outcome for outcome in outcomes if isinstance(outcome, KafkaUnavailableError)]
+    assert [] == [outcome for outcome in outcomes if outcome not in failed and not isinstance(outcome, Placement)]
+    assert len(failed) >= 3
+    assert "hookline_producers_replaced_total 3.0" in metrics.render().decode()
 
 
 async def test_a_kafka_that_is_away_is_told_in_time() -> None:

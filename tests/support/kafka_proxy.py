@@ -1,0 +1,104 @@
+"""A proxy that knows enough of Kafka's protocol to answer produce requests in the broker's place with an error.
+
+The request reaches the broker all the same: what a client is told and what is in the log then differ, which is how
+clients come to the errors that they call fatal.
+"""
+
+import asyncio
+import struct
+
+HOST = b"127.0.0.1"
+PRODUCE = 0
+FLEXIBLE_SINCE = 9  # version of produce from which lengths are varints
+
+
+class KafkaProxy:
+    """Stands before a broker on this machine, at `address`. An async context manager."""
+
+    def __init__(self, kafka: str) -> None:
+        self._host, _, port = kafka.rpartition(":")
+        self._target_port = int(port)
+        self._errors: list[int] = []  # for the produce answers to come
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failed = 0
+
+    async def __aenter__(self) -> "KafkaProxy":
+        self._server = await asyncio.start_server(self._accept, HOST.decode(), 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def address(self) -> str:
+        return f"{HOST.decode()}:{self._port}"
+
+    def fail_produce(self, *errors: int) -> None:
+        """Answer the next produce requests with these error codes."""
+        self._errors += errors
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        broker_reader, broker_writer = await asyncio.open_connection(self._host, self._target_port)
+        versions: dict[int, int] = {}  # of produce requests, by correlation id
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pass_requests(reader, broker_writer, versions))
+                both.create_task(self._pass_answers(broker_reader, writer, versions))
+        except* (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # one side is gone, or we are closed
+        finally:
+            writer.close()
+            broker_writer.close()
+            self._tasks.discard(task)
+
+    async def _pass_requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, versions: dict[int, int]
+    ) -> None:
+        while True:
+            frame = await _read_frame(reader)
+            key, version, correlation_id = struct.unpack_from(">hhi", frame)
+            if key == PRODUCE:
+                versions[correlation_id] = version
+            writer.write(struct.pack(">i", len(frame)) + frame)
+            await writer.drain()
+
+    async def _pass_answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, versions: dict[int, int]
+    ) -> None:
+        ours, theirs = (HOST + struct.pack(">i", port) for port in (self._port, self._target_port))
+        while True:
+            frame = await _read_frame(reader)
+            version = versions.pop(struct.unpack_from(">i", frame)[0], None)
+            if version is not None and self._errors:
+                frame = _put_error(frame, version, self._errors.pop(0))
+                self.failed += 1
+            frame = frame.replace(theirs, ours)  # or clients would go past this proxy
+            writer.write(struct.pack(">i", len(frame)) + frame)
+            await writer.drain()
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    (size,) = struct.unpack(">i", await reader.readexactly(4))
+    return await reader.readexactly(size)
+
+
+def _put_error(frame: bytes, version: int, error: int) -> bytes:
+    """The answer with `error` for the first partition of the first topic."""
+    at = 4  # behind the correlation id
+    if version >= FLEXIBLE_SINCE:
+        at += 1 + 1  # tagged fields, number of topics
+        at += frame[at] + 1 - 1  # name; its length is stored plus one
+        at += 1
+    else:
+        at += 4
+        at += 2 + struct.unpack_from(">h", frame, at)[0]
+        at += 4
+    at += 4  # partition
+    return frame[:at] + struct.pack(">h", error) + frame[at + 2 :]
