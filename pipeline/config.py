@@ -77,6 +77,9 @@ class GatewayConfig(Section):
     public_url: str | None = Field(None, description="address clients see, for links; none: host and port")
     master_api_key: UUID | None = Field(None, description="a UUID that may do everything; none: no such key")
     body_max_bytes: int = Field(5 * MIB, ge=1024, le=64 * MIB, description="largest request body")
+    request_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="give up a request whose head, or whose body, has not arrived after"
+    )
     payload_max_chars: int = Field(699_050, ge=1, description="longest payload of an event, in characters")
     in_flight_max: int = Field(10_000, ge=1, description="events waiting for their acknowledgement; more get a 503")
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to answer 409 without a look-up")

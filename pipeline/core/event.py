@@ -14,6 +14,8 @@ import msgspec
 
 from pipeline.core.checksum import is_corrupt
 from pipeline.core.ids import derive_dead_id, is_uuid
+from pipeline.core.json_text import find_json_problem
+from pipeline.core.names import LABELS_MAX, METADATA_MAX, find_event_type_problem, find_pairs_problem
 from pipeline.core.records import Event, RoutesChanged, from_bytes
 from schemas import SchemaError
 
@@ -21,10 +23,6 @@ JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain"
 BINARY_TYPE = "application/octet-stream+base64"
 CONTENT_TYPES = (JSON_TYPE, TEXT_TYPE, BINARY_TYPE)
-EVENT_TYPE_MAX_CHARS = 200
-LABELS_MAX = 10
-METADATA_MAX = 50
-PAIR_MAX_BYTES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +90,21 @@ def find_problem(event: Event) -> str | None:
         return "application_id must be a lower-case hyphenated UUID"
     if not is_uuid(event.event_id):
         return "event_id must be a lower-case hyphenated UUID"
-    if not 1 <= len(event.event_type) <= EVENT_TYPE_MAX_CHARS or not event.event_type.isprintable():
-        return f"event_type must have 1 to {EVENT_TYPE_MAX_CHARS} printable characters"
+    name_problem = find_event_type_problem(event.event_type)
+    if name_problem is not None:
+        return f"event_type {name_problem.message}"
     if event.payload_content_type not in CONTENT_TYPES:
         return f"payload_content_type must be one of {', '.join(CONTENT_TYPES)}"
     for name, pairs, pairs_max in (("labels", event.labels, LABELS_MAX), ("metadata", event.metadata, METADATA_MAX)):
         if len(pairs) > pairs_max:
             return f"{name} must have at most {pairs_max} pairs"
-        for pair in pairs.items():
-            if any(not 1 <= len(text.encode()) <= PAIR_MAX_BYTES for text in pair):
-                return f"keys and values of {name} must have 1 to {PAIR_MAX_BYTES} bytes"
+        pairs_problem = find_pairs_problem(pairs)
+        if pairs_problem is not None:
+            return f"{name}: {pairs_problem.message}"
+    if event.payload_content_type == JSON_TYPE:
+        json_problem = find_json_problem(event.payload)
+        if json_problem is not None:
+            return f"payload {json_problem}; with this payload_content_type it must be JSON"
     return None
 
 
@@ -116,9 +119,12 @@ def _parse_avro(value: bytes) -> Event | RoutesChanged | Unreadable:
 
 
 def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | Unreadable:
+    json_problem = find_json_problem(value)
+    if json_problem is not None:
+        return Unreadable(reason="undecodable", detail=f"it starts like JSON and {json_problem}")
     try:
         form = _decode_json(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         return Unreadable(reason="undecodable", detail=f"it starts like JSON and is not an event: {error}")
     event_id = form.event_id or fallback_id
     payload = form.payload.encode()
@@ -126,12 +132,8 @@ def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | 
     try:
         if form.payload_content_type == BINARY_TYPE:
             payload = base64.b64decode(payload, validate=True)
-        elif form.payload_content_type == JSON_TYPE:
-            msgspec.json.decode(payload, type=msgspec.Raw)
     except binascii.Error:
         problem = "payload must be standard base64 with this payload_content_type"
-    except (msgspec.DecodeError, RecursionError):
-        problem = "payload must be JSON (as a string) with this payload_content_type"
     occurred_at = form.occurred_at
     if occurred_at is not None and occurred_at.tzinfo is None:
         problem = "occurred_at must have a time zone"

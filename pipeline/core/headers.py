@@ -5,7 +5,7 @@ another way is checked as well.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -42,6 +42,16 @@ def find_header_problem(name: str, value: str, *, signature_header: str = SIGNAT
     if lower in FORBIDDEN_NAMES or lower.startswith(FORBIDDEN_PREFIXES) or lower == signature_header.lower():
         return f"the header {_show(name)} cannot be set by a subscription"
     return find_value_problem(name, value)
+
+
+def find_repeated_name(names: Iterable[str]) -> str | None:
+    """A name that is there twice, as a sentence: only one of the two could be sent. None: there is none."""
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            return f"the header {_show(name)} is there twice"
+        seen.add(name.lower())
+    return None
 
 
 def find_value_problem(name: str, value: str) -> str | None:

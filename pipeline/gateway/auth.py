@@ -5,15 +5,17 @@ an application secret, which may do everything within its application. Forbidden
 callers: both answer 403.
 """
 
+import re
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from pipeline.core.text import find_text_problem
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER, Grant
 
-PREFIX = "Bearer "
+SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,7 @@ def read_token(request: web.Request) -> str:
     header = request.headers.get("Authorization")
     if header is None:
         raise Problem("AuthNoAuthorizationHeader")
-    try:
-        # undecodable bytes arrive as lone surrogates
-        header.encode()
-    except UnicodeEncodeError:
-        raise Problem("AuthInvalidAuthorizationHeader") from None
-    return header.strip().removeprefix(PREFIX).strip()
+    # undecodable bytes arrive as lone surrogates
+    if find_text_problem(header) is not None:
+        raise Problem("AuthInvalidAuthorizationHeader")
+    return SCHEME.sub("", header.strip(), count=1).strip()

@@ -14,9 +14,10 @@ from uuid_utils import uuid7
 from pipeline.core.records import Event, to_bytes
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.headers import read_header
 from pipeline.gateway.ingest import EventContent, make_event, refuse_loop, require_event_type
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.reads.moments import show_moment
@@ -51,7 +52,7 @@ async def ingest_events(request: web.Request) -> web.Response:
     refuse_loop(request)
     application_id = str(form.application_id)
     await caller.require_application(application_id)
-    key = request.headers.get("Idempotency-Key")
+    key = read_header(request, "Idempotency-Key")
     findings = Findings()
     if not 1 <= len(form.events) <= EVENTS_MAX:
         findings.add("events", "events-size", f"there must be 1 to {EVENTS_MAX} events", min=1, max=EVENTS_MAX)
@@ -110,11 +111,7 @@ def _read(
     gateway: Gateway, application_id: str, raw: msgspec.Raw, index: int, *, key: str | None, ip: str | None
 ) -> tuple[Event, bool]:
     """The event, and whether we made its id just now."""
-    try:
-        content = _content_decoder.decode(raw)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        detail = f"This event has another form than documented: {error}."
-        raise Problem("JsonPayload", detail=detail) from None
+    content = decode_form(raw, _content_decoder, what="event")
     if content.event_id is not None:
         event_id, is_new_id = str(content.event_id), False
     elif key is not None:

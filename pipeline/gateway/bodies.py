@@ -1,13 +1,21 @@
 """Reading a request's body into the form it must have. What has another form is one problem: `JsonPayload`."""
 
+import asyncio
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from pipeline.core.json_text import find_json_problem
+from pipeline.core.text import NUL_ESCAPED, find_nul
+from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.validation import Findings
 
 JSON_TYPE = "application/json"
+# A payload becomes bytes, in which NUL is one like any other; an event of a batch is looked at when it is decoded.
+MAY_HAVE_NUL = frozenset(("payload", "events"))
 
 T = TypeVar("T")
 
@@ -20,14 +28,52 @@ async def read_form(request: web.Request, decoder: "msgspec.json.Decoder[T]") ->
     """The body as the decoder's type. Raises `Problem`."""
     if request.content_type != JSON_TYPE:
         raise Problem("JsonPayload", detail=f"The `Content-Type` must be {JSON_TYPE}, not {request.content_type}.")
+    body = await _read(request)
+    problem = find_json_problem(body)
+    if problem is not None:
+        raise Problem("JsonPayload", detail=f"The body {problem}.")
+    return decode_form(body, decoder, what="body")
+
+
+def decode_form(text: "bytes | msgspec.Raw", decoder: "msgspec.json.Decoder[T]", *, what: str) -> T:
+    """JSON, already known to be such, as the decoder's type. Raises `Problem`."""
     try:
-        body = await request.read()
+        form = decoder.decode(text)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise Problem("JsonPayload", detail=f"The {what} has another form than documented: {error}.") from None
+    # only an escape can bring NUL in, so that hardly any body has to be walked through
+    if NUL_ESCAPED in bytes(text):
+        refuse_nul(form)
+    return form
+
+
+def refuse_nul(form: object) -> None:
+    """Raises `Problem` when a text that is no payload has NUL in it: PostgreSQL could not hold it."""
+    place = find_nul(form, exempt=MAY_HAVE_NUL)
+    if place is not None:
+        findings = Findings()
+        findings.add(place, "non_control_character", "it must not contain NUL")
+        findings.raise_if_any()
+
+
+async def _read(request: web.Request) -> bytes:
+    """The whole body, which must arrive within the time that the settings give it. Raises `Problem`."""
+    try:
+        if request.content.is_eof():
+            return await request.read()
+        async with asyncio.timeout(request.app[GATEWAY].settings.gateway.request_timeout_s):
+            return await request.read()
+    except TimeoutError:
+        raise Problem("RequestTimeout", detail="The body did not arrive in time.") from None
     except web.HTTPRequestEntityTooLarge as error:
         detail = f"The body may have at most {request._client_max_size} bytes."  # noqa: SLF001 - aiohttp shows it nowhere else
         raise Problem("JsonPayload", detail=detail, status=413) from error
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Problem("JsonPayload", detail=f"The body has another form than documented: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem("JsonPayload", detail=f"The body is not JSON: {error}.") from None
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+        # compressed in another way than `Content-Encoding` says, framed wrongly, or cut off
+        raise Problem("JsonPayload", detail=f"The body cannot be read: {_explain(error)}.") from None
+
+
+def _explain(error: Exception) -> str:
+    # what our parser says of a body begins with a status and ends in a picture of its bytes
+    text = str(getattr(error, "message", "") or error).partition("\n")[0].strip(" :.")
+    return text if text.isprintable() and text else "it is not what its headers say"

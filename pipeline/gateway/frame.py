@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 from prometheus_client import Counter
 
+from pipeline.core.text import find_target_problem
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.headers import is_host
 from pipeline.gateway.problems import Problem
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import DatabaseUnavailable
@@ -27,6 +29,8 @@ SECURITY_HEADERS = (
 SLASHES = re.compile("/{2,}")
 REST = "/{rest:.*}"
 UNKNOWN = "unknown"
+NO_PATH = "There is no such path."
+KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 
 
 def frame_routes(
@@ -55,14 +59,13 @@ def frame(handler: Handler, metrics: Metrics, *, route: str, is_draining: Callab
     async def answer(request: web.Request) -> web.StreamResponse:
         started_at_s = time.perf_counter()
         try:
+            check_head(request)
             response = await handler(request)
         except Exception as error:  # everything: the client gets an answer, and the process goes on with the others
-            response = _answer_error(request, error)
+            response = _answer_error(request, error, route)
         if is_draining():
             response.force_close()
-        headers = response.headers
-        for name, value in SECURITY_HEADERS:
-            headers[name] = value
+        secure(response)
         key = (request.method, response.status)
         counter = requests.get(key)
         if counter is None:
@@ -72,6 +75,23 @@ def frame(handler: Handler, metrics: Metrics, *, route: str, is_draining: Callab
         return response
 
     return answer
+
+
+def secure(response: web.StreamResponse) -> None:
+    """Add the headers that every answer has."""
+    headers = response.headers
+    for name, value in SECURITY_HEADERS:
+        headers[name] = value
+
+
+def answer_unrouted(request: web.BaseRequest) -> web.Response:
+    """The answer to a target that no route can match: `*`, or a host and port."""
+    if request.method == "OPTIONS":
+        response = web.Response(status=204, headers={"Allow": _join({*KNOWN_METHODS, "OPTIONS"})})
+    else:
+        response = Problem("NotFound", detail=NO_PATH).to_response()
+    secure(response)
+    return response
 
 
 async def find_again(request: web.Request) -> web.StreamResponse:
@@ -89,23 +109,55 @@ async def find_again(request: web.Request) -> web.StreamResponse:
             found._match_info = match_info  # noqa: SLF001 - what aiohttp's own application does
             return await match_info.handler(found)
         allowed |= methods
+    if request.method == "OPTIONS" and allowed:
+        return web.Response(status=204, headers={"Allow": _join({*allowed, "OPTIONS"})})
     if allowed:
-        raise web.HTTPMethodNotAllowed(request.method, allowed)
-    raise web.HTTPNotFound
+        raise web.HTTPMethodNotAllowed(request.method, {*allowed, "OPTIONS"})
+    raise web.HTTPNotFound(text=NO_PATH)
 
 
-def _answer_error(request: web.Request, error: Exception) -> web.Response:
+def check_head(request: web.Request) -> None:
+    """Raises `Problem` unless the request's target and `Host` are text that what lies below can take."""
+    target, host = request.raw_path, request.headers.get("Host")
+    problem = find_target_problem(target)
+    if problem is not None:
+        path = target.partition("?")[0]
+        if find_target_problem(path) is not None:
+            raise Problem("NotFound", detail=f"The path {problem}.")
+        raise Problem("InvalidQuery", detail=f"The query string {problem}.")
+    if host is not None and not is_host(host):
+        raise Problem("InvalidRequest", detail="The header `Host` is no host with an optional port.")
+
+
+def _answer_error(request: web.Request, error: Exception, route: str) -> web.Response:
     match error:
         case Problem():
             return error.to_response()
         case web.HTTPException():
-            # plain text, as clients know it: a path or a query string that cannot be read
-            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            return web.Response(text=error.text, status=error.status, headers=allow)
+            return _describe(error, request.method)
         case _ if isinstance(error, DatabaseUnavailable):
             reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
-            request.app[GATEWAY].log.warning("database_unavailable", path=request.path, reason=reason)
+            # never the path as it was sent: a secret may stand in it
+            request.app[GATEWAY].log.warning("database_unavailable", route=route, reason=reason)
             return Problem("ServiceUnavailable", detail="The database does not answer at this moment.").to_response()
         case _:
-            request.app[GATEWAY].log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+            request.app[GATEWAY].log.error("request_failed", method=request.method, route=route, exc_info=error)
             return Problem("InternalServerError").to_response()
+
+
+def _describe(error: web.HTTPException, method: str) -> web.Response:
+    """What aiohttp and our readers of paths and queries raise, as a problem."""
+    match error:
+        case web.HTTPNotFound():
+            return Problem("NotFound", detail=error.text).to_response()
+        case web.HTTPMethodNotAllowed():
+            detail = f"The path does not have {method}; it has {_join(error.allowed_methods)}."
+            response = Problem("MethodNotAllowed", detail=detail).to_response()
+            response.headers["Allow"] = _join(error.allowed_methods)
+            return response
+        case _:
+            return Problem("InvalidQuery", detail=error.text, status=error.status).to_response()
+
+
+def _join(methods: Iterable[str]) -> str:
+    return ", ".join(sorted(methods))

@@ -20,12 +20,11 @@ from pipeline.core.checksum import sum_content
 from pipeline.core.event import (
     BINARY_TYPE,
     CONTENT_TYPES,
-    EVENT_TYPE_MAX_CHARS,
     JSON_TYPE,
-    LABELS_MAX,
-    METADATA_MAX,
 )
 from pipeline.core.hops import HOP_HEADER, find_hop_problem
+from pipeline.core.json_text import find_json_problem
+from pipeline.core.names import LABELS_MAX, METADATA_MAX
 from pipeline.core.records import Event
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -97,7 +96,7 @@ async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: 
 def make_event(gateway: Gateway, application_id: str, form: EventContent, *, event_id: str, ip: str | None) -> Event:
     """The event of a form's content. Raises `Problem`."""
     findings = Findings()
-    findings.check_text("event_type", form.event_type, most=EVENT_TYPE_MAX_CHARS)
+    findings.check_event_type("event_type", form.event_type)
     findings.check_length("payload", form.payload, least=0, most=gateway.settings.gateway.payload_max_chars)
     findings.check_pairs("labels", form.labels, least=1, most=LABELS_MAX)
     findings.check_pairs("metadata", form.metadata or {}, least=0, most=METADATA_MAX)
@@ -133,10 +132,9 @@ def decode_payload(payload: str, content_type: str) -> bytes:
     """The bytes to deliver: JSON and text verbatim, base64 decoded. Raises `Problem`."""
     if content_type == JSON_TYPE:
         body = payload.encode()
-        try:
-            orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise Problem("EventInvalidJsonPayload", detail=f"The payload is not JSON: {error}.") from None
+        problem = find_json_problem(body)
+        if problem is not None:
+            raise Problem("EventInvalidJsonPayload", detail=f"The payload {problem}.")
         return body
     if content_type == BINARY_TYPE:
         try:

@@ -59,6 +59,8 @@ PROBLEMS: dict[str, ProblemKind] = {
             "It must be `Bearer` and a token, in UTF-8.",
         ),
         ("JsonPayload", "The request body cannot be read", "Send JSON of the documented form as application/json."),
+        ("InvalidQuery", "The query string cannot be read", "Give the documented members, percent-encoded from UTF-8."),
+        ("InvalidRequest", "The request is not valid HTTP", "Send what RFC 9110 and RFC 9112 allow."),
     ),
     **_kinds(
         401,
@@ -79,6 +81,8 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("InvitedUserDoesNotExist", "The invited user does not exist", "Ask them to register first."),
         ("NotFound", "There is no such item", "It does not exist, or it was deleted."),
     ),
+    **_kinds(405, ("MethodNotAllowed", "The path does not have this method", "Use one of those that `Allow` names.")),
+    **_kinds(408, ("RequestTimeout", "The request did not arrive in time", "Send it again, and faster.")),
     **_kinds(
         409,
         ("UserAlreadyExist", "The user exists already", "Log in instead."),
@@ -89,7 +93,20 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("AuthEmailAlreadyVerified", "The e-mail address is verified already", "Log in."),
     ),
     **_kinds(410, ("RegistrationDisabled", "Registration is switched off", "Ask the operator of this instance.")),
-    **_kinds(422, ("Validation", "The request has invalid fields", "See `validation` for which and why.")),
+    **_kinds(
+        422,
+        ("Validation", "The request has invalid fields", "See `validation` for which and why."),
+        (
+            "IdempotencyKeyReused",
+            "The `Idempotency-Key` was used for another request",
+            "Use a new key for other events; what was sent first under this key stays.",
+        ),
+        (
+            "EventIdReused",
+            "The `event_id` was used for another event",
+            "An event with this id and another content was accepted before. Use a new id.",
+        ),
+    ),
     **_kinds(
         429,
         ("TooManyMembersPerOrganization", "The organization has too many members", "Raise the limit."),
@@ -128,11 +145,18 @@ class Problem(Exception):  # noqa: N818 - it is the answer, and called what the 
         self.validation = validation
         self.status = status or self.kind.status
 
+    def to_body(self) -> bytes:
+        """The answer's body."""
+        return orjson.dumps(show_problem(self.kind, self.detail, self.status, self.validation))
+
     def to_response(self) -> web.Response:
         """The answer."""
         headers = {"Retry-After": str(RETRY_AFTER_S)} if self.status in (429, 503) else None
-        body = orjson.dumps(show_problem(self.kind, self.detail, self.status, self.validation))
-        return web.Response(body=body, status=self.status, content_type=CONTENT_TYPE, headers=headers)
+        response = web.Response(body=self.to_body(), status=self.status, content_type=CONTENT_TYPE, headers=headers)
+        if self.status == 408:
+            # the rest of the request may still come, and must not be taken for the next one
+            response.force_close()
+        return response
 
 
 def show_problem(kind: ProblemKind, detail: str, status: int, validation: Validation | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.frame import frame_routes
 from pipeline.gateway.health_report import ApiHealth
+from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import events, events_per_day, request_attempts, responses
 from pipeline.gateway.tokens import Tokens
@@ -128,8 +129,9 @@ async def main(process: Process) -> None:
 async def serve(gateway: Gateway) -> web.AppRunner:
     """Listen. Raises `StartError` when the port cannot be had."""
     config = gateway.settings.gateway
-    runner = web.AppRunner(
+    runner = ProblemRunner(
         build_app(gateway),
+        head_timeout_s=config.request_timeout_s,
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,

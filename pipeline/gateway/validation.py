@@ -7,9 +7,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.core.names import PAIR_MAX_BYTES, find_event_type_problem, find_pairs_problem
 from pipeline.gateway.problems import Problem
-
-PAIR_MAX_BYTES = 50
 
 
 class Findings:
@@ -46,10 +45,14 @@ class Findings:
         """Between `least` and `most` pairs, keys and values of 1 to 50 bytes. Codes: `<field>-size` and so on."""
         if not least <= len(pairs) <= most:
             self.add(field, f"{field}-size", f"there must be {least} to {most} pairs", min=least, max=most)
-        # a loop: this runs for every event, and a generator costs as much as the checks
-        for pair in pairs.items():
-            for text in pair:
-                if not text or len(text.encode()) > PAIR_MAX_BYTES:
-                    message = f"keys and values must have 1 to {PAIR_MAX_BYTES} bytes"
-                    self.add(field, f"{field}-property-length", message, min=1, max=PAIR_MAX_BYTES)
-                    return
+        problem = find_pairs_problem(pairs)
+        if problem is not None:
+            code = f"{field}-{problem.code}"
+            bounds = {"min": 1, "max": PAIR_MAX_BYTES} if problem.code == "property-length" else {}
+            self.add(field, code, problem.message, **bounds)
+
+    def check_event_type(self, field: str, name: str) -> None:
+        """A name that an event type can have; see `pipeline.core.names`."""
+        problem = find_event_type_problem(name)
+        if problem is not None:
+            self.add(field, problem.code, f"it {problem.message}")

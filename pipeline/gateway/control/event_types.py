@@ -62,11 +62,13 @@ async def create(request: web.Request) -> web.Response:
     await caller.require_application(application_id)
     findings = Findings()
     for part in ("service", "resource_type", "verb"):
-        findings.check_text(part, getattr(form, part), most=PART_MAX_CHARS)
+        findings.check_length(part, getattr(form, part), most=PART_MAX_CHARS)
     if f"{form.service}.".startswith(RESERVED_PREFIX):
         findings.add("service", "reserved", "event types that start with `hookline.` are Hookline's own")
     findings.raise_if_any()
     event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
+    findings.check_event_type("event_type_name", event_type.name)
+    findings.raise_if_any()
     if not await create_event_type(gateway.pool, application_id, event_type):
         raise Problem("Forbidden")
     await gateway.publisher.publish(application_id)

@@ -9,8 +9,8 @@ from yarl import URL
 
 from pipeline.core.delivery_settings import DeliverySettings, find_setting_problems
 from pipeline.core.destination import DestinationError, parse_destination
-from pipeline.core.event import LABELS_MAX, METADATA_MAX
-from pipeline.core.headers import find_header_problem
+from pipeline.core.headers import find_header_problem, find_repeated_name
+from pipeline.core.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, find_pairs_problem
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.control.tls import find_tls_problems
 from pipeline.gateway.problems import Problem
@@ -19,9 +19,7 @@ from pipeline.postgres.subscriptions import SubscriptionContent
 
 METHODS = frozenset({"GET", "PATCH", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"})
 EVENT_TYPES_MAX = 100
-EVENT_TYPE_MAX_BYTES = 200
 DESCRIPTION_MAX_CHARS = 100
-LEGACY_LABEL_MAX_CHARS = 100
 URL_MAX_CHARS = 1000
 HEADERS_MAX = 10
 HEADER_MAX_CHARS = 500
@@ -75,7 +73,9 @@ class SubscriptionForm(Form, frozen=True):
         return {self.label_key: self.label_value}
 
 
-def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> SubscriptionContent:
+def check_subscription(
+    form: SubscriptionForm, labels: Mapping[str, str], *, signature_header: str
+) -> SubscriptionContent:
     """The content of a form. Raises `Problem` with all that is wrong; whether event types exist is not looked at."""
     findings = Findings()
     _check_event_types(findings, form.event_types)
@@ -87,8 +87,11 @@ def check_subscription(form: SubscriptionForm, labels: Mapping[str, str]) -> Sub
         findings.check_pairs("labels", labels, least=1, most=LABELS_MAX)
     else:
         for field, text in (("label_key", form.label_key), ("label_value", form.label_value)):
-            findings.check_length(field, text or "", most=LEGACY_LABEL_MAX_CHARS)
-    url = _check_target(findings, form.target)
+            # an event's labels have the same bounds: with a longer one the subscription could select nothing
+            problem = find_pairs_problem({text or "": "value"})
+            if problem is not None:
+                findings.add(field, "length", "it must have 1 to 50 bytes", min=1, max=50)
+    url = _check_target(findings, form.target, signature_header)
     settings = msgspec.structs.asdict(form.delivery or DeliveryForm())
     key_pem = settings.pop("tls_client_key_pem")
     delivery = DeliverySettings(**settings)
@@ -131,7 +134,7 @@ def _check_event_types(findings: Findings, names: list[str]) -> None:
         findings.add("event_types", "event-types-name-length", message, min=1, max=EVENT_TYPE_MAX_BYTES)
 
 
-def _check_target(findings: Findings, target: TargetForm) -> str:
+def _check_target(findings: Findings, target: TargetForm, signature_header: str) -> str:
     """The URL in its normal form."""
     if target.method not in METHODS:
         message = f"the method must be one of {', '.join(sorted(METHODS))}"
@@ -148,8 +151,10 @@ def _check_target(findings: Findings, target: TargetForm) -> str:
         message = f"the URL may have {URL_MAX_CHARS} characters"
         findings.add("target.url", "subscription-target-http-url-length", message, max=URL_MAX_CHARS)
         return target.url
-    for name, value in target.headers.items():
-        problem = find_header_problem(name, value)
+    problems = [
+        find_header_problem(name, value, signature_header=signature_header) for name, value in target.headers.items()
+    ]
+    for problem in (*problems, find_repeated_name(target.headers)):
         if problem is not None:
             findings.add("target.headers", "subscription-target-http-headers", problem)
     try:

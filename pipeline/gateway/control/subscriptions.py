@@ -19,7 +19,7 @@ from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
 from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
-from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_datetime, show_moment, show_moment_or_none
@@ -79,7 +79,7 @@ async def create(request: web.Request) -> web.Response:
     """A new subscription with a secret of its own. The next event is matched with it."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
-    application_id, content = await _check(form, caller.require_application)
+    application_id, content = await _check(gateway, form, caller.require_application)
     require_client_key(form)
     now, subscription_id = datetime.now(UTC), str(uuid7())
     sealed = _seal(gateway.sealer, subscription_id, str(uuid4()))
@@ -124,7 +124,7 @@ async def replace(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription_id = take_path_id(request, "subscription_id")
     form = await read_form(request, _decoder)
-    application_id, content = await _check(form, caller.require_application)
+    application_id, content = await _check(gateway, form, caller.require_application)
     content = _add_client_key(gateway.sealer, subscription_id, form, content)
     try:
         subscription = await replace_subscription(gateway.pool, application_id, subscription_id, content)
@@ -242,12 +242,13 @@ def _add_client_key(
 
 
 async def _check(
-    form: SubscriptionForm, require_application: Callable[[str], Awaitable[None]]
+    gateway: Gateway, form: SubscriptionForm, require_application: Callable[[str], Awaitable[None]]
 ) -> tuple[str, SubscriptionContent]:
     labels = form.read_labels()  # before rights are looked at, as clients know it
     application_id = str(form.application_id)
     await require_application(application_id)
-    return application_id, check_subscription(form, labels)
+    header = gateway.settings.deliver.signature_header
+    return application_id, check_subscription(form, labels, signature_header=header)
 
 
 def _refuse_event_types(error: UnknownEventTypesError) -> Problem:

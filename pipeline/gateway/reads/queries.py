@@ -6,9 +6,9 @@ from datetime import date
 from uuid import UUID
 
 from aiohttp import web
-from yarl import URL
 
 from pipeline.gateway.context import Gateway
+from pipeline.gateway.headers import link_to
 from pipeline.gateway.reads.moments import read_moment, show_moment
 from pipeline.postgres.archive_attempts import AttemptFilter, Cursor
 from pipeline.postgres.dead_letters import LetterFilter
@@ -67,9 +67,7 @@ def take_letter_filter(request: web.Request, application_id: str) -> LetterFilte
 
 def link_next(gateway: Gateway, request: web.Request, last: Cursor) -> str:
     """The `Link` header's value that leads to the page behind `last`, with the same filters."""
-    public_url = gateway.settings.gateway.public_url
-    base = URL(public_url) if public_url is not None else request.url.origin()
-    url = base.join(URL(request.path)).with_query(request.query).update_query(pagination_cursor=show_cursor(last))
+    url = link_to(request, gateway.settings.gateway.public_url, pagination_cursor=show_cursor(last))
     return f'<{url}>; rel="next"'
 
 

@@ -10,17 +10,14 @@ from hypothesis import strategies as st
 from pipeline.core.event import (
     BINARY_TYPE,
     CONTENT_TYPES,
-    EVENT_TYPE_MAX_CHARS,
     JSON_TYPE,
-    LABELS_MAX,
-    METADATA_MAX,
-    PAIR_MAX_BYTES,
     TEXT_TYPE,
     Unreadable,
     find_problem,
     parse_event,
 )
 from pipeline.core.ids import derive_dead_id
+from pipeline.core.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, PAIR_MAX_BYTES
 from pipeline.core.records import Delivery, Event, RoutesChanged, to_bytes
 
 APPLICATION_ID = "0190f1a2-0000-7000-8000-000000000001"
@@ -177,7 +174,7 @@ def test_poison_is_undecodable(value: bytes | None) -> None:
 INVALID = {
     "event_id of another form": {"event_id": EVENT_ID.upper()},
     "event type of no characters": {"event_type": ""},
-    "event type too long": {"event_type": "x" * (EVENT_TYPE_MAX_CHARS + 1)},
+    "event type too long": {"event_type": "x" * (EVENT_TYPE_MAX_BYTES + 1)},
     "event type with NUL": {"event_type": "a.b\x00.c"},
     "event type with a line break": {"event_type": "a.b\n.c"},
     "unknown content type": {"payload_content_type": "text/html"},
@@ -220,7 +217,7 @@ def test_a_wrong_key_is_refused(key: bytes | None) -> None:
 def test_limits_are_inclusive() -> None:
     """What is exactly as large as allowed is an event."""
     event = make_event(
-        event_type="ü" * EVENT_TYPE_MAX_CHARS,
+        event_type="ü" * (EVENT_TYPE_MAX_BYTES // 2),
         labels={f"{number:0{PAIR_MAX_BYTES}}": "ü" * (PAIR_MAX_BYTES // 2) for number in range(LABELS_MAX)},
         metadata={f"{number:0{PAIR_MAX_BYTES}}": "x" for number in range(METADATA_MAX)},
     )

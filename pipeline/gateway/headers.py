@@ -1,0 +1,42 @@
+"""Reading a request's headers, and what of a request is written into a header of the answer."""
+
+import re
+from functools import lru_cache
+
+from aiohttp import web
+from yarl import URL
+
+from pipeline.core.text import find_text_problem
+from pipeline.gateway.problems import Problem
+
+# uri-host [":" port] of RFC 9110 §7.2, without percent-encodings; it may be empty
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]*)(?::([0-9]{0,5}))?")
+HOSTS_REMEMBERED = 1024
+PORT_MAX = 65_535
+
+
+def read_header(request: web.Request, name: str) -> str | None:
+    """A header's value as text; None when it was not sent. Raises `Problem`: InvalidRequest."""
+    value = request.headers.get(name)
+    if value is None:
+        return None
+    problem = find_text_problem(value)
+    if problem is not None:
+        raise Problem("InvalidRequest", detail=f"The header `{name}` {problem}.")
+    return value
+
+
+@lru_cache(maxsize=HOSTS_REMEMBERED)
+def is_host(value: str) -> bool:
+    """Can this be a `Host` header's value? RFC 9112 §3.2 wants a 400 for any other."""
+    match = HOST.fullmatch(value)
+    return match is not None and int(match.group(1) or 0) <= PORT_MAX
+
+
+def link_to(request: web.Request, public_url: str | None, **query: str) -> str:
+    """The URL of the same request with other members of its query, at the address that clients see."""
+    base = URL(public_url) if public_url is not None else request.url.origin()
+    path = base.raw_path.rstrip("/") + request.rel_url.raw_path
+    url = base.with_path(path, encoded=True).with_query(request.query).update_query(query)
+    # raw: percent-encoded ASCII, so that nothing in it ends the header or the link
+    return str(url)
