@@ -33,9 +33,18 @@ def is_host(value: str) -> bool:
     return match is not None and int(match.group(1) or 0) <= PORT_MAX
 
 
+def _find_origin(request: web.Request) -> URL:
+    """Where the client thinks that we are; without a `Host`, the address that it reached."""
+    host = request.headers.get("Host", "").strip(":")
+    if host:
+        return URL(f"{request.scheme}://{host}")
+    address, port = (request.get_extra_info("sockname") or ("127.0.0.1", 80))[:2]
+    return URL.build(scheme=request.scheme, host=address, port=port)
+
+
 def link_to(request: web.Request, public_url: str | None, **query: str) -> str:
     """The URL of the same request with other members of its query, at the address that clients see."""
-    base = URL(public_url) if public_url is not None else request.url.origin()
+    base = URL(public_url) if public_url is not None else _find_origin(request)
     path = base.raw_path.rstrip("/") + request.rel_url.raw_path
     url = base.with_path(path, encoded=True).with_query(request.query).update_query(query)
     # raw: percent-encoded ASCII, so that nothing in it ends the header or the link
