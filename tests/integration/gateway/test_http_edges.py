@@ -170,8 +170,8 @@ async def test_a_client_key_of_an_unknown_algorithm(stack: Stack, tmp_path: Path
     der = base64.b64decode("".join(key_pem.strip().splitlines()[1:-1]))
     known, unknown = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d0209")
     assert known in der
-    text = base64.b64encode(der.replace(known, unknown, 1)).decode()
-    strange = f"-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"
+    first, *_, last = key_pem.strip().splitlines()
+    strange = "\n".join((first, base64.b64encode(der.replace(known, unknown, 1)).decode(), last, ""))
     delivery = {"tls_client_cert_pem": cert_pem, "tls_client_key_pem": strange}
     body = describe_subscription(space.application_id, "https://example.com/", TYPE, delivery=delivery)
     reply = await stack.api.call("POST", "/subscriptions", body, token=space.secret)
