@@ -184,7 +184,7 @@ def make_event(application_id: str, **fields: Any) -> Event:
         "event_id": str(uuid4()),
         "event_type": EVENT_TYPE,
         "payload": b'{"n":1}',
-        "payload_content_type": "application/json",
+        "payload_content_type": "text/plain" if fields.get("payload", b"")[:1] == b"x" else "application/json",
         "labels": {"region": "eu"},
         "occurred_at_us": now_us,
         "received_at_us": now_us,

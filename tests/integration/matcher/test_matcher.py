@@ -7,6 +7,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from pipeline.core.event import BINARY_TYPE
 from pipeline.core.ids import derive_delivery_id
 from pipeline.core.partition import locate_partition
 from pipeline.core.records import DeadLetter, Delivery, to_bytes
@@ -33,7 +34,7 @@ async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafk
     house.publish(application_id, {everything: {}, eu: {"region": "eu"}, us: {"region": "us"}}, version=7)
     payload = bytes(range(256))
     async with house.matcher():
-        (event,) = house.send(application_id, payload=payload)
+        (event,) = house.send(application_id, payload=payload, payload_content_type=BINARY_TYPE)
         (dispatch,) = await house.dispatches(1)
         deliveries = house.read_records(house.topics.deliveries, Delivery)
 

@@ -76,7 +76,7 @@ def make_event(number: int = 1, **fields: Any) -> Event:
         "event_id": f"0190f1a2-0000-7000-8000-{number:012x}",
         "event_type": EVENT_TYPE,
         "payload": b'{"n":1}',
-        "payload_content_type": "application/json",
+        "payload_content_type": "text/plain" if fields.get("payload", b"")[:1] == b"x" else "application/json",
         "labels": {"region": "eu"},
         "occurred_at_us": NOW_US - 5,
         "received_at_us": NOW_US - 3,
