@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run check test unit chaos bench docs lock clean
+.PHONY: help setup run check test unit chaos bench alerts docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -47,6 +47,9 @@ REAL_PAYLOADS := $(wildcard ../shared/data/github-webhooks.jsonl)
 
 bench: setup     ## measure; BENCH="--all" or "saturation --duration 60" for others (`hookline bench --list`)
 	@$(BIN)/hookline bench $(BENCH) --out bench-results $(if $(REAL_PAYLOADS),--payloads $(REAL_PAYLOADS))
+
+alerts:          ## check Prometheus' rules and run their tests (fetches promtool where it is missing)
+	@ops/prometheus/check
 
 docs: setup      ## write docs/settings.md and docs/topics.md again, from the code
 	$(BIN)/python docs/reference.py

@@ -278,6 +278,16 @@ class ProcessConfig(Section):
     run_dir: Path | None = Field(None, description="write <name>.json with the addresses here when ready")
 
 
+class MetricsConfig(Section):
+    """HOOKLINE_METRICS_*: how figures are called."""
+
+    namespace: str = Field(
+        "hookline",
+        pattern="^[a-z][a-z0-9]*$",
+        description="first word of every metric; rules and dashboards say hookline",
+    )
+
+
 class Settings(Section):
     """All settings of one process."""
 
@@ -290,6 +300,7 @@ class Settings(Section):
     archive: ArchiveConfig = ArchiveConfig()
     sealing: SealingConfig = SealingConfig()
     embedded: EmbeddedConfig = EmbeddedConfig()
+    metrics: MetricsConfig = MetricsConfig()
     process: ProcessConfig = ProcessConfig()
 
 

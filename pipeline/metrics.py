@@ -3,22 +3,66 @@
 One `Metrics` per process, in a registry of its own; `process` serves it at `/metrics`.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# with the objective, 2 s, among them
+FIRST_ATTEMPT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 # superseded: the group has gone on without us, and what was to be committed is its next owner's affair
 CommitResult = Literal["ok", "superseded", "failed"]
 SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
-class Metrics:
-    """The catalogue. Attributes are the metrics; names start with `hookline_`."""
+NAMESPACE = "hookline"
+# What dead letters can be written for. Named before the first is: a series that is born at 1 has not increased.
+DEAD_REASONS = (
+    "undecodable",
+    "corrupt",
+    "wrong_key",
+    "invalid_event",
+    "unknown_application",
+    "unknown_event_type",
+    "endpoint_unknown",
+    "exhausted",
+    "gone",
+    "client_error",
+    "invalid_header",
+)
 
-    def __init__(self, process_name: str) -> None:
-        registry = self.registry = CollectorRegistry()
+
+class Renamed(CollectorRegistry):
+    """A registry whose metrics are shown with another word than `hookline` in front."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__()
+        self._namespace = namespace
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in super().collect():
+            if self._namespace != NAMESPACE and metric.name.startswith(f"{NAMESPACE}_"):
+                metric.name = self._rename(metric.name)
+                metric.samples = [sample._replace(name=self._rename(sample.name)) for sample in metric.samples]
+            yield metric
+
+    def _rename(self, name: str) -> str:
+        return self._namespace + name.removeprefix(NAMESPACE)
+
+
+class Metrics:
+    """The catalogue. Attributes are the metrics; names start with `hookline_`, or what `namespace` says instead.
+
+    Beside them stand Python's and the operating system's figures of the process, under their usual names.
+    """
+
+    def __init__(self, process_name: str, *, namespace: str = NAMESPACE, topics: Iterable[str] = ()) -> None:
+        """`topics`: those whose failures are counted from 0 on."""
+        registry = self.registry = Renamed(namespace)
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
         info = Gauge("hookline_process_info", "1, with the process' name", ["process"], registry=registry)
         info.labels(process_name).set(1)
 
@@ -50,6 +94,12 @@ class Metrics:
         self.runnable_lag_records = Gauge(
             "hookline_runnable_lag_records",
             "Due work that could be done now: the signal to scale on",
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "hookline_lag_seconds",
+            "Age of the oldest record not yet settled, by topic and partition; 0: there is none",
+            ["topic", "partition"],
             registry=registry,
         )
         self.retention_used_ratio = Gauge(
@@ -86,8 +136,8 @@ class Metrics:
         self.http_seconds = Histogram(
             "hookline_http_seconds", "Duration of API requests", ["route"], buckets=LATENCY_BUCKETS_S, registry=registry
         )
-        self.events_accepted_total = Counter(
-            "hookline_events_accepted_total", "Events answered with 201", registry=registry
+        self.events_ingested_total = Counter(
+            "hookline_events_ingested_total", "Events answered with 201", registry=registry
         )
         self.events_refused_total = Counter(
             "hookline_events_refused_total", "Events not accepted, by problem id", ["problem"], registry=registry
@@ -124,8 +174,17 @@ class Metrics:
             "Records whose handling raised an exception that no code foresaw",
             registry=registry,
         )
-        self.attempt_seconds = Histogram(
-            "hookline_attempt_seconds", "Duration of one HTTP request", buckets=LATENCY_BUCKETS_S, registry=registry
+        self.webhook_delivery_duration_seconds = Histogram(
+            "hookline_webhook_delivery_duration_seconds",
+            "Duration of one HTTP request to an endpoint",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.first_attempt_seconds = Histogram(
+            "hookline_first_attempt_seconds",
+            "From receiving an event to the start of its first attempt, unless its endpoint made it wait",
+            buckets=FIRST_ATTEMPT_BUCKETS_S,
+            registry=registry,
         )
         self.delivery_seconds = Histogram(
             "hookline_delivery_seconds",
@@ -177,6 +236,14 @@ class Metrics:
         self.archive_partitions = Gauge(
             "hookline_archive_partitions", "Day partitions that exist", ["table"], registry=registry
         )
+
+        for topic in topics:
+            self.missing_total.labels(topic)
+            self.produce_failed_total.labels(topic)
+        for reason in DEAD_REASONS:
+            self.dead_total.labels(reason)
+        for result in ("ok", "superseded", "failed"):
+            self.commits_total.labels(result)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

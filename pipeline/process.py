@@ -26,6 +26,7 @@ from pipeline.core.service_links import list_service_links
 from pipeline.ending import Ending
 from pipeline.metrics import Metrics
 from pipeline.supervisor import Supervisor, cancel_leftovers
+from pipeline.topics import declare_topics_for
 
 # Python looks for cycles every 700 new objects, which thousands of records in flight are all the time (3 % of CPU).
 GC_THRESHOLD = 10_000
@@ -143,7 +144,9 @@ async def _supervise(
 ) -> int:
     """Run `main` to its end; the exit code. The reason is logged before anything is closed that might hang."""
     supervisor = Supervisor(fail_at=settings.process.fail_at)
-    process = Process(name=name, settings=settings, metrics=Metrics(name), log=log, supervisor=supervisor)
+    topics = [topic.name for topic in declare_topics_for(settings.kafka).all()]
+    metrics = Metrics(name, namespace=settings.metrics.namespace, topics=topics)
+    process = Process(name=name, settings=settings, metrics=metrics, log=log, supervisor=supervisor)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(process.supervisor.hear_loop)
     runner: web.AppRunner | None = None

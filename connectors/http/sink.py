@@ -401,7 +401,9 @@ class HttpSink:
         metrics = self._metrics
         outcome = "succeeded" if verdict.error_class is None else "failed"
         metrics.attempts_total.labels(outcome, verdict.error_class or "").inc()
-        metrics.attempt_seconds.observe((finished_at_us - started_at_us) / 1_000_000)
+        metrics.webhook_delivery_duration_seconds.observe((finished_at_us - started_at_us) / 1_000_000)
+        if delivery.attempt_number == 1 and not delivery.parked_times:
+            metrics.first_attempt_seconds.observe(max(0, started_at_us - delivery.received_at_us) / 1_000_000)
         if verdict.error_class is None and delivery.attempt_number == 1:
             metrics.delivery_seconds.observe(max(0, finished_at_us - delivery.received_at_us) / 1_000_000)
 

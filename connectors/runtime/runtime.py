@@ -216,7 +216,8 @@ class Runtime:
             partition.is_ours = False
             if self._partitions.get(partition.place) is partition:
                 del self._partitions[partition.place]
-                for gauge in (self._metrics.lag_records, self._metrics.retention_used_ratio):
+                metrics = self._metrics
+                for gauge in (metrics.lag_records, metrics.lag_seconds, metrics.retention_used_ratio):
                     gauge.remove(*partition.place)
             self._committed.pop(partition.place, None)
 
@@ -267,4 +268,5 @@ class Runtime:
             partition.ages.catch_up(settled, now_us)
         oldest_us = partition.ages.oldest_us(settled)
         used_us = max(0, now_us - oldest_us) if oldest_us is not None else 0
+        self._metrics.lag_seconds.labels(*partition.place).set(used_us / 1_000_000)
         self._metrics.retention_used_ratio.labels(*partition.place).set(used_us / 1_000_000 / retention_s)

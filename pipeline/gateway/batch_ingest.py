@@ -104,7 +104,7 @@ async def _accept(
     for index, event in new.items():
         results[index] = _show_problem(gateway, error, event.event_id) if error is not None else _show_accepted(event)
     if error is None:
-        gateway.metrics.events_accepted_total.inc(len(new))
+        gateway.metrics.events_ingested_total.inc(len(new))
 
 
 def _read(

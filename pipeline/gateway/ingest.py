@@ -168,7 +168,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
     finally:
         if not is_own_id:
             gateway.event_ids.settle(key, accepted=accepted)
-    gateway.metrics.events_accepted_total.inc()
+    gateway.metrics.events_ingested_total.inc()
 
 
 async def require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:

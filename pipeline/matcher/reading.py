@@ -48,6 +48,10 @@ class Reading:
         self._next_offsets.clear()
         self._ages.clear()
 
+    def next_offset(self, tp: TP) -> int | None:
+        """The offset behind the last record that was fetched; None: none was yet."""
+        return self._next_offsets.get(tp)
+
     def measure_age_us(self, tp: TP, settled: int, now_us: int, *, is_done: bool) -> int:
         """How old the oldest record is that is not settled. `is_done`: there is none."""
         ages = self._ages.setdefault(tp, Ages())

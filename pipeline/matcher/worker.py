@@ -1,6 +1,7 @@
 """The matcher process: a Faust app over the events topic, wired to the producer and the view of the routes."""
 
 import asyncio
+import math
 import ssl
 import tempfile
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from yarl import URL
 
@@ -32,6 +34,8 @@ DRAIN_TIMEOUT_S = 10.0
 # Between looks for acknowledgements: only the commits wait for them, and each look is a wake-up.
 PACE_MIN_S = 0.01
 WATCH_INTERVAL_S = 1.0
+ENDS_INTERVAL_S = 5.0
+ENDS_TIMEOUT_S = 10.0
 
 log = structlog.get_logger()
 
@@ -127,18 +131,27 @@ async def finish(work: Awaitable[None], process: Process) -> None:
 async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retention_s: int) -> None:
     """Runs until Faust gives up, and raises why. Measures the lag, and how near to retention it is, meanwhile."""
     consumer, retention_us = consumer_of(app), retention_s * 1_000_000
+    ends: Mapping[TP, int] = {}
+    asked_at_s = -math.inf
     # Asked again and again: Faust marks itself as crashed from another thread, which wakes nobody here.
     while not app.should_stop:
+        if time.monotonic() - asked_at_s >= ENDS_INTERVAL_S:
+            ends, asked_at_s = await ask_ends(consumer), time.monotonic()
         lags = {}
         for tp in consumer.assignment():
-            settled, end = progress.settled.get(tp, await consumer.position(tp)), consumer.highwater(tp)
-            if settled is not None and end is not None:
-                lags[tp] = max(0, end - settled)
-        metrics.lag_records.clear()
-        metrics.retention_used_ratio.clear()
+            position, fetched = await consumer.position(tp), consumer.highwater(tp)
+            settled = progress.settled.get(tp, position)
+            if settled is not None and position is not None and settled == consumer.reading.next_offset(tp):
+                # all events are done; between the last one and the position are ends of transactions
+                settled = max(settled, position)
+            if settled is not None and fetched is not None:
+                lags[tp] = max(0, fetched - settled, ends.get(tp, 0) - settled)
+        for gauge in (metrics.lag_records, metrics.lag_seconds, metrics.retention_used_ratio):
+            gauge.clear()
         for tp, lag in lags.items():
             metrics.lag_records.labels(tp.topic, tp.partition).set(lag)
             age_us = consumer.reading.measure_age_us(tp, progress.settled.get(tp, 0), clock_us(), is_done=not lag)
+            metrics.lag_seconds.labels(tp.topic, tp.partition).set(age_us / 1_000_000)
             metrics.retention_used_ratio.labels(tp.topic, tp.partition).set(age_us / retention_us)
         metrics.runnable_lag_records.set(sum(lags.values()))
         await count_missing(consumer, metrics)
@@ -146,6 +159,16 @@ async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retenti
     if app.crash_reason is not None:
         raise app.crash_reason
     raise RuntimeError("Faust has stopped by itself")
+
+
+async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
+    """Where the partitions end. What the last fetch said of that stands still with the fetches, and the lag at 0."""
+    try:
+        async with asyncio.timeout(ENDS_TIMEOUT_S):
+            return dict(await consumer.highwaters(*consumer.assignment()))
+    except (KafkaError, TimeoutError) as error:
+        log.warning("ends_not_asked", reason=f"{type(error).__name__}: {error}")
+        return {}
 
 
 async def count_missing(consumer: Consumer, metrics: Metrics) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.metrics import FIRST_ATTEMPT_BUCKETS_S, LATENCY_BUCKETS_S
 from tests.unit.contracts.metrics import find_problems, list_label_values, list_series
 from tests.unit.contracts.processes import PROCESSES
 from tests.unit.contracts.repository import ROOT
@@ -13,6 +14,12 @@ from tests.unit.contracts.routes import list_route_labels
 
 PROMETHEUS = yaml.safe_load((ROOT / "ops/prometheus/prometheus.yml").read_text())
 GROUPS = yaml.safe_load((ROOT / "ops/prometheus/alerts.yml").read_text())["groups"]
+RECORDED = {
+    rule["record"]: rule["expr"]
+    for group in yaml.safe_load((ROOT / "ops/prometheus/rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+RECORDED_NAME = re.compile(r"\bhookline:[a-z0-9_:]+")
 ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
 RUNBOOKS = ROOT / "ops/runbooks"
 SECTIONS = ["Meaning", "Likely causes", "What to look at", "What to do"]
@@ -32,13 +39,42 @@ def test_an_alert_asks_for_what_exists(alert: str) -> None:
     assert set() == set(list_label_values(expression, "route")) - list_route_labels()
 
 
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_rule_asks_for_what_exists(name: str) -> None:
+    """Metrics and labels are those of the catalogue, routes are routes; its name says that it is recorded."""
+    assert RECORDED_NAME.fullmatch(name)
+    assert [] == find_problems(RECORDED[name], SERIES)
+    assert set() == set(list_label_values(RECORDED[name], "route")) - list_route_labels()
+
+
+def test_what_is_asked_for_by_a_recorded_name_is_recorded() -> None:
+    """In alerts and runbooks."""
+    texts = [rule["expr"] for rule in ALERTS.values()] + [page.read_text() for page in RUNBOOKS.iterdir()]
+    asked = {name for text in texts for name in RECORDED_NAME.findall(text)}
+
+    assert asked
+    assert set() == asked - set(RECORDED)
+
+
+def test_the_bounds_of_the_objectives_are_buckets() -> None:
+    """A bound that no histogram has would make every event a miss, or none."""
+    asked = {float(le) for text in RECORDED.values() for le in re.findall(r'le="([\d.]+)"', text)}
+
+    assert asked <= {*LATENCY_BUCKETS_S, *FIRST_ATTEMPT_BUCKETS_S}
+
+
+def test_where_the_runbooks_are_is_said() -> None:
+    """By an external label, which every alert's `runbook_url` begins with."""
+    assert (ROOT / PROMETHEUS["global"]["external_labels"]["runbooks"]) == RUNBOOKS
+
+
 @alerts
 def test_an_alert_has_a_runbook(alert: str) -> None:
     """A page of its name with every section; the annotation leads to it."""
     page = RUNBOOKS / f"{alert}.md"
     text = page.read_text()
 
-    assert page == ROOT / ALERTS[alert]["annotations"]["runbook"]
+    assert f"{{{{ $externalLabels.runbooks }}}}/{page.name}" == ALERTS[alert]["annotations"]["runbook_url"]
     assert text.startswith(f"# {alert}\n")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
 

@@ -1,8 +1,17 @@
 """The reader of expressions itself: it must be able to say no."""
 
+import re
+
 import pytest
 
+from pipeline.metrics import DEAD_REASONS
 from tests.unit.contracts.metrics import find_problems, list_series
+from tests.unit.contracts.repository import list_files, name
+
+# where a dead letter's reason is chosen
+REASON = re.compile(
+    r"""(?:Unreadable\(\s*reason=|GiveUp\(\s*reason=|_refuse\(event, |_bury\(record, |reason == )"(\w+)\""""
+)
 
 SERIES = {
     "hookline_a_total": frozenset({"job", "instance", "topic"}),
@@ -35,6 +44,18 @@ def test_what_exists_is_no_problem(expression: str) -> None:
 def test_what_does_not_exist_is_named(expression: str, problem: str) -> None:
     """A misspelled name would be an empty panel, and an alert that never fires."""
     assert [problem] == find_problems(expression, SERIES)
+
+
+def test_every_reason_of_a_dead_letter_is_in_the_catalogue() -> None:
+    """Those that are written in the code are counted from 0 on, and the other way round."""
+    written = {
+        reason
+        for path in list_files()
+        if path.suffix == ".py" and name(path).startswith(("pipeline/core/", "pipeline/matcher/", "connectors/http/"))
+        for reason in REASON.findall(path.read_text())
+    }
+
+    assert set(DEAD_REASONS) == written
 
 
 def test_the_catalogue_has_series_of_every_kind() -> None:

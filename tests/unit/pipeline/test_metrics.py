@@ -57,7 +57,7 @@ def test_what_is_scraped_can_be_read() -> None:
     (info,) = families["hookline_process_info"].samples
 
     assert {"process": "matcher"} == info.labels
-    assert all(name.startswith("hookline_") for name in families)
+    assert {"hookline", "process", "python"} == {name.partition("_")[0] for name in families}
     assert 1.0 == next(
         sample.value for sample in families["hookline_commits"].samples if sample.name == "hookline_commits_total"
     )
@@ -70,3 +70,39 @@ def test_each_process_has_its_own() -> None:
 
     assert b"hookline_matches_total 5.0" in other.render()
     assert b"hookline_matches_total 5.0" not in METRICS.render()
+
+
+def test_what_must_not_happen_is_counted_from_nought() -> None:
+    """A series that is born at 1 has not increased, as far as Prometheus can see."""
+    text = Metrics("matcher", topics=["hookline.events"]).render().decode()
+
+    assert 'hookline_records_missing_total{topic="hookline.events"} 0.0' in text
+    assert 'hookline_kafka_produce_failed_total{topic="hookline.events"} 0.0' in text
+    assert 'hookline_dead_total{reason="undecodable"} 0.0' in text
+    assert 'hookline_commits_total{result="failed"} 0.0' in text
+
+
+def test_the_first_word_of_the_names_can_be_another() -> None:
+    """`HOOKLINE_METRICS_NAMESPACE`: for whoever has dashboards of these names already."""
+    metrics = Metrics("gateway", namespace="hook0")
+    metrics.events_ingested_total.inc(3)
+    metrics.webhook_delivery_duration_seconds.observe(0.1)
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+    assert 3.0 == samples["hook0_events_ingested_total"]
+    assert 1.0 == samples["hook0_webhook_delivery_duration_seconds_count"]
+    assert [] == [name for name in samples if name.startswith("hookline_")]
+
+
+def test_the_process_itself_is_measured() -> None:
+    """Memory, processor time, open files and the collector of garbage, under the names that everybody knows."""
+    text = Metrics("gateway").render().decode()
+
+    assert "process_resident_memory_bytes" in text
+    assert "process_cpu_seconds_total" in text
+    assert "process_open_fds" in text
+    assert 'python_gc_collections_total{generation="2"}' in text
