@@ -31,6 +31,7 @@ DEAD_REASONS = (
     "gone",
     "client_error",
     "invalid_header",
+    "internal",
 )
 
 
