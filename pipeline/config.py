@@ -49,6 +49,12 @@ class KafkaConfig(Section):
     replication_factor: int = Field(1, ge=1, le=9, description="replicas of every topic, for `topics apply`")
     event_retention_s: int = Field(7 * 86_400, ge=3600, description="how long the log keeps events, in seconds")
     record_max_bytes: int = Field(4 * MIB, ge=64 * 1024, le=64 * MIB, description="largest record")
+    batch_unpacked_max_bytes: int = Field(
+        256 * MIB,
+        ge=64 * MIB,
+        le=1024 * MIB,
+        description="a batch of records may come to so much unpacked; one that does not is stepped over",
+    )
     produce_timeout_s: float = Field(5.0, gt=0, le=300, description="give up waiting for an acknowledgement after")
     produce_buffer_max_bytes: int = Field(64 * MIB, ge=MIB, description="records waiting for acknowledgement, in all")
     session_timeout_s: float = Field(10.0, ge=6, le=300, description="a silent group member loses its partitions after")

@@ -121,6 +121,18 @@ class Metrics:
             ["pool"],
             registry=registry,
         )
+        self.read_faults_total = Counter(
+            "hookline_read_faults_total",
+            "Places where reading could not go on: unreadable, tail_lost or made_again",
+            ["topic", "kind"],
+            registry=registry,
+        )
+        self.unreadable_records_total = Counter(
+            "hookline_unreadable_records_total",
+            "Offsets stepped over because their batch cannot be read",
+            ["topic"],
+            registry=registry,
+        )
         self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
         self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
         self.commits_total = Counter(

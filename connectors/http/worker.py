@@ -33,9 +33,10 @@ async def main(process: Process) -> None:
     sealer = load_sealer(settings.sealing)
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
-    endpoints = EndpointsView(settings.kafka, topics.endpoints)
+    faults = ReadFaults(process.metrics)
+    endpoints = EndpointsView(settings.kafka, topics.endpoints, faults)
     await endpoints.start()
-    states = EndpointStatesView(settings.kafka, topics.endpoint_states)
+    states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults)
     await states.start()
     verify_keys(endpoints, sealer)
     producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
@@ -44,7 +45,9 @@ async def main(process: Process) -> None:
     memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
 
     async def read_attempts(starts: Mapping[int, int]) -> tuple[Sequence[LogRecord], Mapping[int, int]]:
-        return await asyncio.to_thread(read_tail, settings.kafka, topics.attempts, starts, records_max=TAIL_MAX_RECORDS)
+        return await asyncio.to_thread(
+            read_tail, settings.kafka, topics.attempts, starts, records_max=TAIL_MAX_RECORDS, faults=faults
+        )
 
     sink = HttpSink(
         settings,
@@ -65,11 +68,13 @@ async def main(process: Process) -> None:
         lead=[topics.deliveries],
         companions=topics.retries,
         open_max=settings.worker.max_connections,
+        faults=faults,
     )
     process.health.ready["endpoints"] = endpoints.check
     process.health.ready["group"] = lambda: (
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
+    process.health.ready["log"] = faults.check
     process.health.alive["progress"] = runtime.check
     process.supervisor.start("sweeping", _sweep_regularly(client, sink))
     process.supervisor.start("announcing", _announce(process, runtime))

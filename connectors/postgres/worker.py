@@ -37,6 +37,7 @@ async def main(process: Process) -> None:
     process.health.ready["group"] = lambda: (
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
+    process.health.ready["log"] = runtime.faults.check
     process.health.alive["progress"] = runtime.check
     process.supervisor.start("upkeep", keep_partitions(settings.database, settings.archive, process.metrics))
     process.supervisor.start("announcing", _announce(process, runtime))

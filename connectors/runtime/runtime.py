@@ -19,6 +19,7 @@ from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
 from pipeline.core.watermark import Watermark
 from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed
 from pipeline.metrics import CommitResult, Metrics
 from pipeline.supervisor import run_together
@@ -46,6 +47,7 @@ class Runtime:
         open_max: int,
         batch_max: int = 1,
         linger_s: float = 0,
+        faults: ReadFaults | None = None,
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`."""
         self._sink = sink
@@ -68,6 +70,7 @@ class Runtime:
         self._committed: dict[Place, Committed] = {}
         self._is_commit_owed = False
         self.is_assigned = asyncio.Event()
+        self.faults = faults or ReadFaults(metrics)
         limits = Limits(
             batch_max_records=config.batch_size,
             in_flight_max_records=config.in_flight_max,
@@ -189,6 +192,19 @@ class Runtime:
     def commit_ended(self, result: CommitResult) -> None:
         self._metrics.commits_total.labels(result).inc()
         self._is_commit_owed |= result == "failed"
+
+    def met(self, fault: ReadFault) -> None:
+        self.faults.note(fault)
+        partition = self._partitions.get(fault.place)
+        if partition is None:
+            return
+        if fault.kind == "unreadable":
+            self._note_vacant(fault.place, partition.mark.next_offset, fault.end)
+            partition.mark.skip_to(fault.end)
+            return
+        # What is under way of the old log goes on and settles its own marks: the same offsets mean other records now.
+        self._partitions[fault.place] = Partition(fault.place, Watermark(fault.end))
+        self._committed.pop(fault.place, None)
 
     def missing(self, place: Place, records: int) -> None:
         topic, partition = place

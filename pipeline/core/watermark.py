@@ -41,6 +41,10 @@ class Watermark:
         self._outstanding.add(offset)
         return True
 
+    def skip_to(self, offset: int) -> None:
+        """There is nothing to be taken before this offset."""
+        self.next_offset = max(self.next_offset, offset)
+
     def settle(self, offset: int) -> None:
         """A taken record is done with."""
         self._outstanding.discard(offset)

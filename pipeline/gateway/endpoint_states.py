@@ -17,6 +17,7 @@ from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult, Metrics
 from pipeline.postgres.endpoint_states import save_state
@@ -49,6 +50,7 @@ class EndpointStates:
         self._producer = producer
         self._publisher = publisher
         self._metrics = metrics
+        self.faults = ReadFaults(metrics)
         self._records: asyncio.Queue[LogRecord] = asyncio.Queue()
         self._ours: set[Place] = set()
         self._consumer = LogConsumer(
@@ -91,6 +93,9 @@ class EndpointStates:
 
     def commit_ended(self, result: CommitResult) -> None:
         self._metrics.commits_total.labels(result).inc()
+
+    def met(self, fault: ReadFault) -> None:
+        self.faults.note(fault)
 
     def missing(self, place: Place, records: int) -> None:
         """What is compacted away is superseded by what is read."""

@@ -24,7 +24,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from pipeline.config import KafkaConfig
 from pipeline.kafka.in_flight import InFlight, Limits
 from pipeline.kafka.options import consumer_options
+from pipeline.kafka.read_faults import ReadFault
+from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
 from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.kafka.recovery import Question, Recovery
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
 
@@ -79,6 +82,9 @@ class Handler(Protocol):
     def commit_ended(self, result: CommitResult) -> None:
         """What became of a commit."""
 
+    def met(self, fault: ReadFault) -> None:
+        """Reading goes on at `fault.end`; everything before it that was read and is not there any more is settled."""
+
     def missing(self, place: Place, records: int) -> None:
         """So many records of a reported gap were deleted before they could be read."""
 
@@ -128,6 +134,9 @@ class LogConsumer:
         self._assigned: set[Place] = set()
         self._delayed: dict[Place, float] = {}  # until when (monotonic)
         self._wakes: list[tuple[float, Place]] = []
+        self._read_to: dict[Place, tuple[int, int]] = {}  # next offset, and the time of the record before it (0: none)
+        self._recovering: set[Place] = set()
+        self._recovery = Recovery(config)
         self._polled_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"consumer-{group}", daemon=True)
 
@@ -189,6 +198,7 @@ class LogConsumer:
         except BaseException as caught:  # handed to the loop, which ends the process
             error = caught
         finally:
+            self._recovery.close()
             for client in self._clients:
                 try:
                     client.close()
@@ -219,6 +229,7 @@ class LogConsumer:
             self._commit(self._commits.popleft(), wait=False)
         self._apply_back_pressure()
         self._wake_delayed()
+        self._recover()
         self._hand_over(self._take(self._consumer, self._choose_wait_s()), self._receive)
         if self._put_away is not None and not self._is_loop_behind():
             self._hand_over(self._take(self._put_away, 0), self._receive_back)
@@ -272,12 +283,16 @@ class LogConsumer:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._note_error(error)
+                self._note_error(error, message)
                 continue
             record = _read(message)
+            place = (record.topic, record.partition)
+            if place in self._recovering:
+                continue  # what follows a bad batch is read again, from where it is known to be right
             delay_us = self._delays_us.get(record.topic)
             if delay_us is not None and self._delay(record, record.timestamp_us + delay_us - now_us, now_s):
                 continue
+            self._read_to[place] = (record.offset + 1, record.timestamp_us)
             records.append(record)
         return records
 
@@ -322,7 +337,7 @@ class LogConsumer:
         if self._in_flight.is_full:
             self._for_each_client(Consumer.pause, [TopicPartition(*place) for place in self._assigned])
         else:
-            due = self._assigned - self._delayed.keys()
+            due = self._assigned - self._delayed.keys() - self._recovering
             self._for_each_client(Consumer.resume, [TopicPartition(*place) for place in due])
 
     def _commit(self, offsets: Mapping[Place, Committed], *, wait: bool) -> None:
@@ -400,6 +415,7 @@ class LogConsumer:
         for place in places:
             known = committed[place]
             start = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
+            self._read_to[place] = (max(start, 0), 0)
             assignment.append(TopicPartition(*place, start))
         self._for_each_client(Consumer.incremental_assign, assignment)
         self._assigned.update(places)
@@ -437,16 +453,64 @@ class LogConsumer:
 
     def _forget(self, places: Iterable[Place]) -> None:
         self._assigned.difference_update(places)
+        self._recovering.difference_update(places)
         for place in places:
             self._delayed.pop(place, None)
+            self._read_to.pop(place, None)
 
-    def _note_error(self, error: KafkaError) -> None:
+    def _note_error(self, error: KafkaError, message: Message) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name
+            return
         if error.fatal():
             raise KafkaException(error)
-        log.warning("consumer_waits", reason=error.str())
+        place = (message.topic() or "", message.partition() or 0)
+        if place not in self._assigned or not (code in UNREADABLE or code in OUT_OF_RANGE):
+            log.warning("consumer_waits", reason=error.str())
+            return
+        if place in self._recovering:
+            return
+        log.warning("consumer_stopped", topic=place[0], partition=place[1], reason=error.str())
+        self._recovering.add(place)
+        self._client_of(place[0]).pause([TopicPartition(*place)])
+        position, newest_us = self._read_to[place]
+        self._recovery.ask(
+            Question(
+                place,
+                position,
+                newest_us // 1000 or None,
+                "unreadable"
+                if code in UNREADABLE
+                else "truncated"
+                if code == KafkaError._LOG_TRUNCATION  # noqa: SLF001
+                else "out_of_range",
+            )
+        )
+
+    def _recover(self) -> None:
+        while (fault := self._recovery.take_answer()) is not None:
+            place = fault.place
+            if place not in self._recovering:
+                continue  # the partition went away meanwhile
+            self._recovering.discard(place)
+            if fault.begin != fault.end:
+                self._loop.call_soon_threadsafe(self._meet, fault)
+            self._read_to[place] = (fault.end, self._read_to[place][1])
+            client, part = self._client_of(place[0]), TopicPartition(place[0], place[1], fault.end)
+            # not `seek`: a partition whose position was out of range is not fetched, and cannot be sought in
+            client.incremental_unassign([part])
+            client.incremental_assign([part])
+            is_held = self._in_flight.is_full or place in self._delayed
+            (client.pause if is_held else client.resume)([part])
 
     def _ask(self, question: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(self._answer(question), self._loop).result()
+
+    def _meet(self, fault: ReadFault) -> None:
+        """On the loop. What was read before is handled before."""
+        while self._back:
+            self._receive_some()
+        self._handler.met(fault)
 
     async def _answer(self, question: Coroutine[object, object, T]) -> T:
         """On the loop. What was read before a rebalance is handled before it."""

@@ -6,6 +6,7 @@ import structlog
 
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Endpoint, expect
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
@@ -16,10 +17,10 @@ log = structlog.get_logger()
 class EndpointsView:
     """Follows the endpoints topic."""
 
-    def __init__(self, config: KafkaConfig, topic: Topic) -> None:
+    def __init__(self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None) -> None:
         self._endpoints: dict[str, Endpoint] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._view = LogView(config, topic, self._apply)
+        self._view = LogView(config, topic, self._apply, faults)
 
     async def start(self) -> None:
         """Read all that is there. Raises `StartError`."""

@@ -65,7 +65,8 @@ def consumer_options(
         "group.id": group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",
+        # a position that is not in the log is an error that we decide about, see `recovery`
+        "auto.offset.reset": "error",
         # a rebalance takes away only what has to move
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": int(config.session_timeout_s * 1000),
@@ -80,7 +81,9 @@ def consumer_options(
         # bounds memory: what the client holds that nobody has taken yet
         "queued.max.messages.kbytes": 16_384,
         "fetch.message.max.bytes": config.record_max_bytes,
-        "enable.partition.eof": False,
+        # the position of a partition that is read to its end includes what hands out no record: ends of transactions
+        "enable.partition.eof": True,
+        **_checked_options(config),
     }
     if member is not None:
         # static membership: a quick restart gets its partitions back without a rebalance
@@ -93,11 +96,27 @@ def view_options(config: KafkaConfig) -> Options:
     return connect_options(config) | {
         "group.id": "hookline-view",  # demanded by the client, never used: partitions are assigned by hand
         "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
+        "auto.offset.reset": "error",
         "fetch.min.bytes": 1,
         # a change is seen at once; an idle fetch returns after this
         "fetch.wait.max.ms": 500,
         "queued.max.messages.kbytes": 16_384,
         "fetch.message.max.bytes": config.record_max_bytes,
-        "enable.partition.eof": False,
+        "enable.partition.eof": True,
+        **_checked_options(config),
+    }
+
+
+def probe_options(config: KafkaConfig) -> Options:
+    """A reader that tries single offsets."""
+    return view_options(config) | {"group.id": "hookline-probe", "fetch.wait.max.ms": 100}
+
+
+def _checked_options(config: KafkaConfig) -> Options:
+    return {
+        # Without it a wrong bit on a broker's disk is handed out, or aborts the process in a decompressor. Whoever sets
+        # it must step over the batch by itself, see `readable`.
+        "check.crcs": True,
+        # What a batch may come to: librdkafka goes by this when it unpacks zstd, the matcher in any compression.
+        "receive.message.max.bytes": config.batch_unpacked_max_bytes,
     }

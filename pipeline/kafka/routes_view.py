@@ -9,6 +9,7 @@ import structlog
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Routes, expect
 from pipeline.core.routes import CompiledRoutes
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
@@ -67,12 +68,14 @@ def choose_version(versions: Sequence[Version], appended_at_us: int, version_min
 class RoutesView:
     """Follows the routes topic."""
 
-    def __init__(self, config: KafkaConfig, topic: Topic, *, history_max: int = 1) -> None:
+    def __init__(
+        self, config: KafkaConfig, topic: Topic, *, history_max: int = 1, faults: ReadFaults | None = None
+    ) -> None:
         self._history_max = history_max
         self._applications: dict[str, Application] = {}
         self._by_secret: dict[bytes, str] = {}
         self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
-        self._view = LogView(config, topic, self._apply)
+        self._view = LogView(config, topic, self._apply, faults)
 
     async def start(self) -> None:
         """Read all that is there. Raises `StartError`."""

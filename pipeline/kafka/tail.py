@@ -7,7 +7,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.record import LogRecord
+from pipeline.kafka.stepping import Stepper
 from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
@@ -16,36 +18,50 @@ SILENCE_MAX_S = 30.0
 
 
 def read_tail(
-    config: KafkaConfig, topic: Topic, starts: Mapping[int, int], *, records_max: int
+    config: KafkaConfig, topic: Topic, starts: Mapping[int, int], *, records_max: int, faults: ReadFaults | None = None
 ) -> tuple[list[LogRecord], dict[int, int]]:
     """All records of each partition from its start offset to its present end, at most the last `records_max` of each.
 
     Returns them and the ends. Blocks: call it in a thread. Raises `StartError` when Kafka does not answer.
     """
     consumer = Consumer(view_options(config), logger=None)
+    stepper = Stepper(config, consumer)
     try:
         ends: dict[int, int] = {}
         assignment = []
         for partition, start in starts.items():
             low, end = find_watermarks(consumer, topic.name, partition)
             ends[partition] = end
+            if start > end:
+                start = low  # the log has lost its end: what is left of it may be all that is new
             first = max(start, low, end - records_max)
             if first < end:
                 assignment.append(TopicPartition(topic.name, partition, first))
         consumer.assign(assignment)
-        return _read_to(consumer, topic, {part.partition: ends[part.partition] for part in assignment}), ends
+        stepper.begin(assignment)
+        return _read_to(
+            consumer, stepper, topic, faults, {part.partition: ends[part.partition] for part in assignment}
+        ), ends
     except KafkaException as error:
         raise StartError(f"cannot read the end of topic {topic.name}: {error.args[0].str()}") from error
     finally:
+        stepper.close()
         consumer.close()
 
 
-def _read_to(consumer: Consumer, topic: Topic, ends: dict[int, int]) -> list[LogRecord]:
+def _read_to(
+    consumer: Consumer, stepper: Stepper, topic: Topic, faults: ReadFaults | None, ends: dict[int, int]
+) -> list[LogRecord]:
     records: list[LogRecord] = []
     quiet_since_s = time.monotonic()
     while ends:
-        for message in consumer.consume(1000, 0.05):
-            if message.error() is not None:
+        messages = consumer.consume(1000, 0.05)
+        stepper.start_batch()
+        for message in messages:
+            if not stepper.take(message):
+                fault = stepper.recover(message)
+                if fault is not None and faults is not None:
+                    faults.note(fault)
                 continue
             quiet_since_s = time.monotonic()
             partition, offset = message.partition() or 0, message.offset() or 0

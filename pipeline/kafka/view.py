@@ -10,6 +10,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.stepping import Stepper
 from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
@@ -26,8 +28,12 @@ log = structlog.get_logger()
 class LogView:
     """Follows one topic, all partitions. `apply(key, value, timestamp_us)` is called on the loop for every record."""
 
-    def __init__(self, config: KafkaConfig, topic: Topic, apply: Apply) -> None:
+    def __init__(self, config: KafkaConfig, topic: Topic, apply: Apply, faults: ReadFaults | None = None) -> None:
+        """`faults`: told of what cannot be read; the newest record of some keys may then be missing."""
         self._consumer = Consumer(view_options(config), logger=None)
+        self._stepper = Stepper(config, self._consumer)
+        self._faults = faults
+        self.is_incomplete = False  # a batch was stepped over since somebody set this to False
         self._topic = topic
         self._apply = apply
         self._loop = asyncio.get_running_loop()
@@ -64,6 +70,7 @@ class LogView:
         except KafkaException as error:
             self._report(StartError(f"cannot read topic {self._topic.name}: {error.args[0].str()}"))
         finally:
+            self._stepper.close()
             self._consumer.close()
 
     def _catch_up(self) -> None:
@@ -71,6 +78,7 @@ class LogView:
             TopicPartition(self._topic.name, number, OFFSET_BEGINNING) for number in range(self._topic.partitions)
         ]
         self._consumer.assign(partitions)
+        self._stepper.begin(partitions)
         ends = {
             part.partition: find_watermarks(self._consumer, self._topic.name, part.partition)[1] for part in partitions
         }
@@ -93,19 +101,26 @@ class LogView:
         if first is None:
             return []
         messages = [first, *self._consumer.consume(BATCH_MAX_RECORDS, 0)]
+        self._stepper.start_batch()
         return [change for message in messages if (change := self._read(message)) is not None]
 
     def _read(self, message: Message) -> Change | None:
-        error = message.error()
-        if error is not None:
-            if error.fatal():
-                raise KafkaException(error)
-            log.warning("view_waits", topic=self._topic.name, reason=error.str())
+        if not self._stepper.take(message):
+            fault = self._stepper.recover(message)
+            if fault is not None:
+                self._note(fault)
             return None
         key = message.key()
         if key is None:
             return None
         return (key.decode(errors="replace"), message.value(), message.timestamp()[1] * 1000)
+
+    def _note(self, fault: ReadFault) -> None:
+        self.is_incomplete = True
+        if self._faults is not None:
+            self._faults.note(fault)
+        else:
+            log.error("view_incomplete", topic=self._topic.name, reason=fault.reason)
 
     def _hand_over(self, changes: list[Change]) -> None:
         if changes and not self._loop.is_closed():

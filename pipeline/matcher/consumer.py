@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiokafka
+import faust
 import structlog
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, RecordTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from yarl import URL
 
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.matcher.batches import stand_in
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.reading import Reading
 
@@ -51,7 +55,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             # record waited for the one before it as well (at 200 events a second, 10.8 ms to the receiver, not 3.1).
             with contextlib.suppress(asyncio.CancelledError):  # as aiokafka does
                 await asyncio.sleep(reader.pace.rest_s(reader.loop.time()))
-                return bool(assignment.active) and bool(await fetch(assignment, node_id, request))
+                has_fetched = bool(assignment.active) and bool(await fetch(assignment, node_id, request))
+                # before anybody takes a record of it: there has been no turn of the loop since it came
+                stand_in(fetcher, reader.step_over)
+                return has_fetched
             return False
 
         fetcher._proc_fetch_request = fetch_in_time  # noqa: SLF001
@@ -76,7 +83,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         partitions: Any = active_partitions  # None means all, whatever the annotation says
         records_max = consumer._max_poll_records  # noqa: SLF001
-        records: Mapping[TP, list[Any]] = await self._fetch_records(consumer, partitions, timeout, records_max)
+        records: Mapping[TP, list[Any]]
+        try:
+            records = await self._fetch_records(consumer, partitions, timeout, records_max)
+        except RecordTooLargeError as error:
+            # Its length, the one thing by which it could be stepped over, is damaged. aiokafka has gone one offset on.
+            _, tp, offset, _ = error.args
+            reader = self.consumer
+            assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
+            reader.step_over(tp, offset, offset + 1, "its length is larger than any batch")
+            return {}
         return records
 
 
@@ -86,10 +102,17 @@ class Consumer(driver.Consumer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.reading = Reading()
+        transport = self.transport
+        assert isinstance(transport, Transport)  # noqa: S101 - which made this one
+        self.faults = transport.faults
         self.pace = FetchPace()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=self.loop)
+
+    def step_over(self, tp: TP, begin: int, end: int, reason: str) -> None:
+        """Say that a batch could not be read."""
+        self.faults.note(ReadFault((tp.topic, tp.partition), "unreadable", begin, end, reason))
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit exactly these. False when the group has gone on without us.
@@ -130,3 +153,7 @@ class Transport(driver.Transport):
     """Makes Faust use the consumer above."""
 
     Consumer = Consumer
+
+    def __init__(self, servers: list[URL], app: faust.App, faults: ReadFaults) -> None:
+        super().__init__(servers, app)
+        self.faults = faults

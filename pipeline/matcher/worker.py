@@ -18,12 +18,14 @@ from yarl import URL
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.matcher.chunks import CODEC, register_codec, schedule_chunks
 from pipeline.matcher.consumer import Consumer, Transport
 from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
+from pipeline.matcher.unpacking import bound_unpacking
 from pipeline.metrics import Metrics
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
@@ -50,7 +52,8 @@ async def main(process: Process) -> None:
     settings, config = process.settings, process.settings.matcher
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
-    routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max)
+    faults = ReadFaults(process.metrics)
+    routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults)
     await routes.start()
     producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, pace_min_s=PACE_MIN_S)
     await producer.warm_up()
@@ -63,7 +66,10 @@ async def main(process: Process) -> None:
         routes_wait_s=config.routes_wait_s,
         clock_us=clock_us,
     )
-    app = build_app(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", chunk_max=config.chunk_max_records)
+    bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
+    app = build_app(
+        settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", chunk_max=config.chunk_max_records, faults=faults
+    )
     ready = asyncio.Event()
 
     async def commit(watermark: Mapping[TP, int]) -> bool:
@@ -105,6 +111,7 @@ async def main(process: Process) -> None:
 
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
+    process.health.ready["log"] = faults.check
     process.health.alive["progress"] = progress.check
     process.supervisor.start("settling", progress.settle_regularly())
     process.supervisor.start("committing", progress.commit_regularly())
@@ -188,7 +195,7 @@ def consumer_of(app: faust.App) -> Consumer:
     return app.consumer
 
 
-def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
+def build_app(config: KafkaConfig, *, group: str, chunk_max: int, faults: ReadFaults) -> faust.App:
     """A Faust app that only reads: it keeps no tables, serves no web pages and acknowledges nothing by itself."""
     register_codec()
     servers = [URL(f"kafka://{server}") for server in config.bootstrap_servers.split(",")]
@@ -215,7 +222,7 @@ def build_app(config: KafkaConfig, *, group: str, chunk_max: int) -> faust.App:
         stream_buffer_maxsize=2,
         stream_wait_empty=False,
     )
-    app.transport = Transport(servers, app)
+    app.transport = Transport(servers, app, faults)
     return app
 
 

@@ -23,7 +23,7 @@ class House:
     """Topics and a database of its own, a producer, and how far everything is."""
 
     def __init__(
-        self, bootstrap_servers: str, topic_prefix: str, database: str, *, partitions: int = PARTITIONS
+        self, bootstrap_servers: str, topic_prefix: str, database: str, *, partitions: int = PARTITIONS, **producer: Any
     ) -> None:
         self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
         self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=7 * 86_400)
@@ -31,7 +31,12 @@ class House:
         self.group = f"{topic_prefix}archive"
         self.database = database
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "enable.idempotence": True}
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                **{name.replace("_", "."): value for name, value in producer.items()},
+            }
         )
 
     async def prepare(self) -> "House":

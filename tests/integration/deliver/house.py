@@ -33,11 +33,19 @@ class Subscriber:
 class House:
     """Topics of its own, a producer, and what is read back."""
 
-    def __init__(self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS, compression: str = "none"
+    ) -> None:
         self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
         self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=86_400)
         self.application_id = str(uuid4())
-        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random"})
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "partitioner": "murmur2_random",
+                "compression.type": compression,
+            }
+        )
         self._bootstrap_servers = bootstrap_servers
         self._sealer = Sealer(parse_keys(KEYS))
         self._nonces = iter(range(1, 1_000_000))

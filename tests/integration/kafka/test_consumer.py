@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, LogConsumer
 from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
@@ -36,6 +37,7 @@ class Clerk:
         self.leaves: dict[Place, Committed] = {}
         self.results: list[CommitResult] = []
         self.deleted: dict[Place, int] = {}
+        self.faults: list[ReadFault] = []
         self.error: Exception | None = None
 
     async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
@@ -61,6 +63,9 @@ class Clerk:
 
     def commit_ended(self, result: CommitResult) -> None:
         self.results.append(result)
+
+    def met(self, fault: ReadFault) -> None:
+        self.faults.append(fault)
 
     def missing(self, place: Place, records: int) -> None:
         self.deleted[place] = self.deleted.get(place, 0) + records

@@ -1,0 +1,74 @@
+"""What was wrong with a partition and how reading goes on: said in the log, counted, and red in health for a time."""
+
+import time
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import structlog
+
+from pipeline.kafka.record import Place
+from pipeline.metrics import Metrics
+
+# unreadable: a batch that no client can read. tail_lost: the log ends before our position. made_again: another topic
+# of the same name. The two last ones begin anew at `end`, which is before `begin`.
+Kind = Literal["unreadable", "tail_lost", "made_again"]
+UNHEALTHY_S = 600.0
+
+log = structlog.get_logger()
+
+
+class ReadFault(NamedTuple):
+    """Reading of `place` went on at `end` instead of `begin`."""
+
+    place: Place
+    kind: Kind
+    begin: int
+    end: int
+    reason: str
+
+
+class ReadFaults:
+    """What a process has met. Touched by one thread; `check` reads a tuple that is replaced as a whole."""
+
+    def __init__(self, metrics: Metrics, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._clock_s = clock_s
+        self._last: tuple[ReadFault, float] | None = None
+
+    def note(self, fault: ReadFault) -> None:
+        """Say it."""
+        topic, partition = fault.place
+        self._last = (fault, self._clock_s())
+        self._metrics.read_faults_total.labels(topic, fault.kind).inc()
+        if fault.kind == "unreadable":
+            self._metrics.unreadable_records_total.labels(topic).inc(fault.end - fault.begin)
+            log.error(
+                "records_unreadable",
+                topic=topic,
+                partition=partition,
+                first_offset=fault.begin,
+                last_offset=fault.end - 1,
+                reason=fault.reason,
+            )
+        else:
+            log.error(
+                "log_changed",
+                kind=fault.kind,
+                topic=topic,
+                partition=partition,
+                position=fault.begin,
+                begins_at=fault.end,
+                reason=fault.reason,
+            )
+
+    def check(self) -> str | None:
+        """Health: None, or what was met in the last ten minutes."""
+        if self._last is None:
+            return None
+        fault, at_s = self._last
+        if self._clock_s() - at_s > UNHEALTHY_S:
+            return None
+        topic, partition = fault.place
+        if fault.kind == "unreadable":
+            return f"offsets {fault.begin} to {fault.end - 1} of {topic} [{partition}] cannot be read: {fault.reason}"
+        return f"{topic} [{partition}] was read again from {fault.end}, the position was {fault.begin}: {fault.reason}"

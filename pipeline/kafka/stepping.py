@@ -1,0 +1,81 @@
+"""Stepping over what cannot be read, for readers outside of a group: in place, while nothing else is read."""
+
+import time
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.read_faults import ReadFault
+from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE, Probe
+from pipeline.kafka.record import Place
+from pipeline.kafka.recovery import Question, resolve
+
+AGAIN_AFTER_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Stepper:
+    """Follows how far `consumer` has read, and moves it on. For the thread that owns the consumer."""
+
+    def __init__(self, config: KafkaConfig, consumer: Consumer) -> None:
+        self._config = config
+        self._consumer = consumer
+        self._probe: Probe | None = None
+        self._read_to: dict[Place, int] = {}
+        self._moved: set[Place] = set()
+
+    def begin(self, parts: list[TopicPartition]) -> None:
+        """Reading begins here, at offsets or at the beginning."""
+        self._read_to = {(part.topic, part.partition): max(part.offset, 0) for part in parts}
+
+    def start_batch(self) -> None:
+        """What is polled from here on was fetched after all moves made so far."""
+        self._moved.clear()
+
+    def take(self, message: Message) -> bool:
+        """Is this a record to be handled? False: an error, or it was fetched before a move and comes again."""
+        place = (message.topic() or "", message.partition() or 0)
+        if message.error() is not None or place in self._moved:
+            return False
+        self._read_to[place] = (message.offset() or 0) + 1
+        return True
+
+    def recover(self, message: Message) -> ReadFault | None:
+        """An error came. The fault that reading has been moved past, if it was one; raises what cannot be mended.
+
+        Blocks for as long as it takes to find the next readable offset.
+        """
+        error = message.error()
+        code = error.code() if error is not None else None
+        if error is None or code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name
+            return None
+        if error.fatal():
+            raise KafkaException(error)
+        place = (message.topic() or "", message.partition() or 0)
+        if place in self._moved:
+            return None
+        if place not in self._read_to or not (code in UNREADABLE or code in OUT_OF_RANGE):
+            log.warning("reader_waits", topic=place[0], reason=error.str())
+            return None
+        if self._probe is None:
+            self._probe = Probe(self._config)
+        # without a time: of what is compacted everything is read again
+        question = Question(place, self._read_to[place], None, "unreadable" if code in UNREADABLE else "out_of_range")
+        try:
+            fault = resolve(self._probe, question)
+        except (KafkaException, TimeoutError) as failure:
+            log.warning("recovery_waits", topic=place[0], reason=str(failure))
+            time.sleep(AGAIN_AFTER_S)
+            fault = ReadFault(place, "unreadable", question.position, question.position, "")
+        self._read_to[place] = fault.end
+        self._moved.add(place)
+        part = TopicPartition(*place, fault.end)
+        self._consumer.incremental_unassign([part])
+        self._consumer.incremental_assign([part])
+        return fault if fault.begin != fault.end else None
+
+    def close(self) -> None:
+        if self._probe is not None:
+            self._probe.close()

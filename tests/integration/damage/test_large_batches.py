@@ -1,0 +1,75 @@
+"""Batches that unpack to much: each record is within its limits, all of them together are far beyond one record's."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from confluent_kafka import Producer
+
+from pipeline.core.records import Event, to_bytes
+from tests.integration.archive.house import House as ArchiveHouse
+from tests.integration.damage.conftest import OwnBroker
+from tests.integration.matcher.house import House as MatcherHouse
+from tests.integration.matcher.house import make_event
+from tests.support.eventually import eventually
+
+PAYLOAD = b'{"n":"' + b"abcdefgh" * 50_000 + b'"}'  # 400 kB
+
+
+def write_batch(servers: str, topic: str, events: list[Event], compression: str) -> None:
+    """One batch, as a producer with a long linger makes it."""
+    producer = Producer(
+        {
+            "bootstrap.servers": servers,
+            "compression.type": compression,
+            "linger.ms": 5000,
+            "batch.size": 500_000_000,
+            "message.max.bytes": 500_000_000,
+            "queue.buffering.max.kbytes": 1_000_000,
+        }
+    )
+    for event in events:
+        producer.produce(topic, key=event.application_id, value=to_bytes(event), partition=0)
+    assert producer.flush(60) == 0
+
+
+async def test_300_events_in_one_batch_are_archived(broker: OwnBroker, prefix: str, database: str) -> None:
+    """120 MB in one batch of 12 kB: more than librdkafka unpacks unless it is told how much it may."""
+    house = await ArchiveHouse(broker.servers, prefix, database, partitions=1).prepare()
+    events = [make_event(str(uuid4()), payload=PAYLOAD) for _ in range(300)]
+    await asyncio.to_thread(write_batch, broker.servers, house.topics.events.name, events, "zstd")
+    async with house.archive():
+        await wait_for_events(database, {event.event_id for event in events})
+
+
+async def test_what_is_beyond_the_limit_is_stepped_over_by_both(broker: OwnBroker, prefix: str, database: str) -> None:
+    """The matcher delivers nothing of it and the archive keeps nothing of it; both go on and say so."""
+    limit = {"KAFKA_BATCH_UNPACKED_MAX_BYTES": str(64 * 1024 * 1024)}
+    house = await MatcherHouse(broker.servers, prefix, partitions=1).prepare()
+    application_id = str(uuid4())
+    house.publish(application_id, {str(uuid4()): {}})
+    large = [make_event(application_id, payload=PAYLOAD) for _ in range(170)]
+    before = house.send(application_id, 5)
+    await asyncio.to_thread(write_batch, broker.servers, house.topics.events.name, large, "zstd")
+    behind = house.send(application_id, 5)
+    expected = {event.event_id for event in (*before, *behind)}
+    archives = ArchiveHouse(broker.servers, prefix, database, partitions=1)
+    async with house.matcher(**limit) as matcher, archives.archive(**limit) as archive:
+        dispatches = await house.dispatches(10)
+        await wait_for_events(database, expected)
+
+        assert expected == {dispatch.event_id for dispatch in dispatches}
+        for process in (matcher, archive):
+            (line,) = [line for line in process.log().splitlines() if "records_unreadable" in line]
+            assert "first_offset=5 last_offset=174" in line
+
+
+async def wait_for_events(database: str, expected: set[str]) -> None:
+    async def check() -> bool:
+        async with await psycopg.AsyncConnection.connect(database) as connection:
+            rows: list[Any] = await (await connection.execute("select event_id::text from events")).fetchall()
+        assert expected == {row[0] for row in rows}
+        return True
+
+    await eventually(check, timeout_s=60)
