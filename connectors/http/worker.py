@@ -16,6 +16,7 @@ from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.tail import read_tail
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
