@@ -26,6 +26,7 @@ DEAD_REASONS = (
     "invalid_event",
     "unknown_application",
     "unknown_event_type",
+    "id_reused",
     "endpoint_unknown",
     "exhausted",
     "gone",

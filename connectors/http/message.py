@@ -7,6 +7,7 @@ from connectors.http.exchange import Request
 from connectors.http.target import Target, format_headers
 from pipeline.core.headers import find_value_problem
 from pipeline.core.hops import HOP_HEADER
+from pipeline.core.names import encode_header_text
 from pipeline.core.records import Delivery
 from pipeline.core.signature import sign_hook0, sign_standard
 
@@ -39,7 +40,7 @@ def build_request(
     about = {
         "content-type": delivery.payload_content_type,
         "x-event-id": delivery.event_id,
-        "x-event-type": delivery.event_type,
+        "x-event-type": encode_header_text(delivery.event_type),
     }
     for name, value in about.items():
         problem = find_value_problem(name, value)

@@ -4,12 +4,12 @@ from collections import deque
 
 
 class RecentIds:
-    """Remembers the last `max_ids` ids that were added. 0 remembers nothing."""
+    """Remembers the last `max_ids` ids that were added, each with a number. 0 remembers nothing."""
 
     __slots__ = ("_ids", "_order", "max_ids")
 
     def __init__(self, max_ids: int) -> None:
-        self._ids: set[object] = set()
+        self._ids: dict[object, int | None] = {}
         self._order: deque[object] = deque()
         self.max_ids = max_ids
 
@@ -19,20 +19,24 @@ class RecentIds:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, recent_id: object) -> bool:
-        """Remember an id. False when it was known already (its age does not change)."""
+    def get(self, recent_id: object) -> int | None:
+        """The number that an id was added with; None also for one that is not known."""
+        return self._ids.get(recent_id)
+
+    def add(self, recent_id: object, number: int | None = None) -> bool:
+        """Remember an id. False when it was known already (neither its age nor its number changes)."""
         if recent_id in self._ids:
             return False
         if self.max_ids == 0:
             return True
         if len(self._order) >= self.max_ids:
-            self._ids.discard(self._order.popleft())
-        self._ids.add(recent_id)
+            self._ids.pop(self._order.popleft(), None)
+        self._ids[recent_id] = number
         self._order.append(recent_id)
         return True
 
     def discard(self, recent_id: object) -> None:
         """Forget an id that was added in vain (its record was not accepted after all). Rare: costs a scan."""
         if recent_id in self._ids:
-            self._ids.remove(recent_id)
+            del self._ids[recent_id]
             self._order.remove(recent_id)

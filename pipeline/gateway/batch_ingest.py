@@ -4,20 +4,24 @@ The checks of a single event apply to each; what is wrong with one is no matter 
 events without an id get ids that follow from the key and their place, so that a batch can be sent again as it is.
 """
 
-from typing import Any
-from uuid import UUID, uuid5
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.fingerprint import fingerprint
 from pipeline.core.records import Event, to_bytes
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.duplicates import Claim, EventKey
 from pipeline.gateway.headers import read_header
+from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import EventContent, make_event, refuse_loop, require_event_type
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.reads.moments import show_moment
@@ -35,6 +39,33 @@ class BatchForm(Form, frozen=True):
 
     application_id: UUID
     events: list[msgspec.Raw]
+
+
+class Origin(Enum):
+    """Whose an event's id is."""
+
+    GIVEN = "its sender's"
+    KEY = "it follows from the batch's key"
+    MADE = "ours, made just now: it cannot have been sent before"
+
+
+class Candidate(NamedTuple):
+    """An event that can be accepted, unless its id is known. `content`: its fingerprint."""
+
+    event: Event
+    origin: Origin
+    content: int
+
+    @property
+    def key(self) -> EventKey:
+        return self.event.application_id, self.event.event_id
+
+
+class Unreadable(NamedTuple):
+    """An item of a batch that is no event."""
+
+    raw: msgspec.Raw
+    problem: Problem
 
 
 _decoder = msgspec.json.Decoder(BatchForm)
@@ -59,77 +90,120 @@ async def ingest_events(request: web.Request) -> web.Response:
     if key is not None:
         findings.check_text("Idempotency-Key", key, most=KEY_MAX_CHARS)
     findings.raise_if_any()
+    contents = [_decode(raw) for raw in form.events]
+    batch = KeyedBatch(application_id, key, [_content_of(read) for read in contents]) if key is not None else None
+    if batch is not None:
+        batch.refuse_another(gateway.event_ids)
     ip = find_client_address(request)
     results: list[Result] = [{}] * len(form.events)
-    events: dict[int, tuple[Event, bool]] = {}  # by place, with: can its id have been sent before?
+    candidates: dict[int, Candidate] = {}
     known_types: set[str] = set()
-    for index, raw in enumerate(form.events):
+    for index, content in enumerate(contents):
         try:
-            event, is_new_id = _read(gateway, application_id, raw, index, key=key, ip=ip)
+            if isinstance(content, Unreadable):
+                raise content.problem
+            event, origin = _make(gateway, application_id, content, index, key=key, ip=ip)
             if event.event_type not in known_types:
                 await require_event_type(gateway, application_id, event.event_type)
                 known_types.add(event.event_type)
-            events[index] = (event, not is_new_id)
+            candidates[index] = Candidate(event, origin, fingerprint(event))
         except Problem as problem:
             results[index] = _show_problem(gateway, problem)
-    await _accept(gateway, events, results, is_repeatable=key is not None)
+    await _accept(gateway, candidates, results, is_repeatable=batch is not None)
+    if batch is not None and candidates:
+        batch.remember(gateway.event_ids)
     return answer_json({"application_id": application_id, "results": results})
 
 
 async def _accept(
-    gateway: Gateway, events: dict[int, tuple[Event, bool]], results: list[Result], *, is_repeatable: bool
+    gateway: Gateway, candidates: dict[int, Candidate], results: list[Result], *, is_repeatable: bool
 ) -> None:
-    """Write the events that are new, and set their results."""
-    to_claim = {index: event for index, (event, may_repeat) in events.items() if may_repeat}
-    keys = [(event.application_id, event.event_id) for event in to_claim.values()]
-    claims = dict(zip(to_claim, await gateway.event_ids.claim_all(keys), strict=True)) if keys else {}
-    new = {index: event for index, (event, _) in events.items() if claims.get(index, True)}
-    for index in events.keys() - new.keys():
-        results[index] = _show_repeated(gateway, events[index][0], is_repeatable=is_repeatable)
+    """Write the events that are new, and set the results of all. Raises `Problem` when none can be accepted."""
+    claims = await _claim(gateway, candidates)
+    new = {index: each for index, each in candidates.items() if claims[index] is Claim.NEW}
+    for index in candidates.keys() - new.keys():
+        results[index] = _show_known(gateway, candidates[index].event, claims[index], is_repeatable=is_repeatable)
     error: Problem | None = None
+    is_written = False
     try:
         topic = gateway.topics.events
         await gateway.producer.send_bytes(
-            [(topic, event.application_id.encode(), to_bytes(event)) for event in new.values()]
+            [(topic, each.event.application_id.encode(), to_bytes(each.event)) for each in new.values()]
         )
+        is_written = True
     except KafkaUnavailableError:
         detail = "Kafka did not acknowledge the event in time. Send it again under the same `event_id`."
         error = Problem("ServiceUnavailable", detail=detail)
     finally:
-        for index, event in new.items():
-            if index in claims:
-                gateway.event_ids.settle((event.application_id, event.event_id), accepted=error is None)
-    if error is not None and len(new) == len(events):
+        # not written for whatever reason: the ids are free again, and sent again the events count once
+        for each in new.values():
+            if each.origin is not Origin.MADE:
+                gateway.event_ids.settle(each.key, accepted=is_written)
+            elif is_written:
+                gateway.event_ids.remember(each.key, each.content)
+    if error is not None and len(new) == len(candidates):
         raise error
-    for index, event in new.items():
-        results[index] = _show_problem(gateway, error, event.event_id) if error is not None else _show_accepted(event)
+    for index, each in new.items():
+        results[index] = (
+            _show_problem(gateway, error, each.event.event_id) if error is not None else _show_accepted(each.event)
+        )
     if error is None:
         gateway.metrics.events_ingested_total.inc(len(new))
 
 
-def _read(
-    gateway: Gateway, application_id: str, raw: msgspec.Raw, index: int, *, key: str | None, ip: str | None
-) -> tuple[Event, bool]:
-    """The event, and whether we made its id just now."""
-    content = decode_form(raw, _content_decoder, what="event")
+async def _claim(gateway: Gateway, candidates: dict[int, Candidate]) -> dict[int, Claim]:
+    """By place. Raises `Problem` when the ids that follow from the key belong to other events."""
+    to_claim = {index: each for index, each in candidates.items() if each.origin is not Origin.MADE}
+    claims = dict.fromkeys(candidates, Claim.NEW)
+    if not to_claim:
+        return claims
+    found = await gateway.event_ids.claim_all(
+        [each.key for each in to_claim.values()], [each.content for each in to_claim.values()]
+    )
+    claims |= dict(zip(to_claim, found, strict=True))
+    if any(claims[index] is Claim.REUSED and each.origin is Origin.KEY for index, each in to_claim.items()):
+        for index, each in to_claim.items():
+            if claims[index] is Claim.NEW:
+                gateway.event_ids.settle(each.key, accepted=False)
+        gateway.metrics.events_refused_total.labels("IdempotencyKeyReused").inc(len(candidates))
+        raise Problem("IdempotencyKeyReused")
+    return claims
+
+
+def _decode(raw: msgspec.Raw) -> EventContent | Unreadable:
+    try:
+        return decode_form(raw, _content_decoder, what="event")
+    except Problem as problem:
+        return Unreadable(raw, problem)
+
+
+def _content_of(read: EventContent | Unreadable) -> EventContent | msgspec.Raw:
+    return read.raw if isinstance(read, Unreadable) else read
+
+
+def _make(
+    gateway: Gateway, application_id: str, content: EventContent, index: int, *, key: str | None, ip: str | None
+) -> tuple[Event, Origin]:
+    """The event, and whose its id is."""
     if content.event_id is not None:
-        event_id, is_new_id = str(content.event_id), False
+        event_id, origin = str(content.event_id), Origin.GIVEN
     elif key is not None:
-        event_id, is_new_id = str(uuid5(UUID(application_id), f"{key}/{index}")), False
+        event_id, origin = derive_event_id(application_id, key, index), Origin.KEY
     else:
-        event_id, is_new_id = str(uuid7()), True
-    return make_event(gateway, application_id, content, event_id=event_id, ip=ip), is_new_id
+        event_id, origin = str(uuid7()), Origin.MADE
+    return make_event(gateway, application_id, content, event_id=event_id, ip=ip), origin
 
 
 def _show_accepted(event: Event) -> Result:
     return {"status": 201, "event_id": event.event_id, "received_at": show_moment(event.received_at_us)}
 
 
-def _show_repeated(gateway: Gateway, event: Event, *, is_repeatable: bool) -> Result:
-    if is_repeatable:
+def _show_known(gateway: Gateway, event: Event, claim: Claim, *, is_repeatable: bool) -> Result:
+    if claim is Claim.REPEATED and is_repeatable:
         # the same batch again, as its key says: what was accepted then is accepted
         return {"status": 201, "event_id": event.event_id, "repeated": True}
-    return _show_problem(gateway, Problem("EventAlreadyIngested"), event.event_id)
+    problem_id = "EventIdReused" if claim is Claim.REUSED else "EventAlreadyIngested"
+    return _show_problem(gateway, Problem(problem_id), event.event_id)
 
 
 def _show_problem(gateway: Gateway, problem: Problem, event_id: str | None = None) -> Result:

@@ -22,6 +22,7 @@ from pipeline.core.event import (
     CONTENT_TYPES,
     JSON_TYPE,
 )
+from pipeline.core.fingerprint import fingerprint
 from pipeline.core.hops import HOP_HEADER, find_hop_problem
 from pipeline.core.json_text import find_json_problem
 from pipeline.core.names import LABELS_MAX, METADATA_MAX
@@ -30,6 +31,7 @@ from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.duplicates import Claim
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_moment
 from pipeline.gateway.validation import Findings
@@ -154,9 +156,9 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
     """
     if len(gateway.producer) >= gateway.settings.gateway.in_flight_max:
         raise Problem("ServiceUnavailable", detail="Too many events wait for Kafka's acknowledgement at this moment.")
-    key = (event.application_id, event.event_id)
-    if not is_own_id and not await gateway.event_ids.claim(key):
-        raise Problem("EventAlreadyIngested")
+    key, content = (event.application_id, event.event_id), fingerprint(event)
+    if not is_own_id:
+        refuse_known(await gateway.event_ids.claim(key, content))
     accepted = False
     try:
         await require_event_type(gateway, event.application_id, event.event_type)
@@ -168,7 +170,21 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
     finally:
         if not is_own_id:
             gateway.event_ids.settle(key, accepted=accepted)
+    if is_own_id:
+        # it may come again under the id that is answered now
+        gateway.event_ids.remember(key, content)
     gateway.metrics.events_ingested_total.inc()
+
+
+def refuse_known(claim: Claim) -> None:
+    """Raises `Problem` when an id is not new."""
+    match claim:
+        case Claim.REPEATED:
+            raise Problem("EventAlreadyIngested")
+        case Claim.REUSED:
+            raise Problem("EventIdReused")
+        case Claim.NEW:
+            pass
 
 
 async def require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from aiohttp import web
 
 from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance
+from pipeline.gateway.archived_ids import ArchivedIds
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import (
@@ -28,7 +29,6 @@ from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.routes_view import RoutesView
-from pipeline.postgres.archive_reads import known_event_ids
 from pipeline.postgres.databases import open_databases
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
@@ -86,7 +86,7 @@ async def main(process: Process) -> None:
             routes, databases.primary, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s
         ),
         event_ids=EventIds(
-            lambda keys: known_event_ids(databases.ids, keys),
+            ArchivedIds(databases.ids, timeout_s=config.lookup_timeout_s / 2).look_up,
             recent_max=config.recent_ids_max,
             timeout_s=config.lookup_timeout_s,
         ),

@@ -7,6 +7,7 @@ import structlog
 
 from pipeline.core.checksum import choose_sum
 from pipeline.core.event import Unreadable, parse_event
+from pipeline.core.fingerprint import fingerprint
 from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.recent import RecentIds
@@ -124,8 +125,12 @@ class Matcher:
             detail = f"there is no application {application_id}"
             yield self._bury(_refuse(event, "unknown_application", detail), record)
             return
-        if (application_id, event.event_id) in self._recent:
+        key, content = (application_id, event.event_id), fingerprint(event)
+        if key in self._recent:
             self._metrics.events_repeated_total.inc()
+            if self._recent.get(key) != content:
+                detail = f"an event with the id {event.event_id} and another content came before"
+                yield self._bury(_refuse(event, "id_reused", detail), record)
             return
         if len(event.payload) > self._payload_max_bytes:
             detail = f"the payload has {len(event.payload)} bytes; it may have {self._payload_max_bytes}"
@@ -141,7 +146,7 @@ class Matcher:
             yield self._bury(_refuse(event, "unknown_event_type", detail), record)
             return
         # not before: an event that was refused may come again, redriven once its type exists
-        self._recent.add((application_id, event.event_id))
+        self._recent.add(key, content)
         matched_at_us = self._clock_us()
         content_crc32 = choose_sum(event)
         found = []

@@ -68,13 +68,14 @@ class Api:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request: `body` is sent as JSON, `data` as it is. `headers` replace ours."""
         own = {"Authorization": f"Bearer {token or self._token}", "Content-Type": "application/json"}
         content = json.dumps(body).encode() if body is not None else data
         stream = io.BytesIO(content) if content is not None else None  # aiohttp warns of large bytes
         async with self._session.request(
-            method, self.url + path, data=stream, headers=headers if headers is not None else own
+            method, self.url + path, params=query, data=stream, headers=headers if headers is not None else own
         ) as response:
             return Reply(response.status, dict(response.headers), await response.read())
 

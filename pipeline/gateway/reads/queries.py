@@ -1,6 +1,7 @@
 """Reading ids and filters from paths and query strings. What cannot be read is answered in plain text."""
 
 import base64
+import csv
 import json
 from datetime import date
 from uuid import UUID
@@ -39,14 +40,13 @@ def take_id(request: web.Request, name: str) -> str:
 
 def take_filter(request: web.Request, application_id: str) -> AttemptFilter:
     """The filters of a list of attempts. Answers 400 when one cannot be read."""
-    event_types = request.query.get("event.event_type_names", "").split(",")
     return AttemptFilter(
         application_id=application_id,
         event_id=_take_id(request, "event_id"),
         subscription_id=_take_id(request, "subscription_id"),
         created_min_us=_take_moment(request, "min_created_at"),
         created_max_us=_take_moment(request, "max_created_at"),
-        event_types=tuple(name for part in event_types if (name := part.strip())),
+        event_types=_take_names(request, "event.event_type_names"),
         after=_take_cursor(request),
     )
 
@@ -112,6 +112,15 @@ def _take_moment(request: web.Request, name: str) -> int | None:
         return read_moment(text) if text is not None else None
     except ValueError as error:
         raise _refuse(name, "a date and time as in RFC 3339") from error
+
+
+def _take_names(request: web.Request, name: str) -> tuple[str, ...]:
+    """A list with commas between, as RFC 4180 has a line: what has a comma itself stands in quotes."""
+    try:
+        (names,) = csv.reader([request.query.get(name, "")], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise _refuse(name, "names with commas between") from error
+    return tuple(stripped for each in names if (stripped := each.strip()))
 
 
 def _take_letter_cursor(request: web.Request) -> tuple[int, str] | None:

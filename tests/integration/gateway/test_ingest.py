@@ -66,7 +66,7 @@ async def test_an_id_is_made_when_there_is_none(stack: Stack) -> None:
 
 
 async def test_a_repeated_id_is_refused(stack: Stack) -> None:
-    """The same id again is 409 whatever else is sent, at the same gateway and at another one."""
+    """The same id again is 409 for the same event, and 422 for another, at the same gateway and at another one."""
     first, second = stack.apis
     space = await first.make_space(TYPE)
     body = describe_event(space.application_id, TYPE)
@@ -76,7 +76,7 @@ async def test_a_repeated_id_is_refused(stack: Stack) -> None:
     elsewhere = await second.call("POST", "/event", body, token=space.secret)
 
     assert 201 == accepted.status
-    assert (409, "EventAlreadyIngested") == again.problem
+    assert (422, "EventIdReused") == again.problem
     assert (409, "EventAlreadyIngested") == elsewhere.problem
 
 

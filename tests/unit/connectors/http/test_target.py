@@ -1,5 +1,6 @@
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -135,7 +136,17 @@ def test_the_configured_signature_header_is_ours() -> None:
     assert "1" == read_headers(build(headers={"X-Acme-Signature": "1"})[0])["x-acme-signature"]
 
 
-@pytest.mark.parametrize("field", ["event_id", "event_type", "payload_content_type"])
+@pytest.mark.parametrize("name", ["a\r\nX-B: b", "shop.größe.neu", "a\x00b", "50 % off", "a%C3%BC", "\u2028", "🙂"])
+def test_a_type_is_sent_encoded(name: str) -> None:
+    """What is no visible ASCII is percent-encoded, and `%` too: undoing it gives the name, whatever it is."""
+    sent = read_headers(build(delivery={"event_type": name})[0])["x-event-type"]
+
+    assert sent.isascii()
+    assert sent.isprintable()
+    assert name == unquote(sent)
+
+
+@pytest.mark.parametrize("field", ["event_id", "payload_content_type"])
 @pytest.mark.parametrize("value", ["a\r\nX-B: b", "a\nb", "ü", "a\x00", " a"])
 def test_deliveries_that_cannot_be_sent(field: str, value: str) -> None:
     """Producers other than the gateway may write anything into the log: it does not get into a header."""

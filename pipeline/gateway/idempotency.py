@@ -1,0 +1,57 @@
+"""`Idempotency-Key` of a batch: the same key with the same events is the same batch again, with others a mistake.
+
+Events without an id get ids that follow from the key and their place, so that what was accepted under a key is known as
+long as the ids are: what is archived under such an id is compared with what comes. This process also remembers the
+batch as a whole, so that one with more or fewer events is found too.
+(draft-ietf-httpapi-idempotency-key-header §2.7)
+"""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid5
+
+import msgspec
+
+from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.ingest import EventContent
+from pipeline.gateway.problems import Problem
+
+MARK = "Idempotency-Key "  # no event id starts with it
+
+
+def derive_event_id(application_id: str, key: str, index: int) -> str:
+    """The id of the event at a place of the batch under `key`."""
+    return str(uuid5(UUID(application_id), f"{key}/{index}"))
+
+
+class KeyedBatch:
+    """A batch under a key. `contents`: its events; what cannot be read as one as it came."""
+
+    def __init__(self, application_id: str, key: str, contents: Sequence[EventContent | msgspec.Raw]) -> None:
+        self._key = (application_id, MARK + key)
+        self._content = hash(tuple(map(_fingerprint, contents)))
+
+    def refuse_another(self, event_ids: EventIds) -> None:
+        """Raises `Problem` when this process accepted another batch under the key."""
+        known = event_ids.find_content(self._key)
+        if known is not None and known != self._content:
+            raise Problem("IdempotencyKeyReused")
+
+    def remember(self, event_ids: EventIds) -> None:
+        """It was accepted."""
+        event_ids.remember(self._key, self._content)
+
+
+def _fingerprint(content: EventContent | msgspec.Raw) -> int:
+    """As `pipeline.core.fingerprint`, of what need not be an event that can be accepted."""
+    if isinstance(content, msgspec.Raw):
+        return hash(bytes(content))
+    return hash(
+        (
+            content.event_id,
+            content.event_type,
+            content.payload,
+            content.payload_content_type,
+            frozenset(content.labels.items()),
+            frozenset((content.metadata or {}).items()),
+        )
+    )
