@@ -242,7 +242,16 @@ class ArchiveConfig(Section):
     linger_s: float = Field(
         0.1, ge=0, le=5, description="records may wait this long for a batch to fill; reads that wait for them do too"
     )
-    retention_days: int = Field(30, ge=1, le=3650, description="days kept; older partitions are dropped")
+    retention_days: int = Field(30, ge=1, le=3650, description="days kept; older ones are taken out, then dropped")
+    drop_max_days: int = Field(
+        2, ge=1, le=3650, description="days that may be taken out within an hour, and as many dropped"
+    )
+    detached_hours: int = Field(
+        72, ge=0, le=8760, description="how long a day taken out can be attached again before it is dropped, in hours"
+    )
+    clock_tolerance_s: float = Field(
+        300.0, gt=0, le=86_400, description="no day leaves while the clocks of host, PostgreSQL and log differ by more"
+    )
     days_ahead: int = Field(3, ge=1, le=60, description="day partitions created ahead")
     compress_min_bytes: int = Field(1024, ge=0, description="bodies of this size or more are compressed")
 

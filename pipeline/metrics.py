@@ -250,6 +250,29 @@ class Metrics:
         self.archive_partitions = Gauge(
             "hookline_archive_partitions", "Day partitions that exist", ["table"], registry=registry
         )
+        self.archive_days_detached_total = Counter(
+            "hookline_archive_days_detached_total", "Days taken out of the archive", registry=registry
+        )
+        self.archive_days_dropped_total = Counter(
+            "hookline_archive_days_dropped_total", "Days taken out before and dropped now", registry=registry
+        )
+        self.archive_detached_days = Gauge(
+            "hookline_archive_detached_days", "Days taken out that can be attached again", registry=registry
+        )
+        self.archive_days_due = Gauge(
+            "hookline_archive_days_due",
+            "Days older than they are kept, beyond what may leave at once",
+            registry=registry,
+        )
+        self.archive_clock_offset_seconds = Gauge(
+            "hookline_archive_clock_offset_seconds",
+            "How far the host's clock is ahead of PostgreSQL's, and of the log's at its newest archived record",
+            ["clock"],
+            registry=registry,
+        )
+        self.archive_clocks_disagree = Gauge(
+            "hookline_archive_clocks_disagree", "1: clocks differ, and no day leaves the archive", registry=registry
+        )
 
         for topic in topics:
             self.missing_total.labels(topic)

@@ -1,18 +1,26 @@
-"""`hookline archive`: the PostgreSQL sink as a process."""
+"""`hookline archive`: the PostgreSQL sink as a process, and what its operator does with the archive."""
 
+import asyncio
 import os
 import sys
+from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from pipeline.config import DatabaseConfig
 
-@click.command()
-def archive() -> None:
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def archive(context: click.Context) -> None:
     """Run the PostgreSQL sink: keeps events, what they matched, attempts and dead letters, exactly once.
 
     Run as many as there are partitions at most; they share the work as one Kafka consumer group. While PostgreSQL is
-    away it waits, and Kafka keeps what is to be written. Makes day partitions HOOKLINE_ARCHIVE_DAYS_AHEAD days ahead,
-    and drops those older than HOOKLINE_ARCHIVE_RETENTION_DAYS.
+    away it waits, and Kafka keeps what is to be written. Makes day partitions HOOKLINE_ARCHIVE_DAYS_AHEAD days ahead.
+    Days older than HOOKLINE_ARCHIVE_RETENTION_DAYS are taken out, HOOKLINE_ARCHIVE_DROP_MAX_DAYS within an hour, and
+    dropped HOOKLINE_ARCHIVE_DETACHED_HOURS later; none while the clocks of host, PostgreSQL and log differ.
     /health and /metrics are on HOOKLINE_PROCESS_METRICS_PORT. SIGTERM stops it in order.
 
     \b
@@ -21,8 +29,67 @@ def archive() -> None:
       export HOOKLINE_DATABASE_WRITE_URL=postgresql://hookline@db.example.com/hookline
       hookline archive
     """
+    if context.invoked_subcommand is not None:
+        return
     from connectors.postgres.worker import main
     from pipeline import process
     from pipeline.config import load_settings
 
     sys.exit(process.run("archive", load_settings(os.environ), main))
+
+
+@archive.command()
+def detached() -> None:
+    """List the days that were taken out of the archive and can be attached again.
+
+    \b
+    Example:
+      hookline archive detached
+    """
+    from pipeline.postgres.archive_connection import open_archive_connection
+    from pipeline.postgres.archive_retention import list_detached
+
+    async def find() -> None:
+        async with await open_archive_connection(_load_database()) as connection:
+            days = await list_detached(connection)
+        for each in days:
+            click.echo(f"{each.day}  taken out {each.detached_at}  {', '.join(each.tables)}")
+        if not days:
+            click.echo("no day can be attached again")
+
+    asyncio.run(find())
+
+
+@archive.command()
+@click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--dry-run", is_flag=True, help="Only say what would be attached.")
+def restore(day: datetime, dry_run: bool) -> None:
+    """Attach a day (UTC, as 2026-01-31) again that was taken out of the archive and was not dropped yet.
+
+    The archive may run meanwhile. The day stays for HOOKLINE_ARCHIVE_DETACHED_HOURS, however old it is; to keep it
+    longer, raise HOOKLINE_ARCHIVE_RETENTION_DAYS. `hookline archive detached` lists the days.
+
+    \b
+    Example:
+      hookline archive restore 2026-11-24 --dry-run
+    """
+    asyncio.run(_restore(_load_database(), day.date(), dry_run=dry_run))
+
+
+async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> None:
+    from pipeline.postgres.archive_connection import open_archive_connection
+    from pipeline.postgres.archive_retention import restore_day
+
+    async with await open_archive_connection(database) as connection:
+        await connection.execute("set statement_timeout = 0")  # attaching looks at every row of the day
+        rows = await restore_day(connection, day, dry_run=dry_run)
+    if not rows:
+        raise click.ClickException(f"{day} is not among the days taken out; `hookline archive detached` lists them")
+    for table, count in rows.items():
+        click.echo(f"{'to attach' if dry_run else 'attached'}  {table}  {count} rows")
+
+
+def _load_database() -> "DatabaseConfig":
+    from pipeline.config import load_settings
+
+    return load_settings(os.environ).database

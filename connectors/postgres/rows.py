@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from connectors.sink import LogRecord
+from connectors.sink import LogRecord, Place
 from pipeline.core.event import parse_event
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
 from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, expect
@@ -51,6 +51,11 @@ class RowBuilder:
             except SchemaError as error:
                 rows[DEAD_LETTERS.name].append(self._bury(record, str(error)))
         return rows
+
+    def read_log_times(self, records: Iterable[LogRecord]) -> dict[Place, int]:
+        """The timestamp of the newest record of each partition, where it is the broker's clock that set it."""
+        name = self._topics.events.name
+        return {record.place: record.timestamp_us for record in records if record.topic == name}
 
     def _add_event(self, rows: Rows, record: LogRecord) -> None:
         event = parse_event(

@@ -40,6 +40,7 @@ class ArchiveSink:
         self._metrics = metrics
         self._owners: dict[Place, UUID] = {}
         self._positions = Positions()
+        self._log_us = 0  # the broker's clock at the newest record that was read
         self._is_in_doubt = False  # was a write begun, and not heard to have been committed?
         self._gate = SteadyGate(1)
         self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
@@ -108,7 +109,13 @@ class ArchiveSink:
             records = await self._leave_out_written(records)
         if not records:
             return {}
-        batch = ArchiveBatch(steps=self._plan(records), owners=owners, rows=self._rows.build(records))
+        batch = ArchiveBatch(
+            steps=self._plan(records),
+            owners=owners,
+            appended_at_us=self._rows.read_log_times(records),
+            rows=self._rows.build(records),
+        )
+        self._log_us = max(batch.appended_at_us.values(), default=self._log_us)
         await self._writer.ensure_days(self._choose_days(batch))
         self._is_in_doubt = True  # also when this is cancelled in the middle
         added = await self._writer.write(batch)
@@ -130,8 +137,9 @@ class ArchiveSink:
         return {place: self._positions.plan(place, offsets[place]) for place in offsets}
 
     def _choose_days(self, batch: ArchiveBatch) -> set[date]:
-        today = day_of(time.time_ns() // 1000)
-        first = today - timedelta(days=self._config.retention_days)
-        last = today + timedelta(days=self._config.days_ahead)
-        # a day outside of these is some clock's mistake; its rows go to the default partition
-        return {row[0] for group in batch.rows.values() for row in group if first <= row[0] <= last}
+        """Of rows to come. A day far from this host's clock and from the log's is some other clock's mistake; its rows
+        go to the default partition."""
+        before, after = timedelta(days=self._config.retention_days), timedelta(days=self._config.days_ahead)
+        todays = {day_of(time.time_ns() // 1000), day_of(self._log_us)}
+        days = {row[0] for group in batch.rows.values() for row in group}
+        return {day for day in days if any(today - before <= day <= today + after for today in todays)}

@@ -8,7 +8,7 @@ from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_outage import Outage
-from pipeline.postgres.archive_upkeep import keep_partitions
+from pipeline.postgres.archive_upkeep import Upkeep
 from pipeline.postgres.archive_writer import ArchiveWriter
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
@@ -33,13 +33,15 @@ async def main(process: Process) -> None:
         batch_max=settings.archive.batch_max_records,
         linger_s=settings.archive.linger_s,
     )
+    upkeep = Upkeep(settings.database, settings.archive, process.metrics)
     process.health.ready["postgres"] = outage.check
+    process.health.ready["retention"] = upkeep.check
     process.health.ready["group"] = lambda: (
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.ready["log"] = runtime.faults.check
     process.health.alive["progress"] = runtime.check
-    process.supervisor.start("upkeep", keep_partitions(settings.database, settings.archive, process.metrics))
+    process.supervisor.start("upkeep", upkeep.run())
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping)
     await process.supervisor.stop()

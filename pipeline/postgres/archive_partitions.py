@@ -1,10 +1,10 @@
-"""Day partitions of the archive: made ahead, made on demand, dropped when they have expired.
+"""Day partitions of the archive: made ahead, made on demand. How they leave again lives in `archive_retention`.
 
 Safe with any number of archive processes: whoever changes partitions holds one advisory lock, and looks again once it
 has it. What reads and writes rows does not live here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import LiteralString
 
@@ -40,12 +40,12 @@ async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]
     wanted = sorted(set(days))
     made = []
     async with connection.transaction():
-        await _lock(connection)
+        await lock_partitions(connection)
         for table in TABLES:
             existing = await list_days(connection, table)
             for day in wanted:
                 if day not in existing:
-                    await _make(connection, table, day)
+                    await make_partition(connection, table, day)
                     made.append(table.partition_of(day))
     if made:
         log.info("partitions_made", partitions=made)
@@ -57,46 +57,30 @@ async def ensure_partitions(connection: Connection, *, today: date, days_ahead: 
     return await ensure_days(connection, [today + number * ONE_DAY for number in range(days_ahead + 1)])
 
 
-async def drop_expired(
-    connection: Connection, *, today: date, retention_days: int, dry_run: bool = False
-) -> Sequence[str]:
-    """Drop what is older than `retention_days`; the names (with `dry_run`: only the names)."""
-    first_kept = today - retention_days * ONE_DAY
-    dropped = []
-    for table in TABLES:
-        # a table at a time, so that only one is locked
-        async with connection.transaction():
-            await _lock(connection)
-            expired = sorted(day for day in await list_days(connection, table) if day < first_kept)
-            dropped += [table.partition_of(day) for day in expired]
-            if dry_run:
-                continue
-            for day in expired:
-                await connection.execute(SQL("drop table {}").format(Identifier(table.partition_of(day))))
-            await connection.execute(
-                SQL("delete from {} where day < {}").format(Identifier(table.default_partition), Literal(first_kept))
-            )
-    if dropped and not dry_run:
-        log.info("partitions_dropped", partitions=dropped)
-    return dropped
-
-
-async def _lock(connection: Connection) -> None:
+async def lock_partitions(connection: Connection) -> None:
+    """For this transaction: nobody else changes partitions. Fails when a lock is not to be had soon."""
     await connection.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
     await connection.execute(LOCK_TIMEOUT)
 
 
-async def _make(connection: Connection, table: ArchiveTable, day: date) -> None:
-    """Aside first, then attached: making it in place would lock every reader out."""
+async def make_partition(connection: Connection, table: ArchiveTable, day: date) -> None:
+    """Make one day's partition. Aside first, then attached: making it in place would lock every reader out."""
+    name, parent = Identifier(table.partition_of(day)), Identifier(table.name)
+    await connection.execute(SQL("create table {} (like {} including storage including indexes)").format(name, parent))
+    await attach_partition(connection, table, day)
+
+
+async def attach_partition(connection: Connection, table: ArchiveTable, day: date) -> None:
+    """Attach a table that has the name of the day's partition. The day's rows in the default partition move into it."""
     name = Identifier(table.partition_of(day))
     parent, default = Identifier(table.name), Identifier(table.default_partition)
-    await connection.execute(SQL("create table {} (like {} including storage)").format(name, parent))
     # no row may come between the move and the attaching, which refuses while the default partition has rows of the day
     await connection.execute(SQL("lock table {} in access exclusive mode").format(default))
     await connection.execute(
-        SQL("with moved as (delete from {} where day = {} returning *) insert into {} select * from moved").format(
-            default, Literal(day), name
-        )
+        SQL(
+            "with moved as (delete from {} where day = {} returning *) "
+            "insert into {} select * from moved on conflict do nothing"
+        ).format(default, Literal(day), name)
     )
     await connection.execute(
         SQL("alter table {} attach partition {} for values from ({}) to ({})").format(

@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from pipeline.config import DatabaseConfig
 from pipeline.core.positions import HoleError, Place, Step
+from pipeline.postgres.archive_connection import open_archive_connection
 from pipeline.postgres.archive_partitions import ensure_days, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, ArchiveTable
 
@@ -28,10 +29,12 @@ class FencedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveBatch:
-    """What one transaction writes. `steps`: from where to where each partition moves, `owners`: by whose right."""
+    """What one transaction writes. `steps`: from where to where each partition moves, `owners`: by whose right,
+    `appended_at_us`: the broker's clock at the newest record of those whose timestamps are the broker's."""
 
     steps: Mapping[Place, Step]
     owners: Mapping[Place, UUID]
+    appended_at_us: Mapping[Place, int] = field(default_factory=dict)
     rows: Mapping[str, list[Row]] = field(default_factory=dict)  # by table name
 
 
@@ -113,45 +116,23 @@ class ArchiveWriter:
             raise
 
 
-async def open_archive_connection(config: DatabaseConfig) -> AsyncConnection[TupleRow]:
-    """A connection to the primary for the archive's own work. Raises `psycopg.OperationalError`."""
-    statement_timeout_ms = int(config.statement_timeout_s * 1000)
-    settings = {
-        "statement_timeout": statement_timeout_ms,
-        # a process frozen in the middle of a transaction must not keep its successor waiting
-        "idle_in_transaction_session_timeout": 10_000,
-        # the staged rows have no statistics; without these the planner may read whole partitions instead of probing
-        "enable_hashjoin": "off",
-        "enable_mergejoin": "off",
-        "enable_seqscan": "off",
-    }
-    return await AsyncConnection.connect(
-        config.write_url.get_secret_value(),
-        autocommit=True,
-        connect_timeout=max(2, round(config.connect_timeout_s)),
-        application_name="hookline-archive",
-        # a server that vanished without a word is noticed in about ten seconds
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
-        options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
-    )
-
-
 async def _advance(connection: AsyncConnection[TupleRow], batch: ArchiveBatch) -> None:
     places = sorted(batch.steps)
     steps = [batch.steps[place] for place in places]
     cursor = await connection.execute(
         "update archive_offsets o "
-        "set next_offset = v.next_offset, from_offset = v.from_offset, records = v.records, vacant = v.vacant "
-        "from unnest(%s::text[], %s::int[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
-        "as v (topic, partition, owner, from_offset, next_offset, records, vacant) "
+        "set next_offset = v.next_offset, from_offset = v.from_offset, records = v.records, vacant = v.vacant, "
+        "appended_at_us = coalesce(v.appended_at_us, o.appended_at_us), "
+        "moved_at = case when v.appended_at_us is null then o.moved_at else clock_timestamp() end "
+        "from unnest(%s::text[], %s::int[], %s::uuid[], %s::bigint[], "
+        "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "as v (topic, partition, owner, appended_at_us, from_offset, next_offset, records, vacant) "
         "where o.topic = v.topic and o.partition = v.partition and o.owner = v.owner and o.next_offset = v.from_offset",
         (
             [topic for topic, _ in places],
             [partition for _, partition in places],
             [batch.owners[place] for place in places],
+            [batch.appended_at_us.get(place) for place in places],
             *([step[field] for step in steps] for field in range(len(Step._fields))),
         ),
     )

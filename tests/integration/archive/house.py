@@ -1,7 +1,7 @@
 """An archive process with nothing around it but Kafka and PostgreSQL: its four topics are written straight."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -44,8 +44,8 @@ class House:
         await asyncio.to_thread(apply_topics, self.config, self.topics)
         return self
 
-    def archive(self, **settings: str) -> SingleProcess:
-        """An archive process, not started yet; more settings as `ARCHIVE_DAYS_AHEAD="1"`."""
+    def archive(self, *, environ: Mapping[str, str] | None = None, **settings: str) -> SingleProcess:
+        """An archive process, not started yet; settings as `ARCHIVE_DAYS_AHEAD="1"`, anything else in `environ`."""
         return SingleProcess(
             "archive",
             {
@@ -56,6 +56,7 @@ class House:
                 "HOOKLINE_DATABASE_WRITE_URL": self.database,
                 "HOOKLINE_PROCESS_LOG_FORMAT": "text",
                 **{f"HOOKLINE_{name}": value for name, value in settings.items()},
+                **(environ or {}),
             },
         )
 

@@ -41,8 +41,7 @@ async def rebalance_under_load(house: House, *, rebalances: int, batch_s: float,
         while not ended.wait(PAUSE_S):
             load.add(house.load(EVENTS_AT_ONCE))
 
-    settings = {"WORKER_REBALANCE_GRACE_S": str(grace_s), "ARCHIVE_LINGER_S": "0"}
-    first, second = house.archive(**settings), house.archive(**settings)
+    first, second = (house.archive(WORKER_REBALANCE_GRACE_S=str(grace_s), ARCHIVE_LINGER_S="0") for _ in range(2))
     slow_down(house.database, batch_s)
     async with first:
         writing = asyncio.create_task(asyncio.to_thread(write_all_the_time))

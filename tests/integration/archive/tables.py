@@ -66,6 +66,7 @@ def make_batch(owner: Owner, *records: LogRecord) -> ArchiveBatch:
     return ArchiveBatch(
         steps={place: owner.positions.plan(place, offsets[place]) for place in offsets},
         owners={place: owner.owners[place] for place in offsets},
+        appended_at_us=ROWS.read_log_times(records),
         rows=ROWS.build(records),
     )
 

@@ -1,16 +1,16 @@
 """Day partitions on a real PostgreSQL: made ahead, made on demand, dropped; beside writers and readers."""
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from pipeline.config import ArchiveConfig
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive_partitions import drop_expired, ensure_days, ensure_partitions, list_days
+from pipeline.postgres.archive_partitions import ensure_days, ensure_partitions, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of
-from pipeline.postgres.archive_upkeep import keep_partitions
+from pipeline.postgres.archive_upkeep import Upkeep
 from tests.integration.archive.records import DAY_US, NOW_US, Log, make_dispatch, make_event, make_id
 from tests.integration.archive.tables import (
     Owner,
@@ -89,45 +89,6 @@ async def test_a_row_of_a_day_is_unique_wherever_it_lies(database: str) -> None:
     assert 1 == count_rows(database, "events")
 
 
-async def test_retention_drops_whole_days_and_old_rows_of_the_default(database: str) -> None:
-    """What is older than the days kept goes, of every table; the first day kept stays whole."""
-    log = Log()
-    days = [TODAY - number * ONE_DAY for number in range(5)]
-    async with open_writer(database) as writer, await connect(database) as connection:
-        await ensure_days(connection, days)
-        owner = Owner(writer)
-        for number in (0, 1, 2, 3, 4, 400):
-            at_us = NOW_US - number * DAY_US
-            await owner.write(log.append(make_event(make_id()), appended_at_us=at_us))
-        planned = await drop_expired(connection, today=TODAY, retention_days=2, dry_run=True)
-        assert 6 == count_rows(database, "events")
-        dropped = await drop_expired(connection, today=TODAY, retention_days=2)
-
-    assert planned == dropped
-    assert sorted(table.partition_of(day) for table in TABLES for day in days[3:]) == sorted(dropped)
-    assert sorted(EVENTS.partition_of(day) for day in days[:3]) == sorted(
-        row["part"] for row in read_rows(database, "events")
-    )
-
-
-async def test_several_processes_make_and_drop_at_once(database: str) -> None:
-    """Every archive process cares for partitions: whoever comes second finds it done."""
-    days = [date(2026, 1, 1) + number * ONE_DAY for number in range(6)]
-
-    async def care() -> None:
-        async with await connect(database) as connection:
-            await ensure_days(connection, days)
-            await drop_expired(connection, today=days[-1], retention_days=2)
-
-    await asyncio.gather(*(care() for _ in range(4)))
-
-    kept = sorted(EVENTS.partition_of(day) for day in days[3:])
-    # one that came late may have made the old days anew: the next care drops them
-    async with await connect(database) as connection:
-        await drop_expired(connection, today=days[-1], retention_days=2)
-    assert sorted([*kept, EVENTS.default_partition]) == list_partitions(database, "events")
-
-
 async def test_writing_goes_on_while_days_are_made(database: str) -> None:
     """A row may meet the very moment in which its day gets a partition: nothing is lost, nothing is there twice."""
     log = Log()
@@ -190,7 +151,7 @@ async def test_the_care_is_counted(database: str) -> None:
     metrics = Metrics("archive")
     today = datetime.now(UTC).date()
     config = ArchiveConfig(days_ahead=2, retention_days=1)
-    caring = asyncio.create_task(keep_partitions(configure(database), config, metrics))
+    caring = asyncio.create_task(Upkeep(configure(database), config, metrics).run())
     try:
         await eventually(lambda: metrics.archive_partitions.labels("events")._value.get() == 3)  # noqa: SLF001 - no other way to read one
     finally:
