@@ -44,7 +44,7 @@ class House:
         await asyncio.to_thread(apply_topics, self.config, self.topics)
         return self
 
-    def archive(self, *, environ: Mapping[str, str] | None = None, **settings: str) -> SingleProcess:
+    def archive(self, environ: Mapping[str, str] | None = None, /, **settings: str) -> SingleProcess:
         """An archive process, not started yet; settings as `ARCHIVE_DAYS_AHEAD="1"`, anything else in `environ`."""
         return SingleProcess(
             "archive",

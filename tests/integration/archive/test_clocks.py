@@ -29,7 +29,7 @@ async def test_a_clock_that_is_set_takes_nothing_away(
     """±1 h, ±6 d, ±40 d: health is red and says why, and nothing is taken out."""
     house = await House(kafka, topic_prefix, database).prepare()
     clock = Clock(tmp_path)
-    archive = house.archive(environ=clock.environ, ARCHIVE_RETENTION_DAYS="5")
+    archive = house.archive(clock.environ, ARCHIVE_RETENTION_DAYS="5")
 
     async def is_told(word: str) -> bool:
         return word in (await find_problems(archive)).get("retention", "")
