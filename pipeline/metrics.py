@@ -116,6 +116,16 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.unpublished_applications = Gauge(
+            "hookline_unpublished_applications",
+            "Applications of which a change is saved and could not be published",
+            registry=registry,
+        )
+        self.healed_total = Counter(
+            "hookline_routes_healed_total",
+            "Applications published again because log and database disagreed",
+            registry=registry,
+        )
         self.database_usable = Gauge(
             "hookline_database_usable",
             "1: PostgreSQL answers, and takes changes where they are made; by pool of connections",

@@ -7,6 +7,7 @@ subscription, meets in one process.
 from dataclasses import dataclass
 
 from pipeline.config import KafkaConfig
+from pipeline.core.partition import locate_partition
 
 DAY_S = 86_400
 
@@ -23,6 +24,12 @@ class Topic:
     append_time: bool = False  # timestamps are the broker's, not the producer's
     delay_s: int = 0  # retry tiers: how long a record stays
     linger_s: float = 0.0  # how long records may wait for others before they are written: nobody waits for them
+
+    is_compound: bool = False  # what stands before a slash in a key decides the partition
+
+    def locate(self, key: bytes) -> int:
+        """The partition for a key; -1: the producer's own choice by the whole key."""
+        return locate_partition(key.partition(b"/")[0], self.partitions) if self.is_compound else -1
 
     def config(self, *, record_max_bytes: int) -> dict[str, str]:
         """The topic's settings as Kafka names them."""
@@ -92,6 +99,7 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         append_time: bool = False,
         delay_s: int = 0,
         linger_s: float = 0.0,
+        is_compound: bool = False,
     ) -> Topic:
         return Topic(
             name=prefix + name,
@@ -102,6 +110,7 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             append_time=append_time,
             delay_s=delay_s,
             linger_s=linger_s,
+            is_compound=is_compound,
         )
 
     return Topics(
@@ -122,7 +131,14 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         ),
         attempts=topic("attempts", ("attempt",), "subscription_id", linger_s=ATTEMPT_LINGER_S),
         dead=topic("dead", ("dead_letter",), "subscription_id", retention_s=max(event_retention_s, 30 * DAY_S)),
-        routes=topic("routes", ("routes",), "application_id", retention_s=None, append_time=True),
+        routes=topic(
+            "routes",
+            ("routes_head", "routes_part", "routes"),
+            "application_id",
+            retention_s=None,
+            append_time=True,
+            is_compound=True,
+        ),
         endpoints=topic("endpoints", ("endpoint",), "subscription_id", retention_s=None),
         endpoint_states=topic("endpoint-states", ("endpoint_state",), "subscription_id", retention_s=None),
     )

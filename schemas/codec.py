@@ -22,6 +22,8 @@ NAMES = (
     "attempt",
     "dead_letter",
     "routes",
+    "routes_part",
+    "routes_head",
     "endpoint",
     "endpoint_state",
 )

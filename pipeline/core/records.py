@@ -125,8 +125,40 @@ class DeadLetter(Record, frozen=True, kw_only=True, gc=False):
     died_at_us: int
 
 
+class RoutesPart(Record, frozen=True, kw_only=True, gc=False):
+    """One subscription, event type or application secret of an application's routes, by `kind` and `name`.
+
+    It applies with the next `RoutesHead` of the application. Fields with defaults are a subscription's.
+    """
+
+    application_id: str
+    kind: str
+    name: str
+    created_version: int
+    version: int
+    enabled: bool = True
+    event_types: list[str] = []
+    labels: dict[str, str] = {}
+
+
+class RoutesHead(Record, frozen=True, kw_only=True, gc=False):
+    """An application's routes have this version: the parts before it in the partition apply.
+
+    `change_id`: which change brought it. `control_plane_id`, `epoch`: of the database that published it.
+    """
+
+    application_id: str
+    organization_id: str
+    version: int
+    change_id: str
+    changed_at_us: int
+    deleted: bool
+    control_plane_id: str
+    epoch: int
+
+
 class Routes(Record, frozen=True, kw_only=True, gc=False):
-    """An application's matching snapshot.
+    """An application's routes in one record, as they were published before parts: read, and written no more.
 
     `subscriptions`: `{"subscription_id", "enabled", "event_types": [str], "labels": {str: str}}` each;
     `secret_hashes`: SHA-256 of each valid application secret (of the 36 ASCII characters of the UUID).
@@ -202,6 +234,8 @@ CLASSES: dict[str, type[Record]] = {
     "attempt": Attempt,
     "dead_letter": DeadLetter,
     "routes": Routes,
+    "routes_part": RoutesPart,
+    "routes_head": RoutesHead,
     "endpoint": Endpoint,
     "endpoint_state": EndpointState,
 }

@@ -191,7 +191,7 @@ async def require_event_type(gateway: Gateway, application_id: str, event_type: 
     """Raises `Problem` unless the application has this event type."""
     for is_last in (False, True):
         routes = gateway.routes.current(application_id)
-        if routes is not None and event_type in routes.event_types:
+        if routes is not None and routes.has_type(event_type):
             return
         if not is_last:
             # another gateway may have created it a moment ago

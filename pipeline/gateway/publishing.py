@@ -1,41 +1,83 @@
 """From PostgreSQL to the log: a change is answered only after every stage can know of it.
 
-The order is what makes "the very next event" exact: the change is committed, then the snapshot and the changed
-endpoints are in their topics, then the marker is in the events topic, and only then the client hears of it. What a
-crash leaves unpublished is found and published again by any gateway.
+The order is what makes "the very next event" exact: the change is committed, then what changed and the head that makes
+it apply are in their topics, then the marker is in the events topic, and only then the client hears of it. What a crash
+leaves unpublished is found and published again by any gateway.
+
+What a client hears: 503 before anything is saved when Kafka is known to be away, or when the change could never be
+published; 503 that says so when it was saved and Kafka did not answer.
 """
 
 import asyncio
 import time
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import structlog
 
-from pipeline.core.records import Endpoint, Routes, RoutesChanged, to_bytes
+from pipeline.core.records import RoutesChanged, to_bytes
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.published_records import (
+    describe_endpoint,
+    describe_head,
+    describe_name,
+    describe_rule,
+    name_part,
+)
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.routes_view import RoutesView
+from pipeline.metrics import Metrics
+from pipeline.postgres import publications
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.snapshots import Snapshot, list_unpublished, lock_snapshot
-from pipeline.postgres.subscriptions import Subscription
-from pipeline.topics import Topics
+from pipeline.postgres.publications import BUSY, LogState, Publication
+from pipeline.topics import Topic, Topics
 
 REPAIR_INTERVAL_S = 5.0
 VIEW_WAIT_S = 2.0
-SECOND_US = 1_000_000
+# Longer than the acknowledgements of one portion can take; a gateway that was killed holds an application up so long.
+LEASE_S = 15.0
+BUSY_WAIT_S = 20.0
+BUSY_POLL_S = 0.02
+PORTION_MAX_BYTES = 4 * 1024 * 1024
+PORTION_MAX_RECORDS = 2000
 
+Written = tuple[Topic, bytes, bytes | None]
 log = structlog.get_logger()
+
+
+class LeaseLostError(Exception):
+    """Writing took so long that somebody else published meanwhile; all is published again."""
 
 
 class Publisher:
     """Publishes applications. One per process."""
 
-    def __init__(self, pool: Pool, producer: LogProducer, topics: Topics, routes: RoutesView | None = None) -> None:
-        """`routes`: our own view, when what is published is to be waited for."""
+    def __init__(
+        self,
+        pool: Pool,
+        producer: LogProducer,
+        topics: Topics,
+        metrics: Metrics,
+        *,
+        routes: RoutesView | None = None,
+        check_log: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`routes`: our own view, when what is published is to be waited for. `check_log`: why Kafka takes nothing."""
         self._pool = pool
         self._producer = producer
         self._topics = topics
+        self._metrics = metrics
         self._routes = routes
+        self._check_log = check_log
+        self._lease = str(uuid4())
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def require_log(self) -> None:
+        """Raise `Problem` when a change could not be published now: it is not to be saved then."""
+        problem = self._check_log()
+        if problem is not None:
+            raise Problem("ServiceUnavailable", detail=f"Nothing was changed: {problem}.")
 
     async def publish(self, application_id: str) -> None:
         """Publish what was changed, and wait until this gateway itself knows. Raises `Problem` when it cannot be done.
@@ -44,7 +86,7 @@ class Publisher:
         """
         try:
             version = await self.publish_or_raise(application_id)
-        except (KafkaUnavailableError, *DatabaseUnavailable) as error:
+        except (KafkaUnavailableError, LeaseLostError, *DatabaseUnavailable) as error:
             log.warning("publish_failed", application_id=application_id, reason=str(error))
             detail = "The change was saved and takes effect as soon as it can be published; look before you repeat it."
             raise Problem("ServiceUnavailable", detail=detail) from error
@@ -55,89 +97,116 @@ class Publisher:
         """Runs for ever: publish what a crash, or an outage, left unpublished."""
         while True:
             try:
-                for application_id in await list_unpublished(self._pool):
-                    if await self.publish_or_raise(application_id) is not None:
-                        log.info("republished", application_id=application_id)
-            except (KafkaUnavailableError, *DatabaseUnavailable) as error:
+                left = await self._repair(await publications.list_unpublished(self._pool))
+                self._metrics.unpublished_applications.set(left)
+            except DatabaseUnavailable as error:
                 log.warning("repair_waits", reason=str(error))
             await asyncio.sleep(REPAIR_INTERVAL_S)
 
-    async def publish_or_raise(self, application_id: str) -> int | None:
-        """The version that was published; None when there was nothing to publish. Raises what went wrong."""
-        async with lock_snapshot(self._pool, application_id) as snapshot:
-            if snapshot is None:
+    async def _repair(self, application_ids: list[str]) -> int:
+        """How many could not be published. What is wrong with one is no matter of the others."""
+        left = 0
+        for application_id in application_ids:
+            try:
+                if await self.publish_or_raise(application_id) is not None:
+                    log.info("republished", application_id=application_id)
+            except (KafkaUnavailableError, LeaseLostError, *DatabaseUnavailable) as error:
+                left += 1
+                log.warning("repair_waits", application_id=application_id, reason=str(error))
+            except Exception:
+                left += 1
+                log.exception("repair_failed", application_id=application_id)
+        return left
+
+    async def publish_or_raise(self, application_id: str, *, is_forced: bool = False) -> int | None:
+        """The version that was published; None when there was nothing to publish. Raises what went wrong.
+
+        `is_forced`: publish everything, under a version above what the log has.
+        """
+        lock = self._locks.setdefault(application_id, asyncio.Lock())
+        async with lock:
+            publication = await self._claim(application_id, is_forced=is_forced)
+            if publication is None:
                 return None
-            now_us = time.time_ns() // 1000
-            routes = describe_routes(snapshot, changed_at_us=now_us)
-            records = [(self._topics.routes, application_id.encode(), to_bytes(routes))]
-            records += [
-                (self._topics.endpoints, subscription.subscription_id.encode(), to_bytes(endpoint))
-                for subscription in snapshot.changed
-                for endpoint in [describe_endpoint(subscription, snapshot)]
-            ]
-            await self._producer.send_bytes(records)
-            marker = RoutesChanged(application_id=application_id, routes_version=snapshot.version, changed_at_us=now_us)
-            await self._producer.send(self._topics.events, application_id, marker)
-            return snapshot.version
+            try:
+                await self._write(publication)
+            except BaseException:
+                await asyncio.shield(publications.abandon_publication(self._pool, publication))
+                raise
+            if not await publications.finish_publication(self._pool, publication):
+                await self._give_way(publication)
+            return publication.version
 
+    async def _claim(self, application_id: str, *, is_forced: bool) -> Publication | None:
+        deadline_s = time.monotonic() + BUSY_WAIT_S
+        while True:
+            head = self._routes.head_of(application_id) if self._routes is not None else None
+            claimed = await publications.claim_publication(
+                self._pool,
+                application_id,
+                self._lease,
+                lease_s=LEASE_S,
+                known=LogState(version=head.version, change_id=head.change_id) if head is not None else None,
+                is_forced=is_forced,
+            )
+            if not isinstance(claimed, publications.Busy):
+                if claimed is not None and claimed.is_healing:
+                    self._metrics.healed_total.inc()
+                    log.error(
+                        "routes_healed",
+                        application_id=application_id,
+                        version=claimed.version,
+                        epoch=claimed.epoch,
+                        reason="the log and the database disagree; the database is published again",
+                    )
+                return claimed
+            assert claimed is BUSY  # noqa: S101 - there is one
+            if time.monotonic() > deadline_s:
+                raise LeaseLostError("another gateway publishes this application and does not end")
+            await asyncio.sleep(BUSY_POLL_S)
 
-def describe_routes(snapshot: Snapshot, *, changed_at_us: int) -> Routes:
-    """The record for the routes topic."""
-    return Routes(
-        application_id=snapshot.application_id,
-        organization_id=snapshot.organization_id,
-        version=snapshot.version,
-        changed_at_us=changed_at_us,
-        deleted=snapshot.deleted,
-        event_types=snapshot.event_types,
-        subscriptions=[
-            {
-                "subscription_id": subscription.subscription_id,
-                "enabled": subscription.content.is_enabled,
-                "event_types": list(subscription.content.event_types),
-                "labels": subscription.content.labels,
-            }
-            for subscription in snapshot.subscriptions
-        ],
-        secret_hashes=snapshot.secret_hashes,
-    )
+    async def _write(self, publication: Publication) -> None:
+        now_us = time.time_ns() // 1000
+        portion: list[Written] = []
+        size_bytes = 0
+        async for record in self._list_records(publication):
+            portion.append(record)
+            size_bytes += len(record[1]) + len(record[2] or b"")
+            if size_bytes > PORTION_MAX_BYTES or len(portion) >= PORTION_MAX_RECORDS:
+                await self._producer.send_bytes(portion)
+                portion, size_bytes = [], 0
+                if not await publications.extend_publication(self._pool, publication, lease_s=LEASE_S):
+                    await self._give_way(publication)
+        head = describe_head(publication, changed_at_us=now_us)
+        portion.append((self._topics.routes, publication.application_id.encode(), to_bytes(head)))
+        await self._producer.send_bytes(portion)
+        marker = RoutesChanged(
+            application_id=publication.application_id, routes_version=publication.version, changed_at_us=now_us
+        )
+        await self._producer.send(self._topics.events, publication.application_id, marker)
 
+    async def _give_way(self, publication: Publication) -> None:
+        await publications.publish_again(self._pool, publication.application_id)
+        log.error("publishing_overtaken", application_id=publication.application_id, version=publication.version)
+        raise LeaseLostError("publishing took too long; everything is published again")
 
-def describe_endpoint(subscription: Subscription, snapshot: Snapshot) -> Endpoint:
-    """The record for the endpoints topic."""
-    content = subscription.content
-    delivery = content.delivery
-    return Endpoint(
-        subscription_id=subscription.subscription_id,
-        application_id=subscription.application_id,
-        version=snapshot.version,
-        enabled=content.is_enabled,
-        deleted=subscription.deleted_at is not None or snapshot.deleted,
-        cancel_before_us=_to_us(subscription.cancelled_before),
-        method=content.method,
-        url=content.url,
-        headers=content.headers,
-        secrets=[
-            {
-                "key_id": secret.key_id,
-                "sealed": secret.sealed,
-                "valid_until_us": _to_us(secret.valid_until) if secret.valid_until is not None else None,
-            }
-            for secret in subscription.secrets
-        ],
-        retry_delays_s=list(delivery.retry_delays_s) if delivery.retry_delays_s is not None else None,
-        rate_per_s=delivery.rate_per_s,
-        concurrency_max=delivery.concurrency_max,
-        total_timeout_s=delivery.total_timeout_s,
-        connect_timeout_s=delivery.connect_timeout_s,
-        gives_up_on_client_errors=delivery.gives_up_on_client_errors,
-        tls_ca_pem=delivery.tls_ca_pem,
-        tls_client_cert_pem=delivery.tls_client_cert_pem,
-        tls_client_key={"key_id": content.client_key.key_id, "sealed": content.client_key.sealed}
-        if content.client_key is not None
-        else None,
-    )
-
-
-def _to_us(at: datetime | None) -> int:
-    return 0 if at is None else round(at.timestamp() * SECOND_US)
+    async def _list_records(self, publication: Publication) -> AsyncIterator[Written]:
+        """Parts and endpoints that changed; what was deleted has no value."""
+        routes, application_id = self._topics.routes, publication.application_id
+        async for page in publications.read_subscriptions(self._pool, publication):
+            for changed in page:
+                subscription = changed.subscription
+                is_gone = subscription.deleted_at is not None or publication.deleted
+                key = name_part(application_id, "subscription", subscription.subscription_id)
+                yield routes, key, None if is_gone else to_bytes(describe_rule(changed))
+                if changed.changed_version > publication.endpoints_since:
+                    endpoint = describe_endpoint(subscription, version=publication.version, deleted=publication.deleted)
+                    yield self._topics.endpoints, subscription.subscription_id.encode(), to_bytes(endpoint)
+        for kind, names in (
+            ("event_type", await publications.read_event_types(self._pool, publication)),
+            ("secret", await publications.read_secrets(self._pool, publication)),
+        ):
+            for name in names:
+                exists = name.exists and not publication.deleted
+                part = to_bytes(describe_name(application_id, kind, name)) if exists else None
+                yield routes, name_part(application_id, kind, name.name), part

@@ -65,7 +65,7 @@ async def main(process: Process) -> None:
     databases = await open_databases(settings.database, process.metrics, name="gateway")
     process.resources.push_async_callback(databases.close)
     verifying = await begin_to_verify(settings.database, databases.primary, sealer)
-    routes = RoutesView(settings.kafka, topics.routes)
+    routes = RoutesView(settings.kafka, topics.routes, has_rules=False)
     await routes.start()
     producer = LogProducer(settings.kafka, process.metrics)
     await producer.warm_up()
@@ -90,7 +90,7 @@ async def main(process: Process) -> None:
             recent_max=config.recent_ids_max,
             timeout_s=config.lookup_timeout_s,
         ),
-        publisher=Publisher(databases.primary, producer, topics, routes),
+        publisher=Publisher(databases.primary, producer, topics, process.metrics, routes=routes, check_log=kafka.check),
         health=ApiHealth(process, databases.primary, kafka, key=config.health_key),
         proxies=read_proxies(config),
     )

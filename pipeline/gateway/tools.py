@@ -32,9 +32,10 @@ async def open_tools(settings: Settings, *, name: str) -> AsyncIterator[Tools]:
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name=name)
-    producer = LogProducer(settings.kafka, Metrics(name), linger_ms=5)
+    metrics = Metrics(name)
+    producer = LogProducer(settings.kafka, metrics, linger_ms=5)
     try:
-        yield Tools(pool=pool, producer=producer, publisher=Publisher(pool, producer, topics), topics=topics)
+        yield Tools(pool=pool, producer=producer, publisher=Publisher(pool, producer, topics, metrics), topics=topics)
     finally:
         await producer.close()
         await pool.close()

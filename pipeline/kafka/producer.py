@@ -306,7 +306,7 @@ class LogProducer:
     def _give_client(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
         topic, key, value = record
         on_delivery = partial(self._on_delivery, waiting, topic, handed_over_s)
-        self._producer.produce(topic.name, value=value, key=key, on_delivery=on_delivery)
+        self._producer.produce(topic.name, value=value, key=key, partition=topic.locate(key), on_delivery=on_delivery)
 
     def _give_alone(self, record: ToSend, waiting: Unacknowledged) -> None:
         topic, key, value = record
@@ -314,7 +314,7 @@ class LogProducer:
             self._alone = Producer(self._options | {"batch.num.messages": 1}, logger=None)
         on_delivery = partial(self._on_delivery_alone, waiting, topic)
         try:
-            self._alone.produce(topic.name, value=value, key=key, on_delivery=on_delivery)
+            self._alone.produce(topic.name, value=value, key=key, partition=topic.locate(key), on_delivery=on_delivery)
         except (BufferError, KafkaException) as error:
             self._give_up(waiting, [record], error)
 

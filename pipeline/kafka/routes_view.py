@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.records import Routes, expect
-from pipeline.core.routes import CompiledRoutes
+from pipeline.core.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
+from pipeline.core.routes import AppliedRoutes, RoutesHistory
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
@@ -17,35 +18,41 @@ from schemas import SchemaError
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
 class Version:
-    """One version of an application's routes. Compiled when first asked for: most old versions never are."""
+    """One version of an application's routes: its number, and when the broker appended it."""
 
-    __slots__ = ("_compiled", "_routes", "appended_at_us", "number")
+    number: int
+    appended_at_us: int
+    deleted: bool = False
 
-    def __init__(self, routes: Routes, appended_at_us: int) -> None:
-        self.number = routes.version
-        self.appended_at_us = appended_at_us
-        self._routes: Routes | None = routes
-        self._compiled: CompiledRoutes | None = None
 
-    @property
-    def compiled(self) -> CompiledRoutes:
-        if self._compiled is None:
-            assert self._routes is not None  # noqa: S101 - dropped only once compiled
-            self._compiled, self._routes = CompiledRoutes(self._routes), None
-        return self._compiled
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the log says of an application. `change_id` is empty for one published before there were change ids."""
+
+    version: int
+    change_id: str
+    deleted: bool
+    control_plane_id: str
+    epoch: int
+
+
+NO_HEAD = Head(0, "", deleted=True, control_plane_id="", epoch=0)
 
 
 class Application:
-    """What is known of one application: its newest snapshot's identity and the versions still kept, oldest first."""
+    """What is known of one application. `staged`: parts that were read and apply with the next head."""
 
-    __slots__ = ("deleted", "organization_id", "secret_hashes", "versions")
+    __slots__ = ("head", "history", "organization_id", "secrets", "staged", "versions")
 
     def __init__(self, history_max: int) -> None:
+        self.history = RoutesHistory()
         self.versions: deque[Version] = deque(maxlen=history_max)
+        self.staged: dict[str, RoutesPart | None] = {}
         self.organization_id = ""
-        self.secret_hashes: frozenset[bytes] = frozenset()
-        self.deleted = False
+        self.secrets: set[str] = set()  # hashes in hex
+        self.head = NO_HEAD
 
 
 def choose_version(versions: Sequence[Version], appended_at_us: int, version_min: int) -> Version:
@@ -69,17 +76,28 @@ class RoutesView:
     """Follows the routes topic."""
 
     def __init__(
-        self, config: KafkaConfig, topic: Topic, *, history_max: int = 1, faults: ReadFaults | None = None
+        self,
+        config: KafkaConfig,
+        topic: Topic,
+        *,
+        history_max: int = 1,
+        has_rules: bool = True,
+        faults: ReadFaults | None = None,
     ) -> None:
+        """`has_rules`: for matching; who only asks for event types and secrets does without what subscriptions are."""
         self._history_max = history_max
+        self._has_rules = has_rules
         self._applications: dict[str, Application] = {}
-        self._by_secret: dict[bytes, str] = {}
+        self._by_secret: dict[str, str] = {}
         self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
+        # Subscriptions met while the topic is read from its start; None: it has been. See `_find_since`.
+        self._met: set[str] | None = set()
         self._view = LogView(config, topic, self._apply, faults)
 
     async def start(self) -> None:
         """Read all that is there. Raises `StartError`."""
         await self._view.start()
+        self._met = None
 
     async def close(self) -> None:
         await self._view.close()
@@ -88,26 +106,40 @@ class RoutesView:
         """Health: None, or what is wrong."""
         return self._view.check()
 
-    def current(self, application_id: str) -> CompiledRoutes | None:
+    def current(self, application_id: str) -> AppliedRoutes | None:
         """The newest routes; None for an application that does not exist or was deleted."""
-        application = self._applications.get(application_id)
-        return None if application is None or application.deleted else application.versions[-1].compiled
+        application = self._find(application_id)
+        if application is None or application.head.deleted:
+            return None
+        return AppliedRoutes(application.history, application.head.version, deleted=False)
 
-    def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None:
+    def at(self, application_id: str, appended_at_us: int, version_min: int) -> AppliedRoutes | None:
         """The routes that applied to an event; see `choose_version`. None: no such application is known."""
-        application = self._applications.get(application_id)
+        application = self._find(application_id)
         if application is None:
             return None
-        return choose_version(application.versions, appended_at_us, version_min).compiled
+        chosen = choose_version(application.versions, appended_at_us, version_min)
+        return AppliedRoutes(application.history, chosen.number, deleted=chosen.deleted)
 
     def application_of(self, secret_hash: bytes) -> str | None:
         """The application an application secret belongs to, by the secret's SHA-256."""
-        return self._by_secret.get(secret_hash)
+        return self._by_secret.get(secret_hash.hex())
 
     def organization_of(self, application_id: str) -> str | None:
         """The organization of an application that is not deleted."""
-        application = self._applications.get(application_id)
-        return None if application is None or application.deleted else application.organization_id
+        application = self._find(application_id)
+        return None if application is None or application.head.deleted else application.organization_id
+
+    def head_of(self, application_id: str) -> Head | None:
+        """What the log says; None: nothing."""
+        application = self._find(application_id)
+        return None if application is None else application.head
+
+    def heads(self) -> Iterator[tuple[str, Head]]:
+        """Every application in the log, deleted ones too."""
+        for application_id, application in list(self._applications.items()):
+            if application.versions:
+                yield application_id, application.head
 
     async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool:
         """Wait until this version (or a newer one) is here. False when it did not come in time."""
@@ -123,35 +155,144 @@ class RoutesView:
             return self._has(application_id, version)
         return True
 
-    def _has(self, application_id: str, version: int) -> bool:
+    def _find(self, application_id: str) -> Application | None:
+        """One of which a head was read; parts alone are nothing."""
         application = self._applications.get(application_id)
-        return application is not None and application.versions[-1].number >= version
+        return application if application is not None and application.versions else None
+
+    def _has(self, application_id: str, version: int) -> bool:
+        application = self._find(application_id)
+        return application is not None and application.head.version >= version
 
     def _apply(self, key: str, value: bytes | None, appended_at_us: int) -> None:
-        if value is None:
-            return
-        try:
-            routes = expect(Routes, value)
-        except SchemaError as error:
-            log.error("routes_unreadable", application_id=key, reason=str(error))
-            return
-        application = self._applications.get(key)
-        if application is None:
-            application = self._applications[key] = Application(self._history_max)
-        elif routes.version <= application.versions[-1].number:
-            return  # a republished snapshot
-        application.versions.append(Version(routes, appended_at_us))
-        application.organization_id = routes.organization_id
-        application.deleted = routes.deleted
-        self._replace_secrets(key, application, frozenset() if routes.deleted else frozenset(routes.secret_hashes))
-        self._wake(key, routes.version)
+        application_id, is_part = key.partition("/")[::2]
+        record: Record | None = None
+        if value is not None:
+            try:
+                record = from_bytes(value)
+            except SchemaError as error:
+                log.error("routes_unreadable", key=key, reason=str(error))
+                return
+        match record:
+            case RoutesPart() if is_part:
+                self._make(application_id).staged[is_part] = record
+            case None if is_part:
+                self._make(application_id).staged[is_part] = None
+            case None:
+                self._forget(application_id)
+            case RoutesHead():
+                head = Head(record.version, record.change_id, record.deleted, record.control_plane_id, record.epoch)
+                self._advance(application_id, record.organization_id, head, appended_at_us)
+            case Routes():
+                self._stage_whole(self._make(application_id), record)
+                head = Head(record.version, "", record.deleted, "", 0)
+                self._advance(application_id, record.organization_id, head, appended_at_us)
+            case _:
+                log.error("routes_unreadable", key=key, reason=f"a {type(record).__name__} does not belong here")
 
-    def _replace_secrets(self, application_id: str, application: Application, secret_hashes: frozenset[bytes]) -> None:
-        for gone in application.secret_hashes - secret_hashes:
-            self._by_secret.pop(gone, None)
-        for secret_hash in secret_hashes:
-            self._by_secret[secret_hash] = application_id
-        application.secret_hashes = secret_hashes
+    def _make(self, application_id: str) -> Application:
+        application = self._applications.get(application_id)
+        if application is None:
+            application = self._applications[application_id] = Application(self._history_max)
+        return application
+
+    def _stage_whole(self, application: Application, routes: Routes) -> None:
+        """The parts that a record in the old form stands for, and the end of those it does not name."""
+        staged = application.staged
+        staged.clear()
+        history = application.history
+        staged.update({f"s/{subscription_id}": None for subscription_id in history.subscription_ids})
+        staged.update({f"t/{name}": None for name in history.event_types})
+        staged.update({f"k/{secret}": None for secret in application.secrets})
+
+        def part(kind: str, name: str) -> RoutesPart:
+            return RoutesPart(
+                application_id=routes.application_id,
+                kind=kind,
+                name=name,
+                created_version=routes.version,
+                version=routes.version,
+            )
+
+        staged.update({f"t/{name}": part("event_type", name) for name in routes.event_types})
+        staged.update({f"k/{value.hex()}": part("secret", value.hex()) for value in routes.secret_hashes})
+        for each in routes.subscriptions:
+            staged[f"s/{each['subscription_id']}"] = RoutesPart(
+                application_id=routes.application_id,
+                kind="subscription",
+                name=each["subscription_id"],
+                created_version=routes.version,
+                version=routes.version,
+                enabled=each["enabled"],
+                event_types=each["event_types"],
+                labels=each["labels"],
+            )
+
+    def _advance(self, application_id: str, organization_id: str, head: Head, appended_at_us: int) -> None:
+        application = self._make(application_id)
+        staged, application.staged = application.staged, {}
+        if application.versions and head.version < application.head.version:
+            log.warning("routes_stale", application_id=application_id, version=head.version)
+            return  # by a gateway that was frozen meanwhile; whoever noticed publishes again
+        for place, part in staged.items():
+            self._change(application_id, application, place, part, head.version)
+        if head.deleted:
+            for secret in [*application.secrets]:
+                self._drop_secret(application, secret)
+        application.organization_id = organization_id
+        application.head = head
+        if application.versions and application.versions[-1].number == head.version:
+            application.versions.pop()  # published again
+        application.versions.append(Version(head.version, appended_at_us, head.deleted))
+        application.history.forget_before(application.versions[0].number)
+        self._wake(application_id, head.version)
+
+    def _change(
+        self, application_id: str, application: Application, place: str, part: RoutesPart | None, version: int
+    ) -> None:
+        kind, _, name = place.partition("/")
+        history = application.history
+        match kind, part:
+            case "s", None:
+                history.drop_rule(name, version)
+            case "s", RoutesPart() if self._has_rules:
+                history.put_rule(
+                    name,
+                    self._find_since(part, version),
+                    enabled=part.enabled,
+                    event_types=part.event_types,
+                    labels=part.labels,
+                )
+            case "t", None:
+                history.drop_type(name, version)
+            case "t", RoutesPart():
+                history.put_type(name, min(version, part.version))
+            case "k", None:
+                self._drop_secret(application, name)
+            case "k", RoutesPart():
+                application.secrets.add(name)
+                self._by_secret[name] = application_id
+
+    def _find_since(self, part: RoutesPart, version: int) -> int:
+        """Since when a subscription has been as `part` says: of the first record of it that is read, since it exists.
+
+        What it was before may have been compacted away, while events that met it wait to be matched after a restart:
+        better as it is now than as if there had been none.
+        """
+        if self._met is None or part.name in self._met:
+            return version
+        self._met.add(part.name)
+        return min(part.created_version, version)
+
+    def _drop_secret(self, application: Application, secret: str) -> None:
+        application.secrets.discard(secret)
+        self._by_secret.pop(secret, None)
+
+    def _forget(self, application_id: str) -> None:
+        """A tombstone: of an application that was taken back long ago."""
+        application = self._applications.pop(application_id, None)
+        for secret in application.secrets if application is not None else ():
+            self._by_secret.pop(secret, None)
 
     def _wake(self, application_id: str, version: int) -> None:
         waiting = self._waiting.pop(application_id, [])

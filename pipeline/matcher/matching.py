@@ -12,7 +12,7 @@ from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
-from pipeline.core.routes import CompiledRoutes
+from pipeline.core.routes import AppliedRoutes
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
 
@@ -40,7 +40,7 @@ class EventRecord(Protocol):
 class RoutesSource(Protocol):
     """Where routes come from: a view of the routes topic."""
 
-    def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None: ...
+    def at(self, application_id: str, appended_at_us: int, version_min: int) -> AppliedRoutes | None: ...
 
     async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool: ...
 
@@ -139,7 +139,7 @@ class Matcher:
         subscription_ids = routes.match(event.event_type, event.labels)
         if (
             not subscription_ids
-            and event.event_type not in routes.event_types
+            and not routes.has_type(event.event_type)
             and (event.event_type not in OPERATIONAL_TYPES)
         ):
             detail = f"the application has no event type {event.event_type}"

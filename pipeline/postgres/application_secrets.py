@@ -25,11 +25,12 @@ class ApplicationSecret:
 async def create_secret(pool: Pool, secret: ApplicationSecret) -> bool:
     """False when there is no such application."""
     async with pool.connection() as connection, connection.transaction():
-        if await raise_version(connection, secret.application_id) is None:
+        version = await raise_version(connection, secret.application_id)
+        if version is None:
             return False
         await connection.execute(
-            "insert into application_secrets (token_hash, application_id, name, key_id, sealed, created_at) "
-            "values (%s, %s, %s, %s, %s, %s)",
+            "insert into application_secrets (token_hash, application_id, name, key_id, sealed, created_at, "
+            "changed_version) values (%s, %s, %s, %s, %s, %s, %s)",
             (
                 secret.token_hash,
                 secret.application_id,
@@ -37,6 +38,7 @@ async def create_secret(pool: Pool, secret: ApplicationSecret) -> bool:
                 secret.key_id,
                 secret.sealed,
                 secret.created_at,
+                version,
             ),
         )
     return True
@@ -68,11 +70,12 @@ async def rename_secret(pool: Pool, application_id: str, token_hash: bytes, name
 async def revoke_secret(pool: Pool, application_id: str, token_hash: bytes) -> bool:
     """False when there is no such valid secret."""
     async with pool.connection() as connection, connection.transaction():
-        if await raise_version(connection, application_id) is None:
+        version = await raise_version(connection, application_id)
+        if version is None:
             return False
         cursor = await connection.execute(
-            "update application_secrets set deleted_at = now() "
+            "update application_secrets set deleted_at = now(), changed_version = %s "
             "where application_id = %s and token_hash = %s and deleted_at is null",
-            (application_id, token_hash),
+            (version, application_id, token_hash),
         )
         return cursor.rowcount == 1

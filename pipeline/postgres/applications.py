@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.subscription_versions import keep_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ async def raise_version(connection: AsyncConnection[TupleRow], application_id: s
     The new version; None when there is no such application.
     """
     cursor = await connection.execute(
-        "update applications set routes_version = routes_version + 1 "
+        "update applications set routes_version = routes_version + 1, change_id = gen_random_uuid() "
         "where application_id = %s and deleted_at is null returning routes_version",
         (application_id,),
     )
@@ -96,13 +97,16 @@ async def delete_application(pool: Pool, application_id: str) -> bool:
         if version is None:
             return False
         await connection.execute(
-            "update subscriptions set deleted_at = now(), cancelled_before = now(), changed_version = %s "
+            "update subscriptions set deleted_at = now(), cancelled_before = now(), "
+            "cancelled_before_version = %(version)s, changed_version = %(version)s "
+            "where application_id = %(application_id)s and deleted_at is null",
+            {"version": version, "application_id": application_id},
+        )
+        await keep_versions(connection, application_id, version)
+        await connection.execute(
+            "update application_secrets set deleted_at = now(), changed_version = %s "
             "where application_id = %s and deleted_at is null",
             (version, application_id),
-        )
-        await connection.execute(
-            "update application_secrets set deleted_at = now() where application_id = %s and deleted_at is null",
-            (application_id,),
         )
         await connection.execute(
             "update applications set deleted_at = now() where application_id = %s", (application_id,)

@@ -27,13 +27,15 @@ class EventType:
 async def create_event_type(pool: Pool, application_id: str, event_type: EventType) -> bool:
     """Create it, or activate it again; one that is active stays as it is. False when there is no such application."""
     async with pool.connection() as connection, connection.transaction():
-        if await raise_version(connection, application_id) is None:
+        version = await raise_version(connection, application_id)
+        if version is None:
             return False
         await connection.execute(
-            "insert into event_types (application_id, name, service, resource_type, verb) values (%s, %s, %s, %s, %s) "
+            "insert into event_types (application_id, name, service, resource_type, verb, changed_version) "
+            "values (%s, %s, %s, %s, %s, %s) "
             "on conflict (application_id, name) do update set is_active = true, service = excluded.service, "
-            "resource_type = excluded.resource_type, verb = excluded.verb",
-            (application_id, event_type.name, event_type.service, event_type.resource_type, event_type.verb),
+            "resource_type = excluded.resource_type, verb = excluded.verb, changed_version = excluded.changed_version",
+            (application_id, event_type.name, event_type.service, event_type.resource_type, event_type.verb, version),
         )
     return True
 
@@ -63,11 +65,13 @@ async def find_event_type(pool: Pool, application_id: str, name: str) -> EventTy
 async def deactivate_event_type(pool: Pool, application_id: str, name: str) -> bool:
     """False when there is no such active one."""
     async with pool.connection() as connection, connection.transaction():
-        if await raise_version(connection, application_id) is None:
+        version = await raise_version(connection, application_id)
+        if version is None:
             return False
         cursor = await connection.execute(
-            "update event_types set is_active = false where application_id = %s and name = %s and is_active",
-            (application_id, name),
+            "update event_types set is_active = false, changed_version = %s "
+            "where application_id = %s and name = %s and is_active",
+            (version, application_id, name),
         )
         return cursor.rowcount == 1
 

@@ -12,6 +12,7 @@ from pipeline.core.delivery_settings import DeliverySettings
 from pipeline.postgres.applications import raise_version
 from pipeline.postgres.event_types import list_missing
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.subscription_versions import keep_versions
 
 
 class UnknownEventTypesError(Exception):
@@ -133,10 +134,11 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
         await connection.execute(
             "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
             "metadata, labels, target_method, target_url, target_headers, delivery, tls_key_id, tls_sealed, key_id, "
-            "sealed, created_at, updated_at, changed_version) values (%(subscription_id)s, %(application_id)s, "
+            "sealed, created_at, updated_at, changed_version, created_version) values (%(subscription_id)s, "
+            "%(application_id)s, "
             "%(is_enabled)s, %(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, "
             "%(headers)s, %(delivery)s, %(tls_key_id)s, %(tls_sealed)s, %(key_id)s, %(sealed)s, %(created_at)s, "
-            "%(created_at)s, %(version)s)",
+            "%(created_at)s, %(version)s, %(version)s)",
             _values(subscription.content)
             | {
                 "subscription_id": subscription.subscription_id,
@@ -147,6 +149,7 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
                 "version": version,
             },
         )
+        await keep_versions(connection, subscription.application_id, version, subscription.subscription_id)
         return True
     return False
 
@@ -174,12 +177,16 @@ async def replace_subscription(
                 "tls_sealed = case when %(has_certificate)s then coalesce(%(tls_sealed)s, tls_sealed) end, "
                 "disabled_reason = case when %(is_enabled)s then null else disabled_reason end, "
                 "cancelled_before = case when is_enabled and not %(is_enabled)s then now() else cancelled_before end, "
+                "cancelled_before_version = case when is_enabled and not %(is_enabled)s then %(version)s "
+                "else cancelled_before_version end, "
                 "changed_version = %(version)s where subscription_id = %(subscription_id)s "
                 f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
                 _values(content)
                 | {"subscription_id": subscription_id, "application_id": application_id, "version": version},
             )
             row = await cursor.fetchone()
+        if row is not None:
+            await keep_versions(connection, application_id, version, subscription_id)
     return read_subscription(row) if row is not None else None
 
 
@@ -190,11 +197,14 @@ async def delete_subscription(pool: Pool, application_id: str, subscription_id: 
         if version is None:
             return None
         cursor = await connection.execute(
-            "update subscriptions set deleted_at = now(), cancelled_before = now(), changed_version = %s "
-            "where subscription_id = %s and application_id = %s and deleted_at is null",
-            (version, subscription_id, application_id),
+            "update subscriptions set deleted_at = now(), cancelled_before = now(), "
+            "cancelled_before_version = %(version)s, changed_version = %(version)s "
+            "where subscription_id = %(subscription_id)s and application_id = %(application_id)s "
+            "and deleted_at is null",
+            {"version": version, "subscription_id": subscription_id, "application_id": application_id},
         )
         if cursor.rowcount == 1:
+            await keep_versions(connection, application_id, version, subscription_id)
             return True
         cursor = await connection.execute(
             "select from subscriptions where subscription_id = %s and application_id = %s",
@@ -240,11 +250,21 @@ async def disable_subscription(
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         cursor = await connection.execute(
-            "update subscriptions set is_enabled = false, cancelled_before = now(), disabled_reason = %s, "
-            "updated_at = now(), changed_version = %s where subscription_id = %s and application_id = %s "
-            "and is_enabled and deleted_at is null and changed_version <= %s",
-            (reason, version, subscription_id, application_id, seen_version),
+            "update subscriptions set is_enabled = false, cancelled_before = now(), "
+            "cancelled_before_version = %(version)s, disabled_reason = %(reason)s, "
+            "updated_at = now(), changed_version = %(version)s where subscription_id = %(subscription_id)s "
+            "and application_id = %(application_id)s and is_enabled and deleted_at is null "
+            "and changed_version <= %(seen_version)s",
+            {
+                "reason": reason,
+                "version": version,
+                "subscription_id": subscription_id,
+                "application_id": application_id,
+                "seen_version": seen_version,
+            },
         )
+        if cursor.rowcount == 1 and version is not None:
+            await keep_versions(connection, application_id, version, subscription_id)
         return cursor.rowcount == 1
 
 

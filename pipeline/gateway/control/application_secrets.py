@@ -64,6 +64,7 @@ async def create(request: web.Request) -> web.Response:
     application_id = str(form.application_id)
     await caller.require_application(application_id)
     _check(form)
+    gateway.publisher.require_log()
     token = str(uuid4())
     sealed = gateway.sealer.seal(token.encode(), context=application_id, nonce=os.urandom(NONCE_BYTES))
     secret = ApplicationSecret(
@@ -98,6 +99,7 @@ async def revoke(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     token, application_id = take_path_id(request, "token"), take_application_id(request)
     await caller.require_application(application_id)
+    gateway.publisher.require_log()
     is_revoked = await revoke_secret(gateway.pool, application_id, hash_token(token))
     await gateway.publisher.publish(application_id)
     if not is_revoked:

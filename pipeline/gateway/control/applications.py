@@ -65,6 +65,7 @@ async def create(request: web.Request) -> web.Response:
     form = await read_form(request, _decoder)
     caller.require_organization(str(form.organization_id))
     _check(form)
+    gateway.publisher.require_log()
     application = Application(application_id=str(uuid7()), organization_id=str(form.organization_id), name=form.name)
     if not await create_application(gateway.pool, application):
         raise Problem("Forbidden")
@@ -116,6 +117,7 @@ async def delete(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)
+    gateway.publisher.require_log()
     if not await delete_application(gateway.pool, application_id):
         raise Problem("Forbidden")
     await gateway.publisher.publish(application_id)

@@ -66,6 +66,7 @@ async def create(request: web.Request) -> web.Response:
     if f"{form.service}.".startswith(RESERVED_PREFIX):
         findings.add("service", "reserved", "event types that start with `hookline.` are Hookline's own")
     findings.raise_if_any()
+    gateway.publisher.require_log()
     event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
     findings.check_event_type("event_type_name", event_type.name)
     findings.raise_if_any()
@@ -91,6 +92,7 @@ async def deactivate(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)
+    gateway.publisher.require_log()
     is_deactivated = await deactivate_event_type(gateway.pool, application_id, request.match_info["name"])
     await gateway.publisher.publish(application_id)
     if not is_deactivated:

@@ -20,6 +20,7 @@ from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.control.record_size import require_fits
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.moments import show_datetime, show_moment, show_moment_or_none
@@ -81,12 +82,15 @@ async def create(request: web.Request) -> web.Response:
     form = await read_form(request, _decoder)
     application_id, content = await _check(gateway, form, caller.require_application)
     require_client_key(form)
+    gateway.publisher.require_log()
     now, subscription_id = datetime.now(UTC), str(uuid7())
     sealed = _seal(gateway.sealer, subscription_id, str(uuid4()))
+    content = _add_client_key(gateway.sealer, subscription_id, form, content)
+    require_fits(content, record_max_bytes=gateway.settings.kafka.record_max_bytes)
     subscription = Subscription(
         subscription_id=subscription_id,
         application_id=application_id,
-        content=_add_client_key(gateway.sealer, subscription_id, form, content),
+        content=content,
         secrets=(SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed),),
         created_at=now,
         updated_at=now,
@@ -125,7 +129,9 @@ async def replace(request: web.Request) -> web.Response:
     subscription_id = take_path_id(request, "subscription_id")
     form = await read_form(request, _decoder)
     application_id, content = await _check(gateway, form, caller.require_application)
+    gateway.publisher.require_log()
     content = _add_client_key(gateway.sealer, subscription_id, form, content)
+    require_fits(content, record_max_bytes=gateway.settings.kafka.record_max_bytes)
     try:
         subscription = await replace_subscription(gateway.pool, application_id, subscription_id, content)
     except UnknownEventTypesError as error:
@@ -141,6 +147,7 @@ async def delete(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription_id, application_id = take_path_id(request, "subscription_id"), take_application_id(request)
     await caller.require_application(application_id)
+    gateway.publisher.require_log()
     is_deleted = await delete_subscription(gateway.pool, application_id, subscription_id)
     await gateway.publisher.publish(application_id)
     if is_deleted is None:
@@ -162,6 +169,7 @@ async def rotate(request: web.Request) -> web.Response:
     if secret is None:
         findings.add("secret", "secret", "it must be a UUID, or `whsec_` and the base64 of one's 36 characters")
     findings.raise_if_any()
+    gateway.publisher.require_log()
     sealed = _seal(gateway.sealer, subscription_id, secret or "")
     subscription = await rotate_secret(
         gateway.pool,

@@ -64,7 +64,7 @@ class Board:
 
 
 @asynccontextmanager
-async def open_routes(kafka: str, topic_prefix: str, **options: int) -> AsyncIterator[tuple[RoutesView, Board]]:
+async def open_routes(kafka: str, topic_prefix: str, **options: Any) -> AsyncIterator[tuple[RoutesView, Board]]:
     config, topics = await make_topics(kafka, topic_prefix)
     view = RoutesView(config, topics.routes, history_max=options.get("history_max", 1))
     await view.start()

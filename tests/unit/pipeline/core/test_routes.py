@@ -1,10 +1,12 @@
 from collections import Counter
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.records import Routes
-from pipeline.core.routes import CompiledRoutes
+from pipeline.core.routes import RoutesHistory
+from tests.unit.pipeline.core.compiling import compile_routes
 
 TYPES = ("a.b.c", "a.b.d", "x.y.z")
 LABELS = st.dictionaries(st.sampled_from("pqr"), st.sampled_from("12"), max_size=3)
@@ -46,12 +48,12 @@ def test_equal_to_a_scan(subscriptions: list[dict[str, object]], event_type: str
         if each["enabled"] and event_type in each["event_types"] and each["labels"].items() <= labels.items()
     ]
 
-    assert Counter(expected) == Counter(CompiledRoutes(routes).match(event_type, labels))
+    assert Counter(expected) == Counter(compile_routes(routes).match(event_type, labels))
 
 
 def test_no_labels_select_every_event_of_the_type() -> None:
     """A subscription without labels takes what has any labels, or none."""
-    compiled = CompiledRoutes(make_routes([{"enabled": True, "event_types": ["a.b.c"], "labels": {}}]))
+    compiled = compile_routes(make_routes([{"enabled": True, "event_types": ["a.b.c"], "labels": {}}]))
 
     assert [["0"], ["0"], []] == [
         compiled.match("a.b.c", {}),
@@ -64,7 +66,7 @@ def test_a_deleted_application_matches_nothing() -> None:
     """Whatever its last snapshot still holds."""
     subscriptions: list[dict[str, object]] = [{"enabled": True, "event_types": ["a.b.c"], "labels": {}}]
 
-    assert [] == CompiledRoutes(make_routes(subscriptions, deleted=True)).match("a.b.c", {})
+    assert [] == compile_routes(make_routes(subscriptions, deleted=True)).match("a.b.c", {})
 
 
 def test_a_label_that_all_share_does_not_decide() -> None:
@@ -73,7 +75,7 @@ def test_a_label_that_all_share_does_not_decide() -> None:
         {"enabled": True, "event_types": ["a.b.c"], "labels": {"environment": "live", "customer": str(number)}}
         for number in range(10_000)
     ]
-    compiled = CompiledRoutes(make_routes(subscriptions))
+    compiled = compile_routes(make_routes(subscriptions))
     labels = CountingLabels({"environment": "live", "customer": "7"})
 
     assert ["7"] == compiled.match("a.b.c", labels)
@@ -88,3 +90,77 @@ class CountingLabels(dict[str, str]):
     def get(self, key: str, default: object = None) -> object:  # type: ignore[override]  # only to count
         self.looks += 1
         return super().get(key)
+
+
+CHANGE = st.tuples(
+    st.sampled_from("abcde"),
+    st.one_of(
+        st.none(),
+        st.fixed_dictionaries(
+            {
+                "enabled": st.booleans(),
+                "event_types": st.lists(st.sampled_from(TYPES), unique=True, max_size=2),
+                "labels": LABELS,
+            }
+        ),
+    ),
+)
+
+
+@given(
+    st.lists(st.lists(CHANGE, max_size=4), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.sampled_from(TYPES),
+    LABELS,
+    st.sets(st.integers(0, 11)),
+)
+def test_every_version_that_is_kept_matches_as_it_was(
+    versions: list[list[tuple[str, dict[str, Any] | None]]],
+    kept: int,
+    event_type: str,
+    labels: dict[str, str],
+    looked_at: set[int],
+) -> None:
+    """Changed one by one, whenever the index was made: each version selects what a snapshot of it would."""
+    history = RoutesHistory()
+    state: dict[str, dict[str, Any]] = {}
+    snapshots: dict[int, dict[str, dict[str, Any]]] = {}
+    for version, changes in enumerate(versions):
+        for subscription_id, content in changes:
+            state.pop(subscription_id, None)
+            if content is None:
+                history.drop_rule(subscription_id, version)
+            else:
+                history.put_rule(subscription_id, version, **content)
+                state[subscription_id] = content
+        snapshots[version] = dict(state)
+        if version in looked_at:
+            history.match(event_type, labels, version)
+    first = max(0, len(versions) - kept)
+    history.forget_before(first)
+    expected = {
+        version: sorted(
+            subscription_id
+            for subscription_id, each in snapshot.items()
+            if each["enabled"] and event_type in each["event_types"] and each["labels"].items() <= labels.items()
+        )
+        for version, snapshot in snapshots.items()
+        if version >= first
+    }
+
+    assert expected == {version: sorted(history.match(event_type, labels, version)) for version in expected}
+
+
+def test_nothing_is_kept_of_versions_that_are_forgotten() -> None:
+    """A subscription that changes all the time takes the place of its versions that are kept, not of all."""
+    history = RoutesHistory()
+    for version in range(1000):
+        history.put_type(f"a.b.{version}", version)
+        history.put_rule("s", version, enabled=True, event_types=[f"a.b.{version}"], labels={"v": str(version)})
+        history.drop_type(f"a.b.{version}", version + 1)
+        history.match("a.b.c", {}, version)
+        history.forget_before(version - 2)
+
+    assert ["s"] == history.match("a.b.999", {"v": "999"}, 999)
+    assert 4 >= len(history._index or {})  # noqa: SLF001 - what must not grow
+    assert 4 >= len(history._type_spans)  # noqa: SLF001 - what must not grow

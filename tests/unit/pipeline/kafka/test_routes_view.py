@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kafka.routes_view import Version, choose_version
-from tests.unit.pipeline.matcher.records import make_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ def histories(draw: st.DrawFn) -> list[Published]:
 
 
 def choose(history: list[Published], appended_at_us: int, version_min: int) -> int:
-    versions = [Version(make_routes({}, version=each.number), each.appended_at_us) for each in history]
+    versions = [Version(each.number, each.appended_at_us) for each in history]
     return choose_version(versions, appended_at_us, version_min).number
 
 

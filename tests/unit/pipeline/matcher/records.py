@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.core.records import Event, Routes, RoutesChanged, to_bytes
-from pipeline.core.routes import CompiledRoutes
+from pipeline.core.routes import AppliedRoutes
+from tests.unit.pipeline.core.compiling import compile_routes
 
 EVENT_TYPE = "billing.invoice.paid"
 APPLICATION = "0190f1a2-0000-7000-8000-000000000001"
@@ -27,15 +28,15 @@ class FixedRoutes:
     """A `RoutesSource`: what each application's routes are, by version; newer versions can be told to come."""
 
     def __init__(self) -> None:
-        self.versions: dict[str, dict[int, CompiledRoutes]] = {}
+        self.versions: dict[str, dict[int, AppliedRoutes]] = {}
         self.asked: list[tuple[str, int, int]] = []
         self.waited: list[tuple[str, int]] = []
         self.coming: dict[str, Routes] = {}
 
     def publish(self, routes: Routes) -> None:
-        self.versions.setdefault(routes.application_id, {})[routes.version] = CompiledRoutes(routes)
+        self.versions.setdefault(routes.application_id, {})[routes.version] = compile_routes(routes)
 
-    def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None:
+    def at(self, application_id: str, appended_at_us: int, version_min: int) -> AppliedRoutes | None:
         self.asked.append((application_id, appended_at_us, version_min))
         versions = self.versions.get(application_id)
         return versions[max(versions)] if versions else None

@@ -12,7 +12,7 @@ from pipeline.core.event import parse_event
 from pipeline.core.ids import derive_dead_id, derive_delivery_id
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
-from pipeline.core.routes import CompiledRoutes
+from pipeline.core.routes import AppliedRoutes
 from pipeline.matcher.matching import DETAIL_MAX_CHARS, PORTION_MAX_BYTES, Matcher, ToWrite
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
@@ -65,7 +65,7 @@ def read(written: Iterable[ToWrite]) -> list[tuple[str, bytes, Record]]:
 class FailingRoutes(FixedRoutes):
     """Fail for one application, as no code foresaw."""
 
-    def at(self, application_id: str, appended_at_us: int, version_min: int) -> CompiledRoutes | None:
+    def at(self, application_id: str, appended_at_us: int, version_min: int) -> AppliedRoutes | None:
         if application_id != APPLICATION:
             raise TypeError("nobody foresaw this")
         return super().at(application_id, appended_at_us, version_min)

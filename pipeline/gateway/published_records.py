@@ -1,0 +1,95 @@
+"""The records that a publication consists of: parts of the routes, endpoints, and the head that makes them apply."""
+
+from datetime import datetime
+
+from pipeline.core.records import Endpoint, RoutesHead, RoutesPart
+from pipeline.postgres.publications import ChangedName, ChangedSubscription, Publication
+from pipeline.postgres.subscriptions import Subscription
+
+SECOND_US = 1_000_000
+KEYS = {"subscription": "s", "event_type": "t", "secret": "k"}
+
+
+def name_part(application_id: str, kind: str, name: str) -> bytes:
+    """The key of a part."""
+    return f"{application_id}/{KEYS[kind]}/{name}".encode()
+
+
+def describe_rule(changed: ChangedSubscription) -> RoutesPart:
+    """What is matched of a subscription."""
+    subscription = changed.subscription
+    content = subscription.content
+    return RoutesPart(
+        application_id=subscription.application_id,
+        kind="subscription",
+        name=subscription.subscription_id,
+        created_version=changed.created_version,
+        version=changed.changed_version,
+        enabled=content.is_enabled,
+        event_types=list(content.event_types),
+        labels=content.labels,
+    )
+
+
+def describe_name(application_id: str, kind: str, changed: ChangedName) -> RoutesPart:
+    """An event type or a secret."""
+    return RoutesPart(
+        application_id=application_id,
+        kind=kind,
+        name=changed.name,
+        created_version=changed.changed_version,
+        version=changed.changed_version,
+    )
+
+
+def describe_head(publication: Publication, *, changed_at_us: int) -> RoutesHead:
+    return RoutesHead(
+        application_id=publication.application_id,
+        organization_id=publication.organization_id,
+        version=publication.version,
+        change_id=publication.change_id,
+        changed_at_us=changed_at_us,
+        deleted=publication.deleted,
+        control_plane_id=publication.control_plane_id,
+        epoch=publication.epoch,
+    )
+
+
+def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool) -> Endpoint:
+    """What is needed to send to a subscription. `deleted`: its application is."""
+    content = subscription.content
+    delivery = content.delivery
+    return Endpoint(
+        subscription_id=subscription.subscription_id,
+        application_id=subscription.application_id,
+        version=version,
+        enabled=content.is_enabled,
+        deleted=subscription.deleted_at is not None or deleted,
+        cancel_before_us=_to_us(subscription.cancelled_before),
+        method=content.method,
+        url=content.url,
+        headers=content.headers,
+        secrets=[
+            {
+                "key_id": secret.key_id,
+                "sealed": secret.sealed,
+                "valid_until_us": _to_us(secret.valid_until) if secret.valid_until is not None else None,
+            }
+            for secret in subscription.secrets
+        ],
+        retry_delays_s=list(delivery.retry_delays_s) if delivery.retry_delays_s is not None else None,
+        rate_per_s=delivery.rate_per_s,
+        concurrency_max=delivery.concurrency_max,
+        total_timeout_s=delivery.total_timeout_s,
+        connect_timeout_s=delivery.connect_timeout_s,
+        gives_up_on_client_errors=delivery.gives_up_on_client_errors,
+        tls_ca_pem=delivery.tls_ca_pem,
+        tls_client_cert_pem=delivery.tls_client_cert_pem,
+        tls_client_key={"key_id": content.client_key.key_id, "sealed": content.client_key.sealed}
+        if content.client_key is not None
+        else None,
+    )
+
+
+def _to_us(at: datetime | None) -> int:
+    return 0 if at is None else round(at.timestamp() * SECOND_US)
