@@ -194,7 +194,11 @@ class HttpSink:
         )
         if endpoint is None:
             return self._put_off(record, delivery, "endpoint_unknown")
-        if not endpoint.enabled or endpoint.deleted or delivery.appended_at_us < endpoint.cancel_before_us:
+        if (
+            not endpoint.enabled
+            or endpoint.deleted
+            or max(delivery.appended_at_us, delivery.asked_at_us) < endpoint.cancel_before_us
+        ):
             return self._cancel(record, delivery, endpoint)
         target = self._memory.compile(endpoint)
         if self._memory.is_to_be_disabled(endpoint):

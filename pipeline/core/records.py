@@ -74,6 +74,7 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     parked_times: int = 0
     schedule_from: int = 1
     content_crc32: int | None = None
+    asked_at_us: int = 0  # when a person asked for this attempt; 0: nobody did
 
 
 class Attempt(Record, frozen=True, kw_only=True, gc=False):

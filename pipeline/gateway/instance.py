@@ -22,9 +22,9 @@ def list_routes() -> list[web.RouteDef]:
     ]
 
 
-async def show_errors(_: web.Request) -> web.Response:
-    """The catalogue of problems."""
-    return answer_json(list_problems())
+async def show_errors(request: web.Request) -> web.Response:
+    """The catalogue of problems: Hook0's, which is what its clients can read; with `all=true` ours as well."""
+    return answer_json(list_problems(with_own=request.query.get("all") == "true"))
 
 
 async def show_variables(_: web.Request) -> web.Response:

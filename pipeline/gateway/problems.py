@@ -30,6 +30,10 @@ def _kinds(status: int, *entries: tuple[str, str, str]) -> dict[str, ProblemKind
     return {name: ProblemKind(id=name, status=status, title=title, detail=detail) for name, title, detail in entries}
 
 
+# Hook0 does not know these: its clients cannot read a list with them in it. As an answer they take them as a failure.
+OWN = frozenset(
+    {"InvalidQuery", "InvalidRequest", "MethodNotAllowed", "RequestTimeout", "IdempotencyKeyReused", "EventIdReused"}
+)
 PROBLEMS: dict[str, ProblemKind] = {
     **_kinds(
         400,
@@ -171,6 +175,7 @@ def show_problem(kind: ProblemKind, detail: str, status: int, validation: Valida
     }
 
 
-def list_problems() -> list[dict[str, Any]]:
-    """The whole catalogue, as `GET /errors` shows it."""
-    return [show_problem(kind, kind.detail, kind.status) for kind in PROBLEMS.values()]
+def list_problems(*, with_own: bool) -> list[dict[str, Any]]:
+    """The catalogue, as `GET /errors` shows it: Hook0's problems, or ours as well."""
+    kinds = [kind for kind in PROBLEMS.values() if with_own or kind.id not in OWN]
+    return [show_problem(kind, kind.detail, kind.status) for kind in kinds]

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance
+from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance, replaying
 from pipeline.gateway.archived_ids import ArchivedIds
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -50,6 +50,7 @@ MODULES = (
     subscriptions,
     events,
     events_per_day,
+    replaying,
     request_attempts,
     responses,
     dead_letters,

@@ -100,8 +100,9 @@ class _ResponseRow:
     elapsed_us: int
 
 
-# First attempts by `deliveries`, later ones by the failure before them. An exhausted delivery owes nothing more, but
-# may have been redriven. Both halves have an index in the order that is asked for.
+# First attempts by `deliveries`, later ones by the failure before them, those that a person asked for by `replays`. An
+# exhausted delivery owes nothing more, but may have been redriven. Each part has an index in the order of the list. A
+# replay counts from when it was asked for: a subscription that was disabled before that does not cancel it.
 OWED = SQL("""
 with owed as (
     (select d.day, d.application_id, d.event_id, d.delivery_id, d.subscription_id, d.event_type, d.appended_at_us,
@@ -116,7 +117,13 @@ with owed as (
         and (f.next_due_at_us is not null or exists (select from attempts n where n.day = f.day
             and n.application_id = f.application_id and n.event_id = f.event_id and n.delivery_id = f.delivery_id
             and n.attempt_number = f.attempt_number + 1))
+        and not exists (select from replays r where r.attempt_id = f.next_attempt_id)
     order by f.finished_at_us desc, f.next_attempt_id desc limit {limit})
+    union all
+    (select r.day, r.application_id, r.event_id, r.delivery_id, r.subscription_id, r.event_type, r.asked_at_us,
+        r.attempt_number, r.attempt_id, r.asked_at_us, null
+    from replays r where {asked_where}
+    order by r.asked_at_us desc, r.attempt_id desc limit {limit})
 )
 """)
 MADE = SQL("""
@@ -149,8 +156,8 @@ where a.outcome <> 'cancelled' limit 1
 
 async def list_attempts(pool: Pool, wanted: AttemptFilter) -> list[ArchivedAttempt]:
     """One page, newest first; at most 50."""
-    first_where, later_where, values = _select(wanted)
-    query = LISTED.format(owed=_owe(first_where, later_where), made=MADE, limit=SQL("%(limit)s"))
+    parts, values = _select(wanted)
+    query = LISTED.format(owed=_owe(*parts), made=MADE, limit=SQL("%(limit)s"))
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
         await cursor.execute(query, values | {"limit": PAGE_MAX})
         return await cursor.fetchall()
@@ -191,19 +198,21 @@ async def _find(cursor: AsyncCursor[RowT], query: Composed, application_id: str,
     return await cursor.fetchone()
 
 
-def _owe(first_where: Composed, later_where: Composed) -> Composed:
-    return OWED.format(first_where=first_where, later_where=later_where, limit=SQL("%(limit)s"))
+def _owe(first_where: Composed, later_where: Composed, asked_where: Composed) -> Composed:
+    limit = SQL("%(limit)s")
+    return OWED.format(first_where=first_where, later_where=later_where, asked_where=asked_where, limit=limit)
 
 
 def _owe_one() -> Composed:
     return _owe(
         SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s").format(),
         SQL("f.application_id = %(application_id)s and f.next_attempt_id = %(attempt_id)s").format(),
+        SQL("r.application_id = %(application_id)s and r.attempt_id = %(attempt_id)s").format(),
     )
 
 
-def _select(wanted: AttemptFilter) -> tuple[Composed, Composed, dict[str, object]]:
-    """The conditions of both halves, and their values. Only the filters that are set take part in the plan."""
+def _select(wanted: AttemptFilter) -> tuple[tuple[Composed, Composed, Composed], dict[str, object]]:
+    """The conditions of the three parts, and their values. Only the filters that are set take part in the plan."""
     values: dict[str, object] = {"application_id": wanted.application_id}
     conditions = [SQL("{row}.application_id = %(application_id)s")]
     if wanted.event_id is not None:
@@ -226,4 +235,6 @@ def _select(wanted: AttemptFilter) -> tuple[Composed, Composed, dict[str, object
         values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
     first = [c.format(row=SQL("d"), created=SQL("matched_at_us"), id=SQL("first_attempt_id")) for c in conditions]
     later = [c.format(row=SQL("f"), created=SQL("finished_at_us"), id=SQL("next_attempt_id")) for c in conditions]
-    return SQL(" and ").join(first), SQL(" and ").join(later), values
+    asked = [c.format(row=SQL("r"), created=SQL("asked_at_us"), id=SQL("attempt_id")) for c in conditions]
+    both = SQL(" and ")
+    return (both.join(first), both.join(later), both.join(asked)), values

@@ -166,6 +166,9 @@ async def test_the_generated_client_reads_and_writes_everything(stack: Stack) ->
         assert 3 == len(await aio.PayloadContentTypesAsyncApi(transport).list())
         assert not (await aio.QuotasAsyncApi(transport).get()).enabled
         assert not (await aio.InstanceAsyncApi(transport).get()).quota_enforcement
+        await events.replay(str(ingested.event_id), models.ReplayEvent(application_id=application_id))
+        await eventually(lambda: len(receiver.requests()) == 2)
+        assert 1 == len({request.header("webhook-id") for request in receiver.requests()})
         await subscriptions.delete(str(subscription.subscription_id), text)
         await event_types.delete(event_type.event_type_name, text)
         await applications.delete(text)

@@ -1,0 +1,159 @@
+"""`POST /events/{event_id}/replay`: an event again, to the subscriptions that select it today, because a person asked.
+
+A subscription that had the event before gets one more attempt of the same delivery, so that its receiver sees the same
+`webhook-id`; one that had not gets a delivery. What is sent is made of the archived event and signed with today's
+secrets. The attempts are noted first, so that they are listed from the moment this is answered.
+"""
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from pipeline.core.checksum import sum_content
+from pipeline.core.ids import derive_attempt_id, derive_delivery_id
+from pipeline.core.records import Delivery, Dispatch, to_bytes
+from pipeline.core.replay import number_replay
+from pipeline.gateway.answers import answer_nothing
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.queries import take_path_id
+from pipeline.gateway.reads.waiting import wait_for_archive
+from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.postgres.replays import (
+    Asked,
+    KnownDelivery,
+    ReplayedEvent,
+    find_replayed_event,
+    list_deliveries,
+    note_asked,
+    withdraw_asked,
+)
+from pipeline.topics import Topic
+
+
+class ReplayForm(Form, frozen=True):
+    """The body. `subscription_id`: only to this one."""
+
+    application_id: UUID
+    subscription_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a replay leads to: one more attempt for known deliveries, and deliveries that did not exist."""
+
+    asked: list[Asked]
+    deliveries: list[Delivery]
+    matches: list[dict[str, str]]  # of the new deliveries
+
+
+_decoder = msgspec.json.Decoder(ReplayForm)
+
+
+def list_routes() -> list[web.RouteDef]:
+    return [web.post("/events/{event_id}/replay", replay)]
+
+
+async def replay(request: web.Request) -> web.Response:
+    """Send an event again; answered when the log has its deliveries."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    event_id, application_id = take_path_id(request, "event_id"), str(form.application_id)
+    await caller.require_application(application_id)
+    await wait_for_archive(gateway, application_id, event_id=event_id, dispatched=True)
+    event = await find_replayed_event(gateway.pool, application_id, event_id)
+    if event is None:
+        raise Problem("NotFound")
+    routes = gateway.routes.current(application_id)
+    selected = routes.match(event.event_type, event.labels) if routes is not None else []
+    if form.subscription_id is not None:
+        if str(form.subscription_id) not in selected:
+            raise Problem("NotFound", detail="No enabled subscription with this id selects the event.")
+        selected = [str(form.subscription_id)]
+    known = await list_deliveries(gateway.pool, application_id, event_id)
+    plan = plan_replay(application_id, event, selected, known, now_us=time.time_ns() // 1000)
+    noted = await note_asked(gateway.pool, application_id, event, plan.asked)
+    try:
+        await _write(gateway, application_id, event, plan, noted, routes.version if routes is not None else 0)
+    except KafkaUnavailableError as error:
+        await withdraw_asked(gateway.pool, application_id, [one.attempt_id for one in noted])
+        raise Problem("ServiceUnavailable", detail="Kafka does not answer; nothing was replayed.") from error
+    gateway.log.info("event_replayed", application_id=application_id, event_id=event_id, deliveries=len(selected))
+    return answer_nothing()
+
+
+def plan_replay(
+    application_id: str, event: ReplayedEvent, selected: list[str], known: list[KnownDelivery], *, now_us: int
+) -> Plan:
+    """The records of a replay to the `selected` subscriptions. Pure."""
+    plan = Plan(asked=[], deliveries=[], matches=[])
+    by_subscription = {delivery.subscription_id: delivery for delivery in known}
+    for subscription_id in selected:
+        before = by_subscription.get(subscription_id)
+        number = number_replay(before.made) if before is not None else 1
+        delivery = Delivery(
+            delivery_id=before.delivery_id
+            if before is not None
+            else derive_delivery_id(event.event_id, subscription_id, application_id),
+            subscription_id=subscription_id,
+            application_id=application_id,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            payload=event.payload,
+            payload_content_type=event.payload_content_type,
+            appended_at_us=event.appended_at_us,
+            received_at_us=event.received_at_us,
+            matched_at_us=now_us,
+            attempt_number=number,
+            schedule_from=number,
+            content_crc32=sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload),
+            asked_at_us=now_us,
+        )
+        plan.deliveries.append(delivery)
+        if before is None:
+            plan.matches.append({"subscription_id": subscription_id, "delivery_id": delivery.delivery_id})
+        else:
+            plan.asked.append(
+                Asked(
+                    delivery_id=delivery.delivery_id,
+                    subscription_id=subscription_id,
+                    attempt_number=number,
+                    attempt_id=derive_attempt_id(delivery.delivery_id, number),
+                    asked_at_us=now_us,
+                )
+            )
+    return plan
+
+
+async def _write(
+    gateway: Gateway, application_id: str, event: ReplayedEvent, plan: Plan, noted: list[Asked], routes_version: int
+) -> None:
+    """Raises `KafkaUnavailableError`."""
+    topics = gateway.topics
+    added = {match["delivery_id"] for match in plan.matches} | {one.delivery_id for one in noted}
+    records: list[tuple[Topic, bytes, bytes | None]] = [
+        (topics.deliveries, delivery.subscription_id.encode(), to_bytes(delivery))
+        for delivery in plan.deliveries
+        if delivery.delivery_id in added
+    ]
+    if plan.matches:
+        dispatch = Dispatch(
+            application_id=application_id,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            event_partition=event.event_partition,
+            event_offset=event.event_offset,
+            appended_at_us=event.appended_at_us,
+            received_at_us=event.received_at_us,
+            matched_at_us=plan.deliveries[0].matched_at_us,
+            routes_version=routes_version,
+            matches=plan.matches,
+            content_crc32=plan.deliveries[0].content_crc32,
+        )
+        records.append((topics.dispatches, application_id.encode(), to_bytes(dispatch)))
+    await gateway.producer.send_bytes(records)
