@@ -261,6 +261,10 @@ class SealingConfig(Section):
 
     key_file: Path | None = Field(None, description="file of `id:base64` lines, 32 bytes each; the first one seals")
     keys: SecretStr | None = Field(None, description="the same lines, separated by spaces, instead of a file")
+    seal_with: str | None = Field(
+        None,
+        description="id of the key that seals; none: the first one. Give a new key to all processes before it seals",
+    )
 
 
 class EmbeddedConfig(Section):

@@ -5,11 +5,13 @@ accepts the other can load. Nothing of the environment takes part (no SSLKEYLOGF
 authorities lie.
 """
 
+import contextlib
 import os
 import re
 import ssl
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 PEM_MAX_CHARS = 64 * 1024
@@ -49,6 +51,8 @@ def build_context(identity: TlsIdentity | None) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     if identity is None or identity.ca_pem is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        if identity is None:
+            _read_system_authorities(context)
     else:
         _trust(context, identity.ca_pem, "the subscription's CA certificate cannot be read")
         # a trust anchor need not be self-signed: an intermediate is enough (RFC 5280, section 6.1.1)
@@ -78,6 +82,24 @@ def find_identity_problem(identity: TlsIdentity) -> str | None:
     except TlsIdentityError as error:
         return str(error)
     return None
+
+
+def _read_system_authorities(context: ssl.SSLContext) -> None:
+    """Read the folder of the system's authorities now.
+
+    OpenSSL opens its files while it verifies; a process without files left would find every authority unknown.
+    """
+    folder = ssl.get_default_verify_paths().capath
+    if folder is None:
+        return
+    found: set[str] = set()
+    for entry in os.scandir(folder):
+        if entry.is_file():
+            text = Path(entry.path).read_text(encoding="ascii", errors="replace")
+            found |= {match.group() for match in CERTIFICATE.finditer(text)}
+    for block in found:
+        with contextlib.suppress(ssl.SSLError, ValueError):  # one that cannot be read is not trusted
+            context.load_verify_locations(cadata=block)
 
 
 def _trust(context: ssl.SSLContext, pem: str, problem: str) -> None:

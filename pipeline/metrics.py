@@ -193,6 +193,17 @@ class Metrics:
             ["outcome", "error_class"],
             registry=registry,
         )
+        self.local_shortages_total = Counter(
+            "hookline_local_shortages_total",
+            "Deliveries that wait because this process lacks something itself: files, memory, ports, threads …",
+            ["kind"],
+            registry=registry,
+        )
+        self.endpoints_without_key = Gauge(
+            "hookline_endpoints_without_key",
+            "Endpoints that wait for a sealing key which this process does not have",
+            registry=registry,
+        )
         self.internal_errors_total = Counter(
             "hookline_internal_errors_total",
             "Records whose handling raised an exception that no code foresaw",

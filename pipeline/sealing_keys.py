@@ -9,9 +9,9 @@ def load_sealer(config: SealingConfig) -> Sealer:
     """Build the sealer. Raises `StartError` when there is no key or it is malformed."""
     try:
         if config.keys is not None:
-            return Sealer(parse_keys(config.keys.get_secret_value()))
+            return Sealer(parse_keys(config.keys.get_secret_value()), seal_with=config.seal_with)
         if config.key_file is not None:
-            return Sealer(parse_keys(config.key_file.read_text()))
+            return Sealer(parse_keys(config.key_file.read_text()), seal_with=config.seal_with)
         return Sealer([])
     except OSError as error:
         raise StartError(f"cannot read the sealing keys from {config.key_file}: {error.strerror}") from error

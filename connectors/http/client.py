@@ -12,6 +12,7 @@ from connectors.http.dialer import Connect, Dialer, DialError, connect_socket
 from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
 from connectors.http.lookup import Lookup, look_up
 from connectors.http.pool import Pool
+from connectors.http.shortage import ShortageError
 from connectors.http.tls import TlsContexts
 from pipeline.config import DeliverConfig
 
@@ -56,6 +57,9 @@ class HttpClient:
             result = self._give_up(using, f"no whole answer within {timeout_s:g} s")
         except DialError as error:
             result = Failure(error_class=error.error_class, detail=error.detail)
+        except ShortageError as error:
+            self._pool.shed()
+            result = Failure(error_class=ErrorClass.LOCAL, detail=error.kind)
         except BaseException:
             if using.connection is not None:
                 using.connection.close()

@@ -15,6 +15,7 @@ from typing import Any, cast
 import httptools
 
 from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
+from connectors.http.shortage import find_shortage
 from pipeline.core.headers import REDACTED, is_secret_name
 
 VERSIONS = frozenset({"1.1", "1.0"})
@@ -173,7 +174,10 @@ class Connection(asyncio.Protocol):
         self._transport = self._poll = None
         if self._done is None or self._done.done():
             return
-        if isinstance(exc, ssl.SSLError):
+        shortage = find_shortage(exc) if exc is not None else None
+        if shortage is not None:
+            self._fail(shortage, ErrorClass.LOCAL)
+        elif isinstance(exc, ssl.SSLError):
             self._fail(f"TLS failed: {describe_tls_error(exc)}")
         else:
             how = "reset" if exc is not None else "closed"
@@ -273,14 +277,14 @@ class Connection(asyncio.Protocol):
         if not self.is_reusable:
             self.close()
 
-    def _fail(self, detail: str) -> None:
+    def _fail(self, detail: str, error_class: ErrorClass = ErrorClass.CONNECTION) -> None:
         """End the exchange, if it has not ended; in any case the connection is of no more use."""
         self.is_reusable = False
         if self._done is not None and not self._done.done():
             if self._in_body:
                 self._finish(detail)
             else:
-                self._done.set_result(Failure(error_class=ErrorClass.CONNECTION, detail=detail))
+                self._done.set_result(Failure(error_class=error_class, detail=detail))
         self.close()
 
 

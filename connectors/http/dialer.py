@@ -1,7 +1,9 @@
 """From an origin to a connection: check, resolve, check again, dial exactly what was checked, shake hands."""
 
 import asyncio
+import errno
 import os
+import resource
 import socket
 import ssl
 import time
@@ -16,6 +18,7 @@ from connectors.http.lookup import Lookup
 from connectors.http.origin import Origin
 from connectors.http.proxy import ProxyError, open_tunnel
 from connectors.http.resolver import ForbiddenAddressError, NameNotFoundError, ResolveError, Resolver
+from connectors.http.shortage import ShortageError, find_shortage
 from connectors.http.tls import TlsContexts
 from pipeline.config import DeliverConfig
 from pipeline.core.addresses import AddressRules, parse_networks
@@ -30,6 +33,11 @@ Connect = Callable[[str, int], Awaitable[socket.socket]]
 DIAL_ADDRESSES_MAX = 3
 # What a hostile endpoint may push into the kernel before anybody reads it.
 RECEIVE_BUFFER_BYTES = 64 * 1024
+
+# of the files this process may have open, so many are not for connections to endpoints
+FILES_KEPT_MAX = 64
+FILES_KEPT_SHARE = 4
+EGRESS_PROXY = "egress proxy"  # it is ours: while it is not there no endpoint has failed
 
 log = structlog.get_logger()
 
@@ -58,7 +66,7 @@ class Dialer:
     async def dial(self, origin: Origin, timings_us: dict[str, int], *, timeout_s: float) -> Connection:
         """A connection to the origin, within the time-out for the name, and once more for all the rest.
 
-        Raises `DialError`.
+        Raises `DialError`, and `ShortageError` for what this process lacks.
         """
         problem = self._rules.find_problem(is_tls=origin.is_tls, host=origin.host, port=origin.port)
         if problem is not None:
@@ -86,9 +94,13 @@ class Dialer:
                 return await self._resolver.resolve(origin.host)
         except (ForbiddenAddressError, NameNotFoundError) as error:
             if self._proxy is not None:
-                raise DialError(ErrorClass.CONNECTION, "could not connect: the egress proxy is not there") from error
+                raise ShortageError(EGRESS_PROXY) from error
             raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE) from error
-        except (ResolveError, TimeoutError) as error:
+        except TimeoutError as error:
+            if self._proxy is None and self._resolver.waits_for_others(origin.host):
+                raise ShortageError("look-ups") from error
+            raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error
+        except ResolveError as error:
             raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error
 
     async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> socket.socket:
@@ -101,7 +113,7 @@ class Dialer:
             # the proxy's own address is the operator's affair
             sock = await dial_any(addresses, self._proxy.port, is_allowed=lambda _: True, connect=self._connect)
         except DialError as error:
-            raise DialError(error.error_class, f"{error.detail} (the egress proxy)") from error
+            raise ShortageError(EGRESS_PROXY) from error
         try:
             await _tunnel(sock, self._proxy, origin)
         except BaseException:
@@ -132,6 +144,7 @@ class Dialer:
             raise DialError(ErrorClass.CONNECTION, detail) from error
         except (OSError, ValueError) as error:
             sock.close()
+            _raise_if_short(error)
             raise DialError(ErrorClass.CONNECTION, f"TLS failed: {_describe(error)}") from error
         except BaseException:
             sock.close()
@@ -177,6 +190,7 @@ async def dial_any(
         try:
             return await connect(address, port)
         except OSError as error:
+            _raise_if_short(error, address, port)
             refused = error
     raise DialError(ErrorClass.CONNECTION, f"could not connect: {_describe(refused)}")
 
@@ -185,6 +199,7 @@ async def connect_socket(address: str, port: int) -> socket.socket:
     """Connect to an address; names are not resolved here."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
+        keep_headroom(sock)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
@@ -195,6 +210,31 @@ async def connect_socket(address: str, port: int) -> socket.socket:
     return sock
 
 
+def keep_headroom(sock: socket.socket) -> None:
+    """Leave the last files of this process to /health, the log's clients and look-ups. Raises OSError (EMFILE)."""
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if sock.fileno() >= files_max - min(FILES_KEPT_MAX, files_max // FILES_KEPT_SHARE):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def has_source_address(address: str, port: int) -> bool:
+    """Does this host have an address to speak to that one from? Nothing is sent for the answer."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, port))
+    except OSError:
+        return False
+    return True
+
+
+def _raise_if_short(error: Exception, address: str = "", port: int = 0) -> None:
+    kind = find_shortage(error)
+    if kind is None or (kind == "ports" and address and not has_source_address(address, port)):
+        return  # no IPv6 here, for example, which is answered in the same way as no free port
+    raise ShortageError(kind) from error
+
+
 async def _tunnel(sock: socket.socket, proxy: Proxy, origin: Origin) -> None:
     try:
         await open_tunnel(sock, proxy, f"{bracket(origin.host)}:{origin.port}")
@@ -203,6 +243,7 @@ async def _tunnel(sock: socket.socket, proxy: Proxy, origin: Origin) -> None:
         log.warning("egress_proxy_refused", host=origin.host, port=origin.port, status=error.status)
         raise DialError(ErrorClass.CONNECTION, "could not connect: the egress proxy opened no tunnel") from error
     except OSError as error:
+        _raise_if_short(error)
         raise DialError(ErrorClass.CONNECTION, f"could not connect: the egress proxy: {_describe(error)}") from error
 
 

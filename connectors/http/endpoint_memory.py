@@ -66,10 +66,15 @@ class EndpointMemory:
             gate.parked.clear()
 
     def compile(self, endpoint: Endpoint) -> Target:
-        """The endpoint made ready, once for each of its versions; its gate takes over the endpoint's own bounds."""
+        """The endpoint made ready, once for each of its versions; its gate takes over the endpoint's own bounds.
+
+        Raises `UnsealError`.
+        """
         target = self._targets.get(endpoint.subscription_id)
         if target is None or target.endpoint is not endpoint:
-            target = self._targets[endpoint.subscription_id] = compile_target(endpoint, self._sealer)
+            target = self._targets[endpoint.subscription_id] = compile_target(
+                endpoint, self._sealer, now_us=time.time_ns() // 1000
+            )
             self.gate(endpoint.subscription_id.encode()).adopt(self._bound(endpoint))
             self._health.pop(endpoint.subscription_id, None)
         return target

@@ -5,10 +5,16 @@ bounded in all and for each zone (the last two labels of a name), and none of th
 """
 
 import asyncio
+import contextlib
+import mmap
+import os
 import socket
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
+
+from connectors.http.shortage import ShortageError
 
 # Blocking; raises what `socket.getaddrinfo` raises.
 Lookup = Callable[[str], Sequence[str]]
@@ -16,24 +22,53 @@ Lookup = Callable[[str], Sequence[str]]
 ZONE_SHARE = 8  # of all look-ups, one zone may have an eighth
 WAITING_MAX = 20_000
 ZONE_WAITING_MAX = 2000
+LOOKUP_BYTES = 16 * 1024 * 1024  # modules that the resolver loads, and room to work
 
+# Raises RuntimeError when the system has no more threads.
+StartThread = Callable[[Callable[[], None]], None]
 Found = asyncio.Future[Sequence[str]]
 
 
 class LookupsBusyError(Exception):
-    """Too many look-ups are waiting already."""
+    """Too many look-ups of this zone are waiting already."""
 
 
 def look_up(name: str) -> list[str]:
     """The addresses of a name, IPv4 and IPv6, in the order in which the system would dial them."""
-    return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+    except socket.gaierror:
+        # without a file or memory for the question the system's resolver says that the name does not exist
+        _require_means()
+        raise
+
+
+def warm_up() -> None:
+    """Let the system's resolver load its modules now.
+
+    One that cannot be loaded, for lack of files or memory, is never tried again: no name would ever be found.
+    """
+    with contextlib.suppress(OSError):
+        look_up("localhost")
+
+
+def _require_means() -> None:
+    """Raises OSError when this process lacks what a look-up takes."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
+    mmap.mmap(-1, LOOKUP_BYTES).close()
+
+
+def start_daemon(run: Callable[[], None]) -> None:
+    """In a thread that is not waited for: at the end of the process a name server may be silent."""
+    threading.Thread(target=run, name="lookup", daemon=True).start()
 
 
 class Lookups:
     """At most `at_once_max` look-ups at a time, and of one zone an eighth of that; others wait for their turn."""
 
-    def __init__(self, lookup: Lookup, *, at_once_max: int) -> None:
+    def __init__(self, lookup: Lookup, *, at_once_max: int, start_thread: StartThread = start_daemon) -> None:
         self._lookup = lookup
+        self._start_thread = start_thread
         self._at_once_max = at_once_max
         self._zone_max = max(1, at_once_max // ZONE_SHARE)
         self._open = 0
@@ -42,17 +77,28 @@ class Lookups:
         self._waiting_count = 0
 
     def ask(self, name: str) -> Found:
-        """The addresses, or the look-up's error; it may be cancelled. Raises `LookupsBusyError` at once."""
+        """The addresses, or the look-up's error; it may be cancelled.
+
+        Raises `LookupsBusyError` or `ShortageError` at once.
+        """
         zone = find_zone(name)
         future: Found = asyncio.get_running_loop().create_future()
         if self._has_room(zone):
             self._start(future, name)
             return future
-        if self._waiting_count >= WAITING_MAX or len(self._waiting.get(zone, ())) >= ZONE_WAITING_MAX:
+        if len(self._waiting.get(zone, ())) >= ZONE_WAITING_MAX:
             raise LookupsBusyError
+        if self._waiting_count >= WAITING_MAX:
+            raise ShortageError("look-ups")
         self._waiting.setdefault(zone, deque()).append((future, name))
         self._waiting_count += 1
         return future
+
+    def waits_for_others(self, name: str) -> bool:
+        """Has this name's look-up not begun because those of other zones hold all places?"""
+        zone = find_zone(name)
+        is_waiting = any(name == waiting for _, waiting in self._waiting.get(zone, ()))
+        return is_waiting and self._open_by_zone[zone] < self._zone_max
 
     def _has_room(self, zone: str) -> bool:
         return self._open < self._at_once_max and self._open_by_zone[zone] < self._zone_max
@@ -73,10 +119,11 @@ class Lookups:
     def _start(self, future: Found, name: str) -> None:
         self._open += 1
         self._open_by_zone[find_zone(name)] += 1
-        # a daemon: at the end of the process nobody waits for a name server that is silent
-        threading.Thread(
-            target=self._run, args=(asyncio.get_running_loop(), future, name), name="lookup", daemon=True
-        ).start()
+        try:
+            self._start_thread(partial(self._run, asyncio.get_running_loop(), future, name))
+        except RuntimeError as error:  # the system has no more threads for us
+            self._give_back(name)
+            future.set_exception(error)
 
     def _run(self, loop: asyncio.AbstractEventLoop, future: Found, name: str) -> None:
         try:
@@ -89,17 +136,20 @@ class Lookups:
             return  # the loop has been closed meanwhile
 
     def _end(self, future: Found, name: str, outcome: Sequence[str] | Exception) -> None:
-        self._open -= 1
-        zone = find_zone(name)
-        self._open_by_zone[zone] -= 1
-        if not self._open_by_zone[zone]:
-            del self._open_by_zone[zone]
+        self._give_back(name)
         if not future.done():
             if isinstance(outcome, Exception):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
         self._start_waiting()
+
+    def _give_back(self, name: str) -> None:
+        self._open -= 1
+        zone = find_zone(name)
+        self._open_by_zone[zone] -= 1
+        if not self._open_by_zone[zone]:
+            del self._open_by_zone[zone]
 
 
 def find_zone(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from connectors.http.lookup import Lookup, Lookups, LookupsBusyError
+from connectors.http.shortage import ShortageError, find_shortage
 from pipeline.core.addresses import AddressRules
 
 # More than any host has that means to be reached. All of them are looked at, so there must be an end to it.
@@ -65,7 +66,8 @@ class Resolver:
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Addresses to be dialled, all of them allowed, as the system sorts them. May be cancelled at any time.
 
-        Raises `ForbiddenAddressError` if any address of the host is not allowed, `NameNotFoundError`, `ResolveError`.
+        Raises `ForbiddenAddressError` if any address of the host is not allowed, `NameNotFoundError`, `ResolveError`,
+        `ShortageError`.
         """
         addresses = await self.find(host if self._rules.allows_private else f"{host}.")
         if len(addresses) > ADDRESSES_MAX or not all(self._rules.allows(address) for address in addresses):
@@ -87,6 +89,10 @@ class Resolver:
         if not addresses:
             raise NameNotFoundError
         return addresses
+
+    def waits_for_others(self, host: str) -> bool:
+        """Would the name be looked up by now, if the names of others did not hold all places?"""
+        return self._lookups.waits_for_others(host if self._rules.allows_private else f"{host}.")
 
     def close(self) -> None:
         """Give up what is being looked up."""
@@ -111,8 +117,15 @@ class Resolver:
         except socket.gaierror as error:
             if error.errno in NOT_FOUND:
                 return self._remember(name, (), MISSING_TTL_S)
+            if (shortage := find_shortage(error)) is not None:
+                raise ShortageError(shortage) from error
             raise ResolveError from error
-        except (LookupsBusyError, OSError, UnicodeError) as error:
+        except (LookupsBusyError, ShortageError, OSError, UnicodeError, RuntimeError, MemoryError) as error:
+            shortage = find_shortage(error)
+            if shortage is not None:
+                raise ShortageError(shortage) from error
+            if isinstance(error, RuntimeError):
+                raise
             raise ResolveError from error
         # one more than the most, so that too many are told from just enough
         addresses = tuple(dict.fromkeys(found))[: ADDRESSES_MAX + 1]

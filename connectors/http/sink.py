@@ -21,9 +21,11 @@ from connectors.http.attempt import describe_attempt
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import ErrorClass, Failure, Request, Result
 from connectors.http.failure import decide_after_error, describe_error, judge_error
+from connectors.http.key_watch import KeyWatch
 from connectors.http.ledger import Ledger
 from connectors.http.message import HeaderError, Signing
 from connectors.http.outbox import Outbox, WriteError, Written
+from connectors.http.shortage import ShortageError, Shortages, find_shortage
 from connectors.http.steps import Steps
 from connectors.http.target import Target
 from connectors.http.verdict import Verdict
@@ -38,6 +40,7 @@ from pipeline.core.limiter import DestinationLimiter
 from pipeline.core.ranges import CommitNote
 from pipeline.core.records import Delivery, Endpoint
 from pipeline.core.retry import DEFAULT_DELAYS_S, GONE_STATUS, GiveUp, RetryAt
+from pipeline.core.sealing import UnsealError
 from pipeline.core.tiers import choose_tier
 from pipeline.kafka.producer import ToSend
 from pipeline.kill_points import KillPoints
@@ -79,6 +82,8 @@ class HttpSink:
         client: Client,
         ledger: Ledger,
         outbox: Outbox,
+        keys: KeyWatch,
+        shortages: Shortages,
         metrics: Metrics,
         steps: Steps = STEPS,
     ) -> None:
@@ -87,6 +92,8 @@ class HttpSink:
         self._client = client
         self._ledger = ledger
         self._outbox = outbox
+        self._keys = keys
+        self._shortages = shortages
         self._metrics = metrics
         self._steps = steps
         self._kill_points = KillPoints(settings.process.kill_at)
@@ -186,6 +193,9 @@ class HttpSink:
         except WriteError:
             raise
         except Exception as error:
+            shortage = find_shortage(error)
+            if shortage is not None:
+                return self._wait(record, self._shortages.meet(shortage), "local_shortage")
             return await self._fail(record, delivery, error, started_at_us)
 
     async def _deliver(self, record: LogRecord, delivery: Delivery) -> Written:
@@ -200,7 +210,10 @@ class HttpSink:
             or max(delivery.appended_at_us, delivery.asked_at_us) < endpoint.cancel_before_us
         ):
             return self._cancel(record, delivery, endpoint)
-        target = self._memory.compile(endpoint)
+        try:
+            target = self._memory.compile(endpoint)
+        except UnsealError as error:
+            return self._wait(record, self._keys.wait_us(error.key_id), "key_missing")
         if self._memory.is_to_be_disabled(endpoint):
             return self._put_off(record, delivery, "to_be_disabled")
         if target.origin is None:
@@ -224,6 +237,8 @@ class HttpSink:
             result, headers = await self._send(delivery, target, started_at_us)
         finally:
             self._open -= 1
+        if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
+            raise ShortageError(result.detail)
         self._kill_points.reach("after_sending")
         finished_at_us = max(time.time_ns() // 1000, started_at_us)
         verdict = self._steps.judge(result, now_s=finished_at_us / 1_000_000)
@@ -346,6 +361,10 @@ class HttpSink:
         """Wait for capacity, which counts no attempt."""
         self.gate(record.key).parked[number] += 1
         return self._outbox.park(record, number, reason)
+
+    def _wait(self, record: LogRecord, wait_us: int, reason: str) -> Written:
+        """Wait for what this process lacks: the endpoint has no part in it, and no attempt is counted."""
+        return self._park(record, choose_tier(self._outbox.delays_s, wait_us), reason)
 
     def _put_off(self, record: LogRecord, delivery: Delivery, reason: str) -> Written:
         """Wait for the control plane: for an endpoint that is not published yet, or to be disabled.

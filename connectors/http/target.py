@@ -40,14 +40,18 @@ class Target:
     secrets: Sequence[Secret]
 
 
-def compile_target(endpoint: Endpoint, sealer: Sealer) -> Target:
-    """Make an endpoint ready. Raises `SealingError` when a secret cannot be opened: the key is missing or wrong."""
+def compile_target(endpoint: Endpoint, sealer: Sealer, *, now_us: int = 0) -> Target:
+    """Make an endpoint ready. Raises `UnsealError` when a secret cannot be opened: the key is missing or wrong.
+
+    Secrets that are no longer valid at `now_us` are left out: their key may be gone.
+    """
     secrets = [
         Secret(
             key=sealer.unseal(Sealed(key_id=item["key_id"], sealed=item["sealed"]), context=endpoint.subscription_id),
             valid_until_us=item["valid_until_us"],
         )
         for item in endpoint.secrets
+        if item["valid_until_us"] is None or item["valid_until_us"] > now_us
     ]
     identity = _read_identity(endpoint, sealer)
     destination: Destination | None = None

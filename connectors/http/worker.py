@@ -1,30 +1,34 @@
 """The deliver process: the http sink, wired."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 
 from connectors.http.client import HttpClient
 from connectors.http.endpoint_memory import EndpointMemory
+from connectors.http.key_watch import KeyWatch
 from connectors.http.ledger import Ledger
+from connectors.http.lookup import warm_up
 from connectors.http.outbox import Outbox
+from connectors.http.shortage import Shortages
 from connectors.http.sink import HttpSink
-from connectors.http.target import compile_target
+from connectors.http.tls import TlsContexts
 from connectors.runtime.runtime import Runtime
 from connectors.sink import LogRecord
-from pipeline.core.sealing import Sealer, SealingError
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.tail import read_tail
-from pipeline.process import Process, StartError
+from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
 
 # Long enough to sit out a broker's restart: what is written here must not be lost.
 PRODUCE_TIMEOUT_S = 300.0
 SWEEP_INTERVAL_S = 1.0
+LOOK_SWEEPS = 5  # a look through 100,000 endpoints takes tens of milliseconds
 TAIL_MAX_RECORDS = 50_000
 
 
@@ -39,10 +43,14 @@ async def main(process: Process) -> None:
     await endpoints.start()
     states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults)
     await states.start()
-    verify_keys(endpoints, sealer)
+    keys, shortages = KeyWatch(endpoints, sealer, process.metrics), Shortages(process.metrics)
+    keys.verify()
     producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
     await producer.warm_up()
-    client = HttpClient(settings.deliver)
+    tls = TlsContexts()
+    tls.find(None)  # reads the system's authorities while there are files to be had
+    await asyncio.to_thread(warm_up)
+    client = HttpClient(settings.deliver, tls=tls)
     memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
 
     async def read_attempts(starts: Mapping[int, int]) -> tuple[Sequence[LogRecord], Mapping[int, int]]:
@@ -58,6 +66,8 @@ async def main(process: Process) -> None:
         client=client,
         ledger=Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max),
         outbox=Outbox(topics, producer, process.metrics),
+        keys=keys,
+        shortages=shortages,
         metrics=process.metrics,
     )
     runtime = Runtime(
@@ -72,12 +82,14 @@ async def main(process: Process) -> None:
         faults=faults,
     )
     process.health.ready["endpoints"] = endpoints.check
+    process.health.ready["sealing_keys"] = keys.check
+    process.health.ready["local"] = shortages.check
     process.health.ready["group"] = lambda: (
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.ready["log"] = faults.check
     process.health.alive["progress"] = runtime.check
-    process.supervisor.start("sweeping", _sweep_regularly(client, sink))
+    process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys))
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping)
     await process.supervisor.stop()
@@ -87,22 +99,15 @@ async def main(process: Process) -> None:
     await states.close()
 
 
-def verify_keys(endpoints: EndpointsView, sealer: Sealer) -> None:
-    """Raise `StartError` when secrets are sealed with a key that is not here: every delivery would fail later."""
-    for endpoint in endpoints.one_per_key():
-        try:
-            compile_target(endpoint, sealer)
-        except SealingError as error:
-            raise StartError(f"{error}; give it in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS") from error
-
-
 async def _announce(process: Process, runtime: Runtime) -> None:
     await runtime.is_assigned.wait()
     process.announce_ready()
 
 
-async def _sweep_regularly(client: HttpClient, sink: HttpSink) -> None:
-    while True:
+async def _sweep_regularly(client: HttpClient, sink: HttpSink, keys: KeyWatch) -> None:
+    for sweep in itertools.count(1):
         await asyncio.sleep(SWEEP_INTERVAL_S)
         client.sweep()
         sink.tell_states()
+        if sweep % LOOK_SWEEPS == 0:
+            keys.look()

@@ -17,14 +17,19 @@ def keys() -> None:
     """Make sealing keys, see which are in use, and seal everything again under a new one.
 
     Secrets of subscriptions and applications are sealed (AES-256-GCM) before they enter PostgreSQL or Kafka. The first
-    key of HOOKLINE_SEALING_KEY_FILE (or HOOKLINE_SEALING_KEYS) seals; all of them open.
+    key of HOOKLINE_SEALING_KEY_FILE (or HOOKLINE_SEALING_KEYS) seals, or the one that HOOKLINE_SEALING_SEAL_WITH names;
+    all of them open.
 
     \b
-    To change the key:
-      1. hookline keys new >> new.key && cat /etc/hookline/sealing.key >> new.key
-      2. give new.key to the gateways and to deliver, and restart them: both keys open, the new one seals
-      3. hookline keys rotate
-      4. hookline keys list shows the old key unused: take it out of the file
+    To change the key while everything runs, in two phases:
+      spread it
+      1. hookline keys new > new.key && cat /etc/hookline/sealing.key new.key > both.key
+      2. give both.key to every deliver and gateway, and restart them one by one: the old key, the first, still seals
+      use it, once all of them have it
+      3. set HOOKLINE_SEALING_SEAL_WITH to the new key's id at the gateways, and restart them one by one
+      4. hookline keys rotate, with the same settings
+      5. hookline keys list shows the old key unused: take it out of the file
+    In the wrong order nothing is lost: endpoints with a key that a deliver lacks wait, and /health names the key.
     """
 
 

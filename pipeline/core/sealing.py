@@ -19,6 +19,14 @@ class SealingError(ValueError):
     """A secret cannot be opened, or a key is malformed. The message says which key is meant and what to do."""
 
 
+class UnsealError(SealingError):
+    """One secret cannot be opened. `key_id`: the key it is sealed with, which is missing or another one here."""
+
+    def __init__(self, key_id: str, message: str) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
     """A secret that only the holder of key `key_id` can read. `sealed`: the nonce, then the ciphertext with its tag."""
@@ -28,12 +36,12 @@ class Sealed:
 
 
 class Sealer:
-    """Seals with the first key, opens with any."""
+    """Seals with one key, opens with any."""
 
     __slots__ = ("_keys", "current_key_id")
 
-    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
-        """`keys`: (id, 32 bytes), the one that seals first. Raises `SealingError`."""
+    def __init__(self, keys: Sequence[tuple[str, bytes]], *, seal_with: str | None = None) -> None:
+        """`keys`: (id, 32 bytes). `seal_with`: the id of the key that seals; None: the first. Raises `SealingError`."""
         if not keys:
             raise SealingError("no sealing key: give one in HOOKLINE_SEALING_KEY_FILE or HOOKLINE_SEALING_KEYS")
         self._keys: dict[str, AESGCM] = {}
@@ -43,7 +51,15 @@ class Sealer:
             if key_id in self._keys:
                 raise SealingError(f"there are two sealing keys called {key_id!r}; secrets name the one they need")
             self._keys[key_id] = AESGCM(key)
-        self.current_key_id = keys[0][0]
+        self.current_key_id = seal_with if seal_with is not None else keys[0][0]
+        if self.current_key_id not in self._keys:
+            raise SealingError(
+                f"HOOKLINE_SEALING_SEAL_WITH is {seal_with!r}, a key that was not given (given: {self._list_ids()})"
+            )
+
+    def has(self, key_id: str) -> bool:
+        """Is this key here?"""
+        return key_id in self._keys
 
     def seal(self, secret: bytes, *, context: str, nonce: bytes) -> Sealed:
         """Encrypt under the current key. `nonce`: 12 random bytes, never used twice."""
@@ -54,14 +70,19 @@ class Sealer:
         """Decrypt. Raises `SealingError` when the key is not here or the bytes were changed or moved."""
         key = self._keys.get(sealed.key_id)
         if key is None:
-            known = ", ".join(sorted(self._keys))
-            raise SealingError(f"a secret is sealed with key {sealed.key_id!r}, which was not given (given: {known})")
+            raise UnsealError(
+                sealed.key_id,
+                f"a secret is sealed with key {sealed.key_id!r}, which was not given (given: {self._list_ids()})",
+            )
         try:
             return key.decrypt(sealed.sealed[:NONCE_BYTES], sealed.sealed[NONCE_BYTES:], context.encode())
         except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
-            raise SealingError(
-                f"a secret sealed with key {sealed.key_id!r} does not open: wrong key or changed"
+            raise UnsealError(
+                sealed.key_id, f"a secret sealed with key {sealed.key_id!r} does not open: wrong key or changed"
             ) from None
+
+    def _list_ids(self) -> str:
+        return ", ".join(sorted(self._keys))
 
 
 def parse_keys(text: str) -> list[tuple[str, bytes]]:

@@ -1,6 +1,7 @@
 """Every subscription's endpoint in memory, for the sink that sends to them. Secrets stay sealed here."""
 
 import asyncio
+from collections.abc import Iterator
 
 import structlog
 
@@ -40,18 +41,9 @@ class EndpointsView:
         """The newest endpoint of a subscription; deleted and disabled ones are here too, and say so."""
         return self._endpoints.get(subscription_id)
 
-    def one_per_key(self) -> list[Endpoint]:
-        """For every sealing key in use, one endpoint that is not deleted and has a secret under it."""
-        found = {
-            secret["key_id"]: endpoint
-            for endpoint in self._endpoints.values()
-            if not endpoint.deleted
-            for secret in (
-                *endpoint.secrets,
-                *([endpoint.tls_client_key] if endpoint.tls_client_key is not None else ()),
-            )
-        }
-        return list(found.values())
+    def list_active(self) -> Iterator[Endpoint]:
+        """Those that are neither deleted nor disabled."""
+        return (endpoint for endpoint in self._endpoints.values() if endpoint.enabled and not endpoint.deleted)
 
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
         """The endpoint of a subscription that may be so new that it has not been read yet."""

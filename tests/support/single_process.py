@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.eventually import eventually
@@ -19,9 +19,10 @@ STOP_TIMEOUT_S = 60.0
 class SingleProcess:
     """An async context manager: ready inside, stopped by SIGTERM afterwards (unless it was killed)."""
 
-    def __init__(self, name: str, environ: Mapping[str, str]) -> None:
-        """`environ`: settings, `HOOKLINE_…`."""
+    def __init__(self, name: str, environ: Mapping[str, str], *, prefix: Sequence[str] = ()) -> None:
+        """`environ`: settings, `HOOKLINE_…`. `prefix`: a command that runs the process, `prlimit …` for example."""
         self.name = name
+        self._prefix = prefix
         self._run_dir = Path(tempfile.mkdtemp(prefix=f"hookline-test-{name}-"))
         self._environ = select_environ(os.environ) | dict(environ) | {"HOOKLINE_PROCESS_RUN_DIR": str(self._run_dir)}
         self._process: asyncio.subprocess.Process | None = None
@@ -49,6 +50,7 @@ class SingleProcess:
     async def start(self, *, wait_ready: bool = True) -> None:
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *self._prefix,
                 sys.executable,
                 "-m",
                 "pipeline.cli",

@@ -18,6 +18,7 @@ from tests.support.eventually import eventually
 from tests.support.single_process import SingleProcess
 
 KEYS = "test:" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+NEW_KEYS = "new:" + "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
 SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
 PARTITIONS = 4
 
@@ -47,7 +48,6 @@ class House:
             }
         )
         self._bootstrap_servers = bootstrap_servers
-        self._sealer = Sealer(parse_keys(KEYS))
         self._nonces = iter(range(1, 1_000_000))
 
     async def prepare(self) -> "House":
@@ -67,9 +67,9 @@ class House:
             **{f"HOOKLINE_{name}": value for name, value in settings.items()},
         }
 
-    def deliver(self, **settings: str) -> SingleProcess:
-        """The deliver process, not started yet."""
-        return SingleProcess("deliver", self.environ(**settings))
+    def deliver(self, *prefix: str, **settings: str) -> SingleProcess:
+        """The deliver process, not started yet. `prefix`: a command that runs it."""
+        return SingleProcess("deliver", self.environ(**settings), prefix=prefix)
 
     def subscribe(
         self,
@@ -85,11 +85,12 @@ class House:
         method: str = "POST",
         concurrency_max: int | None = None,
         tls_ca_pem: str | None = None,
+        keys: str = KEYS,
     ) -> Subscriber:
         """Publish an endpoint, or change one."""
         subscriber = Subscriber(subscription_id or str(uuid4()), url)
         nonce = next(self._nonces).to_bytes(12, "big")
-        sealed = self._sealer.seal(SECRET.encode(), context=subscriber.subscription_id, nonce=nonce)
+        sealed = Sealer(parse_keys(keys)).seal(SECRET.encode(), context=subscriber.subscription_id, nonce=nonce)
         endpoint = Endpoint(
             subscription_id=subscriber.subscription_id,
             application_id=self.application_id,

@@ -6,8 +6,10 @@ from typing import Any
 
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import Answer, Request, Result
+from connectors.http.key_watch import KeyWatch
 from connectors.http.ledger import Ledger
 from connectors.http.outbox import Outbox
+from connectors.http.shortage import Shortages
 from connectors.http.sink import HttpSink
 from connectors.http.steps import Steps
 from connectors.sink import LogRecord
@@ -64,6 +66,9 @@ class Endpoints:
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
         return self.known.get(subscription_id)
 
+    def list_active(self) -> list[Endpoint]:
+        return list(self.known.values())
+
 
 class NoStates:
     """Nothing was ever told of an endpoint."""
@@ -82,7 +87,7 @@ class ScriptedClient:
     async def send(self, request: Request) -> Result:
         self.requests.append(request)
         if isinstance(self.result, BaseException):
-            raise type(self.result)(*self.result.args)  # a new one: tracebacks grow
+            raise self.result.with_traceback(None)  # which would grow each time
         return self.result
 
 
@@ -96,6 +101,7 @@ class SinkHouse:
     def __init__(self, *endpoints: Endpoint, steps: Steps | None = None, **parts: Any) -> None:
         self.settings = Settings()
         self.metrics = Metrics("deliver")
+        sealer = parts.pop("sealer", SEALER)
         self.log = WrittenLog()
         self.client = parts.pop("client", None) or ScriptedClient()
         self.endpoints = parts.pop("endpoints", None) or Endpoints(
@@ -105,7 +111,7 @@ class SinkHouse:
             self.settings.deliver,
             self.settings.worker,
             states=NoStates(),
-            sealer=parts.pop("sealer", SEALER),
+            sealer=sealer,
             metrics=self.metrics,
         )
         self.ledger = Ledger(TOPICS.deliveries.name, read_tail=read_no_tail, recent_max=1000)
@@ -117,6 +123,8 @@ class SinkHouse:
             client=self.client,
             ledger=self.ledger,
             outbox=Outbox(TOPICS, self.log, self.metrics),
+            keys=KeyWatch(self.endpoints, sealer, self.metrics),
+            shortages=Shortages(self.metrics),
             metrics=self.metrics,
             steps=steps or Steps(),
             **parts,

@@ -1,11 +1,11 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from connectors.http.lookup import ZONE_SHARE, ZONE_WAITING_MAX, Lookups, LookupsBusyError, find_zone
+from connectors.http.lookup import ZONE_SHARE, ZONE_WAITING_MAX, Lookups, LookupsBusyError, find_zone, start_daemon
 from tests.support.eventually import eventually
 
 AT_ONCE_MAX = 16
@@ -140,3 +140,35 @@ def test_a_loop_that_is_gone_is_no_problem() -> None:
 def test_zone(name: str, zone: str) -> None:
     """The last two labels."""
     assert zone == find_zone(name)
+
+
+async def test_a_refused_thread_gives_its_place_back() -> None:
+    """However many threads the system refuses, names are looked up once it has some again."""
+    refused = 10 * AT_ONCE_MAX
+
+    def start_thread(run: Callable[[], None]) -> None:
+        nonlocal refused
+        if refused:
+            refused -= 1
+            raise RuntimeError("can't start new thread")
+        start_daemon(run)
+
+    lookups = Lookups(NameServer().look_up, at_once_max=AT_ONCE_MAX, start_thread=start_thread)
+    for number in range(refused):
+        with pytest.raises(RuntimeError):
+            await lookups.ask(f"{number}.com")
+
+    assert ["192.0.2.1"] == await lookups.ask("a.com")
+
+
+async def test_a_name_knows_whether_others_hold_its_place() -> None:
+    """Its own zone's silence is its own affair, that of other zones is not."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    held = [lookups.ask(f"{number}.slow-{zone}.com") for zone in range(ZONE_SHARE) for number in range(ZONE_MAX + 1)]
+    waiting = lookups.ask("a.example.com")
+
+    assert lookups.waits_for_others("a.example.com")
+    assert not lookups.waits_for_others(f"{ZONE_MAX}.slow-0.com")
+    server.answering.set()
+    await asyncio.gather(waiting, *held)
