@@ -54,6 +54,9 @@ class Sink(Protocol):
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record between these offsets; said before the record at `end` comes."""
 
+    def set_back(self, place: Place, position: int) -> None:
+        """The partition's log was cut off or made again: its next records are others, from `position` on."""
+
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         """For the note of a commit made now; None: this sink has no such thing.
 

@@ -146,6 +146,9 @@ class HttpSink:
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         pass  # what is done is remembered by offsets; those without a record are never asked for
 
+    def set_back(self, place: Place, position: int) -> None:
+        pass  # ids tell a repeat from news
+
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         return self._ledger.attempts_seen(place, is_settled)
 

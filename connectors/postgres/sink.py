@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 from connectors.postgres.rows import RowBuilder
@@ -41,6 +42,7 @@ class ArchiveSink:
         self._owners: dict[Place, UUID] = {}
         self._positions = Positions()
         self._log_us = 0  # the broker's clock at the newest record that was read
+        self._set_back: dict[Place, int] = {}  # to be written before the first record of the other log
         self._is_in_doubt = False  # was a write begun, and not heard to have been committed?
         self._gate = SteadyGate(1)
         self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
@@ -81,10 +83,16 @@ class ArchiveSink:
         for place in places:
             self._owners.pop(place, None)
             self._positions.forget(place)
+            self._set_back.pop(place, None)
 
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record between these offsets; without this, a batch beyond them is refused."""
         self._positions.note_vacant(place, begin, end)
+
+    def set_back(self, place: Place, position: int) -> None:
+        """From here on the partition's records are those of another log, from `position` on."""
+        self._set_back[place] = position
+        self._positions.forget_vacant(place)
 
     async def put(self, records: Sequence[LogRecord]) -> None:
         """Write `records`; returns when they are committed. Sits out an outage of PostgreSQL.
@@ -96,6 +104,24 @@ class ArchiveSink:
             await self._put(records)
 
     async def _put(self, records: Sequence[LogRecord]) -> None:
+        """In parts, when the log of a partition becomes another one in the middle."""
+        begin, next_offsets = 0, {place: self._positions.read_on_at(place) for place in self._set_back}
+        for number, record in enumerate(records):
+            place = record.place
+            if record.offset < next_offsets.get(place, 0):
+                await self._put_part(records[begin:number])
+                begin, position = number, self._set_back.pop(place)
+                owner = self._owners[place]
+                await self._outage.sit_out(partial(self._writer.set_back, place, owner, position))
+                self._positions.set_back(place, position)
+                del next_offsets[place]
+            elif place in next_offsets:
+                next_offsets[place] = record.offset + 1
+        await self._put_part(records[begin:])
+
+    async def _put_part(self, records: Sequence[LogRecord]) -> None:
+        if not records:
+            return
         started_at_s = time.monotonic()
         added = await self._outage.sit_out(lambda: self._write(records))
         self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)

@@ -204,6 +204,7 @@ class Runtime:
             return
         # What is under way of the old log goes on and settles its own marks: the same offsets mean other records now.
         self._partitions[fault.place] = Partition(fault.place, Watermark(fault.end))
+        self._sink.set_back(fault.place, fault.end)
         self._committed.pop(fault.place, None)
 
     def missing(self, place: Place, records: int) -> None:

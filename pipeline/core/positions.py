@@ -47,6 +47,15 @@ class Positions:
         if place in self._vacant:
             self._vacant[place].append((begin, end))
 
+    def forget_vacant(self, place: Place) -> None:
+        """The log of this partition is another one from here on: its offsets mean other records."""
+        if place in self._vacant:
+            self._vacant[place].clear()
+
+    def set_back(self, place: Place, position: int) -> None:
+        """The log of this partition was cut off, or made again: what comes next is written from `position` on."""
+        self._next_offsets[place] = position
+
     def read_on_at(self, place: Place) -> int:
         """The offset of the next record to be written, or of what is vacant before it."""
         return max(self._next_offsets[place], 0)

@@ -73,6 +73,22 @@ class ArchiveWriter:
         _check_owners(owners, positions)
         return positions
 
+    async def set_back(self, place: Place, owner: UUID, position: int) -> None:
+        """The log was cut off, or made again: its records from `position` on are others than those that were archived.
+
+        Rows stay. A row of its own instead of a changed one: a position that goes back is refused.
+        """
+        async with self._connected() as connection, connection.transaction():
+            cursor = await connection.execute(
+                "delete from archive_offsets where topic = %s and partition = %s and owner = %s", (*place, owner)
+            )
+            _check_owners([place], {place: position} if cursor.rowcount else {})
+            await connection.execute(
+                "insert into archive_offsets (topic, partition, next_offset, from_offset, owner) "
+                "values (%s, %s, %s, %s, %s)",
+                (*place, position, position, owner),
+            )
+
     async def write(self, batch: ArchiveBatch) -> dict[str, int]:
         """Write all of it or nothing; the number of new rows by table.
 

@@ -38,6 +38,22 @@ async def test_where_to_read_on(database: str) -> None:
         assert {EVENTS_0: 3} == await sink.assigned({EVENTS_0: None})
 
 
+async def test_a_log_that_was_made_again_is_archived_from_its_beginning(database: str) -> None:
+    """A topic deleted and made again, a tail lost in a power cut: rows stay, and the new records are written, once."""
+    log, again = Log(), Log()
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({EVENTS_0: None})
+        await sink.put([log.append(make_event(make_id())) for _ in range(5)])
+        waiting = [log.append(make_event(make_id())) for _ in range(2)]
+        sink.set_back(EVENTS_0, 0)
+        # what was read of the old log and waits is written before what was read of the new one
+        await sink.put([*waiting, *(again.append(make_event(make_id())) for _ in range(3))])
+        await sink.put([again.append(make_event(make_id()))])
+    assert 11 == count_rows(database, "events")
+    async with open_sink(database) as (sink, _, _):
+        assert {EVENTS_0: 4} == await sink.assigned({EVENTS_0: None})
+
+
 async def test_rows_are_counted_by_table(database: str) -> None:
     """What was written, not what was read: a repeat counts nothing."""
     log, event = Log(), make_event(make_id())

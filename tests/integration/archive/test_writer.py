@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation
 
+from pipeline.core.event import BINARY_TYPE
 from pipeline.core.positions import HoleError, Step
 from pipeline.postgres.archive_tables import TABLES, day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, FencedError
@@ -16,6 +17,7 @@ from tests.integration.archive.records import (
     NOW_US,
     TOPICS,
     Log,
+    change,
     make_attempt,
     make_dead_letter,
     make_dispatch,
@@ -331,9 +333,11 @@ async def test_a_batch_of_thousands(database: str) -> None:
     """As large as the settings let it be, with large bodies among them; all of it comes back byte for byte."""
     log, application_id = Log(), make_id()
     payloads = {make_id(): bytes([number % 256]) * (number * 7 % 5000) for number in range(3000)}
+    events = [
+        change(make_event(application_id, each, payload=payload), payload_content_type=BINARY_TYPE)
+        for each, payload in payloads.items()
+    ]
     async with open_writer(database) as writer:
-        added = await Owner(writer).write(
-            *(log.append(make_event(application_id, each, payload=payload)) for each, payload in payloads.items())
-        )
+        added = await Owner(writer).write(*map(log.append, events))
 
     assert {"events": 3000} == added

@@ -90,6 +90,9 @@ class ScriptedSink:
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         pass
 
+    def set_back(self, place: Place, position: int) -> None:
+        pass  # ids tell a repeat from news
+
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         return None
 
