@@ -1,0 +1,1 @@
+"""Cases that others collected; where they come from is in NOTICE.md."""
