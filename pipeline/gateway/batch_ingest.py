@@ -109,13 +109,13 @@ async def ingest_events(request: web.Request) -> web.Response:
             candidates[index] = Candidate(event, origin, fingerprint(event))
         except Problem as problem:
             results[index] = _show_problem(gateway, problem)
-    await _accept(gateway, candidates, results, is_repeatable=batch is not None)
+    await accept_all(gateway, candidates, results, is_repeatable=batch is not None)
     if batch is not None and candidates:
         batch.remember(gateway.event_ids)
     return answer_json({"application_id": application_id, "results": results})
 
 
-async def _accept(
+async def accept_all(
     gateway: Gateway, candidates: dict[int, Candidate], results: list[Result], *, is_repeatable: bool
 ) -> None:
     """Write the events that are new, and set the results of all. Raises `Problem` when none can be accepted."""

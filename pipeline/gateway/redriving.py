@@ -79,12 +79,14 @@ async def redrive(
 
 def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> ToWrite | str:
     """What to write to send a letter again, or why that cannot be done."""
+    if content.source_value is None:
+        return "its record was too large to be kept, or had no value: it must be sent anew"
     if letter.source_topic == topics.events.name:
         return topics.events, content.source_key or b"", content.source_value
     if letter.source_topic not in {topic.name for topic in (topics.deliveries, *topics.retries)}:
         return f"records of {letter.source_topic} are not sent again"
     try:
-        delivery = from_bytes(content.source_value or b"")
+        delivery = from_bytes(content.source_value)
     except SchemaError as error:
         return f"it cannot be read: {error}"
     if not isinstance(delivery, Delivery):

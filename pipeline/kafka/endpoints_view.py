@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import structlog
 
 from pipeline.config import KafkaConfig
+from pipeline.core.endpoints import Endpoints
 from pipeline.core.records import Endpoint, expect
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.view import LogView
@@ -19,7 +20,7 @@ class EndpointsView:
     """Follows the endpoints topic."""
 
     def __init__(self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None) -> None:
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints = Endpoints(event_retention_s=config.event_retention_s)
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._view = LogView(config, topic, self._apply, faults)
 
@@ -43,7 +44,7 @@ class EndpointsView:
 
     def list_active(self) -> Iterator[Endpoint]:
         """Those that are neither deleted nor disabled."""
-        return (endpoint for endpoint in self._endpoints.values() if endpoint.enabled and not endpoint.deleted)
+        return self._endpoints.list_active()
 
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
         """The endpoint of a subscription that may be so new that it has not been read yet."""
@@ -61,18 +62,16 @@ class EndpointsView:
         if not waiting:
             del self._waiting[subscription_id]
 
-    def _apply(self, key: str, value: bytes | None, _: int) -> None:
+    def _apply(self, key: str, value: bytes | None, appended_at_us: int) -> None:
         if value is None:
+            self._endpoints.remove(key)
             return
         try:
             endpoint = expect(Endpoint, value)
         except SchemaError as error:
             log.error("endpoint_unreadable", subscription_id=key, reason=str(error))
             return
-        known = self._endpoints.get(key)
-        if known is not None and endpoint.version < known.version:
-            return  # a republished older one
-        self._endpoints[key] = endpoint
+        self._endpoints.apply(endpoint, appended_at_us)
         for future in self._waiting.pop(key, ()):
             if not future.done():
                 future.set_result(None)

@@ -165,7 +165,7 @@ async def replace_subscription(
         version = await raise_version(connection, application_id)
         if version is None:
             return None
-        await _check_event_types(connection, application_id, content)
+        await _check_event_types(connection, application_id, content, named_by=subscription_id)
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(
                 "update subscriptions set is_enabled = %(is_enabled)s, event_types = %(event_types)s, "  # noqa: S608 - our own column names
@@ -291,9 +291,22 @@ async def find_subscription(pool: Pool, subscription_id: str) -> Subscription | 
 
 
 async def _check_event_types(
-    connection: AsyncConnection[TupleRow], application_id: str, content: SubscriptionContent
+    connection: AsyncConnection[TupleRow],
+    application_id: str,
+    content: SubscriptionContent,
+    *,
+    named_by: str | None = None,
 ) -> None:
+    """Raises `UnknownEventTypesError`. `named_by`: a subscription that may go on naming what it names already."""
     missing = await list_missing(connection, application_id, content.event_types)
+    if missing and named_by is not None:
+        # a type that was deactivated since must not keep its owner from disabling the subscription
+        cursor = await connection.execute(
+            "select unnest(event_types) from subscriptions where subscription_id = %s and application_id = %s",
+            (named_by, application_id),
+        )
+        named = {row[0] for row in await cursor.fetchall()}
+        missing = [name for name in missing if name not in named]
     if missing:
         raise UnknownEventTypesError(missing)
 

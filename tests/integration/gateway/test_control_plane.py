@@ -166,6 +166,27 @@ async def test_subscriptions(stack: Stack) -> None:
     assert (404, "NotFound") == (await stack.api.call("GET", path, token=space.secret)).problem
 
 
+async def test_a_subscription_of_a_deactivated_type_can_be_changed(stack: Stack) -> None:
+    """Its owner can disable it, and keep or leave the type; a type that it did not name is still refused."""
+    space = await stack.api.make_space(TYPE, "a.b.c", "d.e.f")
+    created = await stack.api.subscribe(space, URL, TYPE, "a.b.c")
+    for name in ("a.b.c", "d.e.f"):
+        await stack.api.call("DELETE", f"/event_types/{name}?application_id={space.application_id}")
+    path = f"/subscriptions/{created['subscription_id']}"
+    same = describe_subscription(space.application_id, URL, TYPE, "a.b.c", is_enabled=False)
+    disabled = await stack.api.call("PUT", path, same, token=space.secret)
+    other = await stack.api.call("PUT", path, same | {"event_types": [TYPE, "d.e.f"]}, token=space.secret)
+    left = await stack.api.call("PUT", path, same | {"event_types": [TYPE]}, token=space.secret)
+    again = await stack.api.call("PUT", path, same, token=space.secret)
+    new = await stack.api.call("POST", "/subscriptions", same, token=space.secret)
+
+    assert (200, False) == (disabled.status, disabled.json["is_enabled"])
+    assert (400, "EventTypeDoesNotExist") == other.problem
+    assert 200 == left.status
+    assert (400, "EventTypeDoesNotExist") == again.problem
+    assert (400, "EventTypeDoesNotExist") == new.problem
+
+
 async def test_legacy_labels(stack: Stack) -> None:
     """One label in the old form is the same as a map of one."""
     space = await stack.api.make_space(TYPE)

@@ -1,13 +1,14 @@
 """Dead letters over HTTP and by command: listed, shown, and sent again to a good end."""
 
 import asyncio
+import json
 import os
 import sys
 from uuid import uuid4
 
 import pytest
 
-from tests.support.api import describe_type
+from tests.support.api import describe_event, describe_type
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
 from tests.support.receiver import Receiver, Status
@@ -116,6 +117,31 @@ async def test_refused_events_are_redriven_once_their_type_exists(stack: Stack) 
         assert "unknown_event_type" == letter["reason"]
         assert (0, True) == (code, "sent 1 dead letters again" in output), output
         assert event_id == request.header("X-Event-Id")
+
+
+async def test_a_letter_without_its_record_is_not_redriven(stack: Stack) -> None:
+    """A record too large to stand in a dead letter is left out with the reason; nothing empty is written."""
+    from confluent_kafka import Producer
+
+    space = await stack.api.make_space(TYPE)
+    # larger than what a delivery can hold, smaller than what the topic takes
+    payload = "x" * (stack.kafka.record_max_bytes - 6 * 1024)
+    event = describe_event(space.application_id, TYPE, payload=payload, payload_content_type="text/plain")
+    options = {"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"}
+    producer = Producer(options | {"message.max.bytes": 2 * stack.kafka.record_max_bytes})
+    producer.produce(stack.topics.events.name, key=space.application_id.encode(), value=json.dumps(event).encode())
+    assert 0 == producer.flush(30)
+
+    async def find() -> str:
+        letters = (await stack.api.call("GET", f"/dead_letters?application_id={space.application_id}")).json
+        return letters[0]["dead_id"] if letters else ""
+
+    dead_id = await eventually(find, timeout_s=60)
+    body = {"application_id": space.application_id}
+    reply = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
+
+    assert (0, {dead_id}) == (reply.json["redriven"], reply.json["skipped"].keys())
+    assert "too large" in reply.json["skipped"][dead_id]
 
 
 async def test_the_command_lists_shows_and_counts(stack: Stack) -> None:

@@ -76,6 +76,13 @@ async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str
             await eventually(lambda: len(receiver.requests()) == 10)
             read = await stack.api.call("GET", f"/events?application_id={space.application_id}", token=space.secret)
             change = await stack.api.call("POST", "/organizations", {"name": "Acme"})
+            path = f"/application_secrets/{space.secret}"
+            query = f"?application_id={space.application_id}"
+            about_a_secret = [
+                await stack.api.call("DELETE", path + query),
+                await stack.api.call("DELETE", f"/{path}/{query}"),
+                await stack.api.call("PUT", path, {"application_id": space.application_id, "name": "x"}),
+            ]
             proxy.restore()
 
             async def are_archived() -> bool:
@@ -87,3 +94,8 @@ async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str
             assert (503, "ServiceUnavailable") == read.problem
             assert (503, "ServiceUnavailable") == change.problem
             assert "Retry-After" in read.headers
+            # the path of a request is not logged: a secret may stand in it
+            assert {(503, "ServiceUnavailable")} == {reply.problem for reply in about_a_secret}
+            (gateway,) = stack.processes["gateway"]
+            assert "database_unavailable" in gateway.log_path.read_text()
+            assert space.secret not in gateway.log_path.read_text()

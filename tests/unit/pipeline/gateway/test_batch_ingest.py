@@ -1,0 +1,52 @@
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pipeline.core.fingerprint import fingerprint
+from pipeline.core.records import Event
+from pipeline.gateway.batch_ingest import Candidate, Origin, accept_all
+from pipeline.gateway.duplicates import Claim, EventIds, EventKey, Known
+from pipeline.metrics import Metrics
+
+
+class BrokenProducer:
+    """Raises what nobody foresaw."""
+
+    def send_bytes(self, _: Sequence[Any]) -> "asyncio.Future[None]":
+        raise ZeroDivisionError
+
+
+async def find_nothing(_: Sequence[EventKey]) -> Known:
+    return {}
+
+
+async def test_an_unforeseen_exception_accepts_nothing() -> None:
+    """The ids of the batch are free again: sent again, the events are new."""
+    event_ids = EventIds(find_nothing, recent_max=10, timeout_s=1)
+    gateway: Any = SimpleNamespace(
+        event_ids=event_ids,
+        producer=BrokenProducer(),
+        topics=SimpleNamespace(events=None),
+        metrics=Metrics("gateway"),
+    )
+    candidates = {}
+    for index, origin in enumerate((Origin.GIVEN, Origin.KEY, Origin.MADE)):
+        event = Event(
+            application_id="a",
+            event_id=str(uuid4()),
+            event_type="a.b.c",
+            payload=b"{}",
+            payload_content_type="application/json",
+            labels={"a": "b"},
+            occurred_at_us=0,
+            received_at_us=0,
+        )
+        candidates[index] = Candidate(event, origin, fingerprint(event))
+    with pytest.raises(ZeroDivisionError):
+        await accept_all(gateway, candidates, [{}] * 3, is_repeatable=False)
+
+    assert [Claim.NEW] * 3 == [await event_ids.claim(each.key, each.content) for each in candidates.values()]
