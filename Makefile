@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run check test unit chaos bench alerts docs lock clean
+.PHONY: help setup run check test unit chaos bench alerts kubernetes docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -50,6 +50,9 @@ bench: setup     ## measure; BENCH="--all" or "saturation --duration 60" for oth
 
 alerts:          ## check Prometheus' rules and run their tests (fetches promtool where it is missing)
 	@ops/prometheus/check
+
+kubernetes:      ## render the Helm chart, compare with ops/kubernetes/rendered, check schemas (needs helm or Go)
+	@ops/kubernetes/check
 
 docs: setup      ## write docs/settings.md and docs/topics.md again, from the code
 	$(BIN)/python docs/reference.py
