@@ -92,6 +92,24 @@ class GatewayConfig(Section):
     lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
     archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
     subscriptions_max: int = Field(10_000, ge=1, description="subscriptions of one application; bounds the fan-out")
+    rate_per_s: float = Field(0, ge=0, le=1e9, description="API requests of all callers, in the long run; 0: unlimited")
+    burst: int = Field(2000, ge=1, description="API requests of all callers at once, where they are limited")
+    address_rate_per_s: float = Field(
+        0, ge=0, le=1e9, description="API requests of one address, in the long run; 0: unlimited"
+    )
+    address_burst: int = Field(200, ge=1, description="API requests of one address at once, where they are limited")
+    token_rate_per_s: float = Field(
+        0, ge=0, le=1e9, description="API requests with one token, in the long run; 0: unlimited"
+    )
+    token_burst: int = Field(20, ge=1, description="API requests with one token at once, where they are limited")
+    cors_origins: str = Field(
+        "", description="origins whose pages may use the API, separated by spaces, `*` for all; none: no page may"
+    )
+    hsts_max_age_s: int = Field(
+        0,
+        ge=0,
+        description="how long browsers use nothing but HTTPS with this host (Strict-Transport-Security); 0: off",
+    )
     drain_s: float = Field(
         5.0,
         ge=0,

@@ -12,34 +12,40 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from pipeline.core.text import find_target_problem
+from pipeline.gateway.answer_headers import AnswerHeaders, secure
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.headers import is_host
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import DatabaseUnavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SECURITY_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("X-XSS-Protection", "1; mode=block"),
-    ("Referrer-Policy", "no-referrer"),
-)
 SLASHES = re.compile("/{2,}")
 REST = "/{rest:.*}"
+HEALTH = "/health"
 UNKNOWN = "unknown"
 NO_PATH = "There is no such path."
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 
 
 def frame_routes(
-    routes: Iterable[web.RouteDef], metrics: Metrics, *, prefix: str, is_draining: Callable[[], bool]
+    routes: Iterable[web.RouteDef],
+    metrics: Metrics,
+    *,
+    prefix: str,
+    is_draining: Callable[[], bool],
+    headers: AnswerHeaders,
+    limits: RequestLimits,
 ) -> list[web.RouteDef]:
     """The routes under `prefix`, framed; and the one that takes whatever is none of them."""
 
     def frame_one(handler: Handler, route: str) -> Handler:
-        return frame(handler, metrics, route=route, is_draining=is_draining)
+        # a balancer's question is answered however many requests there are
+        is_limited = limits.is_on and route != prefix + HEALTH
+        check = limits.check if is_limited else None
+        return frame(handler, metrics, route=route, is_draining=is_draining, headers=headers, check_limits=check)
 
     framed = [
         web.route(route.method, prefix + route.path, frame_one(route.handler, prefix + route.path)) for route in routes
@@ -47,7 +53,15 @@ def frame_routes(
     return [*framed, web.route("*", REST, frame_one(find_again, UNKNOWN))]
 
 
-def frame(handler: Handler, metrics: Metrics, *, route: str, is_draining: Callable[[], bool]) -> Handler:
+def frame(
+    handler: Handler,
+    metrics: Metrics,
+    *,
+    route: str,
+    is_draining: Callable[[], bool],
+    headers: AnswerHeaders,
+    check_limits: Callable[[web.Request], None] | None,
+) -> Handler:
     """`handler` with an answer for everything it raises. `route`: its name in the figures.
 
     While draining, an answer closes its connection: a client that keeps it would meet the moment it is closed at.
@@ -60,12 +74,14 @@ def frame(handler: Handler, metrics: Metrics, *, route: str, is_draining: Callab
         started_at_s = time.perf_counter()
         try:
             check_head(request)
+            if check_limits is not None:
+                check_limits(request)
             response = await handler(request)
         except Exception as error:  # everything: the client gets an answer, and the process goes on with the others
             response = _answer_error(request, error, route)
         if is_draining():
             response.force_close()
-        secure(response)
+        headers.add(request, response)
         key = (request.method, response.status)
         counter = requests.get(key)
         if counter is None:
@@ -75,13 +91,6 @@ def frame(handler: Handler, metrics: Metrics, *, route: str, is_draining: Callab
         return response
 
     return answer
-
-
-def secure(response: web.StreamResponse) -> None:
-    """Add the headers that every answer has."""
-    headers = response.headers
-    for name, value in SECURITY_HEADERS:
-        headers[name] = value
 
 
 def answer_unrouted(request: web.BaseRequest) -> web.Response:

@@ -3,6 +3,7 @@
 `PROBLEMS` is the whole catalogue (`GET /errors` shows it); nothing else decides about a status or a title.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +143,14 @@ class Problem(Exception):  # noqa: N818 - it is the answer, and called what the 
         detail: str | None = None,
         validation: Validation | None = None,
         status: int | None = None,
+        retry_after_s: float = RETRY_AFTER_S,
     ) -> None:
         super().__init__(problem_id)
         self.kind = PROBLEMS[problem_id]
         self.detail = detail or self.kind.detail
         self.validation = validation
         self.status = status or self.kind.status
+        self.retry_after_s = retry_after_s
 
     def to_body(self) -> bytes:
         """The answer's body."""
@@ -155,7 +158,7 @@ class Problem(Exception):  # noqa: N818 - it is the answer, and called what the 
 
     def to_response(self) -> web.Response:
         """The answer."""
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if self.status in (429, 503) else None
+        headers = {"Retry-After": str(math.ceil(self.retry_after_s))} if self.status in (429, 503) else None
         response = web.Response(body=self.to_body(), status=self.status, content_type=CONTENT_TYPE, headers=headers)
         if self.status == 408:
             # the rest of the request may still come, and must not be taken for the next one

@@ -11,7 +11,8 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from pipeline.gateway.frame import answer_unrouted, secure
+from pipeline.gateway.answer_headers import secure
+from pipeline.gateway.frame import answer_unrouted
 from pipeline.gateway.problems import Problem
 
 log = structlog.get_logger()

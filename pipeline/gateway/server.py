@@ -1,10 +1,12 @@
 """The gateway process: the HTTP API, wired."""
 
 import asyncio
+import time
 
 from aiohttp import web
 
 from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance, replaying
+from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -24,6 +26,7 @@ from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import events, events_per_day, request_attempts, responses
+from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.producer import LogProducer
@@ -155,6 +158,14 @@ def build_app(gateway: Gateway) -> web.Application:
     app = web.Application(client_max_size=gateway.settings.gateway.body_max_bytes)
     app[GATEWAY] = gateway
     routes = [route for module in MODULES for route in module.list_routes()]
-    framed = frame_routes(routes, gateway.metrics, prefix=API_PATH, is_draining=gateway.health.is_draining)
+    config = gateway.settings.gateway
+    framed = frame_routes(
+        routes,
+        gateway.metrics,
+        prefix=API_PATH,
+        is_draining=gateway.health.is_draining,
+        headers=AnswerHeaders(config),
+        limits=RequestLimits(config, clock=time.monotonic),
+    )
     app.router.add_routes(framed)
     return app
