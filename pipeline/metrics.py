@@ -33,6 +33,7 @@ DEAD_REASONS = (
     "client_error",
     "invalid_header",
     "internal",
+    "unwritable",
 )
 
 

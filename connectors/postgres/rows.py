@@ -1,8 +1,8 @@
 """From records of the log to rows of the archive. Pure: no connection, no clock.
 
 A record of the events topic that is no event has no row: the matcher writes its dead letter. An unreadable record of
-the other topics, which only our own processes write, becomes a dead letter here. Text loses NUL, which PostgreSQL's
-text cannot hold: it is kept as U+FFFD. Bodies and the JSON of maps keep every byte.
+the other topics, which only our own processes write, becomes a dead letter here; so does one that no table takes.
+Text loses NUL, which PostgreSQL's text cannot hold: it is kept as U+FFFD. Bodies and the JSON of maps keep every byte.
 """
 
 import re
@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
 from connectors.sink import LogRecord, Place
-from pipeline.core.event import parse_event
+from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
-from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, expect
+from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, RoutesChanged, expect, from_bytes
 from pipeline.postgres.archive_bodies import pack_body
 from pipeline.postgres.archive_tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
 from pipeline.postgres.archive_writer import Row
@@ -23,9 +24,11 @@ from pipeline.topics import Topics
 from schemas import SchemaError
 
 INTEGER_MAX = 2**31 - 1
+NONE_REFUSED: Mapping[LogRecord, str] = {}
 _match_uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 Rows = dict[str, list[Row]]  # by table name
+log = structlog.get_logger()
 RecordT = TypeVar("RecordT", bound=Record)
 
 
@@ -42,23 +45,48 @@ class RowBuilder:
             topics.dead.name: self._add_dead_letter,
         }
 
-    def build(self, records: Iterable[LogRecord]) -> Rows:
+    def build(self, records: Iterable[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED) -> Rows:
         """The rows of `records`, in their order."""
+        return self.build_and_bury(records, refused)[0]
+
+    def build_and_bury(
+        self, records: Iterable[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED
+    ) -> tuple[Rows, list[str]]:
+        """The rows, and the reasons of the dead letters among them that are written here.
+
+        Of a record that no table takes (`refused`: why) there is a dead letter; so there is of one of which no rows can
+        be made, whatever the reason: it is about this record alone.
+        """
         rows: Rows = defaultdict(list)
+        buried = []
         for record in records:
+            detail = refused.get(record) if refused else None
+            if detail is not None:
+                rows[DEAD_LETTERS.name].append(self._bury(record, "unwritable", detail))
+                buried.append("unwritable")
+                continue
+            own: Rows = defaultdict(list)
             try:
-                self._add[record.topic](rows, record)
+                self._add[record.topic](own, record)
             except SchemaError as error:
-                rows[DEAD_LETTERS.name].append(self._bury(record, str(error)))
-        return rows
+                own = {DEAD_LETTERS.name: [self._bury(record, "undecodable", str(error))]}
+                buried.append("undecodable")
+            except Exception as error:
+                detail = f"{type(error).__name__}: {error}"[:500]
+                own = {DEAD_LETTERS.name: [self._bury(record, "unwritable", detail)]}
+                buried.append("unwritable")
+                log.error("record_refused", **describe_place(record), reason=detail)
+            for table, group in own.items():
+                rows[table] += group
+        return rows, buried
 
     def read_log_times(self, records: Iterable[LogRecord]) -> dict[Place, int]:
         """The timestamp of the newest record of each partition, where it is the broker's clock that set it."""
         name = self._topics.events.name
         return {record.place: record.timestamp_us for record in records if record.topic == name}
 
-    def _add_event(self, rows: Rows, record: LogRecord) -> None:
-        event = parse_event(
+    def _parse(self, record: LogRecord) -> Event | RoutesChanged | Unreadable:
+        return parse_event(
             record.value,
             record.key,
             topic=record.topic,
@@ -66,6 +94,9 @@ class RowBuilder:
             offset=record.offset,
             appended_at_us=record.timestamp_us,
         )
+
+    def _add_event(self, rows: Rows, record: LogRecord) -> None:
+        event = self._parse(record)
         if not isinstance(event, Event):
             return
         payload, compressed = pack_body(event.payload, compress_min_bytes=self._compress_min_bytes)
@@ -170,12 +201,13 @@ class RowBuilder:
         _check_integers(letter.source_partition)
         rows[DEAD_LETTERS.name].append(self._to_row(letter))
 
-    def _bury(self, record: LogRecord, detail: str) -> Row:
-        """The row of a record that none of our processes can have written as it is."""
+    def _bury(self, record: LogRecord, reason: str, detail: str) -> Row:
+        """The row of a record that has none of its own."""
+        application_id, event_id = self._find_event(record)
         return self._to_row(
             DeadLetter(
                 dead_id=derive_dead_id(record.topic, record.partition, record.offset),
-                reason="undecodable",
+                reason=reason,
                 detail=detail,
                 source_topic=record.topic,
                 source_partition=record.partition,
@@ -183,9 +215,22 @@ class RowBuilder:
                 source_appended_at_us=record.timestamp_us,
                 source_key=record.key,
                 source_value=record.value,
+                application_id=application_id,
+                event_id=event_id,
                 died_at_us=record.timestamp_us,
             )
         )
+
+    def _find_event(self, record: LogRecord) -> tuple[str | None, str | None]:
+        """Whose it is, if it says so: a read that waits for this event then waits no longer."""
+        if record.topic == self._topics.events.name:
+            event = self._parse(record)
+            return (event.application_id, event.event_id) if isinstance(event, Event) else (None, None)
+        try:
+            known = from_bytes(record.value or b"")
+        except SchemaError:
+            return None, None
+        return getattr(known, "application_id", None), getattr(known, "event_id", None)
 
     def _to_row(self, letter: DeadLetter) -> Row:
         value, compressed = letter.source_value, False
@@ -210,6 +255,11 @@ class RowBuilder:
             _uuid_or_none(letter.event_id),
             letter.died_at_us,
         )
+
+
+def describe_place(record: LogRecord) -> dict[str, str | int]:
+    """Where it lay, for the log."""
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
 def _read(record_type: type[RecordT], record: LogRecord) -> RecordT:

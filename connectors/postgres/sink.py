@@ -12,7 +12,10 @@ from datetime import date, timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
-from connectors.postgres.rows import RowBuilder
+import structlog
+
+from connectors.postgres.refusals import find_refused
+from connectors.postgres.rows import NONE_REFUSED, RowBuilder, describe_place
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import ArchiveConfig
 from pipeline.core.lanes import Jam, Rank
@@ -22,10 +25,12 @@ from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_outage import Outage
+from pipeline.postgres.archive_refusals import is_about_a_row
 from pipeline.postgres.archive_tables import day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
 
 LANE = "archive"
+log = structlog.get_logger()
 
 
 class ArchiveSink:
@@ -123,29 +128,47 @@ class ArchiveSink:
         if not records:
             return
         started_at_s = time.monotonic()
-        added = await self._outage.sit_out(lambda: self._write(records))
+        try:
+            added = await self._outage.sit_out(partial(self._write, records))
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            refused = await find_refused(records, self._try)
+            if not refused:
+                raise
+            for record, reason in refused.items():
+                log.error("record_refused", **describe_place(record), reason=reason)
+            added = await self._outage.sit_out(partial(self._write, records, refused))
         self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
         self._metrics.archive_batch_records.observe(len(records))
         for table, count in added.items():
             self._metrics.rows_total.labels(table).inc(count)
 
-    async def _write(self, records: Sequence[LogRecord]) -> dict[str, int]:
+    async def _try(self, records: Sequence[LogRecord]) -> str | None:
+        return await self._outage.sit_out(lambda: self._writer.try_rows(self._rows.build(records)))
+
+    async def _write(
+        self, records: Sequence[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED
+    ) -> dict[str, int]:
         owners = {place: self._owners[place] for place in {record.place for record in records}}
         if self._is_in_doubt:
             records = await self._leave_out_written(records)
         if not records:
             return {}
+        rows, buried = self._rows.build_and_bury(records, refused)
         batch = ArchiveBatch(
             steps=self._plan(records),
             owners=owners,
             appended_at_us=self._rows.read_log_times(records),
-            rows=self._rows.build(records),
+            rows=rows,
         )
         self._log_us = max(batch.appended_at_us.values(), default=self._log_us)
         await self._writer.ensure_days(self._choose_days(batch))
         self._is_in_doubt = True  # also when this is cancelled in the middle
         added = await self._writer.write(batch)
         self._is_in_doubt = False
+        for reason in buried:
+            self._metrics.dead_total.labels(reason).inc()
         for place, step in batch.steps.items():
             self._positions.move(place, step.next_offset)
         return added

@@ -8,19 +8,17 @@ from typing import TypeVar
 import structlog
 from psycopg import OperationalError, errors
 
+from pipeline.postgres.archive_refusals import is_about_a_row
+from pipeline.postgres.pool import SessionUseless
+
 BACKOFF_FIRST_S = 0.1
-BACKOFF_MAX_S = 5.0
+BACKOFF_MAX_S = 2.0  # within 5 s of its return, connecting included, the archive goes on
 
 # What passes by itself, or when somebody repairs the server: not reachable, restarting, disk full, out of connections,
 # a lock or statement time-out, a deadlock; read-only; a session the server ended because this process, or the network,
 # stood still in the middle of a transaction; a row routed to the default partition at the very moment when its day got
-# a partition of its own. Anything else is a mistake of ours, and ends the process.
-PASSING = (
-    OperationalError,
-    errors.ReadOnlySqlTransaction,
-    errors.IdleInTransactionSessionTimeout,
-    errors.CheckViolation,
-)
+# a partition of its own. A refusal of one row does not pass. Anything else is a mistake of ours, and ends the process.
+PASSING = (OperationalError, *SessionUseless, errors.CheckViolation)
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -44,6 +42,8 @@ class Outage:
             try:
                 result = await work()
             except PASSING as error:
+                if is_about_a_row(error):
+                    raise
                 self._begin(error)
             else:
                 self._end()

@@ -66,7 +66,9 @@ async def lock_partitions(connection: Connection) -> None:
 async def make_partition(connection: Connection, table: ArchiveTable, day: date) -> None:
     """Make one day's partition. Aside first, then attached: making it in place would lock every reader out."""
     name, parent = Identifier(table.partition_of(day)), Identifier(table.name)
-    await connection.execute(SQL("create table {} (like {} including storage including indexes)").format(name, parent))
+    await connection.execute(
+        SQL("create table {} (like {} including storage including indexes including constraints)").format(name, parent)
+    )
     await attach_partition(connection, table, day)
 
 

@@ -18,6 +18,7 @@ from pipeline.config import DatabaseConfig
 from pipeline.core.positions import HoleError, Place, Step
 from pipeline.postgres.archive_connection import open_archive_connection
 from pipeline.postgres.archive_partitions import ensure_days, list_days
+from pipeline.postgres.archive_refusals import describe_refusal, is_about_a_row
 from pipeline.postgres.archive_tables import EVENTS, TABLES, ArchiveTable
 
 Row = tuple[Any, ...]  # values in the order of the table's columns
@@ -97,11 +98,19 @@ class ArchiveWriter:
         async with self._connected() as connection, connection.transaction():
             # first, so that nobody can claim the partitions until this is committed
             await _advance(connection, batch)
-            return {
-                table.name: await _add_rows(connection, table, rows)
-                for table in TABLES
-                if (rows := batch.rows.get(table.name))
-            }
+            return await _add_all(connection, batch.rows)
+
+    async def try_rows(self, rows: Mapping[str, list[Row]]) -> str | None:
+        """Would the tables take these rows, by table name? None, or why not. Nothing is written."""
+        async with self._connected() as connection:
+            try:
+                async with connection.transaction(force_rollback=True):
+                    await _add_all(connection, rows)
+            except Exception as error:
+                if not is_about_a_row(error):
+                    raise
+                return describe_refusal(error)
+        return None
 
     async def ensure_days(self, days: Iterable[date]) -> None:
         """Make sure these days have partitions. Costs nothing when this writer has seen them."""
@@ -190,6 +199,12 @@ def _check_owners(places: Iterable[Place], ours: Mapping[Place, int]) -> None:
             f"{len(lost)} of {len(wanted)} partitions have another owner; "
             "another archive process took them over while this one was away"
         )
+
+
+async def _add_all(connection: AsyncConnection[TupleRow], rows: Mapping[str, list[Row]]) -> dict[str, int]:
+    return {
+        table.name: await _add_rows(connection, table, group) for table in TABLES if (group := rows.get(table.name))
+    }
 
 
 async def _add_rows(connection: AsyncConnection[TupleRow], table: ArchiveTable, rows: list[Row]) -> int:

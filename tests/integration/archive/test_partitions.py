@@ -7,11 +7,12 @@ import psycopg
 import pytest
 
 from pipeline.config import ArchiveConfig
+from pipeline.core.event import BINARY_TYPE
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_partitions import ensure_days, ensure_partitions, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of
 from pipeline.postgres.archive_upkeep import Upkeep
-from tests.integration.archive.records import DAY_US, NOW_US, Log, make_dispatch, make_event, make_id
+from tests.integration.archive.records import DAY_US, NOW_US, Log, change, make_dispatch, make_event, make_id
 from tests.integration.archive.tables import (
     Owner,
     configure,
@@ -58,7 +59,8 @@ async def test_rows_that_waited_in_the_default_partition_move(database: str) -> 
     log, payload = Log(), bytes(range(256)) * 20
     odd_us = NOW_US - 400 * DAY_US
     async with open_writer(database) as writer, await connect(database) as connection:
-        event, dispatch = make_event(make_id(), payload=payload), make_dispatch(make_event(make_id()), make_id())
+        event = change(make_event(make_id(), payload=payload), payload_content_type=BINARY_TYPE)
+        dispatch = make_dispatch(make_event(make_id()), make_id())
         await Owner(writer).write(
             log.append(event), log.append(dispatch), log.append(make_event(make_id()), appended_at_us=odd_us)
         )

@@ -51,7 +51,7 @@ def test_every_reason_of_a_dead_letter_is_in_the_catalogue() -> None:
     written = {
         reason
         for path in list_files()
-        if path.suffix == ".py" and name(path).startswith(("pipeline/core/", "pipeline/matcher/", "connectors/http/"))
+        if path.suffix == ".py" and name(path).startswith(("pipeline/core/", "pipeline/matcher/", "connectors/"))
         for reason in REASON.findall(path.read_text())
     }
 
