@@ -25,6 +25,7 @@ BUILT_IN = {
     "keys": "pipeline.commands.keys:keys",
     "topics": "pipeline.commands.topics:topics",
     "migrate": "pipeline.commands.migrate:migrate",
+    "doctor": "pipeline.commands.doctor:doctor",
     "settings": "pipeline.commands.settings:settings",
     "bench": "pipeline.commands.bench:bench",
     "capacity": "pipeline.commands.capacity:capacity",

@@ -122,6 +122,11 @@ class Metrics:
             "Applications of which a change is saved and could not be published",
             registry=registry,
         )
+        self.disagreements = Gauge(
+            "hookline_routes_disagreements",
+            "Applications about which log and database disagree",
+            registry=registry,
+        )
         self.healed_total = Counter(
             "hookline_routes_healed_total",
             "Applications published again because log and database disagreed",

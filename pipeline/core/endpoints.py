@@ -39,6 +39,10 @@ class Endpoints:
         """Those that are neither deleted nor disabled."""
         return (endpoint for endpoint in self._endpoints.values() if endpoint.enabled and not endpoint.deleted)
 
+    def list_present(self) -> Iterator[Endpoint]:
+        """Those that are not deleted."""
+        return (endpoint for endpoint in self._endpoints.values() if not endpoint.deleted)
+
     def apply(self, endpoint: Endpoint, appended_at_us: int) -> None:
         """Take a record. One that is older than what is known changes nothing."""
         self._newest_us = max(self._newest_us, appended_at_us)

@@ -66,6 +66,10 @@ class RoutesHistory:
         """Of the newest version."""
         return list(self._types)
 
+    def list_rules(self) -> list[Rule]:
+        """Of the newest version: what enabled subscriptions select."""
+        return list(self._rules.values())
+
     def put_rule(
         self,
         subscription_id: str,

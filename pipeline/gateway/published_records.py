@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from pipeline.core.records import Endpoint, RoutesHead, RoutesPart
 from pipeline.postgres.publications import ChangedName, ChangedSubscription, Publication
 from pipeline.postgres.subscriptions import Subscription
@@ -89,6 +91,11 @@ def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool
         if content.client_key is not None
         else None,
     )
+
+
+def end_endpoint(endpoint: Endpoint, version: int) -> Endpoint:
+    """The same, deleted: nothing is sent to it any more."""
+    return replace(endpoint, version=version, deleted=True, enabled=False)
 
 
 def _to_us(at: datetime | None) -> int:

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from pipeline.core.records import RoutesChanged, to_bytes
+from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.published_records import (
     describe_endpoint,
@@ -58,15 +59,20 @@ class Publisher:
         pool: Pool,
         producer: LogProducer,
         topics: Topics,
+        ghosts: Ghosts,
         metrics: Metrics,
         *,
         routes: RoutesView | None = None,
         check_log: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`routes`: our own view, when what is published is to be waited for. `check_log`: why Kafka takes nothing."""
+        """`ghosts`: of what the log has and the database does not. `check_log`: why Kafka takes nothing.
+
+        `routes`: our own view, when what is published is to be waited for.
+        """
         self._pool = pool
         self._producer = producer
         self._topics = topics
+        self._ghosts = ghosts
         self._metrics = metrics
         self._routes = routes
         self._check_log = check_log
@@ -193,11 +199,13 @@ class Publisher:
     async def _list_records(self, publication: Publication) -> AsyncIterator[Written]:
         """Parts and endpoints that changed; what was deleted has no value."""
         routes, application_id = self._topics.routes, publication.application_id
+        known: set[bytes] = set()
         async for page in publications.read_subscriptions(self._pool, publication):
             for changed in page:
                 subscription = changed.subscription
                 is_gone = subscription.deleted_at is not None or publication.deleted
                 key = name_part(application_id, "subscription", subscription.subscription_id)
+                known.add(key)
                 yield routes, key, None if is_gone else to_bytes(describe_rule(changed))
                 if changed.changed_version > publication.endpoints_since:
                     endpoint = describe_endpoint(subscription, version=publication.version, deleted=publication.deleted)
@@ -209,4 +217,9 @@ class Publisher:
             for name in names:
                 exists = name.exists and not publication.deleted
                 part = to_bytes(describe_name(application_id, kind, name)) if exists else None
-                yield routes, name_part(application_id, kind, name.name), part
+                key = name_part(application_id, kind, name.name)
+                known.add(key)
+                yield routes, key, part
+        if publication.is_healing:
+            for ghost in await self._ghosts.list_ends(application_id, publication.version, known):
+                yield ghost

@@ -6,6 +6,7 @@ import time
 from aiohttp import web
 
 from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance, replaying
+from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
 from pipeline.gateway.client_address import read_proxies
@@ -22,6 +23,7 @@ from pipeline.gateway.database_verification import begin_to_verify
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.frame import frame_routes
+from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
@@ -76,6 +78,7 @@ async def main(process: Process) -> None:
     config = settings.gateway
     kafka = KafkaProbe(settings.kafka, topics.events)
     process.health.ready["kafka"] = kafka.check
+    ghosts = Ghosts(databases.primary, producer, settings.kafka, topics)
     gateway = Gateway(
         settings=settings,
         metrics=process.metrics,
@@ -94,7 +97,9 @@ async def main(process: Process) -> None:
             recent_max=config.recent_ids_max,
             timeout_s=config.lookup_timeout_s,
         ),
-        publisher=Publisher(databases.primary, producer, topics, process.metrics, routes=routes, check_log=kafka.check),
+        publisher=Publisher(
+            databases.primary, producer, topics, ghosts, process.metrics, routes=routes, check_log=kafka.check
+        ),
         health=ApiHealth(process, databases.primary, kafka, key=config.health_key),
         proxies=read_proxies(config),
     )
@@ -110,7 +115,10 @@ async def main(process: Process) -> None:
         metrics=process.metrics,
     )
     process.health.alive["endpoint_states"] = states.check
+    agreement = Agreement(databases.primary, routes, gateway.publisher, ghosts, process.metrics)
+    process.health.degraded["control_plane"] = agreement.check
     process.supervisor.start("repair", gateway.publisher.repair_regularly())
+    process.supervisor.start("agreement", agreement.run())
     process.supervisor.start("endpoint_states", states.run())
     process.supervisor.start("kafka_probe", kafka.run())
     process.supervisor.start("database_watch", databases.watch())

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pipeline.config import Settings
+from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.producer import LogProducer
@@ -35,7 +36,12 @@ async def open_tools(settings: Settings, *, name: str) -> AsyncIterator[Tools]:
     metrics = Metrics(name)
     producer = LogProducer(settings.kafka, metrics, linger_ms=5)
     try:
-        yield Tools(pool=pool, producer=producer, publisher=Publisher(pool, producer, topics, metrics), topics=topics)
+        yield Tools(
+            pool=pool,
+            producer=producer,
+            publisher=Publisher(pool, producer, topics, Ghosts(pool, producer, settings.kafka, topics), metrics),
+            topics=topics,
+        )
     finally:
         await producer.close()
         await pool.close()

@@ -46,6 +46,10 @@ class EndpointsView:
         """Those that are neither deleted nor disabled."""
         return self._endpoints.list_active()
 
+    def list_present(self) -> Iterator[Endpoint]:
+        """Those that are not deleted."""
+        return self._endpoints.list_present()
+
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
         """The endpoint of a subscription that may be so new that it has not been read yet."""
         if subscription_id not in self._endpoints:

@@ -9,7 +9,7 @@ import structlog
 
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
-from pipeline.core.routes import AppliedRoutes, RoutesHistory
+from pipeline.core.routes import AppliedRoutes, RoutesHistory, Rule
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
@@ -140,6 +140,20 @@ class RoutesView:
         for application_id, application in list(self._applications.items()):
             if application.versions:
                 yield application_id, application.head
+
+    def list_rules(self, application_id: str) -> list[Rule]:
+        """What its enabled subscriptions select; of a view that has rules."""
+        application = self._find(application_id)
+        return [] if application is None else application.history.list_rules()
+
+    def list_event_types(self, application_id: str) -> list[str]:
+        application = self._find(application_id)
+        return [] if application is None else application.history.event_types
+
+    def list_secrets(self, application_id: str) -> list[str]:
+        """SHA-256 of each valid application secret, in hex."""
+        application = self._find(application_id)
+        return [] if application is None else sorted(application.secrets)
 
     async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool:
         """Wait until this version (or a newer one) is here. False when it did not come in time."""

@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import class_row, dict_row
 
+from pipeline.core.agreement import Verdict, judge
 from pipeline.postgres.pool import Pool
 from pipeline.postgres.subscriptions import COLUMNS, Subscription, read_subscription
 
@@ -146,18 +147,15 @@ async def claim_publication(
 
 
 def does_disagree(known: LogState | None, *, routes: LogState, published: LogState) -> bool:
-    """Can what the log says not have come from this database? Its versions lie between the published and the newest.
-
-    A log that is behind may just not have been read so far yet: that is for whoever looks twice.
-    """
+    """Can what the log says not have come from this database? One that is behind may not have been read so far yet."""
     if known is None:
         return False
-    if known.version > routes.version:
-        return True
-    of_database = (
-        routes if known.version == routes.version else published if known.version == published.version else None
+    verdict = judge(
+        (known.version, known.change_id),
+        newest=(routes.version, routes.change_id),
+        published=(published.version, published.change_id),
     )
-    return of_database is not None and "" not in (of_database.change_id, known.change_id) and of_database != known
+    return verdict is Verdict.FOREIGN
 
 
 async def extend_publication(pool: Pool, publication: Publication, *, lease_s: float) -> bool:

@@ -1,0 +1,28 @@
+"""Do database and log agree about an application? The database is the truth."""
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """`behind`: it may be that the log has not been read so far yet."""
+
+    AGREED = "agreed"
+    FOREIGN = "foreign"
+    BEHIND = "behind"
+
+
+def judge(logged: tuple[int, str] | None, *, newest: tuple[int, str], published: tuple[int, str]) -> Verdict:
+    """Compare versions, each with the id of the change that brought it ("" where there was none yet).
+
+    `logged`: what the log says, None for nothing; read before the others. A log that this database has written lies
+    between what it has published for sure and its newest version.
+    """
+    if logged is None:
+        return Verdict.BEHIND if published[0] > 0 else Verdict.AGREED
+    version, change_id = logged
+    if version > newest[0]:
+        return Verdict.FOREIGN
+    for known_version, known_id in (newest, published):
+        if version == known_version and "" not in (change_id, known_id) and change_id != known_id:
+            return Verdict.FOREIGN
+    return Verdict.BEHIND if version < published[0] else Verdict.AGREED

@@ -1,0 +1,109 @@
+"""Whether the log says what the database says, at the start and every few seconds; what differs is brought in line.
+
+The database is the truth. An application of which the log has something that cannot have come from this database is
+published again as a whole, under a version above all of the log; one that the database does not have is taken back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+
+import structlog
+
+from pipeline.core.agreement import Verdict, judge
+from pipeline.gateway.ghosts import Ghosts
+from pipeline.gateway.publishing import LeaseLostError, Publisher
+from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.kafka.routes_view import Head, RoutesView
+from pipeline.metrics import Metrics
+from pipeline.postgres.control_plane import ApplicationState, list_states, read_identity
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
+
+INTERVAL_S = 5.0
+SHOWN_MAX = 20
+
+log = structlog.get_logger()
+
+
+class Agreement:
+    """Compares, says and heals. `run` for ever; `check` for health."""
+
+    def __init__(self, pool: Pool, routes: RoutesView, publisher: Publisher, ghosts: Ghosts, metrics: Metrics) -> None:
+        self._pool = pool
+        self._routes = routes
+        self._publisher = publisher
+        self._ghosts = ghosts
+        self._metrics = metrics
+        self._behind: dict[str, tuple[Head | None, ApplicationState]] = {}  # seen once: the view may just be late
+        self._differing = 0
+
+    def check(self) -> str | None:
+        """Health: None, or what is wrong."""
+        if not self._differing:
+            return None
+        return f"log and database disagree about {self._differing} applications; the database is published again"
+
+    async def run(self) -> None:
+        """Runs for ever."""
+        while True:
+            try:
+                await self._compare_and_heal()
+            except DatabaseUnavailable as error:
+                log.warning("agreement_waits", reason=str(error).partition("\n")[0])
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _compare_and_heal(self) -> None:
+        # the log first: what is in it was in the database before
+        heads = dict(self._routes.heads())
+        if await read_identity(self._pool) is None:
+            return
+        states = {state.application_id: state for state in await list_states(self._pool)}
+        foreign = self._list_foreign(heads, states)
+        ghosts = [each for each, head in heads.items() if each not in states and not head.deleted]
+        self._differing = len(foreign) + len(ghosts)
+        self._metrics.disagreements.set(self._differing)
+        if not self._differing:
+            return
+        log.error(
+            "log_and_database_disagree",
+            applications=self._differing,
+            to_publish_again=foreign[:SHOWN_MAX],
+            to_take_back=ghosts[:SHOWN_MAX],
+        )
+        for application_id in foreign:
+            await self._try(self._publisher.publish_or_raise(application_id, is_forced=True), application_id)
+        for application_id in ghosts:
+            organization_id = self._routes.organization_of(application_id) or ""
+            taking_back = self._ghosts.take_back(application_id, organization_id, heads[application_id])
+            await self._try(taking_back, application_id)
+            self._metrics.healed_total.inc()
+
+    def _list_foreign(self, heads: Mapping[str, Head], states: Mapping[str, ApplicationState]) -> list[str]:
+        found = []
+        behind: dict[str, tuple[Head | None, ApplicationState]] = {}
+        for application_id, state in states.items():
+            head = heads.get(application_id)
+            verdict = judge(
+                (head.version, head.change_id) if head is not None else None,
+                newest=(state.routes_version, state.change_id),
+                published=(state.published_version, state.published_change_id),
+            )
+            match verdict:
+                case Verdict.AGREED:
+                    pass
+                case Verdict.FOREIGN:
+                    found.append(application_id)
+                case Verdict.BEHIND:
+                    behind[application_id] = (head, state)
+                    if self._behind.get(application_id) == behind[application_id]:
+                        found.append(application_id)
+        self._behind = behind
+        return found
+
+    async def _try(self, healing: Awaitable[object], application_id: str) -> None:
+        """What is wrong with one is no matter of the others."""
+        try:
+            await healing
+        except (KafkaUnavailableError, LeaseLostError, *DatabaseUnavailable) as error:
+            log.warning("healing_waits", application_id=application_id, reason=str(error))
+        except Exception:
+            log.exception("healing_failed", application_id=application_id)
