@@ -30,7 +30,7 @@ class Difference:
 
 
 async def find_differences(pool: Pool, routes: RoutesView, endpoints: EndpointsView) -> list[Difference]:
-    """Everything that differs. The views have been started; `routes` has rules."""
+    """Everything that differs. The views have been started."""
     heads = dict(routes.heads())
     states = {state.application_id: state for state in await list_states(pool)}
     by_application: dict[str, dict[str, Endpoint]] = {}

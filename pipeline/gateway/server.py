@@ -71,7 +71,7 @@ async def main(process: Process) -> None:
     databases = await open_databases(settings.database, process.metrics, name="gateway")
     process.resources.push_async_callback(databases.close)
     verifying = await begin_to_verify(settings.database, databases.primary, sealer)
-    routes = RoutesView(settings.kafka, topics.routes, has_rules=False)
+    routes = RoutesView(settings.kafka, topics.routes)
     await routes.start()
     producer = LogProducer(settings.kafka, process.metrics)
     await producer.warm_up()

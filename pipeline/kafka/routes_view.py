@@ -81,12 +81,9 @@ class RoutesView:
         topic: Topic,
         *,
         history_max: int = 1,
-        has_rules: bool = True,
         faults: ReadFaults | None = None,
     ) -> None:
-        """`has_rules`: for matching; who only asks for event types and secrets does without what subscriptions are."""
         self._history_max = history_max
-        self._has_rules = has_rules
         self._applications: dict[str, Application] = {}
         self._by_secret: dict[str, str] = {}
         self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
@@ -142,7 +139,7 @@ class RoutesView:
                 yield application_id, application.head
 
     def list_rules(self, application_id: str) -> list[Rule]:
-        """What its enabled subscriptions select; of a view that has rules."""
+        """What its enabled subscriptions select."""
         application = self._find(application_id)
         return [] if application is None else application.history.list_rules()
 
@@ -269,7 +266,7 @@ class RoutesView:
         match kind, part:
             case "s", None:
                 history.drop_rule(name, version)
-            case "s", RoutesPart() if self._has_rules:
+            case "s", RoutesPart():
                 history.put_rule(
                     name,
                     self._find_since(part, version),
