@@ -91,6 +91,12 @@ class GatewayConfig(Section):
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to answer 409 without a look-up")
     lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
     archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
+    disabled_hold_s: float = Field(
+        86_400.0,
+        ge=0,
+        le=7 * 86_400,
+        description="what waits for a subscription that Hookline disabled is kept so long, to be delivered if enabled",
+    )
     subscriptions_max: int = Field(10_000, ge=1, description="subscriptions of one application; bounds the fan-out")
     rate_per_s: float = Field(0, ge=0, le=1e9, description="API requests of all callers, in the long run; 0: unlimited")
     burst: int = Field(2000, ge=1, description="API requests of all callers at once, where they are limited")

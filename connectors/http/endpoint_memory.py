@@ -1,7 +1,7 @@
 """What the http sink remembers of each endpoint: its gate, its health, and the target made ready for sending."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from connectors.http.exchange import Certificate
@@ -18,10 +18,18 @@ GATES_MAX = 100_000
 SECOND_US = 1_000_000
 
 
+def read_steady_us() -> int:
+    """Microseconds of the monotonic clock."""
+    return time.monotonic_ns() // 1000
+
+
 class States(Protocol):
     """What was told last of each endpoint: a view of the endpoint-states topic."""
 
     def get(self, subscription_id: str) -> EndpointState | None: ...
+
+    def list_failing(self) -> Iterable[str]:
+        """Endpoints without a success since their last failure."""
 
 
 class EndpointMemory:
@@ -35,7 +43,9 @@ class EndpointMemory:
         states: States,
         sealer: Sealer,
         metrics: Metrics,
+        steady_us: Callable[[], int] = read_steady_us,
     ) -> None:
+        """`steady_us`: a clock that nobody sets."""
         self._policy = GatePolicy(concurrency=worker.concurrency, waiting_max=worker.lane_max_records)
         self._disable_after_us = round(deliver.disable_after_s * SECOND_US)
         self._warn_before_us = deliver.certificate_warning_days * 86_400 * SECOND_US
@@ -45,7 +55,10 @@ class EndpointMemory:
         self._gates: dict[Hashable, EndpointGate] = {}
         self._targets: dict[str, Target] = {}
         self._health: dict[str, EndpointHealth] = {}
-        self._guard = EgressGuard(round(deliver.egress_window_s * SECOND_US))
+        self._steady_us = steady_us
+        self._guard = EgressGuard(
+            round(deliver.egress_window_s * SECOND_US), now_us=steady_us(), inherited=states.list_failing()
+        )
 
     def gate(self, lane: Hashable) -> EndpointGate:
         """The endpoint's gate."""
@@ -86,18 +99,20 @@ class EndpointMemory:
 
     def succeed(self, endpoint: Endpoint, now_us: int) -> None:
         """A request succeeded."""
-        self._guard.note(endpoint.subscription_id, now_us, is_fault=False)
+        self._guard.note(endpoint.subscription_id, self._steady_us(), is_failure=False, is_fault=False)
         if endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None:
             self._find_health(endpoint).succeed()
 
     def fail(self, endpoint: Endpoint, now_us: int, *, error: str, is_gone: bool, is_fault: bool) -> None:
         """A request failed. `is_gone`: for good; `is_fault`: the endpoint is not able to take it."""
-        self._guard.note(endpoint.subscription_id, now_us, is_fault=is_fault)
+        steady_us = self._steady_us()
+        self._guard.note(endpoint.subscription_id, steady_us, is_failure=True, is_fault=is_fault)
         health = self._find_health(endpoint)
-        health.fail(now_us, error=error, opened_until_us=self.gate(endpoint.subscription_id.encode()).opened_until_us)
+        opened_until_us = self.gate(endpoint.subscription_id.encode()).opened_until_us
+        health.fail(now_us, steady_us, error=error, opened_until_us=opened_until_us)
         if is_gone:
             self._ask_to_disable(health, GONE)
-        elif health.has_failed_for_us(now_us) > self._disable_after_us and not self._guard.suspects_us(now_us):
+        elif health.has_failed_for(self._disable_after_us) and not self._guard.suspects_us(steady_us):
             self._ask_to_disable(health, FAILING)
 
     def see_certificate(self, endpoint: Endpoint, certificate: Certificate, now_us: int) -> None:
@@ -109,10 +124,12 @@ class EndpointMemory:
     def tell(self, endpoint: Endpoint, now_us: int) -> EndpointState | None:
         """The endpoint's new state, when there is one to be told now."""
         health = self._health.get(endpoint.subscription_id)
-        if health is None or not health.should_tell(now_us):
+        steady_us = self._steady_us()
+        if health is None or not health.should_tell(steady_us):
             return None
         return health.tell(
             now_us,
+            steady_us,
             subscription_id=endpoint.subscription_id,
             application_id=endpoint.application_id,
             endpoint_version=endpoint.version,
@@ -128,7 +145,7 @@ class EndpointMemory:
 
     def observe_egress(self) -> None:
         """Set the metrics about our own way out."""
-        now_us = time.time_ns() // 1000
+        now_us = self._steady_us()
         self._metrics.egress_failing_share.set(self._guard.failing_share(now_us))
         self._metrics.egress_suspected.set(self._guard.suspects_us(now_us))
 
@@ -136,7 +153,12 @@ class EndpointMemory:
         health = self._health.get(endpoint.subscription_id)
         if health is None:
             state = self._states.get(endpoint.subscription_id)
-            health = restore_health(state, endpoint_version=endpoint.version) if state is not None else EndpointHealth()
+            now_us = time.time_ns() // 1000
+            health = (
+                restore_health(state, endpoint_version=endpoint.version, now_us=now_us)
+                if state is not None
+                else EndpointHealth()
+            )
             self._health[endpoint.subscription_id] = health
         return health
 

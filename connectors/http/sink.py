@@ -49,7 +49,7 @@ from pipeline.topics import Topics
 
 ENDPOINT_WAIT_S = 2.0
 PARKED_WITHOUT_ENDPOINT_MAX = 60
-PARK_MIN_US = 1_000_000
+PARK_MIN_US, PARK_MAX_US = 1_000_000, 600_000_000
 STEPS = Steps()
 
 log = structlog.get_logger()
@@ -207,11 +207,11 @@ class HttpSink:
         )
         if endpoint is None:
             return self._put_off(record, delivery, "endpoint_unknown")
-        if (
-            not endpoint.enabled
-            or endpoint.deleted
-            or max(delivery.appended_at_us, delivery.asked_at_us) < endpoint.cancel_before_us
-        ):
+        if endpoint.deleted or max(delivery.appended_at_us, delivery.asked_at_us) < endpoint.cancel_before_us:
+            return self._cancel(record, delivery, endpoint)
+        if not endpoint.enabled:
+            if time.time_ns() // 1000 < endpoint.held_until_us:
+                return self._put_off(record, delivery, "held")  # disabled by Hookline: its owner may enable it again
             return self._cancel(record, delivery, endpoint)
         try:
             target = self._memory.compile(endpoint)
@@ -370,15 +370,18 @@ class HttpSink:
         return self._park(record, choose_tier(self._outbox.delays_s, wait_us), reason)
 
     def _put_off(self, record: LogRecord, delivery: Delivery, reason: str) -> Written:
-        """Wait for the control plane: for an endpoint that is not published yet, or to be disabled.
+        """Wait for the control plane, longer each time.
 
-        Both take milliseconds; for ever, when the endpoints topic lost data.
+        For an endpoint that is not published yet, for one that is to be disabled, or for an owner to enable it again.
         """
         if reason == "endpoint_unknown" and delivery.parked_times >= PARKED_WITHOUT_ENDPOINT_MAX:
             detail = f"the endpoint of subscription {delivery.subscription_id} is not in {self._endpoints_topic}"
             return self._outbox.bury(record, reason, detail, delivery)
         again = msgspec.structs.replace(delivery, parked_times=delivery.parked_times + 1)
-        encoded = self._outbox.encode_retry(again, PARK_MIN_US)
+        wait_us = PARK_MIN_US
+        if reason != "endpoint_unknown":
+            wait_us = min(PARK_MIN_US * 2 ** min(delivery.parked_times, 10), PARK_MAX_US)
+        encoded = self._outbox.encode_retry(again, wait_us)
         self._metrics.parked_total.labels(reason).inc()
         return self._outbox.write(encoded)
 

@@ -1,19 +1,24 @@
 """Is it them, or is it us? When many endpoints fail at once, our own way out is the more likely cause.
 
-An endpoint counts as active when it had an outcome within the window, and as failing when the newest one is a fault.
-While the share of failing ones is above the limit nobody is disabled for failing, and an alert tells why.
+An endpoint counts as active when it had an outcome within the window, and as failing when the newest one is a failure.
+Faults (no answer, 5xx, 429) of a fifth of the active ones within minutes, or failures of whatever kind of half of those
+that were active within a day: nobody is disabled for failing, and an alert tells why. A firewall that blocks our
+addresses answers 403. Times are those of a clock that nobody sets.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 SUSPECT_SHARE = 0.2
+FAILURES_SHARE = 0.5
+# A failing endpoint is tried every ten hours in the end: a shorter window would see hardly any.
+FAILURES_WINDOW_US = 86_400_000_000
 # With a handful of endpoints a share says nothing.
 ACTIVE_MIN = 5
 
 
-class EgressGuard:
-    """The newest outcome of every active endpoint of one process."""
+class FailingShare:
+    """The newest outcome of every endpoint that had one within a window."""
 
     __slots__ = ("_failing", "_outcomes", "_window_us")
 
@@ -22,27 +27,55 @@ class EgressGuard:
         self._outcomes: OrderedDict[Hashable, tuple[int, bool]] = OrderedDict()  # oldest first
         self._failing = 0
 
-    def note(self, endpoint: Hashable, now_us: int, *, is_fault: bool) -> None:
+    def note(self, endpoint: Hashable, now_us: int, *, is_failing: bool) -> None:
         """An endpoint had an outcome."""
         known = self._outcomes.pop(endpoint, None)
-        self._failing += is_fault - (known[1] if known is not None else 0)
-        self._outcomes[endpoint] = (now_us, is_fault)
+        self._failing += is_failing - (known[1] if known is not None else 0)
+        self._outcomes[endpoint] = (now_us, is_failing)
         self._forget_old(now_us)
 
-    def failing_share(self, now_us: int) -> float:
-        """Of the active endpoints, how many fail; 0 when there are too few to tell."""
+    def count(self, now_us: int) -> tuple[int, int]:
+        """How many fail, and how many there are."""
         self._forget_old(now_us)
-        active = len(self._outcomes)
-        return self._failing / active if active >= ACTIVE_MIN else 0.0
-
-    def suspects_us(self, now_us: int) -> bool:
-        """Is it rather us?"""
-        return self.failing_share(now_us) > SUSPECT_SHARE
+        return self._failing, len(self._outcomes)
 
     def _forget_old(self, now_us: int) -> None:
         while self._outcomes:
-            endpoint, (at_us, is_fault) = next(iter(self._outcomes.items()))
+            endpoint, (at_us, is_failing) = next(iter(self._outcomes.items()))
             if at_us > now_us - self._window_us:
                 return
             del self._outcomes[endpoint]
-            self._failing -= is_fault
+            self._failing -= is_failing
+
+
+class EgressGuard:
+    """Watches the outcomes of one process."""
+
+    __slots__ = ("_failures", "_faults", "_inherited", "_inherited_until_us")
+
+    def __init__(self, window_us: int, *, now_us: int = 0, inherited: Iterable[Hashable] = ()) -> None:
+        """`inherited`: endpoints that failed before this process began, which has not seen the others yet."""
+        self._faults = FailingShare(window_us)
+        self._failures = FailingShare(max(window_us, FAILURES_WINDOW_US))
+        self._inherited = set(inherited)
+        self._inherited_until_us = now_us + window_us
+
+    def note(self, endpoint: Hashable, now_us: int, *, is_failure: bool, is_fault: bool) -> None:
+        """An endpoint had an outcome."""
+        self._inherited.discard(endpoint)
+        self._faults.note(endpoint, now_us, is_failing=is_fault)
+        self._failures.note(endpoint, now_us, is_failing=is_failure)
+
+    def failing_share(self, now_us: int) -> float:
+        """Of the endpoints active within the window, how many have faults; 0 when there are too few to tell."""
+        failing, active = self._faults.count(now_us)
+        return failing / active if active >= ACTIVE_MIN else 0.0
+
+    def suspects_us(self, now_us: int) -> bool:
+        """Is it rather us?"""
+        if self.failing_share(now_us) > SUSPECT_SHARE:
+            return True
+        failing, active = self._failures.count(now_us)
+        inherited = len(self._inherited) if now_us < self._inherited_until_us else 0
+        failing, active = failing + inherited, active + inherited
+        return active >= ACTIVE_MIN and failing / active > FAILURES_SHARE

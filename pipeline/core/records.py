@@ -179,6 +179,7 @@ class EndpointState(Record, frozen=True, kw_only=True, gc=False):
     """How an endpoint has been doing, told when it changes. 0 in a time: not so.
 
     `disable_reason`: why its subscription should be disabled (gone, failing); None: it should not.
+    `failed_for_us`: how long it has failed, of `failures` attempts, by a clock that nobody sets.
     `certificate_warned_at_us`: when its owner was last to be told of `certificate_expires_at_us`.
     """
 
@@ -192,12 +193,15 @@ class EndpointState(Record, frozen=True, kw_only=True, gc=False):
     disable_reason: str | None = None
     certificate_expires_at_us: int = 0
     certificate_warned_at_us: int = 0
+    failed_for_us: int = 0
+    failures: int = 0
 
 
 class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     """What is needed to send to a subscription today.
 
     `secrets`: `{"key_id", "sealed": bytes, "valid_until_us": int | None}` each, the current one first.
+    `held_until_us`: disabled by Hookline; what waits is kept until then, in case its owner enables it again.
     `tls_client_key`: `{"key_id", "sealed": bytes}`, a PEM, sealed in the context `name_client_key_context` gives.
     """
 
@@ -220,6 +224,7 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     tls_ca_pem: str | None = None
     tls_client_cert_pem: str | None = None
     tls_client_key: dict[str, Any] | None = None
+    held_until_us: int = 0
 
 
 def name_client_key_context(subscription_id: str) -> str:

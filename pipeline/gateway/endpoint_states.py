@@ -44,12 +44,15 @@ class EndpointStates:
         producer: LogProducer,
         publisher: Publisher,
         metrics: Metrics,
+        hold_s: float,
     ) -> None:
+        """`hold_s`: what waits for a subscription that is disabled here is kept so long."""
         self._topics = topics
         self._pool = pool
         self._producer = producer
         self._publisher = publisher
         self._metrics = metrics
+        self._hold_s = hold_s
         self.faults = ReadFaults(metrics)
         self._records: asyncio.Queue[LogRecord] = asyncio.Queue()
         self._ours: set[Place] = set()
@@ -135,6 +138,7 @@ class EndpointStates:
             state.subscription_id,
             reason=state.disable_reason,
             seen_version=state.endpoint_version,
+            hold_s=self._hold_s,
         )
         await self._publisher.publish_or_raise(state.application_id)
         if is_disabled:

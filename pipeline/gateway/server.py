@@ -113,6 +113,7 @@ async def main(process: Process) -> None:
         producer=producer,
         publisher=gateway.publisher,
         metrics=process.metrics,
+        hold_s=settings.gateway.disabled_hold_s,
     )
     process.health.alive["endpoint_states"] = states.check
     agreement = Agreement(databases.primary, routes, gateway.publisher, ghosts, process.metrics)

@@ -34,6 +34,10 @@ class EndpointStatesView:
         """What was told last; None: nothing ever was."""
         return self._states.get(subscription_id)
 
+    def list_failing(self) -> list[str]:
+        """Endpoints without a success since their last failure."""
+        return [subscription_id for subscription_id, state in self._states.items() if state.failing_since_us]
+
     def _apply(self, key: str, value: bytes | None, _: int) -> None:
         if value is None:
             self._states.pop(key, None)

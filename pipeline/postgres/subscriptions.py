@@ -60,6 +60,7 @@ class Subscription:
     updated_at: datetime
     cancelled_before: datetime | None = None
     disabled_reason: str | None = None
+    held_until: datetime | None = None
     deleted_at: datetime | None = None
 
 
@@ -68,7 +69,7 @@ COLUMNS: LiteralString = (
     "target_method, target_url, target_headers, delivery, key_id, sealed, "
     "previous_key_id, previous_sealed, previous_valid_until, tls_key_id, tls_sealed, created_at, updated_at, "
     "cancelled_before, "
-    "disabled_reason, deleted_at"
+    "disabled_reason, held_until, deleted_at"
 )
 
 
@@ -96,6 +97,7 @@ def read_subscription(row: DictRow) -> Subscription:
         updated_at=row["updated_at"],
         cancelled_before=row["cancelled_before"],
         disabled_reason=row["disabled_reason"],
+        held_until=row["held_until"],
         deleted_at=row["deleted_at"],
     )
 
@@ -176,9 +178,12 @@ async def replace_subscription(
                 "tls_key_id = case when %(has_certificate)s then coalesce(%(tls_key_id)s, tls_key_id) end, "
                 "tls_sealed = case when %(has_certificate)s then coalesce(%(tls_sealed)s, tls_sealed) end, "
                 "disabled_reason = case when %(is_enabled)s then null else disabled_reason end, "
-                "cancelled_before = case when is_enabled and not %(is_enabled)s then now() else cancelled_before end, "
-                "cancelled_before_version = case when is_enabled and not %(is_enabled)s then %(version)s "
-                "else cancelled_before_version end, "
+                # enabled again too late: what was held has been cancelled, or is to be
+                "cancelled_before = case when is_enabled and not %(is_enabled)s then now() "
+                "when %(is_enabled)s and held_until < now() then held_until else cancelled_before end, "
+                "cancelled_before_version = case when is_enabled and not %(is_enabled)s "
+                "or %(is_enabled)s and held_until < now() then %(version)s else cancelled_before_version end, "
+                "held_until = case when %(is_enabled)s then null else held_until end, "
                 "changed_version = %(version)s where subscription_id = %(subscription_id)s "
                 f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
                 _values(content)
@@ -244,19 +249,23 @@ async def rotate_secret(
 
 
 async def disable_subscription(
-    pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int
+    pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int, hold_s: float
 ) -> bool:
-    """Disable it on our own account, unless its owner changed it after `seen_version`. True when this did it."""
+    """Disable it on our own account, unless its owner changed it after `seen_version`. True when this did it.
+
+    What waits is kept for `hold_s`: its owner, who did not ask for this, may enable it again.
+    """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         cursor = await connection.execute(
-            "update subscriptions set is_enabled = false, cancelled_before = now(), "
-            "cancelled_before_version = %(version)s, disabled_reason = %(reason)s, "
+            "update subscriptions set is_enabled = false, disabled_reason = %(reason)s, "
+            "held_until = now() + make_interval(secs => %(hold_s)s), "
             "updated_at = now(), changed_version = %(version)s where subscription_id = %(subscription_id)s "
             "and application_id = %(application_id)s and is_enabled and deleted_at is null "
             "and changed_version <= %(seen_version)s",
             {
                 "reason": reason,
+                "hold_s": hold_s,
                 "version": version,
                 "subscription_id": subscription_id,
                 "application_id": application_id,

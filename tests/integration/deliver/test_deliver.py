@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from pipeline.core.records import DeadLetter, Delivery
+from pipeline.core.records import DeadLetter, Delivery, EndpointState
 from tests.integration.deliver.house import SECRET, House, ids_of
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
@@ -233,3 +233,21 @@ async def test_a_poison_endpoint_stops_nobody(kafka: str, topic_prefix: str, tmp
             await eventually(lambda: len(secure.requests("/b")) == 1)
 
             assert deliver.is_running
+
+
+async def test_nobody_is_disabled_while_most_endpoints_fail(kafka: str, topic_prefix: str) -> None:
+    """A firewall that blocks our addresses answers 403 for all of them: it is said, and no one is disabled for it."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver(default=Status(403)) as receiver:
+        for number in range(8):
+            house.send(house.subscribe(receiver.url(f"/{number}"), retry_delays_s=[0.2] * 50))
+        async with house.deliver(DELIVER_DISABLE_AFTER_S="1"):
+            attempts = await house.attempts(8 * 12, timeout_s=120)
+        states = [state for state in house.read(house.topics.endpoint_states) if isinstance(state, EndpointState)]
+
+        for state in states:
+            started = [
+                attempt.started_at_us for attempt in attempts if attempt.subscription_id == state.subscription_id
+            ]
+            assert max(started) - min(started) > 1_000_000  # alone it would have been disabled
+            assert state.disable_reason is None

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.api import describe_subscription
 from tests.support.eventually import eventually
-from tests.support.receiver import FailTimes, Gone, Receiver, Status
+from tests.support.receiver import FailTimes, Gone, Ok, Receiver, Status
 from tests.support.stack import Stack, run_stack
 
 TYPE = "billing.invoice.paid"
@@ -42,6 +42,35 @@ async def test_410_disables(stack: Stack) -> None:
         assert "gone" == json.loads(told.body)["reason"]
         assert (True, None) == (enabled.json["is_enabled"], enabled.json["disabled_reason"])
         assert 1 == len(receiver.requests("/gone"))
+
+
+@pytest.mark.asyncio(loop_scope="package")
+async def test_what_waits_is_held_when_hookline_disables(stack: Stack) -> None:
+    """Its owner did not ask for that: enabled again within the day, what waited is delivered."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        receiver.script("/a", Status(503))
+        created = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": [4] * 9})
+        for _ in range(3):
+            await stack.api.send(space, TYPE)
+        await eventually(lambda: len(receiver.requests("/a")) >= 3)
+        receiver.script("/a", Gone())
+        await stack.api.send(space, TYPE)
+        path = f"/subscriptions/{created['subscription_id']}"
+
+        async def is_disabled() -> bool:
+            return not (await stack.api.call("GET", path)).json["is_enabled"]
+
+        await eventually(is_disabled)
+        asked = len(receiver.requests("/a"))
+        receiver.script("/a", Ok())
+        body = describe_subscription(space.application_id, receiver.url("/a"), TYPE)
+        await stack.api.call("PUT", path, body)
+        before = {request.header("webhook-id") for request in receiver.requests("/a")[:3]}
+        await eventually(
+            lambda: before <= {request.header("webhook-id") for request in receiver.requests("/a")[asked:]},
+            timeout_s=90,
+        )
 
 
 async def test_failing_for_long_disables(kafka: str, postgres: str, migrated_template: str) -> None:

@@ -76,6 +76,9 @@ class NoStates:
     def get(self, subscription_id: str) -> EndpointState | None:
         return None
 
+    def list_failing(self) -> list[str]:
+        return []
+
 
 class ScriptedClient:
     """Answers, or fails, as it is told."""
