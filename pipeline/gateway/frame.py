@@ -25,6 +25,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SLASHES = re.compile("/{2,}")
 REST = "/{rest:.*}"
 HEALTH = "/health"
+PART = re.compile(r"{(\w+)}")
 UNKNOWN = "unknown"
 NO_PATH = "There is no such path."
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
@@ -47,9 +48,12 @@ def frame_routes(
         check = limits.check if is_limited else None
         return frame(handler, metrics, route=route, is_draining=is_draining, headers=headers, check_limits=check)
 
-    framed = [
-        web.route(route.method, prefix + route.path, frame_one(route.handler, prefix + route.path)) for route in routes
-    ]
+    framed = []
+    for route in routes:
+        path = prefix + route.path
+        # aiohttp's own pattern of a part has no braces, which a name may have
+        pattern = PART.sub(r"{\1:[^/]+}", path)
+        framed.append(web.route(route.method, pattern, frame_one(route.handler, path)))
     return [*framed, web.route("*", REST, frame_one(find_again, UNKNOWN))]
 
 
@@ -93,9 +97,11 @@ def frame(
     return answer
 
 
-def answer_unrouted(request: web.BaseRequest) -> web.Response:
-    """The answer to a target that no route can match: `*`, or a host and port."""
-    if request.method == "OPTIONS":
+def answer_unrouted(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """The answer to what came to no route: a target such as `*`, or an expectation that cannot be met."""
+    if error.status != web.HTTPNotFound.status_code:
+        response = Problem("InvalidRequest", detail=error.text, status=error.status).to_response()
+    elif request.method == "OPTIONS":
         response = web.Response(status=204, headers={"Allow": _join({*KNOWN_METHODS, "OPTIONS"})})
     else:
         response = Problem("NotFound", detail=NO_PATH).to_response()

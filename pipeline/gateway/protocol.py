@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import InvalidURLError
 from aiohttp.web_protocol import RequestHandler
 
 from pipeline.gateway.answer_headers import secure
@@ -93,7 +94,7 @@ class ProblemHandler(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         if isinstance(resp, web.HTTPException):  # of the router itself: every route of ours is framed
-            resp = answer_unrouted(request)
+            resp = answer_unrouted(request, resp)
         return super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -108,7 +109,7 @@ class ProblemHandler(RequestHandler):
             raise ConnectionError("an answer was begun before the error") from exc
         if status == 400:
             log.debug("request_unreadable", remote=request.remote, reason=type(exc).__name__)
-            problem = Problem("InvalidRequest", detail=_explain(message))
+            problem = Problem("InvalidRequest", detail=_explain(exc, message))
         else:
             log.error("request_failed", method=request.method, exc_info=exc)
             problem = Problem("InternalServerError")
@@ -118,7 +119,9 @@ class ProblemHandler(RequestHandler):
         return response
 
 
-def _explain(message: str | None) -> str | None:
+def _explain(error: BaseException | None, message: str | None) -> str | None:
     """What the parser says, without the bytes that it refused."""
+    if isinstance(error, InvalidURLError):
+        return "The request's target is no URL."
     first = (message or "").strip().partition("\n")[0].partition(": bytearray")[0].strip(" :.")
     return f"{first}." if first and first.isascii() and first.isprintable() else None

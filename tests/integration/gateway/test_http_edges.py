@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -151,6 +152,30 @@ async def test_a_body_that_is_not_encoded_as_it_says(stack: Stack, encoding: byt
 
     # an encoding that the server does not have is refused before the body is looked at
     assert reply.problem in ((400, "JsonPayload"), (400, "InvalidRequest"))
+
+
+async def test_an_expectation_that_cannot_be_met(stack: Stack) -> None:
+    """RFC 9110 §10.1.1: 417, and not what the path or the body would get."""
+    request = write_request("POST", f"{API_PATH}/event".encode(), JSON | {"Expect": b"miracles"}, b"{}")
+    reply = await exchange(stack, request)
+
+    assert (417, "InvalidRequest") == reply.problem
+
+
+@pytest.mark.parametrize("part", ["a/b", "a%2Fb", "a?b", "a#b", "a+b c", "..", "a;b", "{a}", "{a:b}", "a&b=c", "ü🙂"])
+async def test_any_name_can_be_a_part_of_a_path(stack: Stack, part: str) -> None:
+    """RFC 3986 §2.4: percent-encoded once, whatever characters the name has."""
+    space = await stack.api.make_space()
+    body = {"application_id": space.application_id, "service": part, "resource_type": "b", "verb": "c"}
+    name = (await stack.api.call("POST", "/event_types", body, token=space.secret)).json["event_type_name"]
+    target = f"{API_PATH}/event_types/{quote(name, safe='')}?application_id={space.application_id}".encode()
+    shown, deleted, gone = [
+        await exchange(stack, write_request(method, target, BEARER)) for method in ("GET", "DELETE", "GET")
+    ]
+
+    assert (200, name) == (shown.status, shown.json["event_type_name"])
+    assert 204 == deleted.status
+    assert (404, "NotFound") == gone.problem
 
 
 async def test_an_idempotency_key_in_latin_1(stack: Stack) -> None:
