@@ -54,7 +54,7 @@ def render_topics() -> str:
         "in one process. Records are Avro in single-object encoding: two marker bytes, the schema's fingerprint, the",
         "body.",
         "",
-        *_table(("topic", "records", "key", "kept", "partitions", "timestamps")),
+        *_table(("topic", "records", "key", "kept", "partitions")),
         *(_row(_describe_topic(topic)) for topic in topics.all()),
     ]
     for name in NAMES:
@@ -80,8 +80,7 @@ def _describe_topic(topic: Topic) -> Iterable[str]:
     if topic.delay_s:
         kept += f"; read after {topic.delay_s} s"
     records = ", ".join(f"[{name}](#{name})" for name in topic.records)
-    stamps = "the broker's" if topic.append_time else "the producer's"
-    return (f"`{topic.name}`", records, topic.key, kept, str(topic.partitions), stamps)
+    return (f"`{topic.name}`", records, topic.key, kept, str(topic.partitions))
 
 
 def _describe_days(seconds: int) -> str:

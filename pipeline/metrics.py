@@ -79,6 +79,12 @@ class Metrics:
         self.produce_failed_total = Counter(
             "hookline_kafka_produce_failed_total", "Records Kafka did not acknowledge", ["topic"], registry=registry
         )
+        self.topic_settings_differing = Gauge(
+            "hookline_topic_settings_differing",
+            "1 for each setting of a topic that is not as it is relied on",
+            ["topic", "setting"],
+            registry=registry,
+        )
         self.topic_refused = Gauge(
             "hookline_topic_refused", "1 while a topic takes no record of this process", ["topic"], registry=registry
         )
@@ -87,6 +93,12 @@ class Metrics:
         )
         self.producers_replaced_total = Counter(
             "hookline_producers_replaced_total", "Kafka clients replaced after a fatal error", registry=registry
+        )
+        self.writable = Gauge(
+            "hookline_writable", "1 while what this process does can be written to the log", registry=registry
+        )
+        self.outcomes_held = Gauge(
+            "hookline_outcomes_held", "Records the log has refused, held to be written again", registry=registry
         )
         self.lag_records = Gauge(
             "hookline_lag_records",

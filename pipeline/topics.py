@@ -21,7 +21,6 @@ class Topic:
     key: str
     partitions: int
     retention_s: int | None  # None: compacted, the newest record of each key is kept
-    append_time: bool = False  # timestamps are the broker's, not the producer's
     delay_s: int = 0  # retry tiers: how long a record stays
     linger_s: float = 0.0  # how long records may wait for others before they are written: nobody waits for them
 
@@ -35,7 +34,9 @@ class Topic:
         """The topic's settings as Kafka names them."""
         config = {
             "max.message.bytes": str(record_max_bytes),
-            "message.timestamp.type": "LogAppendTime" if self.append_time else "CreateTime",
+            # The broker refuses a producer's timestamp that is far from its own clock: a process with a wrong clock
+            # could write nothing down that it does. Days, delays and retention go by one clock so, the broker's.
+            "message.timestamp.type": "LogAppendTime",
         }
         if self.retention_s is None:
             # A restarted matcher looks up which routes applied to the events still waiting: older versions stay a day.
@@ -56,6 +57,23 @@ class Topics:
     routes: Topic
     endpoints: Topic
     endpoint_states: Topic
+
+    def of_gateway(self) -> tuple[Topic, ...]:
+        """What each process reads or writes."""
+        return (self.events, self.routes, self.endpoints, self.endpoint_states)
+
+    def of_matcher(self) -> tuple[Topic, ...]:
+        return (self.events, self.routes, self.deliveries, self.dispatches, self.dead)
+
+    def of_deliver(self) -> tuple[Topic, ...]:
+        return (self.deliveries, *self.retries, self.attempts, self.dead, self.endpoints, self.endpoint_states)
+
+    def of_outcomes(self) -> tuple[Topic, ...]:
+        """What deliver writes of a request it has made."""
+        return (self.attempts, *self.retries, self.dead)
+
+    def of_archive(self) -> tuple[Topic, ...]:
+        return (self.events, self.dispatches, self.attempts, self.dead)
 
     def all(self) -> tuple[Topic, ...]:
         return (
@@ -96,7 +114,6 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         key: str,
         *,
         retention_s: int | None = event_retention_s,
-        append_time: bool = False,
         delay_s: int = 0,
         linger_s: float = 0.0,
         is_compound: bool = False,
@@ -107,14 +124,13 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             key=key,
             partitions=partitions,
             retention_s=retention_s,
-            append_time=append_time,
             delay_s=delay_s,
             linger_s=linger_s,
             is_compound=is_compound,
         )
 
     return Topics(
-        events=topic("events", ("event", "routes_changed"), "application_id", append_time=True),
+        events=topic("events", ("event", "routes_changed"), "application_id"),
         dispatches=topic("dispatches", ("dispatch",), "application_id", linger_s=DISPATCH_LINGER_S),
         deliveries=topic("deliveries", ("delivery",), "subscription_id"),
         retries=tuple(
@@ -136,7 +152,6 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             ("routes_head", "routes_part", "routes"),
             "application_id",
             retention_s=None,
-            append_time=True,
             is_compound=True,
         ),
         endpoints=topic("endpoints", ("endpoint",), "subscription_id", retention_s=None),

@@ -26,6 +26,7 @@ NAMES = (
     "routes_head",
     "endpoint",
     "endpoint_state",
+    "probe",
 )
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10

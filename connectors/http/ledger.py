@@ -12,7 +12,7 @@ from connectors.http.attempts_tail import AttemptsTail
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.core.ranges import CommitNote
 from pipeline.core.recent import RecentIds
-from pipeline.core.records import Attempt, expect
+from pipeline.core.records import Attempt, expect, is_probe
 from pipeline.kafka.producer import Placement
 from schemas import SchemaError
 
@@ -92,6 +92,8 @@ class Ledger:
             try:
                 attempt = expect(Attempt, record.value or b"")
             except SchemaError as error:
+                if is_probe(record.value):
+                    continue
                 log.error("attempt_unreadable", partition=record.partition, offset=record.offset, reason=str(error))
                 continue
             self._made.add(attempt.attempt_id)

@@ -30,6 +30,9 @@ class Writer(Protocol):
     def send_bytes(self, records: Sequence[ToSend]) -> Written:
         """The future is done when all records are acknowledged."""
 
+    async def wait_open(self) -> None:
+        """Return when what is caused now can be written down."""
+
 
 class WriteError(Exception):
     """The log did not take a record: this ends the process, with offsets uncommitted."""
@@ -77,6 +80,10 @@ class Outbox:
         return (self._topics.dead, key, to_bytes(letter))
 
     # Writing.
+
+    async def wait_open(self) -> None:
+        """Return when the outcome of a request made now can be written down."""
+        await self._writer.wait_open()
 
     def write(self, encoded: ToSend) -> Written:
         """Write what was encoded. Raises `WriteError`."""

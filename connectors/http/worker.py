@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 
 from connectors.http.client import HttpClient
@@ -18,9 +19,12 @@ from connectors.sink import LogRecord
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
+from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.tail import read_tail
+from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
@@ -47,6 +51,15 @@ async def main(process: Process) -> None:
     keys.verify()
     producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
     await producer.warm_up()
+    writer = HoldingWriter(
+        producer,
+        topics.of_outcomes(),
+        replace=Smaller(topics, lambda: time.time_ns() // 1000),
+        metrics=process.metrics,
+        process=process.name,
+    )
+    process.health.ready["writing"] = writer.check
+    process.supervisor.start("writing", writer.run())
     tls = TlsContexts()
     tls.find(None)  # reads the system's authorities while there are files to be had
     await asyncio.to_thread(warm_up)
@@ -65,7 +78,7 @@ async def main(process: Process) -> None:
         memory=memory,
         client=client,
         ledger=Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max),
-        outbox=Outbox(topics, producer, process.metrics),
+        outbox=Outbox(topics, writer, process.metrics),
         keys=keys,
         shortages=shortages,
         metrics=process.metrics,
@@ -81,6 +94,9 @@ async def main(process: Process) -> None:
         open_max=settings.worker.max_connections,
         faults=faults,
     )
+    watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
+    process.health.ready["topics"] = watch.check
+    process.supervisor.start("topic_watch", watch.run())
     process.health.ready["endpoints"] = endpoints.check
     process.health.ready["sealing_keys"] = keys.check
     process.health.ready["local"] = shortages.check

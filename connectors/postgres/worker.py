@@ -6,6 +6,7 @@ from connectors.postgres.rows import RowBuilder
 from connectors.postgres.sink import ArchiveSink
 from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_upkeep import Upkeep
@@ -28,12 +29,15 @@ async def main(process: Process) -> None:
         config=settings.worker,
         metrics=process.metrics,
         group=f"{settings.kafka.topic_prefix}archive",
-        lead=[topics.events, topics.dispatches, topics.attempts, topics.dead],
+        lead=topics.of_archive(),
         open_max=1,
         batch_max=settings.archive.batch_max_records,
         linger_s=settings.archive.linger_s,
     )
     upkeep = Upkeep(settings.database, settings.archive, process.metrics)
+    watch = TopicWatch(settings.kafka, topics.of_archive(), process.metrics)
+    process.health.ready["topics"] = watch.check
+    process.supervisor.start("topic_watch", watch.run())
     process.health.ready["postgres"] = outage.check
     process.health.ready["retention"] = upkeep.check
     process.health.ready["group"] = lambda: (

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 import schemas
+from schemas.codec import HEADER_BYTES
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -227,6 +228,13 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     held_until_us: int = 0
 
 
+class Probe(Record, frozen=True, kw_only=True, gc=False):
+    """Shows its writer that a topic takes records. Means nothing to readers."""
+
+    process: str
+    written_at_us: int
+
+
 def name_client_key_context(subscription_id: str) -> str:
     """What the private key of a subscription's client certificate is sealed for: not to be taken for its secret."""
     return f"{subscription_id}/tls-client-key"
@@ -244,6 +252,7 @@ CLASSES: dict[str, type[Record]] = {
     "routes_head": RoutesHead,
     "endpoint": Endpoint,
     "endpoint_state": EndpointState,
+    "probe": Probe,
 }
 NAMES: dict[type[Record], str] = {record: name for name, record in CLASSES.items()}
 
@@ -259,6 +268,14 @@ def from_bytes(value: bytes) -> Record:
     """Decode any record. Raises `schemas.SchemaError`."""
     name, fields = schemas.decode(value)
     return CLASSES[name](**fields)
+
+
+PROBE_HEADER = to_bytes(Probe(process="", written_at_us=0))[:HEADER_BYTES]
+
+
+def is_probe(value: bytes | None) -> bool:
+    """Was this record written only to see whether it can be? It has no meaning for readers."""
+    return value is not None and value.startswith(PROBE_HEADER)
 
 
 def expect(record_type: type[T], value: bytes) -> T:

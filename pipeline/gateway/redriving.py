@@ -25,7 +25,7 @@ from schemas import SchemaError
 
 BATCH_LETTERS = 200
 # Whoever died of these had no attempt made under its number.
-WITHOUT_ATTEMPT = frozenset({"endpoint_unknown"})
+WITHOUT_ATTEMPT = frozenset({"refused_by_log", "endpoint_unknown"})
 
 ToWrite = tuple[Topic, bytes, bytes | None]
 

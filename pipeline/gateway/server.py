@@ -34,6 +34,7 @@ from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.routes_view import RoutesView
+from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.postgres.databases import open_databases
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
@@ -103,6 +104,11 @@ async def main(process: Process) -> None:
         health=ApiHealth(process, databases.primary, kafka, key=config.health_key),
         proxies=read_proxies(config),
     )
+    topic_watch = TopicWatch(settings.kafka, topics.of_gateway(), process.metrics)
+    # events are accepted all the same, and what cannot be written is answered so
+    process.health.degraded["topics"] = topic_watch.check
+    process.supervisor.start("topic_watch", topic_watch.run())
+    process.health.degraded["writing"] = producer.check
     process.health.ready["routes"] = routes.check
     process.health.degraded.update(databases.list_checks())
     runner = await serve(gateway)

@@ -154,23 +154,29 @@ def _list_partitions(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
 
 
 def _plan_configs(admin: AdminClient, topics: list[Topic], config: KafkaConfig) -> list[Change]:
-    resources = {ConfigResource(ResourceType.TOPIC, topic.name): topic for topic in topics}
-    if not resources:
-        return []
     changes = []
-    for resource, future in admin.describe_configs(list(resources)).items():
-        topic = next(topic for topic in topics if topic.name == resource.name)
-        try:
-            actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            raise StartError(f"cannot ask how topic {topic.name} is configured: {error.args[0].str()}") from error
+    for topic, actual in describe_settings(admin, topics).items():
         wanted = topic.config(record_max_bytes=config.record_max_bytes)
         differing = [
-            f"{key}={value} (is {actual[key].value})" for key, value in wanted.items() if actual[key].value != value
+            f"{name}={value} (is {actual.get(name)})" for name, value in wanted.items() if actual.get(name) != value
         ]
         if differing:
             changes.append(Change(topic=topic.name, kind="configure", detail=", ".join(differing)))
     return changes
+
+
+def describe_settings(admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic, dict[str, str | None]]:
+    """Every setting of each topic, as the brokers have it. Raises `StartError` when they cannot be asked."""
+    by_name = {topic.name: topic for topic in topics}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in by_name]
+    found = {}
+    for resource, future in admin.describe_configs(resources).items() if resources else ():
+        try:
+            actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise StartError(f"cannot ask how topic {resource.name} is configured: {error.args[0].str()}") from error
+        found[by_name[resource.name]] = {name: entry.value for name, entry in actual.items()}
+    return found
 
 
 class LogEnds:

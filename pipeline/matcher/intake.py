@@ -21,6 +21,9 @@ class Writer(Protocol):
     def send_patiently(self, records: Sequence[ToWrite]) -> "Awaitable[asyncio.Future[Placement]]":
         """Returns when all are handed over; the future is done when all are acknowledged."""
 
+    async def wait_open(self) -> None:
+        """Return when what a chunk leads to can be written."""
+
 
 class Intake:
     """Takes one chunk at a time."""
@@ -38,8 +41,11 @@ class Intake:
         """Match a chunk and hand on what it leads to; returns when it is on its way."""
         if self._is_closed:
             return  # nothing is committed behind what was taken: it is read again
-        self._idle.clear()
         assignment = self._progress.assignment
+        await self._writer.wait_open()
+        if self._is_closed or assignment != self._progress.assignment:
+            return  # its partitions were taken away meanwhile
+        self._idle.clear()
         try:
             self._metrics.chunk_records.observe(len(chunk.records))
             await self._work(chunk, assignment)

@@ -17,9 +17,12 @@ from yarl import URL
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
+from pipeline.kafka.smaller import Smaller
+from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.matcher.chunks import CODEC, register_codec, schedule_chunks
 from pipeline.matcher.consumer import Consumer, Transport
 from pipeline.matcher.intake import Intake
@@ -81,7 +84,16 @@ async def main(process: Process) -> None:
         in_flight_max=config.chunks_in_flight_max,
         commit_interval_s=config.commit_interval_s,
     )
-    intake = Intake(matcher, producer, progress, process.metrics)
+    writer = HoldingWriter(
+        producer,
+        (topics.deliveries, topics.dispatches, topics.dead),
+        replace=Smaller(topics, clock_us),
+        metrics=process.metrics,
+        process=process.name,
+    )
+    process.health.ready["writing"] = writer.check
+    process.supervisor.start("writing", writer.run())
+    intake = Intake(matcher, writer, progress, process.metrics)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
     @app.agent(events, concurrency=1)
@@ -109,6 +121,9 @@ async def main(process: Process) -> None:
         process.announce_ready()
         await watch(app, progress, process.metrics, retention_s=settings.kafka.event_retention_s)
 
+    topic_watch = TopicWatch(settings.kafka, topics.of_matcher(), process.metrics)
+    process.health.ready["topics"] = topic_watch.check
+    process.supervisor.start("topic_watch", topic_watch.run())
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
     process.health.ready["log"] = faults.check

@@ -56,6 +56,7 @@ async def run_stack(
             "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": kafka,
             "HOOKLINE_KAFKA_TOPIC_PREFIX": prefix,
             "HOOKLINE_KAFKA_PARTITIONS": str(PARTITIONS),
+            "HOOKLINE_KAFKA_EVENT_RETENTION_S": "86400",
             "HOOKLINE_DATABASE_WRITE_URL": move_url(url, database_at) if database_at is not None else url,
             "HOOKLINE_SEALING_KEYS": KEYS,
             "HOOKLINE_GATEWAY_PORT": "0",

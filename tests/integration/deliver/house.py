@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.core.ids import derive_delivery_id
-from pipeline.core.records import Attempt, Delivery, Endpoint, Record, from_bytes, to_bytes
+from pipeline.core.records import Attempt, Delivery, Endpoint, Probe, Record, from_bytes, to_bytes
 from pipeline.core.sealing import Sealer, parse_keys
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
@@ -61,6 +61,7 @@ class House:
             "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers,
             "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
             "HOOKLINE_KAFKA_PARTITIONS": str(self.config.partitions),
+            "HOOKLINE_KAFKA_EVENT_RETENTION_S": "86400",
             "HOOKLINE_SEALING_KEYS": KEYS,
             "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
             "HOOKLINE_PROCESS_LOG_FORMAT": "text",
@@ -161,7 +162,7 @@ class House:
         assert left == 0, f"{left} records were not acknowledged"
 
     def read(self, topic: Topic) -> list[Record]:
-        """All records of a topic, to its present end, by partition."""
+        """All records of a topic, to its present end, by partition. Probes mean nothing to readers."""
         consumer = Consumer({"bootstrap.servers": self._bootstrap_servers, "group.id": "test-reader"})
         try:
             parts = [TopicPartition(topic.name, number, 0) for number in range(topic.partitions)]
@@ -175,7 +176,7 @@ class House:
                 value = message.value()
                 assert value is not None
                 records.append(from_bytes(value))
-            return records
+            return [record for record in records if not isinstance(record, Probe)]
         finally:
             consumer.close()
 

@@ -192,7 +192,7 @@ async def test_a_topic_that_refuses_is_named_until_it_takes_records(kafka: str, 
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     await alter_topic(kafka, topics.events, "message.timestamp.type", "CreateTime")
     await alter_topic(kafka, topics.events, "message.timestamp.before.max.ms", "0")
-    producer = LogProducer(config, Metrics("test"))
+    producer = LogProducer(config, Metrics("test"), linger_ms=50)  # so old they are when the broker gets them
     try:
         with pytest.raises(TopicRefusedError):
             await producer.send_bytes([(topics.events, b"k", b"v")])

@@ -40,6 +40,9 @@ class WrittenLog:
         future.set_result(Placement(0, len(self.written)))
         return future
 
+    async def wait_open(self) -> None:
+        """It takes records."""
+
     def names(self) -> list[str]:
         """Where records went, in order; without what was told of endpoints."""
         return [name for name, _ in self.written if name != "endpoint-states"]

@@ -31,6 +31,9 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.waiting)
 
+    async def wait_open(self) -> None:
+        """It takes records."""
+
     async def send_patiently(self, records: Sequence[ToWrite]) -> "asyncio.Future[Placement]":
         if self.error is not None:
             raise self.error

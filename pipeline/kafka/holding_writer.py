@@ -1,0 +1,251 @@
+"""Writing what must get into the log: what it refuses is held and written again, and meanwhile nothing more is caused.
+
+Work whose outcome cannot be written down would be done again by the next process, and the one after that. So a process
+waits for `wait_open` before it causes anything: at the start until every topic has taken a probe, later as long as
+something is held, or no acknowledgement comes. It goes on by itself when the topics take records again.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from pipeline.core.records import Probe, to_bytes
+from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
+from pipeline.kafka.producer import Placement
+from pipeline.metrics import Metrics
+from pipeline.topics import Topic
+
+PROBE_KEY = b"hookline.probe"
+TICK_S = 0.2
+# between attempts to write what was refused
+RETRY_MIN_S = 1.0
+RETRY_MAX_S = 5.0
+# of the oldest record without an acknowledgement: from then on nothing more is caused
+STALLED_AFTER_S = 5.0
+NOWHERE = Placement(-1, -1)
+
+Written = asyncio.Future[Placement]
+# What to write in place of a record that is refused for good; None: nothing, it is to be held.
+Replace = Callable[[ToSend, RecordRefusedError], list[ToSend] | None]
+
+log = structlog.get_logger()
+
+
+class Producer(Protocol):
+    """Writes, and tells of what was not written."""
+
+    def __len__(self) -> int: ...
+
+    def send_bytes(self, records: Sequence[ToSend]) -> Written: ...
+
+    def send_patiently(self, records: Sequence[ToSend]) -> Awaitable[Written]: ...
+
+
+class Write:
+    """Records that are one promise."""
+
+    __slots__ = ("future", "started_s")
+
+    def __init__(self, future: Written, started_s: float) -> None:
+        self.future = future
+        self.started_s = started_s
+
+
+class HoldingWriter:
+    """Between a process and its producer. `run` for ever. What it returns fails never; it may take as long as it takes.
+
+    A record that is refused for good is replaced by what `replace` says.
+    """
+
+    def __init__(
+        self, producer: Producer, topics: Sequence[Topic], *, replace: Replace, metrics: Metrics, process: str
+    ) -> None:
+        """`topics`: that must take a probe before anything is caused."""
+        self._producer = producer
+        self._unproven = list(topics)
+        self._replace = replace
+        self._metrics = metrics
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._held: deque[tuple[Write, list[ToSend]]] = deque()
+        self._under_way: dict[Write, None] = {}  # the oldest first
+        self._opened = asyncio.Event()
+        self._reason = "not tried yet"
+
+    def __len__(self) -> int:
+        return len(self._producer) + sum(len(records) for _, records in self._held)
+
+    async def wait_open(self) -> None:
+        """Return when what is caused now can be written down."""
+        await self._opened.wait()
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
+
+    def check(self) -> str | None:
+        """Health: None, or why nothing is caused at this moment."""
+        if self._opened.is_set():
+            return None
+        return f"the log does not take what this process writes, so it does nothing: {self._reason}"
+
+    def send_bytes(self, records: Sequence[ToSend]) -> Written:
+        """Write records in order; resolves with the place of one of them when all are there."""
+        write = self._begin()
+        if self._held:
+            self._held.append((write, list(records)))
+        else:
+            self._hand_over(write, records)
+        return write.future
+
+    async def send_patiently(self, records: Sequence[ToSend]) -> Written:
+        """The same, returning when all are handed over: waits for room as long as the producer's buffer is full."""
+        write = self._begin()
+        if self._held:
+            self._held.append((write, list(records)))
+        else:
+            self._under_way[write] = None
+            self._follow(write, records, await self._producer.send_patiently(records))
+        return write.future
+
+    async def run(self) -> None:
+        """Runs for ever: prove that topics take records, and write what is held."""
+        wait_s = RETRY_MIN_S
+        while True:
+            if self._unproven:
+                is_well = await self._prove()
+            elif self._held:
+                is_well = await self._write_held()
+            else:
+                self._judge()
+                await asyncio.sleep(TICK_S)
+                continue
+            wait_s = RETRY_MIN_S if is_well else min(2 * wait_s, RETRY_MAX_S)
+            if not is_well:
+                await asyncio.sleep(wait_s)
+
+    # Proving.
+
+    async def _prove(self) -> bool:
+        probe = to_bytes(Probe(process=self._process, written_at_us=time.time_ns() // 1000))
+        self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
+        probes = [self._producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in self._unproven]
+        outcomes = await asyncio.gather(*probes, return_exceptions=True)
+        failed = {}
+        for topic, outcome in zip(self._unproven, outcomes, strict=True):
+            if isinstance(outcome, KafkaUnavailableError):
+                failed[topic] = f"{topic.name}: {outcome}"
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        self._unproven = list(failed)
+        if failed:
+            self._reason = "; ".join(failed.values())
+            log.error("outcome_not_writable", reason=self._reason)
+        else:
+            self._judge()
+        return not failed
+
+    # Writing.
+
+    def _begin(self) -> Write:
+        return Write(self._loop.create_future(), self._loop.time())
+
+    def _hand_over(self, write: Write, records: Sequence[ToSend]) -> None:
+        self._under_way[write] = None
+        self._follow(write, records, self._producer.send_bytes(records))
+
+    def _follow(self, write: Write, records: Sequence[ToSend], written: Written) -> None:
+        written.add_done_callback(partial(self._on_done, write, records))
+
+    def _on_done(self, write: Write, records: Sequence[ToSend], done: Written) -> None:
+        self._under_way.pop(write, None)
+        again = self._sort_out(records, done)
+        if again is None:
+            _resolve(write, done.result())
+            return
+        replaced, held = again
+        if held:
+            self._hold(write, [*held, *replaced])
+        elif replaced:
+            self._hand_over(write, replaced)
+        else:
+            _resolve(write, NOWHERE)
+
+    def _sort_out(self, records: Sequence[ToSend], done: Written) -> tuple[list[ToSend], list[ToSend]] | None:
+        """Of what was not written: what replaces it, and what is to be held. None: all was written."""
+        if done.cancelled():
+            return [], list(records)
+        error = done.exception()
+        if error is None:
+            return None
+        if not isinstance(error, KafkaUnavailableError):
+            raise error
+        replaced: list[ToSend] = []
+        held: list[ToSend] = []
+        for record, failure in error.failed or [(record, error) for record in records]:
+            instead = self._replace(record, failure) if isinstance(failure, RecordRefusedError) else None
+            if instead is None:
+                held.append(record)
+                self._reason = f"{record[0].name}: {failure}"
+            else:
+                log.error("record_replaced", topic=record[0].name, reason=str(failure), by=len(instead))
+                replaced += instead
+        return replaced, held
+
+    def _hold(self, write: Write, records: list[ToSend], *, is_first: bool = False) -> None:
+        if not self._held:
+            log.error("outcomes_held", reason=self._reason)
+        if is_first:
+            self._held.appendleft((write, records))
+        else:
+            self._held.append((write, records))
+        self._judge()
+
+    async def _write_held(self) -> bool:
+        """Try the oldest; when it is written, all others. Was it?"""
+        write, records = self._held[0]
+        written = self._producer.send_bytes(records)
+        await asyncio.wait([written])
+        self._held.popleft()
+        again = self._sort_out(records, written)
+        if again is not None and again[1]:
+            self._hold(write, [*again[1], *again[0]], is_first=True)
+            return False
+        if again is None:
+            _resolve(write, written.result())
+        elif again[0]:
+            self._hand_over(write, again[0])
+        else:
+            _resolve(write, NOWHERE)
+        others, self._held = self._held, deque()
+        for other, left in others:
+            self._hand_over(other, left)
+        self._judge()
+        return True
+
+    def _judge(self) -> None:
+        """Open or close."""
+        oldest = next(iter(self._under_way), None)
+        is_stalled = oldest is not None and self._loop.time() - oldest.started_s > STALLED_AFTER_S
+        held = sum(len(records) for _, records in self._held)
+        self._metrics.outcomes_held.set(held)
+        if is_stalled and not self._held:
+            self._reason = f"no acknowledgement for {STALLED_AFTER_S:g} s"
+        is_open = not self._unproven and not self._held and not is_stalled
+        if is_open and not self._opened.is_set():
+            log.info("outcome_writable")
+            self._opened.set()
+        elif not is_open and self._opened.is_set():
+            log.error("outcome_not_writable", reason=self._reason)
+            self._opened.clear()
+        self._metrics.writable.set(is_open)
+
+
+def _resolve(write: Write, placement: Placement) -> None:
+    if not write.future.done():
+        write.future.set_result(placement)

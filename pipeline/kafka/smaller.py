@@ -1,0 +1,87 @@
+"""What is written in place of a record that its topic does not take: the same fact in a smaller form, or a dead letter.
+
+Nothing is lost in silence, and no record stops the ones behind it. Where even the smallest form is refused the topic is
+wrong, not the record.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from pipeline.core.ids import derive_dead_id
+from pipeline.core.records import Attempt, DeadLetter, Delivery, Dispatch, EndpointState, from_bytes, to_bytes
+from pipeline.kafka.failures import RecordRefusedError, ToSend
+from pipeline.topics import Topics
+from schemas import SchemaError
+
+REASON = "refused_by_log"
+DETAIL_MAX_CHARS = 500
+NOWHERE = -1  # partition and offset of a record that is in no topic
+
+
+class Smaller:
+    """Knows the smaller forms of what matcher and deliver write."""
+
+    def __init__(self, topics: Topics, clock_us: Callable[[], int]) -> None:
+        self._topics = topics
+        self._clock_us = clock_us
+
+    def __call__(self, refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
+        """What to write instead; None when there is nothing smaller."""
+        topic, key, value = refused
+        try:
+            record = from_bytes(value or b"")
+        except SchemaError:
+            return [(self._topics.dead, key, to_bytes(self._bury(refused, error, None)))]
+        match record:
+            case Attempt():
+                shorter = _shorten(record)
+                return None if shorter == record else [(topic, key, to_bytes(shorter))]
+            case Delivery():
+                return [(self._topics.dead, key, to_bytes(self._bury(refused, error, record)))]
+            case Dispatch():
+                # the archive adds up what several dispatches of an event say
+                half = len(record.matches) // 2
+                parts = (record.matches[:half], record.matches[half:]) if half else ()
+                halves = [msgspec.structs.replace(record, matches=part) for part in parts]
+                return [(topic, key, to_bytes(each)) for each in halves] or None
+            case DeadLetter(source_value=bytes() as lost):
+                detail = f"{record.detail} (its value has {len(lost)} bytes, more than {topic.name} takes: not kept)"
+                return [(topic, key, to_bytes(msgspec.structs.replace(record, source_value=None, detail=detail)))]
+            case EndpointState():
+                return []  # told again when it changes
+            case _:
+                return None
+
+    def _bury(self, refused: ToSend, error: RecordRefusedError, delivery: Delivery | None) -> DeadLetter:
+        topic, key, value = refused
+        now_us = self._clock_us()
+        name = f"{delivery.delivery_id}/{delivery.attempt_number}" if delivery is not None else key.hex()
+        return DeadLetter(
+            dead_id=derive_dead_id(f"{topic.name}/{name}", NOWHERE, NOWHERE),
+            reason=REASON,
+            detail=f"{topic.name} does not take it: {error}"[:DETAIL_MAX_CHARS],
+            source_topic=topic.name,
+            source_partition=NOWHERE,
+            source_offset=NOWHERE,
+            source_appended_at_us=delivery.appended_at_us if delivery is not None else now_us,
+            source_key=key,
+            source_value=value,
+            application_id=delivery.application_id if delivery is not None else None,
+            subscription_id=delivery.subscription_id if delivery is not None else None,
+            delivery_id=delivery.delivery_id if delivery is not None else None,
+            event_id=delivery.event_id if delivery is not None else None,
+            died_at_us=now_us,
+        )
+
+
+def _shorten(attempt: Attempt) -> Attempt:
+    """Without what was sent and answered; what it came to stays."""
+    detail = attempt.error_detail
+    return msgspec.structs.replace(
+        attempt,
+        request_headers={},
+        response_headers={},
+        response_body=b"",
+        error_detail=detail[:DETAIL_MAX_CHARS] if detail is not None else None,
+    )
