@@ -131,13 +131,13 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
 
     return Topics(
         events=topic("events", ("event", "routes_changed"), "application_id"),
-        dispatches=topic("dispatches", ("dispatch",), "application_id", linger_s=DISPATCH_LINGER_S),
-        deliveries=topic("deliveries", ("delivery",), "subscription_id"),
+        dispatches=topic("dispatches", ("dispatch", "probe"), "application_id", linger_s=DISPATCH_LINGER_S),
+        deliveries=topic("deliveries", ("delivery", "probe"), "subscription_id"),
         retries=tuple(
             # kept well beyond its delay: what waits for its time must still be there then
             topic(
                 f"retries.{_name_delay(delay_s)}",
-                ("delivery",),
+                ("delivery", "probe"),
                 "subscription_id",
                 retention_s=max(event_retention_s, delay_s + DAY_S),
                 delay_s=delay_s,
@@ -145,8 +145,8 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             )
             for delay_s in RETRY_TIERS_S
         ),
-        attempts=topic("attempts", ("attempt",), "subscription_id", linger_s=ATTEMPT_LINGER_S),
-        dead=topic("dead", ("dead_letter",), "subscription_id", retention_s=max(event_retention_s, 30 * DAY_S)),
+        attempts=topic("attempts", ("attempt", "probe"), "subscription_id", linger_s=ATTEMPT_LINGER_S),
+        dead=topic("dead", ("dead_letter", "probe"), "subscription_id", retention_s=max(event_retention_s, 30 * DAY_S)),
         routes=topic(
             "routes",
             ("routes_head", "routes_part", "routes"),

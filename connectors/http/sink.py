@@ -38,7 +38,7 @@ from pipeline.core.ids import derive_attempt_id
 from pipeline.core.lanes import Jam, Rank
 from pipeline.core.limiter import DestinationLimiter
 from pipeline.core.ranges import CommitNote
-from pipeline.core.records import Delivery, Endpoint, is_probe
+from pipeline.core.records import Delivery, Endpoint
 from pipeline.core.retry import DEFAULT_DELAYS_S, GONE_STATUS, GiveUp, RetryAt
 from pipeline.core.sealing import UnsealError
 from pipeline.core.tiers import choose_tier
@@ -165,8 +165,6 @@ class HttpSink:
             log.exception("record_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             return self._outbox.bury(record, "internal", judge_error(error).detail or "")
         if not isinstance(delivery, Delivery):
-            if is_probe(record.value):
-                return None
             return self._outbox.bury(record, "undecodable", str(delivery))
         if is_altered:
             detail = "its content does not have the checksum that it says: it was altered after it was accepted"

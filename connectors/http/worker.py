@@ -93,6 +93,7 @@ async def main(process: Process) -> None:
         companions=topics.retries,
         open_max=settings.worker.max_connections,
         faults=faults,
+        skips_probes=True,
     )
     watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
     process.health.ready["topics"] = watch.check

@@ -16,6 +16,7 @@ from connectors.runtime.partition import Partition, Work
 from connectors.sink import LogRecord, Place, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
+from pipeline.core.records import is_probe
 from pipeline.core.watermark import Watermark
 from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
@@ -48,11 +49,16 @@ class Runtime:
         batch_max: int = 1,
         linger_s: float = 0,
         faults: ReadFaults | None = None,
+        skips_probes: bool = False,
     ) -> None:
-        """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`."""
+        """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
+
+        `skips_probes`: the sink, which keeps no positions of its own, is not shown them; a lane of theirs would count.
+        """
         self._sink = sink
         self._config = config
         self._metrics = metrics
+        self._skips_probes = skips_probes
         self._lead_names = frozenset(topic.name for topic in lead)
         self._retentions_s = {topic.name: topic.retention_s for topic in (*lead, *companions) if topic.retention_s}
         self._flow = Flow(
@@ -169,6 +175,10 @@ class Runtime:
                 if record.topic in self._lead_names:
                     self._flow.parked_pace.note(now_us - record.timestamp_us)
                 if not partition.mark.take(record.offset):
+                    self._release(record)
+                    continue
+                if self._skips_probes and is_probe(record.value):
+                    partition.mark.settle(record.offset)
                     self._release(record)
                     continue
                 self._flow.admit(Work(record, partition), now_us)
