@@ -16,11 +16,17 @@ import structlog
 from connectors.sink import LogRecord, Place
 from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.ids import derive_attempt_id, derive_dead_id
-<<<<<<< HEAD
-from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, RoutesChanged, expect, from_bytes
-=======
-from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, expect, is_probe
->>>>>>> d572fe4 (Send nothing whose outcome the log does not take)
+from pipeline.core.records import (
+    Attempt,
+    DeadLetter,
+    Dispatch,
+    Event,
+    Record,
+    RoutesChanged,
+    expect,
+    from_bytes,
+    is_probe,
+)
 from pipeline.postgres.archive_bodies import pack_body
 from pipeline.postgres.archive_tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
 from pipeline.postgres.archive_writer import Row
@@ -73,7 +79,8 @@ class RowBuilder:
             try:
                 self._add[record.topic](own, record)
             except SchemaError as error:
-<<<<<<< HEAD
+                if is_probe(record.value):
+                    continue
                 own = {DEAD_LETTERS.name: [self._bury(record, "undecodable", str(error))]}
                 buried.append("undecodable")
             except Exception as error:
@@ -84,12 +91,6 @@ class RowBuilder:
             for table, group in own.items():
                 rows[table] += group
         return rows, buried
-=======
-                if is_probe(record.value):
-                    continue
-                rows[DEAD_LETTERS.name].append(self._bury(record, str(error)))
-        return rows
->>>>>>> d572fe4 (Send nothing whose outcome the log does not take)
 
     def read_log_times(self, records: Iterable[LogRecord]) -> dict[Place, int]:
         """The timestamp of the newest record of each partition, where it is the broker's clock that set it."""
