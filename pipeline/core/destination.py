@@ -80,7 +80,7 @@ def parse_destination(text: str) -> Destination:
     try:
         url = URL(text)
         port = url.port
-    except ValueError:
+    except (ValueError, IndexError):  # the latter for `0://[]@`
         raise DestinationError("the URL cannot be read") from None
     if url.scheme not in DEFAULT_PORTS:
         raise DestinationError("the URL must start with http:// or https://")
