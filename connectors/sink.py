@@ -23,6 +23,13 @@ class Sink(Protocol):
     def lane(self, record: LogRecord) -> Hashable:
         """The ordered sub-stream this record belongs to."""
 
+    def owner(self, lane: Hashable) -> Hashable | None:
+        """The application a lane belongs to: lanes of one application share what it may hold of this process.
+
+        None: this sink holds back nothing, and `put_away` is called for records that are not due only. Then reading
+        stops while too much is in flight.
+        """
+
     def gate(self, lane: Hashable) -> Gate:
         """What may be done at once in this lane; the same object as long as the lane has work."""
 

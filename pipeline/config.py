@@ -177,6 +177,13 @@ class WorkerConfig(Section):
     stuck_after_s: float = Field(
         600.0, gt=0, le=86_400, description="work in flight and nothing settled for so long: unhealthy"
     )
+    stalled_after_s: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="work could be started and none was, or nothing was read because too much is in flight, for so "
+        "long: unhealthy",
+    )
     recent_ids_max: int = Field(200_000, ge=0, description="attempt ids remembered to skip a repeated delivery")
 
 

@@ -163,6 +163,13 @@ class Metrics:
             registry=registry,
         )
         self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
+        self.stalled_seconds = Gauge(
+            "hookline_stalled_seconds",
+            "How long work that could be done has stood still: all places are taken (places), or nothing is read "
+            "because too much is in flight (back_pressure)",
+            ["cause"],
+            registry=registry,
+        )
         self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
         self.commits_total = Counter(
             "hookline_commits_total",

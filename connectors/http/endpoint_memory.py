@@ -1,26 +1,21 @@
 """What the http sink remembers of each endpoint: its gate, its health, and the target made ready for sending."""
 
-import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
+from connectors import clock
 from connectors.http.exchange import Certificate
 from connectors.http.target import Target, compile_target
 from pipeline.config import DeliverConfig, WorkerConfig
 from pipeline.core.egress import EgressGuard
 from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, is_expiring, restore_health
-from pipeline.core.gate import EndpointGate, GatePolicy
+from pipeline.core.gate import CONCURRENCY_MAX, EndpointGate, GatePolicy
 from pipeline.core.records import Endpoint, EndpointState
 from pipeline.core.sealing import Sealer
 from pipeline.metrics import Metrics
 
 GATES_MAX = 100_000
 SECOND_US = 1_000_000
-
-
-def read_steady_us() -> int:
-    """Microseconds of the monotonic clock."""
-    return time.monotonic_ns() // 1000
 
 
 class States(Protocol):
@@ -43,10 +38,14 @@ class EndpointMemory:
         states: States,
         sealer: Sealer,
         metrics: Metrics,
-        steady_us: Callable[[], int] = read_steady_us,
+        steady_us: Callable[[], int] = clock.steady_us,
     ) -> None:
         """`steady_us`: a clock that nobody sets."""
-        self._policy = GatePolicy(concurrency=worker.concurrency, waiting_max=worker.lane_max_records)
+        # one endpoint never holds more than half of the places
+        most = max(1, min(CONCURRENCY_MAX, worker.max_connections // 2))
+        self._policy = GatePolicy(
+            concurrency=min(worker.concurrency, most), concurrency_max=most, waiting_max=worker.lane_max_records
+        )
         self._disable_after_us = round(deliver.disable_after_s * SECOND_US)
         self._warn_before_us = deliver.certificate_warning_days * 86_400 * SECOND_US
         self._states = states
@@ -69,8 +68,9 @@ class EndpointMemory:
             gate = self._gates[lane] = EndpointGate(self._policy)
             state = self._states.get(lane.decode(errors="replace")) if isinstance(lane, bytes) else None
             if state is not None:
-                # a breaker that another process opened, or we before a restart
-                gate.opened_until_us = state.opened_until_us
+                # a breaker that another process opened, or we before a restart; by its clock, which may be wrong
+                left_us = min(state.opened_until_us - clock.wall_us(), self._policy.open_max_us)
+                gate.opened_until_us = self._steady_us() + left_us if left_us > 0 else 0
         return gate
 
     def forget_parked(self) -> None:
@@ -86,7 +86,7 @@ class EndpointMemory:
         target = self._targets.get(endpoint.subscription_id)
         if target is None or target.endpoint is not endpoint:
             target = self._targets[endpoint.subscription_id] = compile_target(
-                endpoint, self._sealer, now_us=time.time_ns() // 1000
+                endpoint, self._sealer, now_us=clock.wall_us()
             )
             self.gate(endpoint.subscription_id.encode()).adopt(self._bound(endpoint))
             self._health.pop(endpoint.subscription_id, None)
@@ -109,6 +109,8 @@ class EndpointMemory:
         self._guard.note(endpoint.subscription_id, steady_us, is_failure=True, is_fault=is_fault)
         health = self._find_health(endpoint)
         opened_until_us = self.gate(endpoint.subscription_id.encode()).opened_until_us
+        if opened_until_us:
+            opened_until_us += now_us - steady_us  # for other processes
         health.fail(now_us, steady_us, error=error, opened_until_us=opened_until_us)
         if is_gone:
             self._ask_to_disable(health, GONE)
@@ -153,7 +155,7 @@ class EndpointMemory:
         health = self._health.get(endpoint.subscription_id)
         if health is None:
             state = self._states.get(endpoint.subscription_id)
-            now_us = time.time_ns() // 1000
+            now_us = clock.wall_us()
             health = (
                 restore_health(state, endpoint_version=endpoint.version, now_us=now_us)
                 if state is not None

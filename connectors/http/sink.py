@@ -10,13 +10,13 @@ An exception of one delivery that no code foresaw becomes a failed attempt (`fai
 """
 
 import random
-import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
 
+from connectors.clock import steady_us, wall_us
 from connectors.http.attempt import describe_attempt
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import ErrorClass, Failure, Request, Result
@@ -115,6 +115,11 @@ class HttpSink:
     def lane(self, record: LogRecord) -> Hashable:
         return record.key
 
+    def owner(self, lane: Hashable) -> Hashable:
+        # by its endpoint, so that no record is decoded for it; one that is not published yet is on its own
+        endpoint = self._endpoints.get(lane.decode(errors="replace")) if isinstance(lane, bytes) else None
+        return lane if endpoint is None else endpoint.application_id
+
     def gate(self, lane: Hashable) -> EndpointGate:
         return self._memory.gate(lane)
 
@@ -137,7 +142,7 @@ class HttpSink:
             return self._outbox.put_in_tier(record, choose_tier(self._outbox.delays_s, wait_us))
         gate = self.gate(record.key)
         reason = "breaker" if gate.opened_until_us else "lane_full"
-        return self._park(record, gate.choose_tier(jam, now_us, self._outbox.delays_s), reason)
+        return self._park(record, gate.choose_tier(jam, steady_us(), self._outbox.delays_s), reason)
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         await self._ledger.assigned(notes)
@@ -190,7 +195,7 @@ class HttpSink:
     # The way of a delivery.
 
     async def _deliver_or_fail(self, record: LogRecord, delivery: Delivery) -> Written:
-        started_at_us = time.time_ns() // 1000
+        started_at_us = wall_us()
         try:
             return await self._deliver(record, delivery)
         except WriteError:
@@ -212,7 +217,7 @@ class HttpSink:
         if endpoint.deleted or max(delivery.appended_at_us, delivery.asked_at_us) < endpoint.cancel_before_us:
             return self._cancel(record, delivery, endpoint)
         if not endpoint.enabled:
-            if time.time_ns() // 1000 < endpoint.held_until_us:
+            if wall_us() < endpoint.held_until_us:
                 return self._put_off(record, delivery, "held")  # disabled by Hookline: its owner may enable it again
             return self._cancel(record, delivery, endpoint)
         try:
@@ -224,7 +229,7 @@ class HttpSink:
         if target.origin is None:
             return await self._attempt(record, delivery, target)
         place = (target.origin.host, target.origin.port)
-        wait_us = self._destinations.may_send(place, time.time_ns() // 1000)
+        wait_us = self._destinations.may_send(place, steady_us())
         if wait_us > 0:
             return self._park(record, choose_tier(self._outbox.delays_s, wait_us), "destination_busy")
         try:
@@ -234,7 +239,7 @@ class HttpSink:
 
     async def _attempt(self, record: LogRecord, delivery: Delivery, target: Target) -> Written:
         endpoint = target.endpoint
-        started_at_us = time.time_ns() // 1000
+        started_at_us, begun_us = wall_us(), steady_us()
         self._kill_points.reach("before_sending")
         self._open += 1
         self._metrics.requests_open.set(self._open)
@@ -245,7 +250,7 @@ class HttpSink:
         if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
             raise ShortageError(result.detail)
         self._kill_points.reach("after_sending")
-        finished_at_us = max(time.time_ns() // 1000, started_at_us)
+        finished_at_us = started_at_us + steady_us() - begun_us
         verdict = self._steps.judge(result, now_s=finished_at_us / 1_000_000)
         decision = self._decide(delivery, endpoint, verdict, finished_at_us) if verdict.error_class else None
         attempt = self._steps.describe(
@@ -297,14 +302,15 @@ class HttpSink:
         finished_at_us: int,
     ) -> None:
         """Learn from an outcome how the endpoint is doing, and tell it."""
-        gate = self.gate(record.key)
+        gate, ended_us = self.gate(record.key), steady_us()
+        begun_us = ended_us - (finished_at_us - started_at_us)
         if verdict.error_class is None:
-            gate.succeed(finished_at_us, started_at_us=started_at_us)
+            gate.succeed(ended_us, started_at_us=begun_us)
             self._memory.succeed(endpoint, finished_at_us)
         else:
             gate.fail(
-                finished_at_us,
-                started_at_us=started_at_us,
+                ended_us,
+                started_at_us=begun_us,
                 is_overload=verdict.is_overload,
                 is_fault=verdict.is_fault,
             )
@@ -333,7 +339,7 @@ class HttpSink:
             endpoint = self._endpoints.get(delivery.subscription_id)
         except Exception:
             endpoint = None  # the exception at hand is the one that matters
-        now_us = time.time_ns() // 1000
+        now_us = wall_us()
         decision = decide_after_error(delivery, endpoint, now_us)
         due_at_us = decision.due_at_us if isinstance(decision, RetryAt) else None
         attempt = describe_error(
@@ -346,7 +352,7 @@ class HttpSink:
         return await self._write(record, attempt.attempt_id, encoded, successor)
 
     def _cancel(self, record: LogRecord, delivery: Delivery, endpoint: Endpoint) -> Written:
-        now_us = time.time_ns() // 1000
+        now_us = wall_us()
         detail = "the subscription was deleted" if endpoint.deleted else "the subscription was disabled"
         verdict = Verdict(error_class=None, detail=detail, is_overload=False, is_fault=False)
         attempt = describe_attempt(
@@ -418,7 +424,7 @@ class HttpSink:
 
     def tell_states(self) -> None:
         """Tell what was held back; to be called every few seconds."""
-        now_us = time.time_ns() // 1000
+        now_us = wall_us()
         for endpoint in self._memory.list_untold():
             self._tell(endpoint, now_us)
         self._memory.observe_egress()

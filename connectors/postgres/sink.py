@@ -57,6 +57,9 @@ class ArchiveSink:
     def lane(self, record: LogRecord) -> Hashable:
         return LANE
 
+    def owner(self, lane: Hashable) -> None:
+        return None
+
     def gate(self, lane: Hashable) -> SteadyGate:
         return self._gate
 

@@ -44,6 +44,7 @@ async def main(process: Process) -> None:
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.ready["log"] = runtime.faults.check
+    process.health.ready["movement"] = runtime.check_movement
     process.health.alive["progress"] = runtime.check
     process.supervisor.start("upkeep", upkeep.run())
     process.supervisor.start("announcing", _announce(process, runtime))

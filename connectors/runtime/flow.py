@@ -1,23 +1,27 @@
 """The way of a record through a process: admit → lane → put → settle. Partitions and commits live in `runtime`.
 
-Nothing here ever waits for one record on behalf of another.
+Nothing here ever waits for one record on behalf of another: what a lane may not hold is parked at once.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import structlog
 
+from connectors.clock import steady_us, wall_us
 from connectors.runtime.partition import Partition, Work
 from connectors.sink import LogRecord, Sink
-from pipeline.core.lanes import NO_JAM, Gate, Lanes
+from pipeline.core.budget import Application, Budget, Standing
+from pipeline.core.lanes import NO_JAM, Gate, Jam, Lanes
 from pipeline.core.parked_pace import ParkedPace
 
 # A record that is due within this waits here; one that is due later waits in Kafka.
 HOLD_MAX_US = 1_000_000
-SLOW_SHARE = 0.5  # of all that may be open at once, for lanes that are slow
+# Parking costs 40 µs a record: between pieces of so many the loop does everything else.
+TRIM_AT_ONCE = 20
 
 log = structlog.get_logger()
 
@@ -29,6 +33,7 @@ class Flow:
         self,
         sink: Sink,
         *,
+        budget: Budget,
         open_max: int,
         batch_max: int,
         parked_rate_min_per_s: float,
@@ -39,18 +44,20 @@ class Flow:
         self._sink = sink
         self._release = release
         self._fail = fail
+        self._budget = budget
         self._open_max = open_max
-        self._slow_max = max(1, int(open_max * SLOW_SHARE))
         self._open = 0
-        self._open_slow = 0
-        self._lanes: Lanes[Work] = Lanes(sink.gate, batch_max=batch_max)
+        self._lanes: Lanes[Work] = Lanes(sink.gate, find_group=self._find_application, batch_max=batch_max)
+        self._to_trim: deque[Hashable] = deque()  # lanes that hold more than they may
         self._next_start: asyncio.TimerHandle | None = None
         self._busy_gates: dict[Hashable, tuple[Gate, int]] = {}  # with how many are open
         self._tasks: dict[asyncio.Task[None], list[Work]] = {}
         self._progress = asyncio.Event()  # set whenever something was settled
         self._is_stopping = False
         self.parked_pace = ParkedPace(rate_min_per_s=parked_rate_min_per_s)
+        self.parking = 0  # records that are being parked
         self.settled_at_s = time.monotonic()
+        self.started_at_s = time.monotonic()  # when something was started, or there was nothing to start
 
     def __len__(self) -> int:
         """Lanes with waiting work."""
@@ -62,51 +69,64 @@ class Flow:
         return self._lanes.waiting
 
     @property
+    def has_shares(self) -> bool:
+        """Do lanes hold shares of the budget, so that what goes beyond them is parked?"""
+        return len(self._budget) > 0
+
+    @property
     def is_busy(self) -> bool:
         """Is the sink putting anything?"""
         return bool(self._tasks)
 
+    def waits_for_s(self) -> float:
+        """For how long work could have been started, and none was."""
+        return time.monotonic() - self.started_at_s if self._lanes.has_runnable else 0.0
+
     def admit(self, work: Work, now_us: int) -> None:
-        """Take a record in. What may start is started by `start`."""
-        sink, record = self._sink, work.record
-        due_at_us = sink.due_at_us(record)
+        """Take a record in. What may start is started by `start`. `now_us`: wall time."""
+        due_at_us = self._sink.due_at_us(work.record)
         wait_us = due_at_us - now_us
         if wait_us > HOLD_MAX_US:
-            self._settle_after(sink.put_away(record, NO_JAM, now_us), [work])
+            self._park(work, NO_JAM)
+            return
+        key, at_us = self._sink.lane(work.record), steady_us()
+        if not self._take_in(work, key, at_us):
+            self._park(work, self._lanes.describe_jam(key, at_us))
         elif wait_us > 0:
             self._hold(work, due_at_us, wait_us)
         else:
-            self._line_up(work, now_us)
+            self._line_up(work, at_us)
 
-    def start(self, now_us: int) -> None:
+    def start(self) -> None:
         """Start whatever may be started now."""
+        at_us = steady_us()
         while self._open < self._open_max:
-            wait_us = self.parked_pace.wait_us(now_us) if self._lanes.has_parked else 0
-            taken = self._lanes.take(now_us, with_slow=self._open_slow < self._slow_max, with_parked=not wait_us)
+            wait_us = self.parked_pace.wait_us(at_us) if self._lanes.has_parked else 0
+            taken = self._lanes.take(at_us, may_open=self._may_open, with_parked=not wait_us)
             if taken is None:
                 if wait_us:
                     self._start_again_after(wait_us)
                 return
+            self.started_at_s = at_us / 1_000_000
             for _ in range(taken.parked):
                 self.parked_pace.start()
-            gate, key, works = taken.gate, taken.key, taken.items
-            self._open += 1
-            _, count = self._busy_gates.get(key, (gate, 0))
-            self._busy_gates[key] = (gate, count + 1)
-            for work in works:
-                work.partition.open += 1
-            task = asyncio.create_task(self._put(gate, key, works))
-            self._tasks[task] = works
+            self._start(taken.gate, taken.key, taken.items, at_us)
 
-    def tick(self, now_us: int, passed_s: float) -> None:
+    def tick(self, passed_s: float) -> None:
         """To be called regularly; `passed_s`: since the last time."""
-        self._open_slow = sum(count for gate, count in self._busy_gates.values() if gate.is_slow(now_us))
-        self.parked_pace.adjust(now_us, passed_s)
-        self.start(now_us)
+        at_us = steady_us()
+        for key, (gate, _) in self._busy_gates.items():
+            self._bring_up_to_date(key, gate, at_us)
+        self._budget.observe()
+        self.parked_pace.adjust(at_us, passed_s)
+        self.start()
+        if not self._lanes.has_runnable:
+            self.started_at_s = at_us / 1_000_000
 
     def rotate(self) -> None:
         """Forget which lanes had work before the last call; to be called every few seconds."""
         self._lanes.rotate()
+        self._budget.rotate()
 
     # Giving partitions away.
 
@@ -117,7 +137,7 @@ class Flow:
     def drop(self, partitions: Sequence[Partition]) -> None:
         """Forget what waits of these partitions."""
         for work in self._lanes.drop(lambda work: work.partition in partitions):
-            self._release(work.record)
+            self._forget(work)
 
     async def drain(self, partitions: Sequence[Partition], grace_s: float) -> None:
         """Wait until nothing of these partitions is open; what is open after `grace_s` is aborted."""
@@ -145,28 +165,91 @@ class Flow:
 
     # Into a lane.
 
+    def _take_in(self, work: Work, key: Hashable, at_us: int) -> bool:
+        owner = self._sink.owner(key)
+        if owner is None:
+            return True
+        standing = self._sink.gate(key).standing(self._lanes.length(key), at_us)
+        account = self._budget.find(key, owner, standing)
+        if not self._budget.admits(account):
+            return False
+        self._budget.take(account, work.size_bytes)
+        work.account = account
+        return True
+
+    def _give_back(self, work: Work) -> None:
+        if work.account is not None:
+            self._budget.give_back(work.account, work.size_bytes)
+            work.account = None
+
+    def _forget(self, work: Work) -> None:
+        self._give_back(work)
+        self._release(work.record)
+
     def _hold(self, work: Work, due_at_us: int, wait_us: int) -> None:
-        asyncio.get_running_loop().call_later(wait_us / 1_000_000, self._admit_held, work, due_at_us)
+        # at most so long, whatever the clock was when the record was written
+        asyncio.get_running_loop().call_later(min(wait_us, HOLD_MAX_US) / 1_000_000, self._admit_held, work, due_at_us)
 
     def _admit_held(self, work: Work, due_at_us: int) -> None:
-        now_us = time.time_ns() // 1000
-        if now_us < due_at_us:
+        wait_us = due_at_us - wall_us()
+        if 0 < wait_us <= HOLD_MAX_US:
             # timers have a resolution of a millisecond and may be early by as much
-            self._hold(work, due_at_us, max(due_at_us - now_us, 1000))
+            self._hold(work, due_at_us, max(wait_us, 1000))
             return
         if not work.partition.is_ours or self._is_stopping:
-            self._release(work.record)
+            self._forget(work)
             return
         try:
-            self._line_up(work, now_us)
-            self.start(now_us)
+            self._line_up(work, steady_us())
+            self.start()
         except Exception as error:
             self._fail(error)
 
-    def _line_up(self, work: Work, now_us: int) -> None:
+    def _line_up(self, work: Work, at_us: int) -> None:
         key = self._sink.lane(work.record)
-        if not self._lanes.offer(key, work, now_us, self._sink.rank(work.record)):
-            self._settle_after(self._sink.put_away(work.record, self._lanes.describe_jam(key, now_us), now_us), [work])
+        if not self._lanes.offer(key, work, at_us, self._sink.rank(work.record)):
+            self._park(work, self._lanes.describe_jam(key, at_us))
+
+    def _park(self, work: Work, jam: Jam) -> None:
+        self._give_back(work)
+        self.parking += 1
+        self._settle_after(self._sink.put_away(work.record, jam, wall_us()), [work])
+
+    # Shares.
+
+    def _find_application(self, key: Hashable) -> Application | None:
+        account = self._budget.look_up(key)
+        return None if account is None else account.application
+
+    def _may_open(self, application: Hashable, standing: Standing) -> bool:
+        return not isinstance(application, Application) or self._budget.may_open(application, standing)
+
+    def _bring_up_to_date(self, key: Hashable, gate: Gate, at_us: int) -> None:
+        account = self._budget.look_up(key)
+        if account is None:
+            return
+        self._budget.update(account, gate.standing(self._lanes.length(key), at_us))
+        if self._budget.is_over(account) and self._lanes.length(key):
+            self._to_trim.append(key)
+            if len(self._to_trim) == 1:
+                asyncio.get_running_loop().call_soon(self._trim_some)
+
+    def _trim_some(self) -> None:
+        """Park what lanes hold beyond their share since they became slow."""
+        try:
+            for _ in range(TRIM_AT_ONCE):
+                if not self._to_trim:
+                    return
+                key = self._to_trim[0]
+                account = self._budget.look_up(key)
+                work = self._lanes.trim(key) if account is not None and self._budget.is_over(account) else None
+                if work is None:
+                    self._to_trim.popleft()
+                else:
+                    self._park(work, self._lanes.describe_jam(key, steady_us()))
+            asyncio.get_running_loop().call_soon(self._trim_some)
+        except Exception as error:
+            self._fail(error)
 
     # Out of it.
 
@@ -177,9 +260,22 @@ class Flow:
     def _start_again(self) -> None:
         self._next_start = None
         try:
-            self.start(time.time_ns() // 1000)
+            self.start()
         except Exception as error:
             self._fail(error)
+
+    def _start(self, gate: Gate, key: Hashable, works: list[Work], at_us: int) -> None:
+        self._open += 1
+        _, count = self._busy_gates.get(key, (gate, 0))
+        self._busy_gates[key] = (gate, count + 1)
+        account = self._budget.look_up(key)
+        if account is not None:
+            self._budget.update(account, gate.standing(self._lanes.length(key), at_us))
+            self._budget.open(account)
+        for work in works:
+            work.partition.open += 1
+        task = asyncio.create_task(self._put(gate, key, works))
+        self._tasks[task] = works
 
     async def _put(self, gate: Gate, key: Hashable, works: list[Work]) -> None:
         task = asyncio.current_task()
@@ -198,7 +294,7 @@ class Flow:
         if settled is None:
             self._end(gate, key)
             self._settle(works)
-            self.start(time.time_ns() // 1000)
+            self.start()
         else:
             self._settle_after(settled, works, gate=gate, key=key)
 
@@ -207,26 +303,30 @@ class Flow:
         others' would never be put again, while what comes behind them is."""
         kept = [work for work in works if work.partition.is_ours] if not self._is_stopping else []
         self._close(works if not kept else [work for work in works if not work.partition.is_ours])
-        now_us = time.time_ns() // 1000
+        at_us = steady_us()
         for work in reversed(kept):
             work.partition.open -= 1
-            self._lanes.put_back(key, work, now_us, self._sink.rank(work.record))
+            self._lanes.put_back(key, work, at_us, self._sink.rank(work.record))
         if kept:
-            self.start(now_us)
+            self.start()
 
     def _end(self, gate: Gate, key: Hashable) -> None:
-        now_us = time.time_ns() // 1000
+        at_us = steady_us()
         self._open -= 1
         _, count = self._busy_gates.pop(key)
         if count > 1:
             self._busy_gates[key] = (gate, count - 1)
-        gate.end(now_us)
-        if gate.accepts(0, now_us):
-            self._lanes.refresh(key, now_us)
+        gate.end(at_us)
+        account = self._budget.look_up(key)  # its record is settled after this
+        if account is not None:
+            self._budget.close(account)
+            self._bring_up_to_date(key, gate, at_us)
+        if gate.accepts(0, at_us):
+            self._lanes.refresh(key, at_us)
             return
         # the gate has closed: what waits behind it waits elsewhere
         for work in self._lanes.evict(key):
-            self._settle_after(self._sink.put_away(work.record, NO_JAM, now_us), [work])
+            self._park(work, NO_JAM)
 
     def _settle_after(
         self, future: "asyncio.Future[Any]", works: list[Work], *, gate: Gate | None = None, key: Hashable = None
@@ -243,6 +343,8 @@ class Flow:
             try:
                 if gate is not None:
                     self._end(gate, key)
+                else:
+                    self.parking -= len(works)
                 if done.cancelled():
                     self._close(works)
                 elif (error := done.exception()) is not None:
@@ -250,7 +352,7 @@ class Flow:
                 else:
                     self._settle(works)
                 if gate is not None:
-                    self.start(time.time_ns() // 1000)
+                    self.start()
             except Exception as error:
                 self._fail(error)
 
@@ -265,5 +367,5 @@ class Flow:
     def _close(self, works: list[Work]) -> None:
         for work in works:
             work.partition.open -= 1
-            self._release(work.record)
+            self._forget(work)
         self._progress.set()

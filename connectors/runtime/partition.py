@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from connectors.sink import LogRecord, Place
 from pipeline.core.ages import Ages
+from pipeline.core.budget import Account
 from pipeline.core.watermark import Watermark
 
 
@@ -24,3 +25,8 @@ class Work:
 
     record: LogRecord
     partition: Partition
+    account: Account | None = None  # of its lane, as long as the record counts there
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.record.value or b"")

@@ -15,6 +15,7 @@ from connectors.runtime.flow import Flow
 from connectors.runtime.partition import Partition, Work
 from connectors.sink import LogRecord, Place, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
+from pipeline.core.budget import Budget
 from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
 from pipeline.core.records import is_probe
 from pipeline.core.watermark import Watermark
@@ -27,7 +28,16 @@ from pipeline.supervisor import run_together
 from pipeline.topics import Topic
 
 TICK_S = 0.25
+# Reading has stopped for so long: what comes next in the log may belong to an application that need not wait.
+LOOK_AGAIN_AFTER_S = 1.0
+# of what may be in flight, while it is being parked: then parking keeps up, and there may be more of it
+PARKING_SHARE = 1 / 16
 ROTATE_TICKS = 40  # ten seconds
+# hookline_stalled_seconds by cause
+STALLS = {
+    "back_pressure": "nothing was read because too much is in flight",
+    "places": "work could be started and none was",
+}
 
 log = structlog.get_logger()
 
@@ -63,6 +73,12 @@ class Runtime:
         self._retentions_s = {topic.name: topic.retention_s for topic in (*lead, *companions) if topic.retention_s}
         self._flow = Flow(
             sink,
+            budget=Budget(
+                records_max=config.in_flight_max,
+                bytes_max=config.in_flight_max_bytes,
+                places_max=open_max,
+                batch_max=config.batch_size,
+            ),
             open_max=open_max,
             batch_max=batch_max,
             parked_rate_min_per_s=config.parked_rate_min_per_s,
@@ -111,6 +127,16 @@ class Runtime:
         if self._flow.is_busy and waited_s > self._config.stuck_after_s:
             return f"nothing was settled for {waited_s:.0f} s"
         return self._consumer.check()
+
+    def check_movement(self) -> str | None:
+        """Health: None, or which work stands still that could be done."""
+        for cause, stalled_s in self._measure_stalls().items():
+            if stalled_s > self._config.stalled_after_s:
+                return f"{STALLS[cause]} for {stalled_s:.0f} s"
+        return None
+
+    def _measure_stalls(self) -> dict[str, float]:
+        return {"back_pressure": self._consumer.full_for_s(), "places": self._flow.waits_for_s()}
 
     # What the consumer asks and tells.
 
@@ -182,7 +208,7 @@ class Runtime:
                     self._release(record)
                     continue
                 self._flow.admit(Work(record, partition), now_us)
-            self._flow.start(now_us)
+            self._flow.start()
         except Exception as error:
             self._fail(error)
 
@@ -280,11 +306,18 @@ class Runtime:
             await asyncio.sleep(TICK_S)
             if tick % ROTATE_TICKS == 0:
                 self._flow.rotate()
-            now_us = time.time_ns() // 1000
-            self._flow.tick(now_us, TICK_S)
+            self._flow.tick(TICK_S)
+            self._look_again()
+            for cause, stalled_s in self._measure_stalls().items():
+                self._metrics.stalled_seconds.labels(cause).set(stalled_s)
             self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)
             self._metrics.in_flight.set(sum(len(partition.mark) for partition in self._partitions.values()))
             self._metrics.lanes.set(len(self._flow))
+
+    def _look_again(self) -> None:
+        can_park = self._flow.has_shares and self._flow.parking < self._config.in_flight_max * PARKING_SHARE
+        if can_park and self._consumer.full_for_s() > LOOK_AGAIN_AFTER_S:
+            self._consumer.look_again()
 
     def _measure_age(self, partition: Partition, lag: int) -> None:
         retention_s = self._retentions_s.get(partition.place[0])

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.core.budget import Standing
 from pipeline.core.lanes import Jam
 from pipeline.core.tiers import choose_tier
 
@@ -16,10 +17,12 @@ SECOND_US = 1_000_000
 # 50,000 that waited for one endpoint were put away twelve times each in three minutes before they went up a tier early
 PARK_UP_FROM = 0.3
 PROBES_PARKED = 20
+CONCURRENCY_MAX = 100  # requests at once to one endpoint
 UNKNOWN_US_PER_ITEM = 20_000.0
 # A lane that has run empty could have gone on at its speed. While thousands come back at once it is slower than that:
 # by the speed of that moment too few were to come back soon, and the lane was empty for half a minute, again and again.
 DRAINED_FOR_US = 120 * SECOND_US
+WAIT_MAX_S = 1.0  # a lane whose rate makes what waits in it wait longer than this is slow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class GatePolicy:
     """The bounds of one endpoint."""
 
     concurrency: int = 8  # requests at once, at the start
-    concurrency_max: int = 100
+    concurrency_max: int = CONCURRENCY_MAX
     waiting_max: int = 500  # deliveries waiting in a lane that may be too many
     rate_per_s: float | None = None  # requests started per second; None: unlimited
     window: int = 20  # outcomes the breaker looks at
@@ -120,6 +123,16 @@ class EndpointGate:
     def is_slow(self, now_us: int) -> bool:
         after_us = self._policy.slow_after_us
         return self._taken_us > after_us or (self.open > 0 and now_us - self._progress_at_us > after_us)
+
+    def standing(self, waiting: int, now_us: int) -> Standing:
+        rate_per_s = self._policy.rate_per_s
+        if (
+            self.opened_until_us
+            or self.is_slow(now_us)
+            or (rate_per_s is not None and waiting > rate_per_s * WAIT_MAX_S)
+        ):
+            return Standing.SLOW
+        return Standing.PROVEN if self._outcomes and self._outcomes[-1] else Standing.UNKNOWN
 
     def start(self, now_us: int) -> None:
         if self.open == 0:

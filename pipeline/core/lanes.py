@@ -1,13 +1,16 @@
-"""Lanes: an ordered sub-stream of work each, so that nobody waits for somebody else.
+"""Lanes: an ordered sub-stream of work each, so that no lane waits for another one.
 
 A lane has a queue for each rank: fresh work, and as its backlog retries and what was parked. It gives out fresh work
 first, with every `BACKLOG_SHARE`-th item from what is behind it, and so on, so that none starves. Among lanes turns go
-round: a lane that gave gets behind all others. How much a lane may have open at once, and from when on, is its gate's
-affair. Slow lanes (their gate says so) take turns among themselves and hold a bounded share of all that is open. Lanes
-with nothing but parked work take turns among themselves, too, and can be passed over while others need the machine.
+round: first among groups (applications), then among a group's lanes. How much a lane may have open at once, and from
+when on, its gate decides; how much lanes and groups may have together, the caller of `take` (see `budget`).
 
-A long lane is full when its gate is slow, or when it is much longer than the others are: then its owner, and nobody
-else, is to wait elsewhere. Lanes that are all as long mean that this process is at its limit; putting work away would
+Lanes of each standing (their gate says which) take turns among themselves, and so do lanes with nothing but parked
+work, which can be passed over while others need the machine. Each of these gets a share of the starts when there are
+fewer places than work, so that slow lanes, too, go on.
+
+A long lane is full when its gate is slow, or when it is much longer than the others are: then its owner, and no other,
+is to wait elsewhere. Lanes that are all as long mean that this process is at its limit; putting work away would
 only make more of it.
 """
 
@@ -17,13 +20,32 @@ from collections.abc import Callable, Hashable, Iterator
 from enum import IntEnum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from pipeline.core.budget import Standing
+from pipeline.core.turns import Turns
+
 BACKLOG_SHARE = 4
 # A lane's speed is that of about its last ten seconds.
 SPEED_WINDOW_US = 10_000_000
 SPEED_ITEMS_MIN = 20
 LONGER_FACTOR = 2  # than the mean of the others
+# Where a search for a lane looks first, in turn: (are there only parked items in it, its standing). So each kind has a
+# share of the starts when there are fewer places than work.
+PROVEN, UNKNOWN, SLOW = (False, Standing.PROVEN), (False, Standing.UNKNOWN), (False, Standing.SLOW)
+PARKED = ((True, Standing.PROVEN), (True, Standing.UNKNOWN))
+MOSTLY = (PROVEN, UNKNOWN, *PARKED, SLOW)
+ORDERS = (
+    MOSTLY,
+    (UNKNOWN, PROVEN, *PARKED, SLOW),
+    MOSTLY,
+    (*PARKED, PROVEN, UNKNOWN, SLOW),
+    MOSTLY,
+    (UNKNOWN, PROVEN, *PARKED, SLOW),
+    MOSTLY,
+    (SLOW, PROVEN, UNKNOWN, *PARKED),
+)
 
 T = TypeVar("T")
+MayOpen = Callable[[Hashable, Standing], bool]
 
 
 class Rank(IntEnum):
@@ -60,7 +82,10 @@ class Gate(Protocol):
         """When there will be room without anything ending; None: not by time."""
 
     def is_slow(self, now_us: int) -> bool:
-        """Does its work take long? Then it must not hold everybody's places."""
+        """Does its work take long?"""
+
+    def standing(self, waiting: int, now_us: int) -> Standing:
+        """How the lane is doing, with so many waiting in it."""
 
     def start(self, now_us: int) -> None:
         """Something was started."""
@@ -75,14 +100,15 @@ class Gate(Protocol):
 class Lane(Generic[T]):
     """One lane's waiting work."""
 
-    __slots__ = ("gate", "given", "key", "queues", "ready_in", "timed", "timed_from_us")
+    __slots__ = ("gate", "given", "group", "key", "queues", "ready_in", "timed", "timed_from_us")
 
-    def __init__(self, key: Hashable, gate: Gate, now_us: int) -> None:
+    def __init__(self, key: Hashable, gate: Gate, group: Hashable, now_us: int) -> None:
         self.key = key
         self.gate = gate
+        self.group = group
         self.queues: tuple[deque[T], ...] = tuple(deque() for _ in Rank)
         self.given = 0
-        self.ready_in: deque[Lane[T]] | None = None  # where it waits for its turn
+        self.ready_in: Turns[Lane[T]] | None = None  # where it waits for its turn
         self.timed = 0  # given since then
         self.timed_from_us = now_us
 
@@ -110,6 +136,13 @@ class Lane(Generic[T]):
             choice += 1
         return self.queues[filled[choice]].popleft(), filled[choice]
 
+    def pop_last(self) -> T | None:
+        """What would have been given last; None: the lane is empty."""
+        for queue in reversed(self.queues):
+            if queue:
+                return queue.pop()
+        return None
+
     def measure_us_per_item(self, now_us: int) -> float:
         """How long it has taken for an item while there was work; 0: not known."""
         if self.timed < SPEED_ITEMS_MIN:
@@ -133,13 +166,21 @@ class Taken(NamedTuple, Generic[T]):
 class Lanes(Generic[T]):
     """All lanes with waiting work. Items are given out at most `batch_max` at a time, of one lane."""
 
-    def __init__(self, find_gate: Callable[[Hashable], Gate], *, batch_max: int = 1) -> None:
+    def __init__(
+        self,
+        find_gate: Callable[[Hashable], Gate],
+        *,
+        find_group: Callable[[Hashable], Hashable] = lambda _: None,
+        batch_max: int = 1,
+    ) -> None:
+        """`find_group`: of a lane's key; the same one as long as the lane has work."""
         self._find_gate = find_gate
+        self._find_group = find_group
         self._batch_max = batch_max
         self._lanes: dict[Hashable, Lane[T]] = {}
-        self._turns: deque[Lane[T]] = deque()
-        self._slow_turns: deque[Lane[T]] = deque()
-        self._parked_turns: deque[Lane[T]] = deque()
+        self._turns: dict[Standing, Turns[Lane[T]]] = {standing: Turns() for standing in Standing}
+        self._parked_turns: dict[Standing, Turns[Lane[T]]] = {standing: Turns() for standing in Standing}
+        self._taken = 0
         self._timers: list[tuple[int, int, Hashable]] = []
         self._timers_added = 0
         self._seen: set[Hashable] = set()
@@ -153,13 +194,18 @@ class Lanes(Generic[T]):
     @property
     def has_parked(self) -> bool:
         """Does a lane wait for its turn that has nothing but parked work?"""
-        return bool(self._parked_turns)
+        return any(self._parked_turns.values())
+
+    @property
+    def has_runnable(self) -> bool:
+        """Does a lane wait for its turn that is not slow and has more than parked work?"""
+        return bool(self._turns[Standing.PROVEN] or self._turns[Standing.UNKNOWN])
 
     def offer(self, key: Hashable, item: T, now_us: int, rank: Rank = Rank.FRESH) -> bool:
         """Put an item into its lane. False when the lane does not take it."""
         lane = self._lanes.get(key)
         if lane is None:
-            lane = Lane(key, self._find_gate(key), now_us)
+            lane = Lane(key, self._find_gate(key), self._find_group(key), now_us)
         self._seen.add(key)
         if not lane.gate.accepts(len(lane), now_us) or self._is_full(lane, now_us):
             return False
@@ -173,7 +219,7 @@ class Lanes(Generic[T]):
         """An item that was given out and could not be done: before all others of its rank, also in a full lane."""
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key, self._find_gate(key), now_us)
+            lane = self._lanes[key] = Lane(key, self._find_gate(key), self._find_group(key), now_us)
         lane.queues[rank].appendleft(item)
         self.waiting += 1
         self._line_up(lane, now_us)
@@ -187,21 +233,31 @@ class Lanes(Generic[T]):
         """Forget which lanes had work before the last call; to be called every few seconds."""
         self._seen_before, self._seen = self._seen, set()
 
-    def take(self, now_us: int, *, with_slow: bool = True, with_parked: bool = True) -> Taken[T] | None:
-        """The next items to be started, of one lane; its gate has been told. None when nothing may start now."""
+    def take(
+        self,
+        now_us: int,
+        *,
+        may_open: MayOpen = lambda _group, _standing: True,
+        with_parked: bool = True,
+    ) -> Taken[T] | None:
+        """The next items to be started, of one lane; its gate has been told. None when nothing may start now.
+
+        `may_open`: is there a place for a lane of this group and standing?
+        """
         while self._timers and self._timers[0][0] <= now_us:
             self.refresh(heapq.heappop(self._timers)[2], now_us)
-        for turns, is_open in (
-            (self._turns, True),
-            (self._parked_turns, with_parked),
-            (self._slow_turns, with_slow),
-        ):
-            while is_open and turns:
-                lane = turns.popleft()
+        self._taken += 1
+        for are_parked, standing in ORDERS[self._taken % len(ORDERS)]:
+            if are_parked and not with_parked:
+                continue
+            turns = (self._parked_turns if are_parked else self._turns)[standing]
+            while (lane := turns.pop(_ask_of(may_open, standing))) is not None:
                 lane.ready_in = None
-                if len(lane) and lane.gate.room(now_us) > 0:
+                if not len(lane):
+                    continue
+                if lane.gate.room(now_us) > 0 and self._find_turns(lane, now_us) is turns:
                     return self._give(lane, now_us)
-                self._set_timer(lane, now_us)
+                self._line_up(lane, now_us)
         return None
 
     def refresh(self, key: Hashable, now_us: int) -> None:
@@ -213,6 +269,21 @@ class Lanes(Generic[T]):
     def next_timer_us(self) -> int | None:
         """When `take` should be called next even if nothing ends."""
         return self._timers[0][0] if self._timers else None
+
+    def length(self, key: Hashable) -> int:
+        """How much waits in a lane."""
+        lane = self._lanes.get(key)
+        return 0 if lane is None else len(lane)
+
+    def trim(self, key: Hashable) -> T | None:
+        """Take out of a lane what it would give last; None: nothing waits in it."""
+        lane = self._lanes.get(key)
+        item = None if lane is None else lane.pop_last()
+        if item is not None and lane is not None:
+            self.waiting -= 1
+            if not len(lane):
+                del self._lanes[key]
+        return item
 
     def evict(self, key: Hashable) -> list[T]:
         """Take everything out of a lane."""
@@ -271,21 +342,27 @@ class Lanes(Generic[T]):
 
     def _line_up(self, lane: Lane[T], now_us: int) -> None:
         if lane.ready_in is not None:
-            if lane.ready_in is not self._parked_turns or lane.is_parked:
+            if lane.is_parked or not any(lane.ready_in is turns for turns in self._parked_turns.values()):
                 return
-            self._parked_turns.remove(lane)  # work has come that need not wait so long
+            lane.ready_in.remove(lane.group, lane)  # work has come that need not wait so long
             lane.ready_in = None
         if lane.gate.room(now_us) <= 0:
             self._set_timer(lane, now_us)
             return
-        if lane.gate.is_slow(now_us):
-            lane.ready_in = self._slow_turns
-        else:
-            lane.ready_in = self._parked_turns if lane.is_parked else self._turns
-        lane.ready_in.append(lane)
+        lane.ready_in = self._find_turns(lane, now_us)
+        lane.ready_in.append(lane.group, lane)
+
+    def _find_turns(self, lane: Lane[T], now_us: int) -> Turns[Lane[T]]:
+        standing = lane.gate.standing(len(lane), now_us)
+        are_parked = lane.is_parked and standing is not Standing.SLOW
+        return (self._parked_turns if are_parked else self._turns)[standing]
 
     def _set_timer(self, lane: Lane[T], now_us: int) -> None:
         at_us = lane.gate.wakes_at_us(now_us) if len(lane) else None
         if at_us is not None:
             self._timers_added += 1  # keeps keys, which need not be comparable, out of comparisons
             heapq.heappush(self._timers, (at_us, self._timers_added, lane.key))
+
+
+def _ask_of(may_open: MayOpen, standing: Standing) -> Callable[[Hashable], bool]:
+    return lambda group: may_open(group, standing)

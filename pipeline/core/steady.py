@@ -1,5 +1,7 @@
 """A gate that never closes: a fixed number at once, any number waiting. For sinks whose target is one of ours."""
 
+from pipeline.core.budget import Standing
+
 
 class SteadyGate:
     """Satisfies `lanes.Gate`."""
@@ -24,6 +26,9 @@ class SteadyGate:
 
     def is_slow(self, now_us: int) -> bool:
         return False
+
+    def standing(self, waiting: int, now_us: int) -> Standing:
+        return Standing.PROVEN
 
     def start(self, now_us: int) -> None:
         self._open += 1

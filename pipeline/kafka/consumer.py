@@ -118,7 +118,6 @@ class LogConsumer:
         self._handler = handler
         self._topics = topics
         self._companions = companions
-        self._batch_max_records = limits.batch_max_records
         self._delays_us = {topic.name: topic.delay_s * 1_000_000 for topic in companions if topic.delay_s}
         self._loop = asyncio.get_running_loop()
         self._closing = threading.Event()
@@ -151,6 +150,15 @@ class LogConsumer:
     def release(self, records: int, size_bytes: int) -> None:
         """Records are settled (or dropped): there is room for more."""
         self._in_flight.release(records, size_bytes)
+
+    def full_for_s(self) -> float:
+        """For how long reading has stopped because too much is in flight; 0: it has not."""
+        since_s = self._in_flight.full_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def look_again(self) -> None:
+        """Read one more batch although too much is in flight. Its records must not stay: the bound is for memory."""
+        self._in_flight.look_again()
 
     def commit(self, offsets: Mapping[Place, Committed]) -> None:
         """Commit soon. A later commit supersedes; one that fails leaves more to be repeated, nothing to be lost."""
@@ -272,7 +280,9 @@ class LogConsumer:
         first = client.poll(wait_s)
         self._polled_at_s = time.monotonic()
         # `consume` with a time-out would wait all of it unless the batch were full
-        messages = [] if first is None else [first, *client.consume(self._batch_max_records - 1, 0)]
+        messages = [] if first is None else [first]
+        if first is not None and (more := self._in_flight.batch_max_records - 1):
+            messages += client.consume(more, 0)
         if client is self._put_away:
             self._is_more_put_away = bool(messages)
         return messages
@@ -332,7 +342,7 @@ class LogConsumer:
                 self._client_of(place[0]).resume([TopicPartition(*place)])
 
     def _apply_back_pressure(self) -> None:
-        if not self._in_flight.has_turned():
+        if not self._in_flight.has_turned(time.monotonic()):
             return
         if self._in_flight.is_full:
             self._for_each_client(Consumer.pause, [TopicPartition(*place) for place in self._assigned])

@@ -15,16 +15,31 @@ class Limits:
     in_flight_max_bytes: int
 
 
+# Full lanes hold at most three quarters (see `core.budget`): reading goes on whatever they do.
+RESUME_SHARE = 7 / 8
+
+
 class InFlight:
     """Counted up by one thread each (`take`: the consumer's, `release`: the loop's), so that no lock is needed."""
 
-    __slots__ = ("_limits", "_released_bytes", "_released_records", "_taken_bytes", "_taken_records", "is_full")
+    __slots__ = (
+        "_limits",
+        "_looks_again",
+        "_released_bytes",
+        "_released_records",
+        "_taken_bytes",
+        "_taken_records",
+        "full_since_s",
+        "is_full",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._taken_records = self._taken_bytes = 0
         self._released_records = self._released_bytes = 0
+        self._looks_again = False
         self.is_full = False
+        self.full_since_s: float | None = None  # also while it looks again
 
     @property
     def records(self) -> int:
@@ -36,6 +51,15 @@ class InFlight:
         """Bytes of records taken and not released."""
         return self._taken_bytes - self._released_bytes
 
+    @property
+    def batch_max_records(self) -> int:
+        """How many may be taken in one step: fewer when records are so large that a batch would go far beyond."""
+        if not self._taken_records:
+            return self._limits.batch_max_records
+        mean_bytes = max(1, self._taken_bytes // self._taken_records)
+        fitting = max(0, self._limits.in_flight_max_bytes - self.size_bytes) // mean_bytes
+        return max(1, min(self._limits.batch_max_records, fitting))
+
     def take(self, records: Sequence[LogRecord]) -> None:
         """Records were read."""
         self._taken_records += len(records)
@@ -46,14 +70,25 @@ class InFlight:
         self._released_records += records
         self._released_bytes += size_bytes
 
-    def has_turned(self) -> bool:
-        """Look again; True when `is_full` has changed. Half lies between, so that it does not flap."""
-        limits = self._limits
+    def look_again(self) -> None:
+        """Take one more batch although it is full, to find records that need not wait for those taken before."""
+        self._looks_again = True
+
+    def has_turned(self, now_s: float) -> bool:
+        """Look at the bounds; True when `is_full` has changed. Some room lies between, so that it does not flap."""
+        limits, records, size_bytes = self._limits, self.records, self.size_bytes
+        looks_again, self._looks_again = self._looks_again, False
         if not self.is_full:
-            turned = self.records >= limits.in_flight_max_records or self.size_bytes >= limits.in_flight_max_bytes
+            turned = records >= limits.in_flight_max_records or size_bytes >= limits.in_flight_max_bytes
+            if turned and self.full_since_s is None:
+                self.full_since_s = now_s
         else:
-            turned = (
-                self.records <= limits.in_flight_max_records // 2 and self.size_bytes <= limits.in_flight_max_bytes // 2
-            )
+            turned = looks_again
+        if (
+            records <= limits.in_flight_max_records * RESUME_SHARE
+            and size_bytes <= limits.in_flight_max_bytes * RESUME_SHARE
+        ):
+            turned |= self.is_full
+            self.full_since_s = None
         self.is_full ^= turned
         return turned

@@ -29,6 +29,7 @@ class Subscriber:
 
     subscription_id: str
     url: str
+    application_id: str
 
 
 class House:
@@ -87,14 +88,16 @@ class House:
         concurrency_max: int | None = None,
         tls_ca_pem: str | None = None,
         keys: str = KEYS,
+        rate_per_s: float | None = None,
+        application_id: str | None = None,
     ) -> Subscriber:
-        """Publish an endpoint, or change one."""
-        subscriber = Subscriber(subscription_id or str(uuid4()), url)
+        """Publish an endpoint, or change one. `application_id`: None: of the house's own application."""
+        subscriber = Subscriber(subscription_id or str(uuid4()), url, application_id or self.application_id)
         nonce = next(self._nonces).to_bytes(12, "big")
         sealed = Sealer(parse_keys(keys)).seal(SECRET.encode(), context=subscriber.subscription_id, nonce=nonce)
         endpoint = Endpoint(
             subscription_id=subscriber.subscription_id,
-            application_id=self.application_id,
+            application_id=subscriber.application_id,
             version=version,
             enabled=enabled,
             deleted=deleted,
@@ -106,6 +109,7 @@ class House:
             retry_delays_s=retry_delays_s,
             concurrency_max=concurrency_max,
             tls_ca_pem=tls_ca_pem,
+            rate_per_s=rate_per_s,
         )
         self.write(self.topics.endpoints, subscriber.subscription_id, endpoint)
         self.flush()
@@ -129,9 +133,9 @@ class House:
             event_id = str(uuid4())
             now_us = time.time_ns() // 1000
             delivery = Delivery(
-                delivery_id=derive_delivery_id(event_id, subscriber.subscription_id, self.application_id),
+                delivery_id=derive_delivery_id(event_id, subscriber.subscription_id, subscriber.application_id),
                 subscription_id=subscriber.subscription_id,
-                application_id=self.application_id,
+                application_id=subscriber.application_id,
                 event_id=event_id,
                 event_type=event_type,
                 payload=payload,

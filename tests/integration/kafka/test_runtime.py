@@ -43,9 +43,13 @@ class ScriptedSink:
     late: list["asyncio.Future[Placement]"] = field(default_factory=list)
     due: dict[bytes, int] = field(default_factory=dict)
     parked: frozenset[bytes] = frozenset()
+    shares: bool = False  # do lanes, each of its own application, hold shares?
 
     def lane(self, record: LogRecord) -> Hashable:
         return record.key
+
+    def owner(self, lane: Hashable) -> Hashable | None:
+        return lane if self.shares else None
 
     def gate(self, lane: Hashable) -> SteadyGate:
         return self.gates.setdefault(lane, SteadyGate(self.at_once))

@@ -1,10 +1,12 @@
 from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from pipeline.core.budget import Standing
 from pipeline.core.lanes import BACKLOG_SHARE, NO_JAM, SPEED_ITEMS_MIN, SPEED_WINDOW_US, Jam, Lanes, Rank
 
 KEYS = ("a", "b", "c", "d")
@@ -39,6 +41,9 @@ class ScriptedGate:
     def is_slow(self, now_us: int) -> bool:
         return self.slow
 
+    def standing(self, waiting: int, now_us: int) -> Standing:
+        return Standing.SLOW if self.slow else Standing.PROVEN
+
     def start(self, now_us: int) -> None:
         self.overrun = self.overrun or self.room(now_us) <= 0
         self.open += 1
@@ -48,6 +53,10 @@ class ScriptedGate:
 
     def note_drained(self, us_per_item: float, now_us: int) -> None:
         self.drained.append(us_per_item)
+
+
+def _with_slow(is_open: bool) -> Callable[[Hashable, Standing], bool]:
+    return lambda _, standing: is_open or standing is not Standing.SLOW
 
 
 class Work(RuleBasedStateMachine):
@@ -74,7 +83,7 @@ class Work(RuleBasedStateMachine):
 
     @rule(with_slow=st.booleans(), with_parked=st.booleans())
     def take(self, with_slow: bool, with_parked: bool) -> None:
-        taken = self.lanes.take(self.now_us, with_slow=with_slow, with_parked=with_parked)
+        taken = self.lanes.take(self.now_us, may_open=_with_slow(with_slow), with_parked=with_parked)
         if taken is None:
             able = [
                 key
@@ -274,7 +283,7 @@ def test_slow_lanes_wait_when_their_share_is_used_up() -> None:
     for number in range(2):
         lanes.offer("slow", number, NOW_US)
         lanes.offer("quick", number, NOW_US)
-    taken = [lanes.take(NOW_US, with_slow=with_slow) for with_slow in (False, False, False, True)]
+    taken = [lanes.take(NOW_US, may_open=_with_slow(with_slow)) for with_slow in (False, False, False, True)]
 
     assert ["quick", "quick", None, "slow"] == [each[1] if each else None for each in taken]
 
