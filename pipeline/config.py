@@ -68,7 +68,20 @@ class DatabaseConfig(Section):
 
     write_url: SecretStr = Field(SecretStr("postgresql:///hookline"), description="libpq URL of the primary")
     read_urls: tuple[SecretStr, ...] = Field((), description="libpq URLs of read replicas, separated by spaces")
-    pool_size: int = Field(8, ge=1, le=100, description="connections per process and server")
+    pool_size: int = Field(50, ge=1, le=1000, description="connections of a gateway to a server, at most")
+    pool_min_size: int = Field(
+        10, ge=1, le=1000, description="connections of a gateway that stay open; pool_size at most"
+    )
+    pool_acquire_timeout_s: float = Field(
+        30.0, gt=0, le=300, description="give up waiting for a free connection after; at once while the server is away"
+    )
+    pool_idle_s: float = Field(
+        600.0, ge=1, le=86_400, description="a connection above the minimum, unused, is closed after"
+    )
+    pool_lifetime_s: float = Field(1800.0, ge=10, le=86_400, description="a connection is replaced after")
+    replica_lag_max_s: float = Field(
+        10.0, ge=1, le=3600, description="a read replica that is further behind is not read from until it has caught up"
+    )
     connect_timeout_s: float = Field(5.0, gt=0, le=60, description="give up connecting after")
     statement_timeout_s: float = Field(30.0, gt=0, le=3600, description="give up a statement after")
 

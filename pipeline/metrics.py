@@ -150,6 +150,30 @@ class Metrics:
             ["pool"],
             registry=registry,
         )
+        self.database_connections = Gauge(
+            "hookline_database_connections",
+            "Connections that are open: used or idle",
+            ["pool", "state"],
+            registry=registry,
+        )
+        self.database_requests_waiting = Gauge(
+            "hookline_database_requests_waiting", "Waiting for a free connection", ["pool"], registry=registry
+        )
+        self.database_acquires_total = Counter(
+            "hookline_database_acquires_total",
+            "Connections asked for: at_once, waited or failed (none in time)",
+            ["pool", "result"],
+            registry=registry,
+        )
+        self.database_acquire_wait_seconds_total = Counter(
+            "hookline_database_acquire_wait_seconds_total",
+            "Time spent waiting for a free connection, of all requests together",
+            ["pool"],
+            registry=registry,
+        )
+        self.database_replica_lag_seconds = Gauge(
+            "hookline_database_replica_lag_seconds", "How far a read replica is behind", ["pool"], registry=registry
+        )
         self.read_faults_total = Counter(
             "hookline_read_faults_total",
             "Places where reading could not go on: unreadable, tail_lost or made_again",

@@ -1,10 +1,12 @@
-"""The servers a gateway uses: the primary, and read replicas in the order they are named. Any of them may be away."""
+"""The servers a gateway uses: the primary, and read replicas, read from in turns. Any of them may be away."""
 
 import asyncio
+import math
 
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
+from pipeline.core.replay_lag import ReplayLag
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import Pool, open_pool
 from pipeline.postgres.pool_watch import PoolWatch
@@ -14,23 +16,37 @@ from pipeline.process import Check
 class Databases:
     """Made by `open_databases`; `watch` must run."""
 
-    def __init__(self, primary: Pool, ids: Pool, replicas: list[Pool], metrics: Metrics, *, name: str) -> None:
+    def __init__(
+        self,
+        primary: Pool,
+        ids: Pool,
+        replicas: list[Pool],
+        metrics: Metrics,
+        *,
+        name: str,
+        replica_lag_max_s: float = math.inf,
+    ) -> None:
         self.primary = primary
+        self._replica_lag_max_s = replica_lag_max_s
+        self._turn = 0
         # asked for every event that comes alone: at a low rate that was a quarter of the gateway's processor time
         self.ids = ids
         self._replicas = replicas
-        self._watches = [PoolWatch(primary, metrics, name=name, is_for_changes=True)]
+        lag = ReplayLag()
+        self._watches = [PoolWatch(primary, metrics, name=name, is_for_changes=True, lag=lag)]
         self._watches += [
-            PoolWatch(pool, metrics, name=f"{name}-reads-{number}", is_for_changes=False)
+            PoolWatch(pool, metrics, name=f"{name}-reads-{number}", is_for_changes=False, lag=lag)
             for number, pool in enumerate(replicas, 1)
         ]
 
     @property
     def reader(self) -> Pool:
-        """The first replica that can be used, else the primary."""
-        for pool, watch in zip(self._replicas, self._watches[1:], strict=True):
-            if watch.check() is None:
-                return pool
+        """A replica that can be used and is not far behind, in turns; the primary when there is none."""
+        for _ in self._replicas:
+            number, self._turn = self._turn, (self._turn + 1) % len(self._replicas)
+            watch = self._watches[1 + number]
+            if watch.check() is None and watch.lag_s <= self._replica_lag_max_s:
+                return self._replicas[number]
         return self.primary
 
     def list_checks(self) -> dict[str, Check]:
@@ -53,7 +69,15 @@ async def open_databases(config: DatabaseConfig, metrics: Metrics, *, name: str)
     """Returns at once: what is away is connected to as soon as it is there."""
 
     async def open_one(url: SecretStr, suffix: str = "", *, size_max: int | None = None, is_bare: bool = False) -> Pool:
-        return await open_pool(config, url, name=f"{name}{suffix}", size_max=size_max, is_bare=is_bare, is_needed=False)
+        return await open_pool(
+            config,
+            url,
+            name=f"{name}{suffix}",
+            size_min=config.pool_min_size,
+            size_max=size_max,
+            is_bare=is_bare,
+            is_needed=False,
+        )
 
     return Databases(
         await open_one(config.write_url),
@@ -61,4 +85,5 @@ async def open_databases(config: DatabaseConfig, metrics: Metrics, *, name: str)
         [await open_one(url, f"-reads-{number}") for number, url in enumerate(config.read_urls, 1)],
         metrics,
         name=name,
+        replica_lag_max_s=config.replica_lag_max_s,
     )

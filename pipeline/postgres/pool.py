@@ -81,11 +81,12 @@ async def open_pool(
     url: SecretStr,
     *,
     name: str,
+    size_min: int = 1,
     size_max: int | None = None,
     is_bare: bool = False,
     is_needed: bool = True,
 ) -> Pool:
-    """A pool of at most `size_max` connections (`pool_size` by default).
+    """A pool of at most `size_max` connections (`pool_size` by default), of which `size_min` stay open.
 
     `name`: shown in pg_stat_activity. `is_bare`: no transaction around what is executed, no check before, and one plan
     for all: one trip to the server instead of four, for whoever executes the same statement always, and can repeat it.
@@ -106,9 +107,11 @@ async def open_pool(
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     pool = Pool(
         text,
-        min_size=1,
+        min_size=min(size_min, size_max or config.pool_size),
         max_size=size_max or config.pool_size,
-        timeout=config.connect_timeout_s,
+        timeout=config.pool_acquire_timeout_s,
+        max_idle=config.pool_idle_s,
+        max_lifetime=config.pool_lifetime_s,
         reconnect_timeout=RECONNECT_TIMEOUT_S,
         kwargs={
             "autocommit": is_bare,

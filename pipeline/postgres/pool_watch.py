@@ -1,27 +1,41 @@
 """Whether PostgreSQL can be used, asked once a second: for health and metrics, and so that a pool finds it again."""
 
 import asyncio
+import time
 
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
+from pipeline.core.replay_lag import ReplayLag
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.pool_figures import PoolFigures
 
 INTERVAL_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 # One answer that does not come is a slow server, two in a row are an outage.
 FAILURES_MIN = 2
+AWAY_TIMEOUT_S = 1.0
 
 log = structlog.get_logger()
 
 
 class PoolWatch:
-    """Watches one pool. `is_for_changes`: its sessions must be allowed to write; those that are not are replaced."""
+    """Watches one pool. `is_for_changes`: its sessions must be allowed to write; those that are not are replaced.
 
-    def __init__(self, pool: Pool, metrics: Metrics, *, name: str, is_for_changes: bool) -> None:
+    `lag` is shared by the watches of a primary and its replicas: where the one is, and how far behind the others are.
+    """
+
+    def __init__(
+        self, pool: Pool, metrics: Metrics, *, name: str, is_for_changes: bool, lag: ReplayLag | None = None
+    ) -> None:
         self._pool = pool
+        self._figures = PoolFigures(pool, metrics, name=name)
+        self._lag = lag if lag is not None else ReplayLag()
+        self._lag_gauge = None if is_for_changes else metrics.database_replica_lag_seconds.labels(name)
+        self._patience_s = pool.timeout
+        self.lag_s = 0.0
         self._name = name
         self._is_for_changes = is_for_changes
         self._usable = metrics.database_usable.labels(name)
@@ -37,22 +51,37 @@ class PoolWatch:
         """Runs for ever."""
         while True:
             self._note(await self._ask())
+            self._figures.update()
             await asyncio.sleep(INTERVAL_S)
 
     async def _ask(self) -> str | None:
         try:
             async with self._pool.connection(timeout=ANSWER_TIMEOUT_S) as connection:
                 cursor = await connection.execute(
-                    "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+                    "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+                    "pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() "
+                    "else pg_current_wal_lsn() end, '0/0')::int8"
                 )
                 row = await cursor.fetchone()
         except (psycopg.Error, PoolTimeout) as error:
             return (str(error).strip() or type(error).__name__).partition("\n")[0]
-        if row is None or not self._is_for_changes or not any(row):
+        if row is None:
+            return None
+        self._note_place(is_replica=row[0], place=row[2])
+        if not self._is_for_changes or not any(row[:2]):
             return None
         # The address may lead to another server by now; a session stays with the one it was opened to.
         await self._pool.drain()
         return "the server is in recovery" if row[0] else "sessions are read-only"
+
+    def _note_place(self, *, is_replica: bool, place: int | None) -> None:
+        if self._lag_gauge is None:
+            if not is_replica and place is not None:
+                self._lag.note_primary(time.monotonic(), place)
+            return
+        # what is given as a replica and is none cannot be behind
+        self.lag_s = self._lag.measure(place) if is_replica and place is not None else 0.0
+        self._lag_gauge.set(self.lag_s)
 
     def _note(self, problem: str | None) -> None:
         self._failures = self._failures + 1 if problem is not None else 0
@@ -66,4 +95,6 @@ class PoolWatch:
             self._problem = f"PostgreSQL ({self._name}) cannot be used: {problem}"
             if was_usable:
                 log.error("database_unusable", pool=self._name, reason=problem)
+        # whoever asks a server that is away is told soon, and does not wait as for one that is busy
+        self._pool.timeout = self._patience_s if self._problem is None else min(AWAY_TIMEOUT_S, self._patience_s)
         self._usable.set(1 if self._problem is None else 0)

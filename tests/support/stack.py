@@ -60,6 +60,10 @@ async def run_stack(
             "HOOKLINE_DATABASE_WRITE_URL": move_url(url, database_at) if database_at is not None else url,
             "HOOKLINE_SEALING_KEYS": KEYS,
             "HOOKLINE_GATEWAY_PORT": "0",
+            # many gateways share one server
+            "HOOKLINE_DATABASE_POOL_MIN_SIZE": "1",
+            "HOOKLINE_DATABASE_POOL_SIZE": "8",
+            "HOOKLINE_DATABASE_POOL_ACQUIRE_TIMEOUT_S": "5",
             # no balancer in front: a stop does not wait for one
             "HOOKLINE_GATEWAY_DRAIN_S": "0",
             "HOOKLINE_GATEWAY_MASTER_API_KEY": MASTER_KEY,

@@ -20,6 +20,8 @@ def build_environ(
         "HOOKLINE_PROCESS_LOG_FORMAT": "json",
         # endpoints on this machine are what one tries it with
         "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
+        # one gateway, on a server that is ours alone
+        "HOOKLINE_DATABASE_POOL_MIN_SIZE": "1",
         # no balancer in front: a stop does not wait for one
         "HOOKLINE_GATEWAY_DRAIN_S": "0",
     }
