@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass, field, replace
 
 from connectors.http.connection import Connection
-from connectors.http.dialer import Connect, Dialer, DialError, connect_socket
+from connectors.http.dialer import Dialer, DialError, connect_socket
 from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
 from connectors.http.lookup import Lookup, look_up
 from connectors.http.pool import Pool
+from connectors.http.racing import Connect
 from connectors.http.shortage import ShortageError
 from connectors.http.tls import TlsContexts
 from pipeline.config import DeliverConfig

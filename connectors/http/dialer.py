@@ -7,7 +7,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -17,6 +17,7 @@ from connectors.http.exchange import Certificate, ErrorClass
 from connectors.http.lookup import Lookup
 from connectors.http.origin import Origin
 from connectors.http.proxy import ProxyError, open_tunnel
+from connectors.http.racing import Connect, RaceError, Remembered, order, race
 from connectors.http.resolver import ForbiddenAddressError, NameNotFoundError, ResolveError, Resolver
 from connectors.http.shortage import ShortageError, find_shortage
 from connectors.http.tls import TlsContexts
@@ -27,10 +28,6 @@ from pipeline.core.ports import PortRules, parse_ports
 from pipeline.core.proxy import Proxy, parse_proxy
 from pipeline.endpoint_tls import TlsIdentityError
 
-# (address, port) → a connected socket; raises OSError.
-Connect = Callable[[str, int], Awaitable[socket.socket]]
-
-DIAL_ADDRESSES_MAX = 3
 # What a hostile endpoint may push into the kernel before anybody reads it.
 RECEIVE_BUFFER_BYTES = 64 * 1024
 
@@ -60,6 +57,7 @@ class Dialer:
         self._resolver = Resolver(self._rules.addresses, lookup=lookup, lookups_max=config.lookups_max)
         self._connect = connect
         self._tls = tls
+        self._worked = Remembered()
         url = config.egress_proxy_url
         self._proxy = parse_proxy(url.get_secret_value()) if url is not None else None
 
@@ -76,7 +74,7 @@ class Dialer:
         try:
             async with asyncio.timeout(timeout_s):
                 with _timed(timings_us, "connect"):
-                    sock = await self._open(origin, addresses)
+                    sock = await self._open(origin, addresses, timeout_s)
                 with _timed(timings_us, "tls"):
                     return await self._start(sock, origin)
         except TimeoutError as error:
@@ -103,15 +101,13 @@ class Dialer:
         except ResolveError as error:
             raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error
 
-    async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> socket.socket:
+    async def _open(self, origin: Origin, addresses: tuple[str, ...], timeout_s: float) -> socket.socket:
         """A socket that leads to the origin."""
         if self._proxy is None:
-            return await dial_any(
-                addresses, origin.port, is_allowed=self._rules.addresses.allows, connect=self._connect
-            )
+            return await self._dial(origin.host, origin.port, addresses, self._rules.addresses.allows, timeout_s)
         try:
             # the proxy's own address is the operator's affair
-            sock = await dial_any(addresses, self._proxy.port, is_allowed=lambda _: True, connect=self._connect)
+            sock = await self._dial(self._proxy.host, self._proxy.port, addresses, lambda _: True, timeout_s)
         except DialError as error:
             raise ShortageError(EGRESS_PROXY) from error
         try:
@@ -119,6 +115,15 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
+        return sock
+
+    async def _dial(
+        self, host: str, port: int, addresses: tuple[str, ...], is_allowed: Callable[[str], bool], timeout_s: float
+    ) -> socket.socket:
+        ordered = order(addresses, self._worked.get((host, port)))
+        sock, address = await dial_any(ordered, port, is_allowed=is_allowed, connect=self._connect, timeout_s=timeout_s)
+        if len(addresses) > 1:
+            self._worked.put((host, port), address)
         return sock
 
     async def _start(self, sock: socket.socket, origin: Origin) -> Connection:
@@ -177,22 +182,21 @@ def read_rules(config: DeliverConfig) -> DestinationRules:
 
 
 async def dial_any(
-    addresses: Sequence[str], port: int, *, is_allowed: Callable[[str], bool], connect: Connect
-) -> socket.socket:
-    """Dial the addresses in turn; exactly these, nothing is resolved again. Raises `DialError`.
+    addresses: Sequence[str], port: int, *, is_allowed: Callable[[str], bool], connect: Connect, timeout_s: float
+) -> tuple[socket.socket, str]:
+    """Dial the addresses, exactly these: nothing is resolved again. Raises `DialError` and `ShortageError`.
 
-    `is_allowed` is asked right before, whoever has asked before: the last look while it is not too late.
+    `is_allowed` is asked right before, whatever was asked before: one that is not allowed, and nothing is dialled.
     """
-    refused: OSError | None = None
-    for address in addresses[:DIAL_ADDRESSES_MAX]:
-        if not is_allowed(address):
-            raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE)
-        try:
-            return await connect(address, port)
-        except OSError as error:
-            _raise_if_short(error, address, port)
-            refused = error
-    raise DialError(ErrorClass.CONNECTION, f"could not connect: {_describe(refused)}")
+    if not all(is_allowed(address) for address in addresses):
+        raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE)
+    try:
+        return await race(addresses, port, connect=connect, timeout_s=timeout_s)
+    except RaceError as error:
+        for each in error.errors:
+            _raise_if_short(each, addresses[0], port)  # had we had it, that one might have answered
+        refused = error.errors[-1] if error.errors else None
+        raise DialError(ErrorClass.CONNECTION, f"could not connect: {_describe(refused)}") from error
 
 
 async def connect_socket(address: str, port: int) -> socket.socket:

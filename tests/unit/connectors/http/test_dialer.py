@@ -1,9 +1,11 @@
+import errno
 import socket
 
 import pytest
 
-from connectors.http.dialer import DIAL_ADDRESSES_MAX, DialError, dial_any
+from connectors.http.dialer import DialError, dial_any
 from connectors.http.exchange import ErrorClass
+from connectors.http.shortage import ShortageError
 from pipeline.core.destination import UNREACHABLE
 
 
@@ -23,22 +25,27 @@ class Network:
         return ours
 
 
+def allow(_: str) -> bool:
+    return True
+
+
 async def test_the_first_that_is_there() -> None:
     """In the order they were found."""
     network = Network("b", "c")
-    sock = await dial_any(["a", "b", "c"], 443, is_allowed=lambda _: True, connect=network.connect)
+    sock, address = await dial_any(["a", "b", "c"], 443, is_allowed=allow, connect=network.connect, timeout_s=5)
     sock.close()
 
-    assert ["a", "b"] == network.dialled
+    assert (["a", "b"], "b") == (network.dialled, address)
 
 
-async def test_a_few_are_tried() -> None:
-    """A name with many addresses of which none answers does not use up the time of all."""
+async def test_all_are_tried() -> None:
+    """However many there are, and whatever is wrong with the others; the last one's answer is the error."""
     network = Network()
+    addresses = [str(number) for number in range(60)]
     with pytest.raises(DialError) as raised:
-        await dial_any([str(number) for number in range(60)], 443, is_allowed=lambda _: True, connect=network.connect)
+        await dial_any(addresses, 443, is_allowed=allow, connect=network.connect, timeout_s=5)
 
-    assert DIAL_ADDRESSES_MAX == len(network.dialled)
+    assert addresses == network.dialled
     assert (ErrorClass.CONNECTION, "could not connect: connection refused") == (
         raised.value.error_class,
         raised.value.detail,
@@ -46,16 +53,28 @@ async def test_a_few_are_tried() -> None:
 
 
 async def test_the_last_look_is_right_before() -> None:
-    """Whatever was checked before: what is not allowed is not dialled, and nothing behind it."""
+    """Whatever was checked before: one that is not allowed, and none is dialled."""
     network = Network("a", "b")
     with pytest.raises(DialError) as raised:
-        await dial_any(["x", "a", "b"], 443, is_allowed=lambda address: address != "a", connect=network.connect)
+        await dial_any(
+            ["x", "a", "b"], 443, is_allowed=lambda address: address != "a", connect=network.connect, timeout_s=5
+        )
 
-    assert ["x"] == network.dialled
+    assert [] == network.dialled
     assert (ErrorClass.INVALID_TARGET, UNREACHABLE) == (raised.value.error_class, raised.value.detail)
 
 
 async def test_no_address() -> None:
     """Nobody is there to be dialled."""
     with pytest.raises(DialError):
-        await dial_any([], 443, is_allowed=lambda _: True, connect=Network().connect)
+        await dial_any([], 443, is_allowed=allow, connect=Network().connect, timeout_s=5)
+
+
+async def test_a_shortage_of_ours_is_told_after_all_were_tried() -> None:
+    """Another address may still answer; if none does, the endpoint is not blamed."""
+
+    async def connect(address: str, _: int) -> socket.socket:
+        raise OSError(errno.EMFILE if address == "a" else errno.ECONNREFUSED, "x")
+
+    with pytest.raises(ShortageError, match="files"):
+        await dial_any(["a", "b"], 443, is_allowed=allow, connect=connect, timeout_s=5)

@@ -175,7 +175,7 @@ async def test_dials_what_was_found() -> None:
     world = World(["1.1.1.1", "2606:4700::1111", "8.8.8.8", "9.9.9.9"])
     failure = await send(world, "https://example.com:8443/")
 
-    assert [("1.1.1.1", 8443), ("2606:4700::1111", 8443), ("8.8.8.8", 8443)] == world.dialled
+    assert [("1.1.1.1", 8443), ("2606:4700::1111", 8443), ("8.8.8.8", 8443), ("9.9.9.9", 8443)] == world.dialled
     assert (ErrorClass.CONNECTION, "could not connect: connection refused") == (failure.error_class, failure.detail)
 
 
