@@ -89,6 +89,50 @@ async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> N
         click.echo(f"{'to attach' if dry_run else 'attached'}  {table}  {count} rows")
 
 
+@archive.command()
+@click.option("--dry-run", is_flag=True, help="Only say what is missing and how much the log has.")
+def rebuild(dry_run: bool) -> None:
+    """Write the archive again from the log: after rows or tables were lost, or a PostgreSQL was set up anew.
+
+    Makes the tables that are missing, begins every partition anew, archives what the log still has, and ends. Rows that
+    are there stay, and none is written twice. Archive processes that run are fenced off, start again and help; without
+    any, this command does it alone. What the log has deleted by then (HOOKLINE_KAFKA_EVENT_RETENTION_S) is gone.
+    May be interrupted: `hookline archive` goes on from there.
+
+    \b
+    Example:
+      hookline archive rebuild --dry-run
+      hookline archive rebuild
+    """
+    from functools import partial
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from connectors.postgres.rebuild import count_records
+    from connectors.postgres.rebuild import plan as make_plan
+    from connectors.postgres.rebuild import rebuild as write_again
+    from pipeline import process
+    from pipeline.config import load_settings
+
+    settings = load_settings(os.environ)
+    if dry_run:
+        planned, bounds = asyncio.run(make_plan(settings))
+        click.echo(f"missing tables: {', '.join(planned.missing_tables) or 'none'}")
+        for topic in sorted({topic for topic, _ in bounds}):
+            count = count_records({place: each for place, each in bounds.items() if place[0] == topic})
+            click.echo(f"{topic}  {count} offsets to read")
+        return
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("archiving", total=None)
+
+        def show(written: int, total: int) -> None:
+            progress.update(bar, completed=written, total=total)
+
+        code = process.run("archive", settings, partial(write_again, show=show))
+    sys.exit(code)
+
+
 def _load_database() -> "DatabaseConfig":
     from pipeline.config import load_settings
 

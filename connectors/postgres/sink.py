@@ -30,6 +30,7 @@ from pipeline.postgres.archive_tables import day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
 
 LANE = "archive"
+OWNERS_S = 5.0
 log = structlog.get_logger()
 
 
@@ -92,6 +93,16 @@ class ArchiveSink:
             self._owners.pop(place, None)
             self._positions.forget(place)
             self._set_back.pop(place, None)
+
+    async def watch_owners(self) -> None:
+        """Runs for ever. Raises `FencedError` when a partition has another owner, or none: it is archived anew.
+
+        A write would find out as well; a partition that is read to its end has none.
+        """
+        while True:
+            await asyncio.sleep(OWNERS_S)
+            async with self._writing:
+                await self._outage.sit_out(lambda: self._writer.read_positions(dict(self._owners)))
 
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record between these offsets; without this, a batch beyond them is refused."""

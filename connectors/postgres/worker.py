@@ -23,8 +23,9 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     writer, outage = ArchiveWriter(settings.database), Outage()
     rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
+    sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics)
     runtime = Runtime(
-        ArchiveSink(writer, rows, outage, settings.archive, process.metrics),
+        sink,
         kafka=settings.kafka,
         config=settings.worker,
         metrics=process.metrics,
@@ -47,6 +48,7 @@ async def main(process: Process) -> None:
     process.health.ready["movement"] = runtime.check_movement
     process.health.alive["progress"] = runtime.check
     process.supervisor.start("upkeep", upkeep.run())
+    process.supervisor.start("owners", sink.watch_owners())
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping)
     await process.supervisor.stop()

@@ -188,15 +188,20 @@ class LogEnds:
 
     async def end_offset(self, topic: Topic, partition: int) -> int:
         """The offset the next record will get. Raises `TimeoutError` when Kafka does not answer."""
+        _, end = await self.bounds(topic, partition)
+        return end
+
+    async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """The offset of the first record, and the one the next record will get. Raises as `end_offset`."""
         return await asyncio.to_thread(self._ask, topic.name, partition)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._consumer.close)
 
-    def _ask(self, topic: str, partition: int) -> int:
+    def _ask(self, topic: str, partition: int) -> tuple[int, int]:
         with self._lock:
             try:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=2.0)
+                begin, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=2.0)
             except KafkaException as error:
                 raise TimeoutError(error.args[0].str()) from error
-        return int(end)
+        return int(begin), int(end)

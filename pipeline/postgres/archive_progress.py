@@ -36,7 +36,7 @@ async def has_undispatched(pool: Pool, application_id: str, event_id: str | None
             "select exists (select from ("
             "select event_id from events where application_id = %(application_id)s "
             "and (%(event_id)s::uuid is null or event_id = %(event_id)s::uuid) "
-            "order by received_at_us desc, event_id desc limit %(newest_max)s) e "
+            "order by appended_at_us desc, event_offset desc limit %(newest_max)s) e "
             "where not exists (select from dispatches d "
             "where d.application_id = %(application_id)s and d.event_id = e.event_id) "
             "and not exists (select from dead_letters l "

@@ -70,11 +70,11 @@ COLUMNS: LiteralString = (
 
 
 async def list_events(pool: Pool, application_id: str) -> list[ArchivedEvent]:
-    """The application's newest events by the time they were received, at most 100."""
+    """The application's newest events in the order of the log, which no producer's clock changes, at most 100."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(
             f"select {COLUMNS} from events where application_id = %s "  # noqa: S608 - our own column names
-            "order by received_at_us desc, event_id desc limit %s",
+            "order by appended_at_us desc, event_offset desc limit %s",
             (application_id, LIST_MAX),
         )
         return [row.to_event() for row in await cursor.fetchall()]

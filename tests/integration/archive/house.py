@@ -46,19 +46,19 @@ class House:
 
     def archive(self, environ: Mapping[str, str] | None = None, /, **settings: str) -> SingleProcess:
         """An archive process, not started yet; settings as `ARCHIVE_DAYS_AHEAD="1"`, anything else in `environ`."""
-        return SingleProcess(
-            "archive",
-            {
-                "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self.config.bootstrap_servers,
-                "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
-                "HOOKLINE_KAFKA_PARTITIONS": str(self.config.partitions),
-                "HOOKLINE_KAFKA_SESSION_TIMEOUT_S": "6",
-                "HOOKLINE_DATABASE_WRITE_URL": self.database,
-                "HOOKLINE_PROCESS_LOG_FORMAT": "text",
-                **{f"HOOKLINE_{name}": value for name, value in settings.items()},
-                **(environ or {}),
-            },
-        )
+        given = {f"HOOKLINE_{name}": value for name, value in settings.items()}
+        return SingleProcess("archive", {**self.environ(), **given, **(environ or {})})
+
+    def environ(self) -> dict[str, str]:
+        """What a process needs to find Kafka and PostgreSQL."""
+        return {
+            "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self.config.bootstrap_servers,
+            "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
+            "HOOKLINE_KAFKA_PARTITIONS": str(self.config.partitions),
+            "HOOKLINE_KAFKA_SESSION_TIMEOUT_S": "6",
+            "HOOKLINE_DATABASE_WRITE_URL": self.database,
+            "HOOKLINE_PROCESS_LOG_FORMAT": "text",
+        }
 
     def write(self, *records: Record) -> None:
         """Write records to where they belong, under their keys."""

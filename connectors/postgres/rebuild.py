@@ -1,0 +1,81 @@
+"""`hookline archive rebuild`: the archive written again from the log, by a process that ends when that is done."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from connectors.postgres.worker import main
+from pipeline.config import Settings
+from pipeline.core.positions import Place
+from pipeline.kafka.admin import LogEnds
+from pipeline.postgres.archive_connection import open_archive_connection
+from pipeline.postgres.archive_rebuild import Plan, plan_rebuild, prepare_rebuild, read_positions
+from pipeline.process import Process
+from pipeline.topics import declare_topics_for
+
+Bounds = Mapping[Place, tuple[int, int]]
+Progress = Callable[[int, int], None]  # records behind us, records in all
+
+LOOK_S = 0.5
+# the last offsets of a partition may hold no record (the end of a transaction): nothing moves its position over them
+QUIET_S = 30.0
+log = structlog.get_logger()
+
+
+async def plan(settings: Settings) -> tuple[Plan, Bounds]:
+    """What is missing in PostgreSQL, and what the log has."""
+    async with await open_archive_connection(settings.database) as connection:
+        return await plan_rebuild(connection), await _read_bounds(settings)
+
+
+async def rebuild(process: Process, show: Progress) -> None:
+    """Prepare, then archive until everything that is in the log now is written. SIGTERM ends it; `hookline archive`
+    goes on from there."""
+    settings = process.settings
+    bounds = await _read_bounds(settings)
+    async with await open_archive_connection(settings.database) as connection:
+        await connection.execute("set statement_timeout = 0")
+        await prepare_rebuild(connection)
+    process.supervisor.start("watching", _stop_when_written(process, bounds, show))
+    await main(process)
+
+
+async def _stop_when_written(process: Process, bounds: Bounds, show: Progress) -> None:
+    total, moved_at_s, before = count_records(bounds), time.monotonic(), -1
+    async with await open_archive_connection(process.settings.database) as connection:
+        while True:
+            written = count_written(bounds, await read_positions(connection))
+            show(written, total)
+            if written != before:
+                before, moved_at_s = written, time.monotonic()
+            is_quiet = process.is_announced and time.monotonic() - moved_at_s > QUIET_S
+            if written >= total or is_quiet:
+                log.info("rebuilt", offsets=written, without_record=total - written)
+                process.stopping.set()
+                return
+            await asyncio.sleep(LOOK_S)
+
+
+def count_records(bounds: Bounds) -> int:
+    """Offsets that the log has, of all partitions."""
+    return sum(end - begin for begin, end in bounds.values())
+
+
+def count_written(bounds: Bounds, positions: Mapping[Place, int]) -> int:
+    """How many of them lie behind the positions."""
+    return sum(min(max(positions.get(place, 0), begin), end) - begin for place, (begin, end) in bounds.items())
+
+
+async def _read_bounds(settings: Settings) -> Bounds:
+    topics = declare_topics_for(settings.kafka)
+    ends = LogEnds(settings.kafka)
+    try:
+        return {
+            (topic.name, partition): await ends.bounds(topic, partition)
+            for topic in (topics.events, topics.dispatches, topics.attempts, topics.dead)
+            for partition in range(topic.partitions)
+        }
+    finally:
+        await ends.close()
