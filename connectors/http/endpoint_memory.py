@@ -92,6 +92,14 @@ class EndpointMemory:
             self._health.pop(endpoint.subscription_id, None)
         return target
 
+    def forget(self, subscription_id: str) -> None:
+        """The subscription was deleted: its secrets must not stay here unsealed, nor anything else for ever."""
+        self._targets.pop(subscription_id, None)
+        self._health.pop(subscription_id, None)
+        gate = self._gates.get(subscription_id.encode())
+        if gate is not None and gate.open == 0:
+            del self._gates[subscription_id.encode()]
+
     def is_to_be_disabled(self, endpoint: Endpoint) -> bool:
         """Have we asked for this version of the endpoint to be disabled, and not been heard yet?"""
         health = self._health.get(endpoint.subscription_id)

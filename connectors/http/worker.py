@@ -47,6 +47,7 @@ async def main(process: Process) -> None:
     await endpoints.start()
     states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults)
     await states.start()
+    states.keep(endpoints.is_alive)
     keys, shortages = KeyWatch(endpoints, sealer, process.metrics), Shortages(process.metrics)
     keys.verify()
     producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
@@ -65,6 +66,12 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(warm_up)
     client = HttpClient(settings.deliver, tls=tls)
     memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
+
+    def forget(subscription_id: str) -> None:
+        memory.forget(subscription_id)
+        states.forget(subscription_id)
+
+    endpoints.on_deleted = forget
 
     async def read_attempts(starts: Mapping[int, int]) -> tuple[Sequence[LogRecord], Mapping[int, int]]:
         return await asyncio.to_thread(

@@ -35,6 +35,11 @@ class Endpoints:
         """The newest endpoint of a subscription; deleted and disabled ones are here too, and say so."""
         return self._endpoints.get(subscription_id)
 
+    def is_alive(self, subscription_id: str) -> bool:
+        """Is it known, and not deleted?"""
+        endpoint = self._endpoints.get(subscription_id)
+        return endpoint is not None and not endpoint.deleted
+
     def list_active(self) -> Iterator[Endpoint]:
         """Those that are neither deleted nor disabled."""
         return (endpoint for endpoint in self._endpoints.values() if endpoint.enabled and not endpoint.deleted)

@@ -1,5 +1,7 @@
 """What was told last of every endpoint's health, for the sink that takes an endpoint over."""
 
+from collections.abc import Callable
+
 import structlog
 
 from pipeline.config import KafkaConfig
@@ -33,6 +35,14 @@ class EndpointStatesView:
     def get(self, subscription_id: str) -> EndpointState | None:
         """What was told last; None: nothing ever was."""
         return self._states.get(subscription_id)
+
+    def forget(self, subscription_id: str) -> None:
+        """The subscription was deleted."""
+        self._states.pop(subscription_id, None)
+
+    def keep(self, is_wanted: Callable[[str], bool]) -> None:
+        """Forget all others: those of subscriptions that were deleted would count as failing endpoints."""
+        self._states = {key: state for key, state in self._states.items() if is_wanted(key)}
 
     def list_failing(self) -> list[str]:
         """Endpoints without a success since their last failure."""

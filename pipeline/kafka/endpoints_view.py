@@ -1,7 +1,7 @@
 """Every subscription's endpoint in memory, for the sink that sends to them. Secrets stay sealed here."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -22,6 +22,7 @@ class EndpointsView:
     def __init__(self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None) -> None:
         self._endpoints = Endpoints(event_retention_s=config.event_retention_s)
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self.on_deleted: Callable[[str], None] = lambda _: None  # called with a subscription's id
         self._view = LogView(config, topic, self._apply, faults)
 
     async def start(self) -> None:
@@ -41,6 +42,10 @@ class EndpointsView:
     def get(self, subscription_id: str) -> Endpoint | None:
         """The newest endpoint of a subscription; deleted and disabled ones are here too, and say so."""
         return self._endpoints.get(subscription_id)
+
+    def is_alive(self, subscription_id: str) -> bool:
+        """Is there such a subscription, not deleted?"""
+        return self._endpoints.is_alive(subscription_id)
 
     def list_active(self) -> Iterator[Endpoint]:
         """Those that are neither deleted nor disabled."""
@@ -69,6 +74,7 @@ class EndpointsView:
     def _apply(self, key: str, value: bytes | None, appended_at_us: int) -> None:
         if value is None:
             self._endpoints.remove(key)
+            self.on_deleted(key)
             return
         try:
             endpoint = expect(Endpoint, value)
@@ -76,6 +82,8 @@ class EndpointsView:
             log.error("endpoint_unreadable", subscription_id=key, reason=str(error))
             return
         self._endpoints.apply(endpoint, appended_at_us)
+        if not self._endpoints.is_alive(key):
+            self.on_deleted(key)
         for future in self._waiting.pop(key, ()):
             if not future.done():
                 future.set_result(None)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from pipeline.core.records import Endpoint, Routes, to_bytes
@@ -213,6 +214,30 @@ async def test_endpoints_are_the_newest(kafka: str, topic_prefix: str) -> None:
         assert [second, second] == [found, view.get(subscription_id)]
         board.publish_endpoint(make_endpoint(subscription_id, 3, "https://three.test/"))
         await eventually(lambda: view.get(subscription_id) == make_endpoint(subscription_id, 3, "https://three.test/"))
+    finally:
+        await view.close()
+
+
+async def test_deleted_endpoints_are_told(kafka: str, topic_prefix: str) -> None:
+    """Once for each record that says so, also for one without a value; a late older record does not bring one back."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    board, gone, removed, stays = Board(kafka, topics), str(uuid4()), str(uuid4()), str(uuid4())
+    view, told = EndpointsView(config, topics.endpoints), list[str]()
+    view.on_deleted = told.append
+    await view.start()
+    try:
+        for each in (gone, removed, stays):
+            board.publish_endpoint(make_endpoint(each, 1, "https://one.test/"))
+        board.publish_endpoint(msgspec.structs.replace(make_endpoint(gone, 3, "https://one.test/"), deleted=True))
+        board.publish_endpoint(make_endpoint(gone, 2, "https://one.test/"))
+        board.write((removed.encode(), None))
+        await eventually(lambda: len(told) >= 3)
+
+        assert {gone, removed} == set(told)
+        assert [False, False, True] == [view.is_alive(each) for each in (gone, removed, stays)]
+        kept = view.get(gone)
+        assert kept is not None
+        assert [] == kept.secrets
     finally:
         await view.close()
 

@@ -1,0 +1,33 @@
+from connectors.http.endpoint_memory import EndpointMemory
+from pipeline.config import Settings
+from pipeline.metrics import Metrics
+from tests.support.outbound import NOW_US, SEALER, make_endpoint
+from tests.unit.connectors.http.sink_house import NoStates
+
+
+def make_memory() -> EndpointMemory:
+    settings = Settings()
+    return EndpointMemory(
+        settings.deliver, settings.worker, states=NoStates(), sealer=SEALER, metrics=Metrics("deliver")
+    )
+
+
+def test_a_deleted_endpoint_is_forgotten() -> None:
+    """Its unsealed secrets, its health and its gate; what is in flight to it can still end."""
+    memory, endpoint = make_memory(), make_endpoint("https://example.com/")
+    target, gate = memory.compile(endpoint), memory.gate(endpoint.subscription_id.encode())
+    memory.fail(endpoint, NOW_US, error="500", is_gone=False, is_fault=True)
+
+    assert target is memory.compile(endpoint)
+    assert [endpoint] == memory.list_untold()
+    memory.forget(endpoint.subscription_id)
+    assert [] == memory.list_untold()
+    assert gate is not memory.gate(endpoint.subscription_id.encode())
+    memory.fail(endpoint, NOW_US, error="500", is_gone=False, is_fault=True)
+    assert memory.tell(endpoint, NOW_US) is not None
+    assert target is not memory.compile(endpoint)
+
+
+def test_an_endpoint_that_is_not_known_can_be_forgotten() -> None:
+    """Most were never sent to by this process."""
+    make_memory().forget("00000000-0000-0000-0000-000000000000")
