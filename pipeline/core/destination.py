@@ -1,14 +1,16 @@
 """Where a request goes, read from a URL once: everybody uses what was read, nobody reads the text again. Pure.
 
-A host that looks like an address is one, in whatever notation (decimal, octal, hexadecimal, short, full-width digits,
-a dot at the end): the WHATWG's rules, so that no resolver gets to interpret it another way later.
+By the WHATWG's URL standard, as its reference parser (ada) reads it: what is sent is its path and query, with
+percent-encodings and reserved characters as they were given. A host that looks like an address is one, in whatever
+notation (decimal, octal, hexadecimal, short, full-width digits, a dot at the end), so that no resolver gets to
+interpret it another way later.
 """
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
-from yarl import URL
+from ada_url import URL, HostType
 
 from pipeline.core.addresses import AddressRules, is_local_name
 from pipeline.core.ports import PortRules
@@ -20,7 +22,7 @@ HOST_MAX_CHARS = 253
 UNREACHABLE = "the host has no address that deliveries may go to"
 
 LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+ENCODED = "xn--"
 VISIBLE = re.compile(r"[!-~]+")
 
 
@@ -75,24 +77,23 @@ class DestinationRules:
 
 def parse_destination(text: str) -> Destination:
     """Read an absolute http or https URL; its fragment is dropped. Raises `DestinationError`."""
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
-        raise DestinationError("the URL must not have control characters")
     try:
         url = URL(text)
-        port = url.port
-    except (ValueError, IndexError):  # the latter for `0://[]@`
+    except ValueError:
         raise DestinationError("the URL cannot be read") from None
-    if url.scheme not in DEFAULT_PORTS:
+    scheme = url.protocol.removesuffix(":")
+    if scheme not in DEFAULT_PORTS:
         raise DestinationError("the URL must start with http:// or https://")
-    if url.raw_user is not None or url.raw_password is not None:
+    if url.username or url.password:
         raise DestinationError("the URL must not carry a user or password")
+    port = int(url.port) if url.port else DEFAULT_PORTS[scheme]
     if not port:
         raise DestinationError("the URL's port must be 1 to 65535")
-    path = url.raw_path_qs or "/"
+    path = url.pathname + url.search
     if VISIBLE.fullmatch(path) is None or not path.startswith("/"):
-        raise DestinationError("the URL's path cannot be sent")
-    host, is_address = _read_host(url.raw_host or "")
-    return Destination(is_tls=url.scheme == "https", host=host, is_address=is_address, port=port, path=path)
+        raise DestinationError("the URL's path cannot be sent")  # whatever the parser says, this is a request line
+    host, is_address = _read_host(url)
+    return Destination(is_tls=scheme == "https", host=host, is_address=is_address, port=port, path=path)
 
 
 def bracket(host: str) -> str:
@@ -100,44 +101,30 @@ def bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _read_host(raw: str) -> tuple[str, bool]:
+def _read_host(url: URL) -> tuple[str, bool]:
     """(host, is it an address?). Raises `DestinationError`."""
-    if ":" in raw:
-        if "%" in raw:
-            raise DestinationError("the URL's address must not have a zone")
-        try:
-            return str(ip_address(raw)), True
-        except ValueError:
-            raise DestinationError("the URL's host is not an address, although it looks like one") from None
-    host = raw.lower().removesuffix(".")
-    if not host:
-        raise DestinationError("the URL has no host")
-    labels = host.split(".")
-    if len(host) > HOST_MAX_CHARS or not all(LABEL.fullmatch(label) for label in labels):
+    if url.host_type != HostType.DEFAULT:
+        return url.hostname.removeprefix("[").removesuffix("]"), True
+    host = url.hostname.removesuffix(".")
+    # stricter than the standard: what could never be looked up
+    if len(host) > HOST_MAX_CHARS or not all(map(_is_label, host.split("."))):
         raise DestinationError("the URL's host is neither a name nor an address")
-    if NUMBER.fullmatch(labels[-1]) is None:
-        return host, False
-    return str(_read_ipv4(labels)), True
+    if _is_address(host):
+        raise DestinationError("the URL's host is not an address, although it looks like one")
+    return host, False
 
 
-def _read_ipv4(labels: list[str]) -> IPv4Address:
-    """One to four numbers; the last one fills all bytes that are left. Raises `DestinationError`."""
+def _is_label(label: str) -> bool:
+    if LABEL.fullmatch(label) is None:
+        return False
+    if not label.startswith(ENCODED):
+        return True
+    # the parser looks at what it encodes itself, and takes what came encoded as it is
     try:
-        *leading, last = [_read_number(label) for label in labels]
-        if len(leading) > 3 or any(number > 0xFF for number in leading):
-            raise ValueError
-        packed = bytes(leading) + last.to_bytes(4 - len(leading), "big")
-    except (ValueError, OverflowError):
-        raise DestinationError("the URL's host is not an address, although it looks like one") from None
-    return IPv4Address(packed)
-
-
-def _read_number(label: str) -> int:
-    if NUMBER.fullmatch(label) is None:
-        raise ValueError
-    if label.startswith("0x"):
-        return int(label[2:] or "0", 16)
-    return int(label, 8) if len(label) > 1 and label.startswith("0") else int(label)
+        decoded = label.removeprefix(ENCODED).encode("ascii").decode("punycode")
+        return URL(f"http://{decoded}/").hostname == label
+    except ValueError:
+        return False
 
 
 def _is_address(host: str) -> bool:

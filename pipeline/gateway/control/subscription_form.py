@@ -5,7 +5,6 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from yarl import URL
 
 from pipeline.core.delivery_settings import DeliverySettings, find_setting_problems
 from pipeline.core.destination import DestinationError, parse_destination
@@ -135,7 +134,7 @@ def _check_event_types(findings: Findings, names: list[str]) -> None:
 
 
 def _check_target(findings: Findings, target: TargetForm, signature_header: str) -> str:
-    """The URL in its normal form."""
+    """The URL as it was given; what is sent is read from it at the time."""
     if target.method not in METHODS:
         message = f"the method must be one of {', '.join(sorted(METHODS))}"
         findings.add("target.method", "subscription-target-http-method", message)
@@ -161,7 +160,4 @@ def _check_target(findings: Findings, target: TargetForm, signature_header: str)
         parse_destination(target.url)
     except DestinationError as error:
         findings.add("target.url", "subscription-target-http-url", str(error))
-        return target.url
-    url = URL(target.url)
-    # the root as `/`, as browsers write it; fragments are never sent
-    return str(url.with_path(url.raw_path or "/", encoded=True, keep_query=True))
+    return target.url

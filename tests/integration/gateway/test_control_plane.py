@@ -153,7 +153,7 @@ async def test_subscriptions(stack: Stack) -> None:
     assert set(members.split()) <= created.keys()
     assert str(UUID(created["secret"])) == created["secret"]
     assert "whsec_" + base64.b64encode(created["secret"].encode()).decode() == created["standard_webhooks_secret"]
-    assert "http://example.com/" == created["target"]["url"]
+    assert "http://example.com" == created["target"]["url"]
     assert ("a", "b") == (created["label_key"], created["label_value"])
     assert created | {"health": shown.json["health"]} == shown.json
     assert [replaced.json] == listed.json
