@@ -19,6 +19,7 @@ from pipeline.core.signature import format_standard_secret, sign_hook0, sign_sta
 from tests.e2e.up_command import run_hookline
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
+from tests.support.receiver import Receiver, Status
 
 SECRET, OTHER_SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11", "00000000-6f3b-4a57-9b1c-0d6d3d0a8f11"
 NO_TEXT = b"".join(
@@ -212,3 +213,33 @@ async def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     assert "a secret is a UUID, or whsec_ followed by base64" in no_secret.err
     assert "cannot read the secret from" in no_file.err
     assert "Traceback" not in taken.err + no_secret.err + no_file.err
+
+
+async def test_what_arrives_is_passed_on_with_its_answer(tmp_path: Path) -> None:
+    """A developer's own server gets the delivery as it was sent, and its answer is the answer."""
+    body = b'{"order": 42}'
+    async with Receiver() as server:
+        server.script("/hooks", Status(418))
+        async with listen(tmp_path, "--secret", SECRET, "--forward-to", server.url("/hooks")) as listener:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(listener.url, data=body, headers=sign(body)) as answer,
+            ):
+                status = answer.status
+            (line,) = await listener.wait_lines(1)
+        (got,) = server.requests()
+
+    assert 418 == status
+    assert line.endswith("signature ok (hook0, standard)  answered 418")
+    assert (body, sign(body)["webhook-id"]) == (got.body, got.header("webhook-id"))
+
+
+async def test_a_server_that_is_away_is_a_502(tmp_path: Path) -> None:
+    """Hookline then tries the delivery again, as with any endpoint."""
+    async with listen(tmp_path, "--forward-to", "http://127.0.0.1:1/") as listener:
+        async with aiohttp.ClientSession() as session, session.post(listener.url, data=b"x") as answer:
+            status = answer.status
+        (line,) = await listener.wait_lines(1)
+
+    assert 502 == status
+    assert line.endswith("answered 502")

@@ -17,7 +17,7 @@ NOT_CHECKED = "signature not checked"
 class Arrival:
     """`headers`: names in lower case. `body` None: it was not kept, for the reason in `body_problem`.
 
-    `verification` None: it was not verified.
+    `verification` None: it was not verified. `answered_status`: of the server it was passed on to.
     """
 
     arrived_at_s: float
@@ -28,6 +28,7 @@ class Arrival:
     body_bytes: int
     body_problem: str | None = None
     verification: Verification | None = None
+    answered_status: int | None = None
 
     def header(self, name: str) -> str:
         return clean(self.headers.get(name, "-"))
@@ -44,6 +45,7 @@ def format_line(arrival: Arrival) -> str:
             f"delivery {arrival.header('webhook-id')}",
             f"{arrival.body_bytes:,} B",
             describe_signature(arrival),
+            *(() if arrival.answered_status is None else (f"answered {arrival.answered_status}",)),
         )
     )
 
@@ -88,6 +90,8 @@ def show(arrival: Arrival, *, shows_body: bool) -> dict[str, Any]:
         "schemes": [] if found is None else list(found.schemes),
         "signature": describe_signature(arrival),
     }
+    if arrival.answered_status is not None:
+        members["answered_status"] = arrival.answered_status
     return members | ({"body": format_body(arrival)} if shows_body else {})
 
 

@@ -33,6 +33,11 @@ DEFAULT_PORT = 8090
 @click.option(
     "--status", type=click.IntRange(200, 599), default=200, show_default=True, help="HTTP status to answer with."
 )
+@click.option(
+    "--forward-to",
+    metavar="URL",
+    help="Pass each delivery on to this address, and its answer back, instead of --status.",
+)
 @click.option("--body", "shows_body", is_flag=True, help="Show the bodies, too.")
 @click.option("--json", "is_json", is_flag=True, help="Show each delivery as one JSON object.")
 def listen(
@@ -41,6 +46,7 @@ def listen(
     secrets: tuple[str, ...],
     secret_file: Path | None,
     status: int,
+    forward_to: str | None,
     shows_body: bool,
     is_json: bool,
 ) -> None:
@@ -49,7 +55,8 @@ def listen(
     Any method and path will do. A line has the time, the event's type and id, the delivery's id, the size of the body,
     and whether the signatures hold: Hook0's (X-Hook0-Signature) and that of Standard Webhooks (webhook-*). Without a
     secret they are not looked at. Every request is answered with --status, also those that do not verify: what arrives
-    is to be seen. Ctrl-C or SIGTERM stops it.
+    is to be seen. Ctrl-C or SIGTERM stops it. With --forward-to they go on to a server of yours as they came,
+    signatures included; a line then ends with its answer.
 
     Hookline delivers to addresses like 127.0.0.1 only with HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES=true, as
     `hookline up` sets it.
@@ -58,6 +65,7 @@ def listen(
     Example:
       hookline listen --port 9000 --secret 4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11 --body
       hookline listen --status 503      # to see how failed deliveries are tried again
+      hookline listen --forward-to http://127.0.0.1:3000/webhooks
     """
     from pipeline import process
     from pipeline.commands.listen.options import ListenOptions
@@ -75,6 +83,7 @@ def listen(
         secrets=secrets,
         secret_file=secret_file,
         status=status,
+        forward_to=forward_to,
         shows_body=shows_body,
         is_json=is_json,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 class ListenOptions:
     """`secrets` and `secret_file`: what signatures are verified with, none: they are not.
 
-    `status`: the answer to everything.
+    `status`: the answer to everything, unless it is passed on to `forward_to`, whose answer it then is.
     """
 
     host: str
@@ -16,5 +16,6 @@ class ListenOptions:
     secrets: tuple[str, ...] = ()
     secret_file: Path | None = None
     status: int = 200
+    forward_to: str | None = None
     shows_body: bool = False
     is_json: bool = False

@@ -5,12 +5,14 @@ import json
 import logging
 import sys
 import time
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.client_exceptions import ClientError
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeline.commands.listen.arrival import Arrival, format_body, format_line, show
+from pipeline.commands.listen.forward import Forward
 from pipeline.commands.listen.keys import Keys
 from pipeline.commands.listen.options import ListenOptions
 from pipeline.core.verification import verify
@@ -25,15 +27,22 @@ SHUTDOWN_TIMEOUT_S = 2.0
 class Receiver:
     """Answers everything. Whatever is sent, it neither fails nor grows."""
 
-    def __init__(self, options: ListenOptions, keys: Keys, *, hook0_header: str) -> None:
+    def __init__(
+        self, options: ListenOptions, keys: Keys, *, hook0_header: str, forward: Forward | None = None
+    ) -> None:
         self._options = options
         self._keys = keys
         self._hook0_header = hook0_header.lower()
+        self._forward = forward
         self._held_bytes = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Show one request and answer it."""
         arrival = await self._take(request)
+        if self._forward is not None and arrival.body is not None:
+            status, content = await self._forward.pass_on(arrival)
+            self._show(replace(arrival, answered_status=status))
+            return web.Response(status=status, body=b"" if status in (204, 304) else content)
         self._show(arrival)
         return web.Response(status=self._options.status, text="" if self._options.status == 204 else "received\n")
 
@@ -100,7 +109,10 @@ async def receive(process: Process, options: ListenOptions) -> None:
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # raw bodies: what is signed is what was sent
     keys = Keys(options.secrets, options.secret_file)
-    receiver = Receiver(options, keys, hook0_header=process.settings.deliver.signature_header)
+    forward = None
+    if options.forward_to is not None:
+        forward = await process.resources.enter_async_context(Forward(options.forward_to))
+    receiver = Receiver(options, keys, hook0_header=process.settings.deliver.signature_header, forward=forward)
     server = web.Server(receiver.handle, access_log=None, auto_decompress=False)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
