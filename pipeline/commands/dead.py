@@ -96,12 +96,12 @@ def _load() -> "Settings":
 
 
 def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = None) -> "LetterFilter":
-    from pipeline.gateway.reads.moments import read_moment
+    from pipeline.core.moments import parse_moment
     from pipeline.postgres.dead_letters import LetterFilter
 
     def read_time(name: str) -> int | None:
         try:
-            return read_moment(options[name]) if options[name] is not None else None
+            return parse_moment(options[name]) if options[name] is not None else None
         except ValueError as error:
             hint = f"{options[name]!r} is no time as in RFC 3339: {error}"
             raise click.BadParameter(hint, param_hint=f"--{name}") from None
@@ -195,7 +195,7 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
 
 
 def _describe(letter: "ArchivedLetter") -> str:
-    from pipeline.gateway.reads.moments import show_datetime, show_moment
+    from pipeline.core.moments import show_datetime, show_moment
 
     redriven = f"  (sent again {show_datetime(letter.redriven_at)})" if letter.redriven_at is not None else ""
     return f"{letter.dead_id}  {show_moment(letter.died_at_us)}  {letter.reason:<20}  {letter.detail}{redriven}"

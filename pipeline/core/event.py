@@ -8,13 +8,13 @@ record's place otherwise), `labels`, `metadata`, `occurred_at` (RFC 3339).
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 
 from pipeline.core.checksum import is_corrupt
 from pipeline.core.ids import derive_dead_id, is_uuid
 from pipeline.core.json_text import find_json_problem
+from pipeline.core.moments import parse_moment
 from pipeline.core.names import LABELS_MAX, METADATA_MAX, find_event_type_problem, find_pairs_problem
 from pipeline.core.records import Event, RoutesChanged, from_bytes
 from schemas import SchemaError
@@ -45,7 +45,7 @@ class JsonEvent(msgspec.Struct, frozen=True):
     event_id: str | None = None
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}
-    occurred_at: datetime | None = None
+    occurred_at: str | None = None
 
 
 _decode_json = msgspec.json.Decoder(JsonEvent).decode
@@ -134,9 +134,12 @@ def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | 
             payload = base64.b64decode(payload, validate=True)
     except binascii.Error:
         problem = "payload must be standard base64 with this payload_content_type"
-    occurred_at = form.occurred_at
-    if occurred_at is not None and occurred_at.tzinfo is None:
-        problem = "occurred_at must have a time zone"
+    occurred_at_us = appended_at_us
+    if form.occurred_at is not None:
+        try:
+            occurred_at_us = parse_moment(form.occurred_at)
+        except ValueError as error:
+            problem = f"occurred_at: {error}"
     if problem is not None:
         return Unreadable(
             reason="invalid_event", detail=problem, application_id=form.application_id, event_id=form.event_id
@@ -149,6 +152,6 @@ def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | 
         payload_content_type=form.payload_content_type,
         labels=form.labels,
         metadata=form.metadata,
-        occurred_at_us=round(occurred_at.timestamp() * 1_000_000) if occurred_at is not None else appended_at_us,
+        occurred_at_us=occurred_at_us,
         received_at_us=appended_at_us,
     )

@@ -13,6 +13,7 @@ from aiohttp import web
 from uuid_utils import uuid7
 
 from pipeline.core.fingerprint import fingerprint
+from pipeline.core.moments import decode_moment, show_moment
 from pipeline.core.records import Event, to_bytes
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
@@ -24,7 +25,6 @@ from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import EventContent, make_event, refuse_loop, require_event_type
 from pipeline.gateway.problems import Problem, show_problem
-from pipeline.gateway.reads.moments import show_moment
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
 
@@ -69,7 +69,7 @@ class Unreadable(NamedTuple):
 
 
 _decoder = msgspec.json.Decoder(BatchForm)
-_content_decoder = msgspec.json.Decoder(EventContent)
+_content_decoder = msgspec.json.Decoder(EventContent, dec_hook=decode_moment)
 
 
 def list_routes() -> list[web.RouteDef]:

@@ -6,12 +6,12 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from pipeline.core.moments import parse_query_moment, show_datetime, show_moment
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.moments import read_moment, show_datetime, show_moment
 from pipeline.gateway.reads.queries import link_next, take_application_id, take_letter_filter, take_path_id
 from pipeline.gateway.redriving import redrive
 from pipeline.gateway.validation import Findings
@@ -121,7 +121,7 @@ def show_letter(letter: ArchivedLetter) -> dict[str, Any]:
 
 def _read_bound(findings: Findings, field: str, text: str | None) -> int | None:
     try:
-        return read_moment(text) if text is not None else None
+        return parse_query_moment(text) if text is not None else None
     except ValueError:
         findings.add(field, "date-time", "it must be a date and time as in RFC 3339")
         return None

@@ -7,8 +7,6 @@ then whether the id is new and the type exists.
 import base64
 import binascii
 import time
-from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -25,6 +23,7 @@ from pipeline.core.event import (
 from pipeline.core.fingerprint import fingerprint
 from pipeline.core.hops import HOP_HEADER, find_hop_problem
 from pipeline.core.json_text import find_json_problem
+from pipeline.core.moments import Moment, decode_moment, show_moment
 from pipeline.core.names import LABELS_MAX, METADATA_MAX
 from pipeline.core.records import Event
 from pipeline.gateway.auth import Caller, authorize
@@ -33,12 +32,8 @@ from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.duplicates import Claim
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.moments import show_moment
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
-
-SECOND_US = 1_000_000
-AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class EventContent(Form, frozen=True, kw_only=True):
@@ -47,7 +42,7 @@ class EventContent(Form, frozen=True, kw_only=True):
     event_type: str
     payload: str
     payload_content_type: str
-    occurred_at: AwareDatetime
+    occurred_at: Moment
     labels: dict[str, str]
     event_id: UUID | None = None
     metadata: dict[str, str] | None = None
@@ -59,7 +54,7 @@ class EventForm(EventContent, frozen=True, kw_only=True):
     application_id: UUID
 
 
-_decoder = msgspec.json.Decoder(EventForm)
+_decoder = msgspec.json.Decoder(EventForm, dec_hook=decode_moment)
 
 
 def list_routes() -> list[web.RouteDef]:
@@ -112,7 +107,7 @@ def make_event(gateway: Gateway, application_id: str, form: EventContent, *, eve
         payload_content_type=form.payload_content_type,
         labels=form.labels,
         metadata=form.metadata or {},
-        occurred_at_us=round(form.occurred_at.timestamp() * SECOND_US),
+        occurred_at_us=int(form.occurred_at),
         received_at_us=time.time_ns() // 1000,
         ip=ip,
         content_crc32=sum_content(event_id, form.event_type, form.payload_content_type, payload),

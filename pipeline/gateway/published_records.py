@@ -4,11 +4,11 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from pipeline.core.moments import to_us
 from pipeline.core.records import Endpoint, RoutesHead, RoutesPart
 from pipeline.postgres.publications import ChangedName, ChangedSubscription, Publication
 from pipeline.postgres.subscriptions import Subscription
 
-SECOND_US = 1_000_000
 KEYS = {"subscription": "s", "event_type": "t", "secret": "k"}
 
 
@@ -100,4 +100,4 @@ def end_endpoint(endpoint: Endpoint, version: int) -> Endpoint:
 
 
 def _to_us(at: datetime | None) -> int:
-    return 0 if at is None else round(at.timestamp() * SECOND_US)
+    return 0 if at is None else to_us(at)

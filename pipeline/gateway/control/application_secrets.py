@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 import msgspec
 from aiohttp import web
 
+from pipeline.core.moments import show_datetime
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.moments import show_datetime
 from pipeline.gateway.reads.queries import take_application_id, take_path_id
 from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.moments import show_datetime, show_moment, show_moment_or_none
 from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
@@ -23,7 +24,6 @@ from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.record_size import require_fits
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.moments import show_datetime, show_moment, show_moment_or_none
 from pipeline.gateway.reads.queries import take_application_id, take_path_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.endpoint_states import ShownState, find_state

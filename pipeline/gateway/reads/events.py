@@ -5,11 +5,11 @@ from typing import Any
 
 from aiohttp import web
 
+from pipeline.core.moments import show_moment
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.moments import show_moment
 from pipeline.gateway.reads.queries import take_application_id, take_path_id
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
 from pipeline.postgres.archive_reads import ArchivedEvent, find_event, list_events

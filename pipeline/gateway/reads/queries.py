@@ -8,9 +8,9 @@ from uuid import UUID
 
 from aiohttp import web
 
+from pipeline.core.moments import parse_moment, parse_query_moment, show_moment
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import link_to
-from pipeline.gateway.reads.moments import read_moment, show_moment
 from pipeline.postgres.archive_attempts import AttemptFilter, Cursor
 from pipeline.postgres.dead_letters import LetterFilter
 
@@ -85,7 +85,7 @@ def read_cursor(text: str) -> Cursor:
     fields = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     match fields:
         case {"date": str(date), "id": str(attempt_id)}:
-            return Cursor(created_at_us=read_moment(date), attempt_id=str(UUID(attempt_id)))
+            return Cursor(created_at_us=parse_moment(date), attempt_id=str(UUID(attempt_id)))
     raise ValueError("it has no date and id")
 
 
@@ -109,7 +109,7 @@ def take_date(request: web.Request, name: str) -> date | None:
 def _take_moment(request: web.Request, name: str) -> int | None:
     text = request.query.get(name)
     try:
-        return read_moment(text) if text is not None else None
+        return parse_query_moment(text) if text is not None else None
     except ValueError as error:
         raise _refuse(name, "a date and time as in RFC 3339") from error
 

@@ -52,6 +52,25 @@ async def test_an_accepted_event_is_readable_at_once(stack: Stack) -> None:
     } == summary
 
 
+@pytest.mark.parametrize(
+    ("occurred_at", "shown"),
+    [
+        ("1903-12-17T10:35:00.000001-05:00", "1903-12-17T15:35:00.000001Z"),
+        ("8999-07-06T05:04:03.000001Z", "8999-07-06T05:04:03.000001Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000000Z"),
+    ],
+)
+async def test_a_time_of_any_age_is_shown_as_it_was(stack: Stack, occurred_at: str, shown: str) -> None:
+    """Before 1970, far away to the microsecond, a leap second (RFC 3339 §5.7): one was shown as 1970, one refused."""
+    space = await stack.api.make_space(TYPE)
+    body = describe_event(space.application_id, TYPE, occurred_at=occurred_at)
+    accepted = await stack.api.call("POST", "/event", body, token=space.secret)
+    event = await stack.api.call("GET", f"/events/{body['event_id']}?application_id={space.application_id}")
+
+    assert 201 == accepted.status
+    assert shown == event.json["occurred_at"]
+
+
 async def test_an_id_is_made_when_there_is_none(stack: Stack) -> None:
     """Without an id the event gets a UUIDv7, also when it is null."""
     space = await stack.api.make_space(TYPE)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.gateway.reads.moments import LAST_US
+from pipeline.core.moments import LAST_US
 from pipeline.gateway.reads.queries import read_cursor, show_cursor
 from pipeline.postgres.archive_attempts import Cursor
 
