@@ -10,6 +10,7 @@ with HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES=true, as `hookline up` sets it.
 import argparse
 import base64
 from collections import OrderedDict
+from urllib.parse import unquote
 
 from aiohttp import web
 from standardwebhooks import Webhook
@@ -41,7 +42,7 @@ def build_app(secret: str) -> web.Application:
         seen[delivery_id] = None
         if len(seen) > SEEN_MAX:
             seen.popitem(last=False)
-        event_type = request.headers.get("x-event-type", "?")
+        event_type = unquote(request.headers.get("x-event-type", "?"))  # percent-encoded where it is not ASCII
         note = " (again)" if is_repeat else ""
         print(f"{event_type} {delivery_id}{note} {body.decode()}", flush=True)  # noqa: T201
         # answer quickly, work afterwards: what takes longer than the sender's time-out is sent again

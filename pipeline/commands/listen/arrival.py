@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from pipeline.core.verification import Verification
 
@@ -33,6 +34,11 @@ class Arrival:
     def header(self, name: str) -> str:
         return clean(self.headers.get(name, "-"))
 
+    @property
+    def event_type(self) -> str:
+        """The name, whose header is percent-encoded."""
+        return clean(unquote(self.headers.get("x-event-type", "-")))
+
 
 def format_line(arrival: Arrival) -> str:
     """One line, without its end."""
@@ -40,7 +46,7 @@ def format_line(arrival: Arrival) -> str:
     return "  ".join(
         (
             moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03}",
-            arrival.header("x-event-type"),
+            arrival.event_type,
             f"event {arrival.header('x-event-id')}",
             f"delivery {arrival.header('webhook-id')}",
             f"{arrival.body_bytes:,} B",
@@ -82,7 +88,7 @@ def show(arrival: Arrival, *, shows_body: bool) -> dict[str, Any]:
         "arrived_at": datetime.fromtimestamp(arrival.arrived_at_s, UTC).isoformat().replace("+00:00", "Z"),
         "method": arrival.method,
         "path": clean(arrival.path, 10 * SHOWN_MAX_CHARS),
-        "event_type": arrival.header("x-event-type"),
+        "event_type": arrival.event_type,
         "event_id": arrival.header("x-event-id"),
         "delivery_id": arrival.header("webhook-id"),
         "body_bytes": arrival.body_bytes,

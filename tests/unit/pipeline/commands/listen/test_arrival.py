@@ -43,6 +43,15 @@ def test_a_signature_is_described(verification: Verification | None, problem: st
     assert words == describe_signature(replace(ARRIVAL, verification=verification, body_problem=problem))
 
 
+def test_a_name_is_shown_decoded() -> None:
+    """Percent-encoded in the header, for people and for programs as it was created; controls stay out all the same."""
+    arrival = replace(ARRIVAL, headers={"x-event-type": "shop.gr%C3%B6%C3%9Fe.neu%1B%0A"})
+
+    assert "shop.größe.neu" in format_line(arrival)
+    assert not {"\x1b", "\n"} & set(format_line(arrival))
+    assert str(show(arrival, shows_body=False)["event_type"]).startswith("shop.größe.neu")
+
+
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_header_ever_reaches_the_terminal_as_a_command(event_type: str, event_id: str) -> None:
     """One printable line, and not an endless one."""
