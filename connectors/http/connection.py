@@ -15,6 +15,7 @@ from typing import Any, cast
 import httptools
 
 from connectors.http.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
+from connectors.http.head import HeadReader, NotHttpError
 from connectors.http.shortage import find_shortage
 from pipeline.core.headers import REDACTED, is_secret_name
 
@@ -44,6 +45,7 @@ class Connection(asyncio.Protocol):
         "_done",
         "_first_byte_at_s",
         "_framed_size",
+        "_head",
         "_head_max_bytes",
         "_head_size",
         "_headers",
@@ -92,6 +94,7 @@ class Connection(asyncio.Protocol):
         """Send; the future resolves with the answer, or a failure. Never raises."""
         self._done = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
+        self._head = HeadReader()
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._body_size = self._head_size = self._framed_size = self._interim = 0
@@ -150,7 +153,9 @@ class Connection(asyncio.Protocol):
         else:
             self._head_size += len(data)
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
+        except NotHttpError as error:
+            self._fail(str(error))
         except httptools.HttpParserUpgrade:
             self._fail("the endpoint switched protocols")
         except httptools.HttpParserCallbackError as error:
@@ -159,6 +164,14 @@ class Connection(asyncio.Protocol):
             self._fail(f"the answer is not HTTP: {error}")
         else:
             self._check_sizes()
+
+    def _feed(self, data: bytes) -> None:
+        while data and not self._in_body:  # interim answers come before the real one
+            head, data = self._head.take(data)
+            if head:
+                self._parser.feed_data(head)
+        if data:
+            self._parser.feed_data(data)
 
     def eof_received(self) -> bool:
         self.is_reusable = False

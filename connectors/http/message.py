@@ -38,7 +38,8 @@ def build_request(
     if signature_header in target.headers:
         raise HeaderError(f"the header {signature_header!r} cannot be set by a subscription")
     about = {
-        "content-type": delivery.payload_content_type,
+        # a subscription may name another: its endpoint may take only that
+        "content-type": target.headers.get("content-type", delivery.payload_content_type),
         "x-event-id": delivery.event_id,
         "x-event-type": encode_header_text(delivery.event_type),
     }

@@ -30,17 +30,28 @@ class Authority:
         is_expired: bool = False,
         expires_in: timedelta = LIFETIME,
         asks_for_client_certificate: bool = False,
+        is_named_in_subject_only: bool = False,
     ) -> ssl.SSLContext:
         """For a server called `name`; give another name than the one it is reached by for a wrong one."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         ends_at = datetime.now(UTC) + (-LIFETIME if is_expired else expires_in)
-        certificate = self._sign(subject, key.public_key(), ends_at, host=name)
+        host = None if is_named_in_subject_only else name
+        certificate = self._sign(subject, key.public_key(), ends_at, host=host)
         context = self._load(f"{name}{'-expired' if is_expired else ''}.pem", key, certificate)
         if asks_for_client_certificate:
             context.load_verify_locations(self.ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    def make_intermediate(self, directory: Path) -> "Authority":
+        """Another authority that this one vouches for."""
+        intermediate = Authority(directory)
+        intermediate._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Hookline test intermediate")])
+        public_key, ends_at = intermediate._key.public_key(), datetime.now(UTC) + LIFETIME
+        certificate = self._sign(intermediate._name, public_key, ends_at, is_authority=True)
+        intermediate.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return intermediate
 
     def client_certificate(self, name: str) -> tuple[str, str]:
         """(certificate, private key) of a client, as PEM."""

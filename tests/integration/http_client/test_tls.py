@@ -65,6 +65,25 @@ async def test_a_subscriptions_own_authority(authority: Authority) -> None:
         assert 1 == len({request.connection for request in receiver.requests()})
 
 
+async def test_a_common_name_is_no_name(authority: Authority) -> None:
+    """RFC 9110, section 4.3.4: only alternative names say who a server is."""
+    tls = authority.server_context("localhost", is_named_in_subject_only=True)
+    failure = as_failure(await send_to(tls, trust(authority)))
+
+    assert "hostname mismatch" in failure.detail
+
+
+async def test_an_intermediate_is_authority_enough(authority: Authority, tmp_path: Path) -> None:
+    """RFC 5280, section 6.1.1: the trust anchor is what it is said to be, be it signed by another or not."""
+    (tmp_path / "intermediate").mkdir()
+    intermediate = authority.make_intermediate(tmp_path / "intermediate")
+    answer = await send_to(intermediate.server_context(), trust(intermediate))
+    stranger = await send_to(authority.server_context(), trust(intermediate))
+
+    assert isinstance(answer, Answer)
+    as_failure(stranger)
+
+
 @pytest.mark.parametrize(
     ("host", "is_expired", "detail"),
     [

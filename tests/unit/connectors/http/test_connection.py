@@ -67,6 +67,29 @@ def exchange(*parts: bytes, request: Request = POST, ends: bool = False) -> tupl
     return (future.result() if future.done() else None), connection, wire
 
 
+@pytest.mark.parametrize("step", [1, 7, 1000])
+@pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b"\r\n  \t ", b"\n "])
+async def test_a_folded_line_is_one_line(fold: bytes, step: int) -> None:
+    """RFC 9112, section 5.2: a client puts a space in its place; however the bytes come in."""
+    answer = b"HTTP/1.1 200 OK\r\nX-A: one" + fold + b"two\r\nContent-Length: 2\r\n\r\nok"
+    result, connection, _ = exchange(*(answer[at : at + step] for at in range(0, len(answer), step)))
+
+    assert Answer(status=200, headers={"x-a": "one two", "content-length": "2"}, body=b"ok") == result
+    assert connection.is_reusable
+
+
+@pytest.mark.parametrize("before", [b"", PROCESSING])
+@pytest.mark.parametrize("protocol", [b"RTSP/1.1", b"ICE/1.0", b"HTTPS/1.1", b"http/1.1", b"XHTTP/1.1", b" HTTP/1.1"])
+@pytest.mark.parametrize("step", [1, 1000])
+async def test_another_protocol_is_no_answer(protocol: bytes, before: bytes, step: int) -> None:
+    """RFC 9112, section 2.3: `RTSP/1.1 200` has delivered nothing."""
+    answer = before + protocol + b" 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    result, connection, _ = exchange(*(answer[at : at + step] for at in range(0, len(answer), step)))
+
+    assert isinstance(result, Failure)
+    assert (ErrorClass.CONNECTION, False) == (result.error_class, connection.is_reusable)
+
+
 async def test_a_whole_answer() -> None:
     """Status, headers with lower-case names, repeated ones joined, and the body; the connection may be used again."""
     parts = b"HTTP/1.1 202 Accepted\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 2\r\n\r\nok"

@@ -92,9 +92,14 @@ def test_a_subscription_may_name_its_agent() -> None:
     assert "text/plain" == sent["accept"]
 
 
-def test_the_content_type_is_the_payloads() -> None:
-    """Whatever the subscription says: the verifier of the signature reads one value."""
-    assert "application/json" == read_headers(build(headers={"Content-Type": "text/plain"})[0])["content-type"]
+@pytest.mark.parametrize(
+    ("headers", "expected"), [({}, "application/json"), ({"Content-Type": "text/plain"}, "text/plain")]
+)
+def test_a_subscription_may_name_its_content_type(headers: dict[str, str], expected: str) -> None:
+    """It used to be accepted and never sent. One value is sent, and signed."""
+    sent = build(headers=headers)[0]
+
+    assert expected == read_headers(sent)["content-type"]
 
 
 def test_requests_say_where_they_come_from() -> None:
