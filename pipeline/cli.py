@@ -18,6 +18,7 @@ ENTRY_POINT_GROUP = "hookline.commands"
 BUILT_IN = {
     "up": "pipeline.commands.up.command:up",
     "send": "pipeline.commands.send:send",
+    "trigger": "pipeline.commands.trigger:trigger",
     "listen": "pipeline.commands.listen.command:listen",
     "gateway": "pipeline.commands.gateway:gateway",
     "matcher": "pipeline.commands.matcher:matcher",

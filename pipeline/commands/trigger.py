@@ -1,0 +1,66 @@
+"""`hookline trigger`: a sample event of a type, which is made if the application does not have it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.commands.send import parse_label, report
+
+
+@click.command()
+@click.argument("event_type", metavar="TYPE")
+@click.option("--label", "labels", multiple=True, metavar="K=V", callback=parse_label, help="A label; may be repeated.")
+@click.option("--api", metavar="URL", help="Address of the API; ends in /api/v1.")
+@click.option("--application-id", metavar="ID", help="The application that sends.")
+@click.option("--secret", metavar="SECRET", help="A secret of the application.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".hookline"),
+    show_default=True,
+    help="Of a running `hookline up`, whose demo is used for what is not given.",
+)
+def trigger(
+    event_type: str,
+    labels: dict[str, str],
+    api: str | None,
+    application_id: str | None,
+    secret: str | None,
+    data_dir: Path,
+) -> None:
+    """Send a sample event of TYPE, like billing.invoice.paid, and print its id.
+
+    The event type is made in the application if it is not there. Subscriptions with this type and a label of the event
+    get it: that of the demo which `hookline up` runs has four types, shop.order.paid among them. A payload of your own
+    goes with `hookline send`.
+
+    \b
+    Example:
+      hookline trigger shop.order.paid
+      hookline trigger billing.invoice.paid --api https://hooks.example.com/api/v1 \\
+          --application-id 0197… --secret 4f8c… --label region=eu
+    """
+    import asyncio
+
+    from pipeline.commands.sending.destination import find_destination
+    from pipeline.commands.sending.over_http import open_http
+    from pipeline.commands.sending.pace import Outcome, send_all
+    from pipeline.commands.sending.sample import make_sample, provide_event_type
+
+    destination = find_destination(
+        data_dir,
+        api=api,
+        application_id=application_id,
+        secret=secret,
+        event_type=event_type,
+        labels=labels,
+        needs_api=True,
+    )
+
+    async def run() -> Outcome:
+        await provide_event_type(destination)
+        async with open_http(destination, make_sample(event_type), "application/json") as send_one:
+            return await send_all(send_one, count=1, rate_per_s=None, on_accepted=lambda: None)
+
+    sys.exit(report(asyncio.run(run()), 1))
