@@ -24,10 +24,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from pipeline.config import KafkaConfig
 from pipeline.kafka.in_flight import InFlight, Limits
 from pipeline.kafka.options import consumer_options
+from pipeline.kafka.partitions import find_committed, make_part
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
 from pipeline.kafka.record import Committed, LogRecord, Place
-from pipeline.kafka.recovery import Question, Recovery
+from pipeline.kafka.recovery import Reached, Recovery, make_question
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
 
@@ -133,7 +134,7 @@ class LogConsumer:
         self._assigned: set[Place] = set()
         self._delayed: dict[Place, float] = {}  # until when (monotonic)
         self._wakes: list[tuple[float, Place]] = []
-        self._read_to: dict[Place, tuple[int, int]] = {}  # next offset, and the time of the record before it (0: none)
+        self._reached: dict[Place, Reached] = {}
         self._recovering: set[Place] = set()
         self._recovery = Recovery(config)
         self._polled_at_s = time.monotonic()
@@ -302,7 +303,7 @@ class LogConsumer:
             delay_us = self._delays_us.get(record.topic)
             if delay_us is not None and self._delay(record, record.timestamp_us + delay_us - now_us, now_s):
                 continue
-            self._read_to[place] = (record.offset + 1, record.timestamp_us)
+            self._reached[place] = Reached(record.offset + 1, record.timestamp_us, message.leader_epoch())
             records.append(record)
         return records
 
@@ -352,7 +353,7 @@ class LogConsumer:
 
     def _commit(self, offsets: Mapping[Place, Committed], *, wait: bool) -> None:
         parts = [
-            TopicPartition(*place, committed.offset, metadata=committed.metadata)
+            make_part(place, committed.offset, metadata=committed.metadata, epoch=self._reached[place].epoch)
             for place, committed in offsets.items()
             if place in self._assigned
         ]
@@ -416,19 +417,24 @@ class LogConsumer:
         ]
         if not places:
             return
+        found = find_committed(consumer, places)
         committed = {
-            (part.topic, part.partition): Committed(part.offset, part.metadata or "") if part.offset >= 0 else None
-            for part in consumer.committed([TopicPartition(*place) for place in places], timeout=QUERY_TIMEOUT_S)
+            place: Committed(part.offset, part.metadata or "") if part.offset >= 0 else None
+            for place, part in found.items()
         }
         starts = self._ask(self._handler.assigned(committed))
         assignment = []
         for place in places:
             known = committed[place]
             start = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
-            self._read_to[place] = (max(start, 0), 0)
-            assignment.append(TopicPartition(*place, start))
+            epoch = found[place].leader_epoch
+            self._reached[place] = Reached(max(start, 0), 0, epoch)
+            assignment.append(make_part(place, start))
         self._for_each_client(Consumer.incremental_assign, assignment)
         self._assigned.update(places)
+        self._recovery.verify(
+            {place: self._reached[place] for place in places if self._reached[place].epoch is not None}
+        )
         # The client remembers over a partition's going that it was paused: without this, a delayed partition that comes
         # back would never be read again.
         self._for_each_client(Consumer.pause if self._in_flight.is_full else Consumer.resume, assignment)
@@ -466,7 +472,7 @@ class LogConsumer:
         self._recovering.difference_update(places)
         for place in places:
             self._delayed.pop(place, None)
-            self._read_to.pop(place, None)
+            self._reached.pop(place, None)
 
     def _note_error(self, error: KafkaError, message: Message) -> None:
         code = error.code()
@@ -483,29 +489,18 @@ class LogConsumer:
         log.warning("consumer_stopped", topic=place[0], partition=place[1], reason=error.str())
         self._recovering.add(place)
         self._client_of(place[0]).pause([TopicPartition(*place)])
-        position, newest_us = self._read_to[place]
-        self._recovery.ask(
-            Question(
-                place,
-                position,
-                newest_us // 1000 or None,
-                "unreadable"
-                if code in UNREADABLE
-                else "truncated"
-                if code == KafkaError._LOG_TRUNCATION  # noqa: SLF001
-                else "out_of_range",
-            )
-        )
+        self._recovery.ask(make_question(place, self._reached[place], error))
 
     def _recover(self) -> None:
         while (fault := self._recovery.take_answer()) is not None:
             place = fault.place
-            if place not in self._recovering:
+            is_verified = fault.kind == "tail_lost" and place in self._assigned
+            if place not in self._recovering and not is_verified:
                 continue  # the partition went away meanwhile
             self._recovering.discard(place)
             if fault.begin != fault.end:
                 self._loop.call_soon_threadsafe(self._meet, fault)
-            self._read_to[place] = (fault.end, self._read_to[place][1])
+            self._reached[place] = Reached(fault.end, self._reached[place].time_us)
             client, part = self._client_of(place[0]), TopicPartition(place[0], place[1], fault.end)
             # not `seek`: a partition whose position was out of range is not fetched, and cannot be sought in
             client.incremental_unassign([part])

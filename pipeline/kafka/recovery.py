@@ -4,17 +4,21 @@ The thread that consumes only asks and looks for answers: everything else goes o
 """
 
 import queue
+import re
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.options import probe_options
+from pipeline.kafka.partitions import make_part
 from pipeline.kafka.read_faults import ReadFault
-from pipeline.kafka.readable import Probe
+from pipeline.kafka.readable import ANSWER_TIMEOUT_S, OUT_OF_RANGE, UNREADABLE, Probe
 from pipeline.kafka.record import Place
 
 AGAIN_AFTER_S = 1.0
@@ -25,13 +29,38 @@ TAIL_MARGIN_MS = 600_000
 log = structlog.get_logger()
 
 
+class Reached(NamedTuple):
+    """How far a partition is read: the next offset, and of the record before it the time and its leader's epoch."""
+
+    offset: int
+    time_us: int = 0  # 0: not known
+    epoch: int | None = None
+
+
 class Question(NamedTuple):
-    """Reading stopped at `position`. `newest_ms`: the time of the newest record that was read, None: not known."""
+    """Reading stopped at `position`. `newest_ms`: the time of the newest record that was read, None: not known.
+
+    `cut_at`: where the log was cut off, which has grown again since; None: it was not, or that is not known.
+    """
 
     place: Place
     position: int
     newest_ms: int | None
     kind: Literal["unreadable", "out_of_range", "truncated"]
+    cut_at: int | None = None
+
+
+def make_question(place: Place, reached: Reached, error: KafkaError) -> Question:
+    """What to ask after an error that stopped a partition."""
+    code, text = error.code(), error.str()
+    kind: Literal["unreadable", "out_of_range", "truncated"]
+    if code in UNREADABLE:
+        kind = "unreadable"
+    elif code == KafkaError._LOG_TRUNCATION or "truncation" in text:  # noqa: SLF001 - the library's name
+        kind = "truncated"
+    else:
+        kind = "out_of_range"
+    return Question(place, reached.offset, reached.time_us // 1000 or None, kind, parse_cut(text))
 
 
 class Recovery:
@@ -39,16 +68,18 @@ class Recovery:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._questions: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
+        self._questions: queue.SimpleQueue[Question | Mapping[Place, Reached] | None] = queue.SimpleQueue()
         self._answers: deque[ReadFault] = deque()
         self._thread: threading.Thread | None = None
 
     def ask(self, question: Question) -> None:
         """The answer comes some time later, whatever happens to Kafka."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
-            self._thread.start()
-        self._questions.put(question)
+        self._put(question)
+
+    def verify(self, reached: Mapping[Place, Reached]) -> None:
+        """Was the log of these cut off before where they begin, and has it grown again? An answer comes only if so."""
+        if reached:
+            self._put(reached)
 
     def take_answer(self) -> ReadFault | None:
         """A fault whose begin and end are equal was none: reading goes on where it stopped."""
@@ -59,18 +90,64 @@ class Recovery:
         if self._thread is not None:
             self._questions.put(None)
 
+    def _put(self, question: Question | Mapping[Place, Reached]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+            self._thread.start()
+        self._questions.put(question)
+
     def _run(self) -> None:
         probe = Probe(self._config)
         try:
             while (question := self._questions.get()) is not None:
                 try:
-                    self._answers.append(resolve(probe, question))
+                    if isinstance(question, Question):
+                        self._answers.append(resolve(probe, question))
+                    else:
+                        self._answers.extend(find_cuts(self._config, question))
                 except (KafkaException, TimeoutError) as error:
-                    log.warning("recovery_waits", topic=question.place[0], reason=str(error))
+                    log.warning("recovery_waits", reason=str(error))
                     time.sleep(AGAIN_AFTER_S)
                     self._questions.put(question)
         finally:
             probe.close()
+
+
+def find_cuts(config: KafkaConfig, reached: Mapping[Place, Reached]) -> list[ReadFault]:
+    """Which of these logs were cut off before the place that was reached. Blocks; raises as `resolve`.
+
+    By the leader's epoch (KIP-320). librdkafka compares it when it learns a partition's leader: hence a new client.
+    """
+    consumer = Consumer(probe_options(config), logger=None)
+    faults = []
+    try:
+        consumer.assign([make_part(place, at.offset, epoch=at.epoch) for place, at in reached.items()])
+        left = set(reached)
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while left and time.monotonic() < deadline_s:
+            message = consumer.poll(0.1)
+            if message is None:
+                continue
+            place, error = (message.topic() or "", message.partition() or 0), message.error()
+            if place not in left:
+                continue
+            if error is not None and error.code() in OUT_OF_RANGE:
+                cut_at = parse_cut(error.str())
+                if cut_at is not None:
+                    reason = f"the log was cut off at {cut_at} and has grown again"
+                    faults.append(ReadFault(place, "tail_lost", reached[place].offset, cut_at, reason))
+            elif error is not None and error.code() not in UNREADABLE | {KafkaError._PARTITION_EOF}:  # noqa: SLF001
+                continue
+            left.discard(place)
+    finally:
+        consumer.close()
+    return faults
+
+
+def parse_cut(text: str) -> int | None:
+    """Where the log was cut off: librdkafka tells it in words only."""
+    found = re.search(r"truncation detected.*broker end offset is (\d+)", text)
+    return int(found[1]) if found else None
 
 
 def resolve(probe: Probe, question: Question) -> ReadFault:
@@ -82,8 +159,13 @@ def resolve(probe: Probe, question: Question) -> ReadFault:
             # the gap is found, and what retention took is counted, when the next record comes
             return ReadFault(place, "unreadable", low, low, "")
         if position > high or question.kind == "truncated":
-            restart = _find_restart(probe, question, low, high)
-            return ReadFault(place, "tail_lost", position, restart, f"the log was cut off; it ends at {high}")
+            if question.cut_at is not None:
+                restart = max(low, min(question.cut_at, high))
+                reason = f"the log was cut off at {question.cut_at} and ends at {high} now"
+            else:
+                restart = _find_restart(probe, question, low, high)
+                reason = f"the log ends at {high}"
+            return ReadFault(place, "tail_lost", position, restart, reason)
     start, end, reason = probe.find(place, position)
     return ReadFault(place, "unreadable", start, end, reason)
 

@@ -9,7 +9,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE, Probe
 from pipeline.kafka.record import Place
-from pipeline.kafka.recovery import Question, resolve
+from pipeline.kafka.recovery import Reached, make_question, resolve
 
 AGAIN_AFTER_S = 1.0
 
@@ -62,7 +62,7 @@ class Stepper:
         if self._probe is None:
             self._probe = Probe(self._config)
         # without a time: of what is compacted everything is read again
-        question = Question(place, self._read_to[place], None, "unreadable" if code in UNREADABLE else "out_of_range")
+        question = make_question(place, Reached(self._read_to[place]), error)
         try:
             fault = resolve(self._probe, question)
         except (KafkaException, TimeoutError) as failure:

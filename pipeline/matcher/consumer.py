@@ -13,12 +13,14 @@ from typing import Any
 import aiokafka
 import faust
 import structlog
-from aiokafka.errors import IllegalStateError, RecordTooLargeError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RecordTooLargeError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
 
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.record import Place
 from pipeline.matcher.batches import stand_in
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.reading import Reading
@@ -69,6 +71,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_stop(self) -> None:
         await self._shutdown_thread()
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # Faust's own writes no metadata, and ends the app at errors that the next commit gets over
+        reader = self.consumer
+        assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
+        noted = {
+            aiokafka.TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
+                offset, reader.note_for((tp.topic, tp.partition))
+            )
+            for tp, offset in offsets.items()
+        }
+        try:
+            await self._ensure_consumer().commit(noted)
+        except CommitFailedError:
+            return False  # the group has gone on without us
+        except KafkaError:
+            raise  # the next commit may succeed
+        except Exception as error:
+            await self.crash(error)
+            return False
+        return True
+
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it here. As with a thread, it goes on when whoever waits for it gives up."""
         result = fun(*args, **kwargs)
@@ -105,6 +128,7 @@ class Consumer(driver.Consumer):
         transport = self.transport
         assert isinstance(transport, Transport)  # noqa: S101 - which made this one
         self.faults = transport.faults
+        self.note_for: Callable[[Place], str] = lambda _: ""  # the metadata of a commit
         self.pace = FetchPace()
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -113,6 +137,11 @@ class Consumer(driver.Consumer):
     def step_over(self, tp: TP, begin: int, end: int, reason: str) -> None:
         """Say that a batch could not be read."""
         self.faults.note(ReadFault((tp.topic, tp.partition), "unreadable", begin, end, reason))
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Read on from an offset that lies before what was read."""
+        await self.seek(tp, offset)
+        self.reading.begin(tp, offset)
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit exactly these. False when the group has gone on without us.

@@ -43,6 +43,15 @@ class Reading:
         self._next_offsets[tp] = last.offset + 1
         self._ages.setdefault(tp, Ages()).note(first.offset, first.timestamp * 1000)
 
+    def positions(self) -> dict[TP, int]:
+        """Where each partition that was fetched of goes on."""
+        return dict(self._next_offsets)
+
+    def begin(self, tp: TP, offset: int) -> None:
+        """Reading goes on here, before what was read."""
+        self._next_offsets[tp] = offset
+        self._ages.pop(tp, None)
+
     def forget(self) -> None:
         """Partitions were taken away, and are read from their commit if they come back."""
         self._next_offsets.clear()

@@ -18,6 +18,7 @@ from yarl import URL
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.holding_writer import HoldingWriter
+from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
@@ -39,6 +40,7 @@ DRAIN_TIMEOUT_S = 10.0
 # Between looks for acknowledgements: only the commits wait for them, and each look is a wake-up.
 PACE_MIN_S = 0.01
 WATCH_INTERVAL_S = 1.0
+GUARD_INTERVAL_S = 2.0
 ENDS_INTERVAL_S = 5.0
 ENDS_TIMEOUT_S = 10.0
 
@@ -94,6 +96,7 @@ async def main(process: Process) -> None:
     process.health.ready["writing"] = writer.check
     process.supervisor.start("writing", writer.run())
     intake = Intake(matcher, writer, progress, process.metrics)
+    guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher")
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
     @app.agent(events, concurrency=1)
@@ -107,6 +110,7 @@ async def main(process: Process) -> None:
     async def give_away(*_: Any, **__: Any) -> None:
         await finish(intake.drain(), process)
         intake.forget()
+        guard.forget()
         consumer_of(app).reading.forget()
 
     @app.on_partitions_assigned.connect
@@ -119,6 +123,7 @@ async def main(process: Process) -> None:
         await app.start()
         await ready.wait()
         process.announce_ready()
+        consumer_of(app).note_for = guard.note_for
         await watch(app, progress, process.metrics, retention_s=settings.kafka.event_retention_s)
 
     topic_watch = TopicWatch(settings.kafka, topics.of_matcher(), process.metrics)
@@ -131,6 +136,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("settling", progress.settle_regularly())
     process.supervisor.start("committing", progress.commit_regularly())
     process.supervisor.start("following", follow())
+    process.supervisor.start("guarding", guard_log(app, guard, progress, ready))
     try:
         await process.stopping.wait()
         await finish(intake.close(), process)
@@ -191,6 +197,27 @@ async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
     except (KafkaError, TimeoutError) as error:
         log.warning("ends_not_asked", reason=f"{type(error).__name__}: {error}")
         return {}
+
+
+async def guard_log(app: faust.App, guard: LogGuard, progress: Progress, ready: asyncio.Event) -> None:
+    """Runs for ever: go back to where the log was cut off, whenever it was. Repeats are dropped by their ids."""
+    await ready.wait()
+    while True:
+        consumer, assignment = consumer_of(app), progress.assignment
+        fetched = consumer.reading.positions()
+        positions = {
+            (tp.topic, tp.partition): fetched[tp] if tp in fetched else await consumer.position(tp) or 0
+            for tp in consumer.assignment()
+        }
+        faults = await guard.look(positions)
+        if assignment == progress.assignment and faults:
+            # of what is under way nothing is committed any more: its offsets mean other records now
+            progress.forget()
+            for fault in faults:
+                if fault.reason:
+                    consumer.faults.note(fault)
+                await consumer.rewind(TP(*fault.place), fault.end)
+        await asyncio.sleep(GUARD_INTERVAL_S)
 
 
 async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
