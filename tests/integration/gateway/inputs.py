@@ -7,7 +7,6 @@ reads; parts of paths from the routes.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from pipeline.core.moments import Moment
 from pipeline.gateway.server import API_PATH, MODULES
 from tests.support.processes import ROOT
 
@@ -108,7 +108,7 @@ def _sample(kind: Any, name: str, known: dict[str, str], *, raw_as: Any = None) 
         return True
     if kind in (int, float):
         return 1
-    if kind in (str, UUID, datetime):
+    if kind in (str, UUID, Moment):
         return known.get(name, "text")
     raise TypeError(f"no sample of {kind}: add it here")
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 TYPE = "billing.invoice.paid"
 MARK = "@@"
 LONG = "x" * 10_000
+FIRST, LAST = b"0000-01-01T00:00:00+23:59", b"9999-12-31T23:59:60.9999999-23:59"
 
 # name → the bytes that stand in a JSON string, the characters that stand percent-encoded in a URL, the raw bytes
 AWKWARD: dict[str, tuple[bytes, bytes, bytes]] = {
@@ -41,6 +42,8 @@ AWKWARD: dict[str, tuple[bytes, bytes, bytes]] = {
     "quotes": (rb"a\"'<>;b", b"a%22%27%3C%3E;b", b"a\"'<>;b"),
     "noncharacter": ("\uffff\U0010ffff".encode(), quote("\uffff\U0010ffff").encode(), "\uffff".encode()),
     "empty": (b"", b"", b""),
+    "the first moment": (FIRST, FIRST.replace(b"+", b"%2B"), FIRST),
+    "the last moment": (LAST, LAST, LAST),
 }
 
 

@@ -73,7 +73,7 @@ TARGETS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown method": ({"method": "BREW"}, "subscription-target-http-method"),
     "long URL": ({"url": "http://example.com/" + "p" * 1000}, "subscription-target-http-url-length"),
     "another scheme": ({"url": "ftp://example.com/"}, "subscription-target-http-url"),
-    "no host": ({"url": "http:///x"}, "subscription-target-http-url"),
+    "no host": ({"url": "http://?x"}, "subscription-target-http-url"),
     "no URL": ({"url": "nowhere"}, "subscription-target-http-url"),
     "user in URL": ({"url": "http://user:password@example.com/"}, "subscription-target-http-url"),
     "forbidden header": ({"headers": {"Host": "other"}}, "subscription-target-http-headers"),
