@@ -31,6 +31,7 @@ from connectors.http.target import Target
 from connectors.http.verdict import Verdict
 from connectors.sink import IsSettled, LogRecord, Place
 from pipeline.config import Settings
+from pipeline.core.cancelling import is_cancelled
 from pipeline.core.checksum import is_corrupt
 from pipeline.core.gate import EndpointGate
 from pipeline.core.hops import derive_hop
@@ -214,7 +215,7 @@ class HttpSink:
         )
         if endpoint is None:
             return self._put_off(record, delivery, "endpoint_unknown")
-        if endpoint.deleted or max(delivery.appended_at_us, delivery.asked_at_us) < endpoint.cancel_before_us:
+        if is_cancelled(delivery, endpoint):
             return self._cancel(record, delivery, endpoint)
         if not endpoint.enabled:
             if wall_us() < endpoint.held_until_us:

@@ -76,6 +76,7 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     schedule_from: int = 1
     content_crc32: int | None = None
     asked_at_us: int = 0  # when a person asked for this attempt; 0: nobody did
+    routes_version: int = 0  # that it was matched with
 
 
 class Attempt(Record, frozen=True, kw_only=True, gc=False):
@@ -212,6 +213,7 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     enabled: bool
     deleted: bool
     cancel_before_us: int = 0
+    cancel_before_version: int = 0
     method: str
     url: str
     headers: dict[str, str]

@@ -68,6 +68,7 @@ def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool
         enabled=content.is_enabled,
         deleted=subscription.deleted_at is not None or deleted,
         cancel_before_us=_to_us(subscription.cancelled_before),
+        cancel_before_version=subscription.cancelled_before_version,
         held_until_us=_to_us(subscription.held_until),
         method=content.method,
         url=content.url,

@@ -76,10 +76,11 @@ async def replay(request: web.Request) -> web.Response:
             raise Problem("NotFound", detail="No enabled subscription with this id selects the event.")
         selected = [str(form.subscription_id)]
     known = await list_deliveries(gateway.pool, application_id, event_id)
-    plan = plan_replay(application_id, event, selected, known, now_us=time.time_ns() // 1000)
+    version = routes.version if routes is not None else 0
+    plan = plan_replay(application_id, event, selected, known, routes_version=version, now_us=time.time_ns() // 1000)
     noted = await note_asked(gateway.pool, application_id, event, plan.asked)
     try:
-        await _write(gateway, application_id, event, plan, noted, routes.version if routes is not None else 0)
+        await _write(gateway, application_id, event, plan, noted, version)
     except KafkaUnavailableError as error:
         await withdraw_asked(gateway.pool, application_id, [one.attempt_id for one in noted])
         raise Problem("ServiceUnavailable", detail="Kafka does not answer; nothing was replayed.") from error
@@ -88,7 +89,13 @@ async def replay(request: web.Request) -> web.Response:
 
 
 def plan_replay(
-    application_id: str, event: ReplayedEvent, selected: list[str], known: list[KnownDelivery], *, now_us: int
+    application_id: str,
+    event: ReplayedEvent,
+    selected: list[str],
+    known: list[KnownDelivery],
+    *,
+    routes_version: int,
+    now_us: int,
 ) -> Plan:
     """The records of a replay to the `selected` subscriptions. Pure."""
     plan = Plan(asked=[], deliveries=[], matches=[])
@@ -113,6 +120,7 @@ def plan_replay(
             schedule_from=number,
             content_crc32=sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload),
             asked_at_us=now_us,
+            routes_version=routes_version,
         )
         plan.deliveries.append(delivery)
         if before is None:

@@ -164,6 +164,7 @@ class Matcher:
                 appended_at_us=appended_at_us,
                 received_at_us=event.received_at_us,
                 matched_at_us=matched_at_us,
+                routes_version=routes.version,
                 content_crc32=content_crc32,
             )
             yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))

@@ -56,7 +56,6 @@ class ChangedSubscription:
     subscription: Subscription
     created_version: int
     changed_version: int
-    cancelled_before_version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +220,7 @@ async def read_subscriptions(pool: Pool, publication: Publication) -> AsyncItera
     while True:
         async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(
-                f"select {COLUMNS}, changed_version, created_version, cancelled_before_version "  # noqa: S608 - our own column names
+                f"select {COLUMNS}, changed_version, created_version "  # noqa: S608 - our own column names
                 "from subscriptions where application_id = %(application_id)s and changed_version > %(since)s "
                 "and (deleted_at is null or changed_version > %(deleted_since)s) and subscription_id > %(last)s "
                 "order by subscription_id limit %(rows)s",
@@ -240,7 +239,6 @@ async def read_subscriptions(pool: Pool, publication: Publication) -> AsyncItera
                     subscription=read_subscription(row),
                     created_version=row["created_version"],
                     changed_version=row["changed_version"],
-                    cancelled_before_version=row["cancelled_before_version"],
                 )
                 for row in rows
             ]

@@ -59,6 +59,7 @@ class Subscription:
     created_at: datetime
     updated_at: datetime
     cancelled_before: datetime | None = None
+    cancelled_before_version: int = 0
     disabled_reason: str | None = None
     held_until: datetime | None = None
     deleted_at: datetime | None = None
@@ -68,7 +69,7 @@ COLUMNS: LiteralString = (
     "subscription_id::text, application_id::text, is_enabled, event_types, description, metadata, labels, "
     "target_method, target_url, target_headers, delivery, key_id, sealed, "
     "previous_key_id, previous_sealed, previous_valid_until, tls_key_id, tls_sealed, created_at, updated_at, "
-    "cancelled_before, "
+    "cancelled_before, cancelled_before_version, "
     "disabled_reason, held_until, deleted_at"
 )
 
@@ -96,6 +97,7 @@ def read_subscription(row: DictRow) -> Subscription:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         cancelled_before=row["cancelled_before"],
+        cancelled_before_version=row["cancelled_before_version"],
         disabled_reason=row["disabled_reason"],
         held_until=row["held_until"],
         deleted_at=row["deleted_at"],

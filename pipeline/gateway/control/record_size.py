@@ -24,9 +24,7 @@ def require_fits(content: SubscriptionContent, *, record_max_bytes: int) -> None
         created_at=now,
         updated_at=now,
     )
-    changed = ChangedSubscription(
-        subscription=subscription, created_version=0, changed_version=0, cancelled_before_version=0
-    )
+    changed = ChangedSubscription(subscription=subscription, created_version=0, changed_version=0)
     records = (describe_rule(changed), describe_endpoint(subscription, version=0, deleted=False))
     size_bytes = max(len(to_bytes(record)) for record in records) + ENVELOPE_MAX_BYTES
     if size_bytes > record_max_bytes:

@@ -126,6 +126,7 @@ async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
                 received_at_us=event.received_at_us,
                 matched_at_us=MATCHED_US,
                 content_crc32=choose_sum(event),
+                routes_version=1,
             ),
         )
         for each, delivery_id in ids.items()
