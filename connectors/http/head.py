@@ -37,5 +37,10 @@ class HeadReader:
             self._gathered = gathered
             return b"", b""
         self._gathered = b""
-        head, rest = gathered[: end.end()], gathered[end.end() :]
-        return FOLD.sub(b" ", head[: end.start()]) + head[end.start() :], rest
+        lines_from = gathered.find(b"\n") + 1
+        if gathered[lines_from : lines_from + 1] in (b" ", b"\t"):
+            raise NotHttpError("the answer is not HTTP: there is nothing that its first line continues")
+        if lines_from > end.start():  # no headers
+            return gathered[: end.end()], gathered[end.end() :]
+        lines = FOLD.sub(b" ", gathered[lines_from : end.start()])
+        return gathered[:lines_from] + lines + gathered[end.start() : end.end()], gathered[end.end() :]

@@ -78,6 +78,21 @@ async def test_a_folded_line_is_one_line(fold: bytes, step: int) -> None:
     assert connection.is_reusable
 
 
+async def test_a_folded_first_line_is_refused() -> None:
+    """RFC 9112, section 2.2: there is nothing that it continues."""
+    result, _, _ = exchange(b"HTTP/1.1 200 OK\r\n X-A: 1\r\n\r\n")
+
+    assert isinstance(result, Failure)
+
+
+async def test_a_head_without_headers() -> None:
+    """The empty line comes right behind the first."""
+    result, _, _ = exchange(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    assert isinstance(result, Answer)
+    assert 204 == result.status
+
+
 @pytest.mark.parametrize("before", [b"", PROCESSING])
 @pytest.mark.parametrize("protocol", [b"RTSP/1.1", b"ICE/1.0", b"HTTPS/1.1", b"http/1.1", b"XHTTP/1.1", b" HTTP/1.1"])
 @pytest.mark.parametrize("step", [1, 1000])
