@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from pipeline.bench.plan import DRIP, HANG, OK, RESET, STATUS, Answer
 from pipeline.bench.scenario import (
+    ANSWERS_AT_ONCE,
     FAN_OUT_CASE,
     LARGE_CASE,
     MEASURED,
@@ -180,6 +181,54 @@ HANGING_ENDPOINT = Scenario(
         ),
     ),
 )
+
+
+def _neighbours(name: str, slow: Group) -> Case:
+    """Healthy endpoints, and slow ones that are sent a burst: neither ends before the other is measured."""
+    return Case(
+        name=name,
+        groups=(Group(name="healthy", load=Open(rate_per_s=100.0)), slow),
+        phases=(
+            WARMING_UP,
+            Phase(name="before", seconds=20.0, is_measured=True),
+            Phase(name="filling", seconds=120.0, until_accepted=slow.name),
+            Phase(name="meanwhile", seconds=30.0, is_measured=True),
+        ),
+    )
+
+
+SLOW_NEIGHBOUR = Group(
+    name="slow",
+    load=Burst(events=10_000),
+    audiences=1,
+    applications=1,
+    answer=Answer(kind=HANG),
+    batch=100,
+    connections=4,
+    starts_in="filling",
+    must_arrive=False,
+)
+NEIGHBOURS = Scenario(
+    name="neighbours",
+    about="20 healthy endpoints with 5 events a second each, beside others that are slow and are sent much at once.",
+    cases=(
+        _neighbours(
+            "rate-limited",
+            replace(
+                SLOW_NEIGHBOUR,
+                load=Burst(events=10_500),
+                audiences=21,
+                answer=ANSWERS_AT_ONCE,
+                rate_per_s=0.1,
+                batch=50,
+            ),
+        ),
+        _neighbours("hanging", replace(SLOW_NEIGHBOUR, load=Burst(events=12_000), audiences=30)),
+        _neighbours("large payloads", replace(SLOW_NEIGHBOUR, load=Burst(events=300), payload_bytes=300_000, batch=10)),
+        _neighbours("many endpoints", replace(SLOW_NEIGHBOUR, load=Burst(events=100), fan_out=100, batch=10)),
+        _neighbours("many applications", replace(SLOW_NEIGHBOUR, audiences=1000, applications=1000, batch=10)),
+    ),
+)
 BACKLOG = Scenario(
     name="backlog",
     about="20 endpoints with 5 events a second each, beside one that takes 500 ms and is sent 100,000 at once.",
@@ -284,6 +333,7 @@ SCENARIOS = (
     SCHEDULED_RETRIES,
     SICK_ENDPOINTS,
     HANGING_ENDPOINT,
+    NEIGHBOURS,
     BACKLOG,
     RECOVERY,
     PROCESSES,

@@ -34,7 +34,7 @@ class Generator:
                 RequestWriter(
                     stream,
                     api=plan.apis[0],
-                    payloads=plan.payloads,
+                    payloads=stream.payloads or plan.payloads,
                     has_event_ids=plan.has_event_ids,
                     run_id=run_id,
                 ),

@@ -41,13 +41,17 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream of events. Requests go to the audiences in turn; `batch` events each, 1 by `POST /event`."""
+    """A stream of events. Requests go to the audiences in turn; `batch` events each, 1 by `POST /event`.
+
+    `payloads`: instead of the plan's.
+    """
 
     number: int
     pace: Pace
     audiences: list[Audience]
     connections: int
     batch: int = 1
+    payloads: list[str] = []
 
 
 class GeneratorPlan(msgspec.Struct, frozen=True, kw_only=True):

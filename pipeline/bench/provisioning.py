@@ -117,9 +117,9 @@ def _describe_matching(
         for each in range(group.fan_out):
             url = f"{receiver}/e/{first + number * group.fan_out + each}"
             form = _describe_subscription(audience.application_id, audience.labels, url)
-            if group.retry_delays_s is not None:
-                form["delivery"] = {"retry_delays_s": group.retry_delays_s}
-            yield form
+            wishes = {"retry_delays_s": group.retry_delays_s, "rate_per_s": group.rate_per_s}
+            delivery = {name: value for name, value in wishes.items() if value is not None}
+            yield form | {"delivery": delivery} if delivery else form
 
 
 def _describe_subscription(application_id: str, labels: dict[str, str], url: str) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class Group:
 
     `audiences`: events go to these in turn, each matches `fan_out` subscriptions with an endpoint each.
     `idle_subscriptions`: in each application besides, matching nothing. `starts_in`: the phase in which the load
-    begins, None: the first. `must_arrive`: everything is to be delivered before the run ends.
+    begins, None: the first. `must_arrive`: everything is to be delivered before the run ends. `rate_per_s`: the
+    subscriptions' own limit, None: none. `payload_bytes`: None: as the case says.
     """
 
     name: str = "all"
@@ -70,6 +71,8 @@ class Group:
     batch: int = 1
     connections: int = 64
     retry_delays_s: tuple[float, ...] | None = None
+    rate_per_s: float | None = None
+    payload_bytes: int | None = None
     starts_in: str | None = None
     must_arrive: bool = True
 

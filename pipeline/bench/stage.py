@@ -13,7 +13,7 @@ from pipeline.bench.child import BenchChild
 from pipeline.bench.control import Control
 from pipeline.bench.errors import BenchError
 from pipeline.bench.installation import Installation
-from pipeline.bench.payloads import STAMP_BYTES
+from pipeline.bench.payloads import STAMP_BYTES, generate_payload
 from pipeline.bench.plan import (
     GeneratorPlan,
     GeneratorProgress,
@@ -26,11 +26,12 @@ from pipeline.bench.plan import (
 from pipeline.bench.preparation import prepare
 from pipeline.bench.provisioning import Provisioned, provision, remove
 from pipeline.bench.sampling import Sample, Sampler
-from pipeline.bench.scenario import Burst, Case, Closed, InFlight, Open, Share
+from pipeline.bench.scenario import Burst, Case, Closed, Group, InFlight, Open, Share
 from pipeline.config import DatabaseConfig, KafkaConfig
 from pipeline.postgres.pool import Pool, open_pool
 
 CHILD_START_TIMEOUT_S = 30.0
+PAYLOAD_VARIETY = 8  # of a group with payloads of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +201,16 @@ def _plan_streams(groups: Sequence[Provisioned], rate_of: Callable[[str], float]
             audiences=list(provisioned.audiences),
             connections=provisioned.group.connections,
             batch=provisioned.group.batch,
+            payloads=_make_payloads(provisioned.group),
         )
         for number, provisioned in enumerate(groups)
     ]
+
+
+def _make_payloads(group: Group) -> list[str]:
+    if group.payload_bytes is None:
+        return []
+    return [generate_payload(group.payload_bytes, seed=seed) for seed in range(PAYLOAD_VARIETY)]
 
 
 def _find_pace(provisioned: Provisioned, rate_of: Callable[[str], float]) -> Pace:
