@@ -143,7 +143,9 @@ class HttpSink:
             return self._outbox.put_in_tier(record, choose_tier(self._outbox.delays_s, wait_us))
         gate = self.gate(record.key)
         reason = "breaker" if gate.opened_until_us else "lane_full"
-        return self._park(record, gate.choose_tier(jam, steady_us(), self._outbox.delays_s), reason)
+        waited_in = self._tier_numbers.get(record.topic) if self.rank(record) is Rank.PARKED else None
+        tier = gate.choose_tier(jam, steady_us(), self._outbox.delays_s, waited_in=waited_in)
+        return self._park(record, tier, reason)
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         await self._ledger.assigned(notes)

@@ -22,6 +22,10 @@ from pipeline.core.parked_pace import ParkedPace
 HOLD_MAX_US = 1_000_000
 # Parking costs 40 µs a record: between pieces of so many the loop does everything else.
 TRIM_AT_ONCE = 20
+# Reading that stops for longer is no sign of a process at its limit, which goes on within moments, but of lanes that
+# take their time: then no application may fill the process, and what comes next in the log is looked at.
+FULL_MAX_S = 1.0
+FILL_AGAIN_US = 60_000_000
 
 log = structlog.get_logger()
 
@@ -48,6 +52,7 @@ class Flow:
         self._open_max = open_max
         self._open = 0
         self._lanes: Lanes[Work] = Lanes(sink.gate, find_group=self._find_application, batch_max=batch_max)
+        self._may_fill_at_us = 0
         self._to_trim: deque[Hashable] = deque()  # lanes that hold more than they may
         self._next_start: asyncio.TimerHandle | None = None
         self._busy_gates: dict[Hashable, tuple[Gate, int]] = {}  # with how many are open
@@ -67,11 +72,6 @@ class Flow:
     def waiting(self) -> int:
         """Records that wait in lanes."""
         return self._lanes.waiting
-
-    @property
-    def has_shares(self) -> bool:
-        """Do lanes hold shares of the budget, so that what goes beyond them is parked?"""
-        return len(self._budget) > 0
 
     @property
     def is_busy(self) -> bool:
@@ -112,9 +112,12 @@ class Flow:
                 self.parked_pace.start()
             self._start(taken.gate, taken.key, taken.items, at_us)
 
-    def tick(self, passed_s: float) -> None:
-        """To be called regularly; `passed_s`: since the last time."""
+    def tick(self, passed_s: float, *, full_for_s: float) -> None:
+        """To be called regularly; `passed_s`: since the last time, `full_for_s`: since reading has stopped."""
         at_us = steady_us()
+        if full_for_s > FULL_MAX_S:
+            self._may_fill_at_us = at_us + FILL_AGAIN_US
+        self._budget.may_fill = at_us >= self._may_fill_at_us
         for key, (gate, _) in self._busy_gates.items():
             self._bring_up_to_date(key, gate, at_us)
         self._budget.observe()

@@ -28,10 +28,6 @@ from pipeline.supervisor import run_together
 from pipeline.topics import Topic
 
 TICK_S = 0.25
-# Reading has stopped for so long: what comes next in the log may belong to an application that need not wait.
-LOOK_AGAIN_AFTER_S = 1.0
-# of what may be in flight, while it is being parked: then parking keeps up, and there may be more of it
-PARKING_SHARE = 1 / 16
 ROTATE_TICKS = 40  # ten seconds
 # hookline_stalled_seconds by cause
 STALLS = {
@@ -306,18 +302,12 @@ class Runtime:
             await asyncio.sleep(TICK_S)
             if tick % ROTATE_TICKS == 0:
                 self._flow.rotate()
-            self._flow.tick(TICK_S)
-            self._look_again()
+            self._flow.tick(TICK_S, full_for_s=self._consumer.full_for_s())
             for cause, stalled_s in self._measure_stalls().items():
                 self._metrics.stalled_seconds.labels(cause).set(stalled_s)
             self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)
             self._metrics.in_flight.set(sum(len(partition.mark) for partition in self._partitions.values()))
             self._metrics.lanes.set(len(self._flow))
-
-    def _look_again(self) -> None:
-        can_park = self._flow.has_shares and self._flow.parking < self._config.in_flight_max * PARKING_SHARE
-        if can_park and self._consumer.full_for_s() > LOOK_AGAIN_AFTER_S:
-            self._consumer.look_again()
 
     def _measure_age(self, partition: Partition, lag: int) -> None:
         retention_s = self._retentions_s.get(partition.place[0])

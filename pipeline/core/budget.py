@@ -31,6 +31,7 @@ PLACE_SHARES = (0.5, 0.25, 1.0)
 # application seen lately holds less than this share of it: then the process is at its limit, and parking would only
 # make more work.
 SIMILAR_SHARE = 0.25
+LEFT_SHARE = 0.25  # of what proven lanes may hold: is less of it left, lanes that hold more than their shares give back
 FILL_BYTES = 9 / 8  # of the bytes that may be in flight: what was read at once may go beyond
 # The threshold alone leaves little when hundreds of applications come one after the other, each taking what is free.
 # Of places for slow and unknown lanes, and of records of unknown ones, the last half goes to applications that have
@@ -133,6 +134,7 @@ class Budget:
         self._accounts: dict[Hashable, Account] = {}
         self._applications: dict[Hashable, Application] = {}
         self._fewest = 0  # records that any application seen lately held at its fullest
+        self.may_fill = True  # may an application hold everything when it is alone, or all hold much?
         self.total = Usage()
 
     def __len__(self) -> int:
@@ -179,7 +181,9 @@ class Budget:
 
     def is_over(self, account: Account) -> bool:
         """Does this lane hold more than it may by now, so that what waits in it is to be parked?"""
-        if account.standing is not Standing.SLOW or account.records <= 1:
+        if account.records <= 1:
+            return False
+        if account.standing is not Standing.SLOW and (self._is_within() or self._may_fill(account)):
             return False
         room_records, room_bytes = self._find_room(account)
         # without the last record, which counts at three levels
@@ -261,8 +265,16 @@ class Budget:
             or free_bytes <= self._bytes_caps.unknown * ONE_EACH_BELOW
         )
 
+    def _is_within(self) -> bool:
+        """Do lanes leave something for the next proven one? They may not after an application filled the process."""
+        caps, total = (self._records_caps, self._bytes_caps), self.total
+        return all(
+            cap.free(held, Standing.PROVEN) >= cap.proven * LEFT_SHARE
+            for cap, held in zip(caps, (total.records, total.size_bytes), strict=True)
+        )
+
     def _may_fill(self, account: Account) -> bool:
-        if account.standing is Standing.SLOW or self.records >= self._fill_records_max:
+        if not self.may_fill or account.standing is Standing.SLOW or self.records >= self._fill_records_max:
             return False
         if self.total.size_bytes.all >= self._bytes_max * FILL_BYTES:
             return False

@@ -192,8 +192,11 @@ class EndpointGate:
         ):
             self.opened_until_us = now_us + self._open_for_us
 
-    def choose_tier(self, jam: Jam, now_us: int, delays_s: Sequence[int]) -> int:
+    def choose_tier(self, jam: Jam, now_us: int, delays_s: Sequence[int], *, waited_in: int | None = None) -> int:
         """In which retry tier to wait for the breaker's probe, or for a turn. `delays_s`: of the tiers, ascending.
+
+        `waited_in`: the tier it comes from, when it is parked again. An endpoint without a success has no speed to
+        reckon with: then each time is longer. Thousands of deliveries of hanging endpoints came back every second.
 
         A tier takes what the lane gets through in twice its delay, so that what comes back finds room, and the lane
         something to do. The longest one takes the rest.
@@ -206,6 +209,9 @@ class EndpointGate:
             # the first are to be there for the probe and the slow start; of the others none is needed then
             up_from = 1.0 if sum(self.parked.values()) < PROBES_PARKED else PARK_UP_FROM
             return min(choose_tier(delays_s, wait_us, up_from=up_from), longest)
+        shortest = 0
+        if waited_in is not None and not (self._outcomes and self._outcomes[-1]):
+            shortest = min(waited_in + 1, longest)
         us_per_item = jam.us_per_item or max(self._taken_us / self.limit, UNKNOWN_US_PER_ITEM)
         if now_us < self._drained_until_us:
             us_per_item = min(us_per_item, self._drained_us_per_item)
@@ -214,7 +220,7 @@ class EndpointGate:
         ahead = jam.waiting
         for index in range(longest):
             ahead += self.parked[index]
-            if ahead * us_per_item < 2 * delays_s[index] * SECOND_US:
+            if ahead * us_per_item < 2 * delays_s[index] * SECOND_US and index >= shortest:
                 return index
         return longest
 

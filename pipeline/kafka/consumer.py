@@ -157,10 +157,6 @@ class LogConsumer:
         since_s = self._in_flight.full_since_s
         return 0.0 if since_s is None else time.monotonic() - since_s
 
-    def look_again(self) -> None:
-        """Read one more batch although too much is in flight. Its records must not stay: the bound is for memory."""
-        self._in_flight.look_again()
-
     def commit(self, offsets: Mapping[Place, Committed]) -> None:
         """Commit soon. A later commit supersedes; one that fails leaves more to be repeated, nothing to be lost."""
         self._commits.append(offsets)

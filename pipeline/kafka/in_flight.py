@@ -24,7 +24,6 @@ class InFlight:
 
     __slots__ = (
         "_limits",
-        "_looks_again",
         "_released_bytes",
         "_released_records",
         "_taken_bytes",
@@ -37,9 +36,8 @@ class InFlight:
         self._limits = limits
         self._taken_records = self._taken_bytes = 0
         self._released_records = self._released_bytes = 0
-        self._looks_again = False
         self.is_full = False
-        self.full_since_s: float | None = None  # also while it looks again
+        self.full_since_s: float | None = None
 
     @property
     def records(self) -> int:
@@ -70,25 +68,17 @@ class InFlight:
         self._released_records += records
         self._released_bytes += size_bytes
 
-    def look_again(self) -> None:
-        """Take one more batch although it is full, to find records that need not wait for those taken before."""
-        self._looks_again = True
-
     def has_turned(self, now_s: float) -> bool:
         """Look at the bounds; True when `is_full` has changed. Some room lies between, so that it does not flap."""
         limits, records, size_bytes = self._limits, self.records, self.size_bytes
-        looks_again, self._looks_again = self._looks_again, False
-        if not self.is_full:
-            turned = records >= limits.in_flight_max_records or size_bytes >= limits.in_flight_max_bytes
-            if turned and self.full_since_s is None:
-                self.full_since_s = now_s
+        if self.is_full:
+            turned = (
+                records <= limits.in_flight_max_records * RESUME_SHARE
+                and size_bytes <= limits.in_flight_max_bytes * RESUME_SHARE
+            )
         else:
-            turned = looks_again
-        if (
-            records <= limits.in_flight_max_records * RESUME_SHARE
-            and size_bytes <= limits.in_flight_max_bytes * RESUME_SHARE
-        ):
-            turned |= self.is_full
-            self.full_since_s = None
-        self.is_full ^= turned
+            turned = records >= limits.in_flight_max_records or size_bytes >= limits.in_flight_max_bytes
+        if turned:
+            self.is_full = not self.is_full
+            self.full_since_s = now_s if self.is_full else None
         return turned

@@ -400,3 +400,49 @@ async def test_a_commit_that_failed_is_made_again(kafka: str, topic_prefix: str)
             await eventually(lambda: count("ok") > before)  # noqa: B023 - called within the turn
 
     assert 2.0 == count("failed")
+
+
+async def test_work_that_stands_still_is_said(kafka: str, topic_prefix: str) -> None:
+    """Every place is taken, and work waits that could be done: unhealthy after a while, and well again at a start."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    for key in (b"a", b"b", b"c"):
+        house.write(key, b"late " + key)
+    async with house.run(sink, open_max=2, stalled_after_s=0.5):
+        problem = await eventually(house.runtime.check_movement) or ""
+        assert "work could be started and none was" in problem
+        assert house.metrics.stalled_seconds.labels("places")._value.get() > 0  # noqa: SLF001 - the client has no other way
+        for future in sink.late:
+            future.set_result(DONE)
+        await eventually(lambda: len(sink.put_values) == 3)
+        await eventually(lambda: house.runtime.check_movement() is None)
+
+
+async def test_reading_that_stands_still_is_said(kafka: str, topic_prefix: str) -> None:
+    """A sink that holds back nothing stops reading at the bound: unhealthy after a while, and well again afterwards."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(at_once=100)
+    house.write(b"a", *numbered(b"late", 10))
+    async with house.run(sink, in_flight_max=5, batch_size=5, stalled_after_s=0.5):
+        problem = await eventually(house.runtime.check_movement) or ""
+        assert "too much is in flight" in problem
+        assert len(sink.put_values) < 10
+
+        def settle_all() -> bool:
+            for future in sink.late:
+                if not future.done():
+                    future.set_result(DONE)
+            return len(sink.put_values) == 10
+
+        await eventually(settle_all)
+        await eventually(lambda: house.runtime.check_movement() is None)
+
+
+async def test_an_application_that_comes_while_reading_has_stopped_is_found(kafka: str, topic_prefix: str) -> None:
+    """One that is alone may fill the process; another one behind it in the log does not wait for it."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(shares=True)
+    house.write(b"a", *numbered(b"hang", 200))
+    async with house.run(sink, open_max=4, in_flight_max=10, batch_size=5):
+        await eventually(lambda: sink.put_values == [b"hang 0"])
+        house.write(b"b", b"quick")
+        await eventually(lambda: b"quick" in sink.put_values)
+
+    assert set(sink.put_away_values) < set(numbered(b"hang", 200))

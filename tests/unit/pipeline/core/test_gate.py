@@ -229,3 +229,17 @@ def test_a_lane_whose_speed_is_not_known_is_taken_to_be_slow() -> None:
     assert 0 == gate.choose_tier(Jam(99, 0.0), START_US, RETRY_TIERS_S)
     assert 1 == gate.choose_tier(Jam(100, 0.0), START_US, RETRY_TIERS_S)
     assert 0 == gate.choose_tier(Jam(100, 1000.0), START_US, RETRY_TIERS_S)
+
+
+def test_what_is_parked_again_waits_longer_each_time() -> None:
+    """Of an endpoint without a success, up to the longest tier for parking; a success brings the lane's speed back."""
+    gate = EndpointGate(POLICY)
+    tiers = [gate.choose_tier(NO_JAM, START_US, RETRY_TIERS_S)]
+    for _ in range(len(RETRY_TIERS_S)):
+        tiers.append(gate.choose_tier(NO_JAM, START_US, RETRY_TIERS_S, waited_in=tiers[-1]))
+    longest = max(index for index, delay_s in enumerate(RETRY_TIERS_S) if delay_s <= POLICY.park_max_s)
+
+    assert [*range(longest + 1), longest] == tiers[: longest + 2]
+    gate.start(START_US)
+    end(gate, START_US, ok=True)
+    assert 0 == gate.choose_tier(NO_JAM, START_US, RETRY_TIERS_S, waited_in=longest)

@@ -27,22 +27,6 @@ def test_is_full_by_records_or_by_bytes() -> None:
         assert in_flight.full_since_s is None
 
 
-def test_looks_again_once() -> None:
-    """One more batch may be taken; it has been full since the first time nevertheless."""
-    in_flight = InFlight(LIMITS)
-    take(in_flight, 80, 1)
-    assert in_flight.has_turned(1.0)
-    in_flight.look_again()
-
-    assert in_flight.has_turned(2.0)
-    assert not in_flight.is_full
-    assert 1.0 == in_flight.full_since_s
-    assert in_flight.has_turned(3.0)
-    assert in_flight.is_full
-    assert 1.0 == in_flight.full_since_s
-    assert not in_flight.has_turned(4.0)
-
-
 def test_a_batch_of_large_records_is_smaller() -> None:
     """So that one step does not go far beyond the bound; one record is always taken."""
     in_flight = InFlight(LIMITS)
