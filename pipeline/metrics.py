@@ -94,6 +94,9 @@ class Metrics:
         self.producers_replaced_total = Counter(
             "hookline_producers_replaced_total", "Kafka clients replaced after a fatal error", registry=registry
         )
+        self.clock_ahead_seconds = Gauge(
+            "hookline_clock_ahead_seconds", "The host's clock minus the brokers', as last seen", registry=registry
+        )
         self.writable = Gauge(
             "hookline_writable", "1 while what this process does can be written to the log", registry=registry
         )

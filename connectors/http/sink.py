@@ -10,13 +10,13 @@ An exception of one delivery that no code foresaw becomes a failed attempt (`fai
 """
 
 import random
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
 
-from connectors.clock import steady_us, wall_us
+from connectors.clock import steady_us
 from connectors.http.attempt import describe_attempt
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import ErrorClass, Failure, Request, Result
@@ -43,6 +43,7 @@ from pipeline.core.records import Delivery, Endpoint
 from pipeline.core.retry import DEFAULT_DELAYS_S, GONE_STATUS, GiveUp, RetryAt
 from pipeline.core.sealing import UnsealError
 from pipeline.core.tiers import choose_tier
+from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.producer import ToSend
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
@@ -87,7 +88,9 @@ class HttpSink:
         shortages: Shortages,
         metrics: Metrics,
         steps: Steps = STEPS,
+        clock_us: Callable[[], int] = wall_us,
     ) -> None:
+        self._clock_us = clock_us
         self._endpoints = endpoints
         self._memory = memory
         self._client = client
@@ -198,7 +201,7 @@ class HttpSink:
     # The way of a delivery.
 
     async def _deliver_or_fail(self, record: LogRecord, delivery: Delivery) -> Written:
-        started_at_us = wall_us()
+        started_at_us = self._clock_us()
         try:
             return await self._deliver(record, delivery)
         except WriteError:
@@ -220,7 +223,7 @@ class HttpSink:
         if is_cancelled(delivery, endpoint):
             return self._cancel(record, delivery, endpoint)
         if not endpoint.enabled:
-            if wall_us() < endpoint.held_until_us:
+            if self._clock_us() < endpoint.held_until_us:
                 return self._put_off(record, delivery, "held")  # disabled by Hookline: its owner may enable it again
             return self._cancel(record, delivery, endpoint)
         try:
@@ -242,7 +245,7 @@ class HttpSink:
 
     async def _attempt(self, record: LogRecord, delivery: Delivery, target: Target) -> Written:
         endpoint = target.endpoint
-        started_at_us, begun_us = wall_us(), steady_us()
+        started_at_us, begun_us = self._clock_us(), steady_us()
         self._kill_points.reach("before_sending")
         self._open += 1
         self._metrics.requests_open.set(self._open)
@@ -342,7 +345,7 @@ class HttpSink:
             endpoint = self._endpoints.get(delivery.subscription_id)
         except Exception:
             endpoint = None  # the exception at hand is the one that matters
-        now_us = wall_us()
+        now_us = self._clock_us()
         decision = decide_after_error(delivery, endpoint, now_us)
         due_at_us = decision.due_at_us if isinstance(decision, RetryAt) else None
         attempt = describe_error(
@@ -355,7 +358,7 @@ class HttpSink:
         return await self._write(record, attempt.attempt_id, encoded, successor)
 
     def _cancel(self, record: LogRecord, delivery: Delivery, endpoint: Endpoint) -> Written:
-        now_us = wall_us()
+        now_us = self._clock_us()
         detail = "the subscription was deleted" if endpoint.deleted else "the subscription was disabled"
         verdict = Verdict(error_class=None, detail=detail, is_overload=False, is_fault=False)
         attempt = describe_attempt(
@@ -427,7 +430,7 @@ class HttpSink:
 
     def tell_states(self) -> None:
         """Tell what was held back; to be called every few seconds."""
-        now_us = wall_us()
+        now_us = self._clock_us()
         for endpoint in self._memory.list_untold():
             self._tell(endpoint, now_us)
         self._memory.observe_egress()

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 
 from connectors.http.client import HttpClient
@@ -20,6 +19,7 @@ from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.holding_writer import HoldingWriter
+from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.smaller import Smaller
@@ -50,12 +50,14 @@ async def main(process: Process) -> None:
     states.keep(endpoints.is_alive)
     keys, shortages = KeyWatch(endpoints, sealer, process.metrics), Shortages(process.metrics)
     keys.verify()
-    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S)
+    clock = LogClock(process.metrics)
+    process.health.degraded["clock"] = clock.check
+    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, clock=clock)
     await producer.warm_up()
     writer = HoldingWriter(
         producer,
         topics.of_outcomes(),
-        replace=Smaller(topics, lambda: time.time_ns() // 1000),
+        replace=Smaller(topics, clock.now_us),
         metrics=process.metrics,
         process=process.name,
     )
@@ -88,6 +90,7 @@ async def main(process: Process) -> None:
         outbox=Outbox(topics, writer, process.metrics),
         keys=keys,
         shortages=shortages,
+        clock_us=clock.now_us,
         metrics=process.metrics,
     )
     runtime = Runtime(
@@ -101,6 +104,7 @@ async def main(process: Process) -> None:
         open_max=settings.worker.max_connections,
         faults=faults,
         skips_probes=True,
+        clock_us=clock.now_us,
     )
     watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
     process.health.ready["topics"] = watch.check

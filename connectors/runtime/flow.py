@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from connectors.clock import steady_us, wall_us
+from connectors.clock import steady_us
 from connectors.runtime.partition import Partition, Work
 from connectors.sink import LogRecord, Sink
 from pipeline.core.budget import Application, Budget, Standing
@@ -43,9 +43,11 @@ class Flow:
         parked_rate_min_per_s: float,
         release: Callable[[LogRecord], None],
         fail: Callable[[BaseException], None],
+        clock_us: Callable[[], int],
     ) -> None:
         """`release`: a record is done with; `fail`: what went wrong ends the process."""
         self._sink = sink
+        self._clock_us = clock_us
         self._release = release
         self._fail = fail
         self._budget = budget
@@ -194,7 +196,7 @@ class Flow:
         asyncio.get_running_loop().call_later(min(wait_us, HOLD_MAX_US) / 1_000_000, self._admit_held, work, due_at_us)
 
     def _admit_held(self, work: Work, due_at_us: int) -> None:
-        wait_us = due_at_us - wall_us()
+        wait_us = due_at_us - self._clock_us()
         if 0 < wait_us <= HOLD_MAX_US:
             # timers have a resolution of a millisecond and may be early by as much
             self._hold(work, due_at_us, max(wait_us, 1000))
@@ -216,7 +218,7 @@ class Flow:
     def _park(self, work: Work, jam: Jam) -> None:
         self._give_back(work)
         self.parking += 1
-        self._settle_after(self._sink.put_away(work.record, jam, wall_us()), [work])
+        self._settle_after(self._sink.put_away(work.record, jam, self._clock_us()), [work])
 
     # Shares.
 

@@ -7,7 +7,7 @@ settled; that is committed, with what is settled beyond it. Nothing here ever wa
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -21,6 +21,7 @@ from pipeline.core.records import is_probe
 from pipeline.core.watermark import Watermark
 from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed
 from pipeline.metrics import CommitResult, Metrics
@@ -56,12 +57,15 @@ class Runtime:
         linger_s: float = 0,
         faults: ReadFaults | None = None,
         skips_probes: bool = False,
+        clock_us: Callable[[], int] = wall_us,
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
 
         `skips_probes`: the sink, which keeps no positions of its own, is not shown them; a lane of theirs would count.
+        `clock_us`: on which records are due.
         """
         self._sink = sink
+        self._clock_us = clock_us
         self._config = config
         self._metrics = metrics
         self._skips_probes = skips_probes
@@ -80,6 +84,7 @@ class Runtime:
             parked_rate_min_per_s=config.parked_rate_min_per_s,
             release=self._release,
             fail=self._fail,
+            clock_us=clock_us,
         )
         self._partitions: dict[Place, Partition] = {}
         self._asking: set[asyncio.Future[Mapping[Place, int]]] = set()
@@ -95,7 +100,14 @@ class Runtime:
             in_flight_max_bytes=config.in_flight_max_bytes,
         )
         self._consumer = LogConsumer(
-            kafka, self, group=group, topics=lead, companions=companions, limits=limits, linger_s=linger_s
+            kafka,
+            self,
+            group=group,
+            topics=lead,
+            companions=companions,
+            limits=limits,
+            linger_s=linger_s,
+            clock_us=clock_us,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -183,7 +195,7 @@ class Runtime:
         asyncio.ensure_future(self._sink.revoked(places))  # noqa: RUF006 - it only forgets
 
     def received(self, records: Sequence[LogRecord]) -> None:
-        now_us = time.time_ns() // 1000
+        now_us = self._clock_us()
         try:
             for record in records:
                 partition = self._partitions.get((record.topic, record.partition))
@@ -313,7 +325,7 @@ class Runtime:
         retention_s = self._retentions_s.get(partition.place[0])
         if retention_s is None:
             return
-        now_us, settled = time.time_ns() // 1000, partition.mark.committable
+        now_us, settled = self._clock_us(), partition.mark.committable
         if not lag:
             partition.ages.catch_up(settled, now_us)
         oldest_us = partition.ages.oldest_us(settled)

@@ -31,6 +31,7 @@ from pipeline.gateway.reads import events, events_per_day, request_attempts, res
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds, verify_topics
+from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.routes_view import RoutesView
@@ -74,7 +75,9 @@ async def main(process: Process) -> None:
     verifying = await begin_to_verify(settings.database, databases.primary, sealer)
     routes = RoutesView(settings.kafka, topics.routes)
     await routes.start()
-    producer = LogProducer(settings.kafka, process.metrics)
+    clock = LogClock(process.metrics)
+    process.health.degraded["clock"] = clock.check
+    producer = LogProducer(settings.kafka, process.metrics, clock=clock)
     await producer.warm_up()
     config = settings.gateway
     kafka = KafkaProbe(settings.kafka, topics.events)

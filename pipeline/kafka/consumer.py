@@ -23,6 +23,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.in_flight import InFlight, Limits
+from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.options import consumer_options
 from pipeline.kafka.partitions import find_committed, make_part
 from pipeline.kafka.read_faults import ReadFault
@@ -108,8 +109,10 @@ class LogConsumer:
         limits: Limits,
         member: str | None = None,
         linger_s: float = 0,
+        clock_us: Callable[[], int] = wall_us,
     ) -> None:
-        """`linger_s`: leave records with the broker for so long, for larger batches."""
+        """`linger_s`: leave records with the broker for so long, for larger batches. `clock_us`: the brokers'."""
+        self._clock_us = clock_us
         options = consumer_options(config, group=group, member=member, linger_s=linger_s, linger_bytes=LINGER_BYTES)
         self._consumer = Consumer(options, on_commit=self._on_commit, logger=None)
         # assigned by hand, in no group: the client above commits for both
@@ -285,7 +288,7 @@ class LogConsumer:
         return messages
 
     def _read_due(self, messages: Sequence[Message]) -> list[LogRecord]:
-        now_s, now_us = self._polled_at_s, time.time_ns() // 1000
+        now_s, now_us = self._polled_at_s, self._clock_us()
         records = []
         for message in messages:
             error = message.error()

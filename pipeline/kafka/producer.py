@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Record, to_bytes
@@ -35,6 +35,7 @@ from pipeline.kafka.failures import (
     is_of_one_of_its_batch,
     name_failure,
 )
+from pipeline.kafka.log_clock import LogClock, monotonic_us
 from pipeline.kafka.options import producer_options
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic
@@ -52,6 +53,8 @@ SLOW_PACE_S = 0.02
 FULL_POLL_S = 0.005
 
 WARM_UP_TIMEOUT_S = 10.0
+# the loop's clock stands still during a turn
+LOOP_RESOLUTION_US = 2000
 
 __all__ = [
     "KafkaUnavailableError",
@@ -96,6 +99,7 @@ class LogProducer:
         linger_ms: float = 0,
         timeout_s: float | None = None,
         pace_min_s: float = PACE_MIN_S,
+        clock: LogClock | None = None,
     ) -> None:
         """`timeout_s`: of a record's acknowledgement; None: the setting. `pace_min_s`: between looks for them."""
         self._options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
@@ -105,6 +109,8 @@ class LogProducer:
         self._fatal: str | None = None  # why the client must be replaced
         self._refusals: dict[str, str] = {}  # by topic, until it takes a record again
         self._metrics = metrics
+        self._clock = clock  # told when records were appended
+        self._newest: tuple[Message, float] | None = None  # acknowledged, and when it was handed over
         self._loop = asyncio.get_running_loop()
         self._outbox: list[tuple[Unacknowledged, Sequence[ToSend]]] = []
         self._outbox_records = 0
@@ -242,6 +248,9 @@ class LogProducer:
             self._replace_client()
         elif self._retired:
             acknowledged += self._poll_retired()
+        if self._newest is not None:
+            self._tell_clock(*self._newest)
+            self._newest = None
         if acknowledged:
             self._idle_steps = 0
             if self._oldest_s < math.inf:
@@ -258,6 +267,14 @@ class LogProducer:
         else:
             pace_s = SLOW_PACE_S if self._idle_steps >= QUICK_STEPS else self._step_pace_s()
             self._step_at(now_s + pace_s, is_holding=False)
+
+    def _tell_clock(self, message: Message, handed_over_s: float) -> None:
+        kind, appended_at_ms = message.timestamp()
+        if self._clock is not None and kind == TIMESTAMP_LOG_APPEND_TIME:
+            acknowledged_at_us = monotonic_us()
+            waited_us = round((self._loop.time() - handed_over_s) * 1_000_000)
+            sent_at_us = acknowledged_at_us - waited_us - LOOP_RESOLUTION_US
+            self._clock.learn(appended_at_ms, sent_at_us=sent_at_us, acknowledged_at_us=acknowledged_at_us)
 
     def _count(self) -> None:
         for (topic, ok), count in self._counts.items():
@@ -335,6 +352,7 @@ class LogProducer:
             self._fail(waiting, (topic, message.key() or b"", message.value()), error)
             return
         self._oldest_s = min(self._oldest_s, handed_over_s)
+        self._newest = (message, handed_over_s)
         if waiting.left == 1:
             waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
         self._count_down(waiting, 1)

@@ -18,6 +18,7 @@ from yarl import URL
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.holding_writer import HoldingWriter
+from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
@@ -60,7 +61,11 @@ async def main(process: Process) -> None:
     faults = ReadFaults(process.metrics)
     routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults)
     await routes.start()
-    producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, pace_min_s=PACE_MIN_S)
+    clock = LogClock(process.metrics)
+    process.health.degraded["clock"] = clock.check
+    producer = LogProducer(
+        settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, pace_min_s=PACE_MIN_S, clock=clock
+    )
     await producer.warm_up()
     matcher = Matcher(
         topics,

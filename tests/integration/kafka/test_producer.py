@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import time
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
 
 from pipeline.config import KafkaConfig
 from pipeline.core.partition import locate_partition
@@ -207,6 +208,26 @@ async def test_a_topic_that_refuses_is_named_until_it_takes_records(kafka: str, 
     assert topics.events.name in refused
     assert "INVALID_TIMESTAMP" in refused
     assert healed is None
+
+
+async def test_no_clock_of_ours_makes_a_broker_refuse(kafka: str, topic_prefix: str) -> None:
+    """Whatever time a record claims: the broker sets its own. (With the producer's, KIP-937 sets a limit: an hour.)"""
+    _, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    client = Producer({"bootstrap.servers": kafka})
+    problems: list[object] = []
+    shifts_s = [shift_s * sign for shift_s in (3600, 2 * 3600, 6 * 86_400, 40 * 86_400) for sign in (1, -1)]
+    for shift_s in shifts_s:
+        for topic in topics.all():
+            client.produce(
+                topic.name,
+                key=b"k",
+                value=b"v",
+                timestamp=round((time.time() + shift_s) * 1000),
+                on_delivery=lambda error, _: problems.append(error),
+            )
+    client.flush(30)
+
+    assert [None] * len(shifts_s) * len(topics.all()) == problems
 
 
 async def test_a_client_with_a_fatal_error_is_replaced(kafka: str, topic_prefix: str) -> None:

@@ -1,0 +1,58 @@
+"""The log's clock, as a process without a trustworthy clock of its own can tell it.
+
+Records carry the broker's time; when they are due, how old they are and what is written next to them is reckoned on the
+same clock. It is learned from acknowledgements and carried on by the monotonic clock, so that setting the host's clock
+changes nothing.
+"""
+
+import time
+
+from pipeline.metrics import Metrics
+
+SECOND_US = 1_000_000
+# A host's clock that is off by more is said: people read its times in logs.
+TOLERANCE_US = 5 * SECOND_US
+MILLISECOND_US = 1000
+
+
+def wall_us() -> int:
+    """The host's clock, in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class LogClock:
+    """Microseconds since the epoch. Until something was acknowledged it is the host's clock."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._offset_us: int | None = None  # of the log's clock to the monotonic one
+
+    def now_us(self) -> int:
+        """Now. May be called in any thread."""
+        return wall_us() if self._offset_us is None else monotonic_us() + self._offset_us
+
+    def learn(self, appended_at_ms: int, *, sent_at_us: int, acknowledged_at_us: int) -> None:
+        """A record was appended between these two times of the monotonic clock, at this one of the broker's."""
+        appended_at_us = appended_at_ms * MILLISECOND_US
+        least, most = appended_at_us - acknowledged_at_us, appended_at_us + MILLISECOND_US - sent_at_us
+        if self._offset_us is None:
+            self._offset_us = (least + most) // 2
+        else:
+            self._offset_us = min(max(self._offset_us, least), most)
+        self._metrics.clock_ahead_seconds.set(self.ahead_us() / SECOND_US)
+
+    def ahead_us(self) -> int:
+        """By how much the host's clock is ahead of the log's; negative: behind."""
+        return wall_us() - self.now_us()
+
+    def check(self) -> str | None:
+        """Health: None, or by how much the host's clock is wrong."""
+        ahead_us = self.ahead_us()
+        if abs(ahead_us) <= TOLERANCE_US:
+            return None
+        word = "ahead of" if ahead_us > 0 else "behind"
+        return f"this host's clock is {abs(ahead_us) / SECOND_US:.0f} s {word} the log's"

@@ -1,0 +1,41 @@
+"""A wall clock for the Python of a process that a test sets while the process runs; what C libraries see stays right.
+
+For shifts forward: librdkafka's waits, which end at a time of the wall clock, never end under libfaketime then
+(`tests.support.clock`). Nothing of the product is replaced: the interpreter loads this as it starts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+SITE = """
+import os, time
+
+def shift(seconds, nanoseconds, path=os.environ["SHIFTED_CLOCK"]):
+    def read():
+        with open(path) as file:
+            return float(file.read())
+    time.time = lambda: seconds() + read()
+    time.time_ns = lambda: nanoseconds() + int(read() * 1e9)
+
+shift(time.time, time.time_ns)
+"""
+
+
+class PythonClock:
+    """`environ`: what a process that has this clock is started with."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "shift"
+        (folder / "sitecustomize.py").write_text(SITE)
+        self.set(0)
+
+    def set(self, shift_s: float) -> None:
+        """From now on the process is so many seconds ahead (behind, when negative)."""
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(f"{shift_s:.0f}")
+        partial.rename(self._file)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(self._folder), "SHIFTED_CLOCK": str(self._file)}
