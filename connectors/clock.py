@@ -1,6 +1,11 @@
-"""The clock for what is waited for or limited, in microseconds. Records carry the log's: `pipeline.kafka.log_clock`."""
+"""The two clocks, in microseconds. Records carry wall time; whatever is waited for or limited is measured steadily."""
 
 import time
+
+
+def wall_us() -> int:
+    """Since the epoch, UTC: for records, and to compare with what is written in them. May jump."""
+    return time.time_ns() // 1000
 
 
 def steady_us() -> int:
