@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 from prometheus_client import Counter
 
+from pipeline.core.sealing import UnsealError
 from pipeline.core.text import find_target_problem
 from pipeline.gateway.answer_headers import AnswerHeaders, secure
 from pipeline.gateway.context import GATEWAY
@@ -155,6 +156,10 @@ def _answer_error(request: web.Request, error: Exception, route: str) -> web.Res
             # never the path as it was sent: a secret may stand in it
             request.app[GATEWAY].log.warning("database_unavailable", route=route, reason=reason)
             return Problem("ServiceUnavailable", detail="The database does not answer at this moment.").to_response()
+        case UnsealError():
+            request.app[GATEWAY].log.error("sealing_key_missing", route=route, key_id=error.key_id, reason=str(error))
+            detail = "A secret of this is sealed with a key that this gateway does not have."
+            return Problem("ServiceUnavailable", detail=detail).to_response()
         case _:
             request.app[GATEWAY].log.error("request_failed", method=request.method, route=route, exc_info=error)
             return Problem("InternalServerError").to_response()

@@ -66,7 +66,7 @@ async def test_keys_rotate(kafka: str, postgres: str, migrated_template: str) ->
 
 
 async def test_deliver_refuses_to_start_without_the_key(kafka: str, postgres: str, migrated_template: str) -> None:
-    """A sink that could sign nothing says so at its start, and what to do."""
+    """A sink that could sign nothing says so at its start, and what to do; a gateway that cannot show a secret: 503."""
     async with run_stack(kafka, postgres, migrated_template, "gateway") as stack:
         space = await stack.api.make_space(TYPE)
         await stack.api.subscribe(space, "http://example.com/", TYPE)
@@ -74,5 +74,10 @@ async def test_deliver_refuses_to_start_without_the_key(kafka: str, postgres: st
         await deliver.start(wait_ready=False)
         code = await deliver.wait()
 
+        with psycopg.connect(stack.database_url) as connection:
+            connection.execute("update subscriptions set key_id = 'of another gateway'")
+        shown = await stack.api.call("GET", f"/subscriptions?application_id={space.application_id}", token=space.secret)
+
         assert 2 == code
         assert "HOOKLINE_SEALING_KEY_FILE" in deliver.log()
+        assert (503, "ServiceUnavailable") == shown.problem
