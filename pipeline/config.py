@@ -185,6 +185,12 @@ class WorkerConfig(Section):
         50.0, gt=0, le=10_000, description="parked deliveries started a second, however long new ones have to wait"
     )
     commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
+    commit_all_interval_s: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="how often the unchanged is committed again; keep it well below the broker's offset retention",
+    )
     shutdown_grace_s: float = Field(20.0, gt=0, le=600, description="how long requests in flight may take to end")
     rebalance_grace_s: float = Field(3.0, gt=0, le=60, description="the same, when partitions go to another process")
     stuck_after_s: float = Field(

@@ -237,6 +237,12 @@ class Runtime:
         self._metrics.commits_total.labels(result).inc()
         self._is_commit_owed |= result == "failed"
 
+    def reached(self, place: Place, offset: int) -> None:
+        partition = self._partitions.get(place)
+        if partition is not None and offset > partition.mark.next_offset:
+            self._note_vacant(place, partition.mark.next_offset, offset)
+            partition.mark.skip_to(offset)
+
     def met(self, fault: ReadFault) -> None:
         self.faults.note(fault)
         partition = self._partitions.get(fault.place)
@@ -285,8 +291,13 @@ class Runtime:
     # Commits, timers, figures.
 
     async def _commit_regularly(self) -> None:
+        all_at_s = time.monotonic()
         while True:
             await asyncio.sleep(self._config.commit_interval_s)
+            if time.monotonic() - all_at_s > self._config.commit_all_interval_s:
+                # Kafka forgets commits of topics that the group is not subscribed to (the tiers) after a time
+                all_at_s = time.monotonic()
+                self._is_commit_owed = True
             changed = {}
             for partition in self._partitions.values():
                 described = self._describe(partition)

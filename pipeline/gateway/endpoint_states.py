@@ -97,6 +97,9 @@ class EndpointStates:
     def commit_ended(self, result: CommitResult) -> None:
         self._metrics.commits_total.labels(result).inc()
 
+    def reached(self, place: Place, offset: int) -> None:
+        """Nobody waits for this position."""
+
     def met(self, fault: ReadFault) -> None:
         self.faults.note(fault)
 

@@ -84,6 +84,12 @@ class Handler(Protocol):
     def commit_ended(self, result: CommitResult) -> None:
         """What became of a commit."""
 
+    def reached(self, place: Place, offset: int) -> None:
+        """The partition is read to its present end: no record comes from before this offset.
+
+        Ends of transactions, aborted records and what compaction took fill offsets that no record tells of.
+        """
+
     def met(self, fault: ReadFault) -> None:
         """Reading goes on at `fault.end`; everything before it that was read and is not there any more is settled."""
 
@@ -139,6 +145,7 @@ class LogConsumer:
         self._wakes: list[tuple[float, Place]] = []
         self._reached: dict[Place, Reached] = {}
         self._recovering: set[Place] = set()
+        self._ended: list[tuple[Place, int]] = []  # partitions read to their end, where no record was the last
         self._recovery = Recovery(config)
         self._polled_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"consumer-{group}", daemon=True)
@@ -244,11 +251,18 @@ class LogConsumer:
 
     def _hand_over(self, messages: Sequence[Message], receive: Callable[[Sequence[LogRecord]], None]) -> None:
         records = self._read_due(messages)
+        ended, self._ended = self._ended, []
         if not records:
+            self._tell_ends(ended)
             return
         self._in_flight.take(records)
         self._handed_batches += 1
         self._loop.call_soon_threadsafe(receive, records)
+        self._tell_ends(ended)  # behind the records that were read before
+
+    def _tell_ends(self, ended: Sequence[tuple[Place, int]]) -> None:
+        for place, offset in ended:
+            self._loop.call_soon_threadsafe(self._handler.reached, place, offset)
 
     def _receive(self, records: Sequence[LogRecord]) -> None:
         """On the loop."""
@@ -476,6 +490,7 @@ class LogConsumer:
     def _note_error(self, error: KafkaError, message: Message) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name
+            self._note_end(message)
             return
         if error.fatal():
             raise KafkaException(error)
@@ -489,6 +504,16 @@ class LogConsumer:
         self._recovering.add(place)
         self._client_of(place[0]).pause([TopicPartition(*place)])
         self._recovery.ask(make_question(place, self._reached[place], error))
+
+    def _note_end(self, message: Message) -> None:
+        place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+        reached = self._reached.get(place)
+        # The tiers are left out: what is not due is put back and read again, and only we write them.
+        if reached is None or place in self._recovering or place[0] in self._client_of_companion:
+            return
+        if offset > reached.offset:
+            self._reached[place] = reached._replace(offset=offset)
+            self._ended.append((place, offset))
 
     def _recover(self) -> None:
         while (fault := self._recovery.take_answer()) is not None:

@@ -19,6 +19,7 @@ from pipeline.topics import Topic, Topics
 # What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
 ENVELOPE_MAX_BYTES = 8 * 1024
 DETAIL_MAX_CHARS = 500
+MINUTE_US = 60_000_000
 KEY_MAX_BYTES = 1024  # a key is in a dead letter twice
 # One event may match ten thousand subscriptions: what it leads to is handed on in pieces of about this size.
 PORTION_MAX_BYTES = 2 * 1024 * 1024
@@ -70,6 +71,7 @@ class Matcher:
         self._clock_us = clock_us
         self._parse = parse
         self._announced: dict[str, int] = {}
+        self._waited_in, self._waited_s = 0, 0.0  # the minute, and how long markers waited in vain in it
 
     def forget(self) -> None:
         """Partitions were taken away: what markers said, and which ids were seen, no longer holds."""
@@ -189,10 +191,12 @@ class Matcher:
         application_id, version = marker.application_id, marker.routes_version
         if version <= self._announced.get(application_id, 0):
             return
-        if not await self._routes.wait_for(application_id, version, self._routes_wait_s):
+        wait_s = self._choose_wait_s()
+        if not await self._routes.wait_for(application_id, version, wait_s):
+            self._waited_s += wait_s
             # A snapshot is published before its marker, so this one was not written by a gateway, or the routes topic
             # lost data. Standing still would make one application everybody's problem.
-            log.error("routes_missing", application_id=application_id, version=version, waited_s=self._routes_wait_s)
+            log.error("routes_missing", application_id=application_id, version=version, waited_s=wait_s)
             return
         self._announced[application_id] = version
 
@@ -202,6 +206,13 @@ class Matcher:
         self._metrics.internal_errors_total.inc()
         detail = f"an error inside Hookline: {type(error).__name__}: {str(error)!a}"
         return self._bury(Unreadable(reason="internal", detail=detail), record)
+
+    def _choose_wait_s(self) -> float:
+        """In vain, all markers together wait `routes_wait_s` a minute at most: any producer can write them."""
+        minute = self._clock_us() // MINUTE_US
+        if minute != self._waited_in:
+            self._waited_in, self._waited_s = minute, 0.0
+        return max(0.0, self._routes_wait_s - self._waited_s)
 
     def _bury(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
         """The dead letter of a record. It always fits into one: nothing of what it repeats is taken at its word."""

@@ -38,6 +38,7 @@ class Clerk:
         self.results: list[CommitResult] = []
         self.deleted: dict[Place, int] = {}
         self.faults: list[ReadFault] = []
+        self.ends_read: dict[Place, int] = {}
         self.error: Exception | None = None
 
     async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
@@ -63,6 +64,9 @@ class Clerk:
 
     def commit_ended(self, result: CommitResult) -> None:
         self.results.append(result)
+
+    def reached(self, place: Place, offset: int) -> None:
+        self.ends_read[place] = offset
 
     def met(self, fault: ReadFault) -> None:
         self.faults.append(fault)

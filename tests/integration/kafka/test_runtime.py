@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.runtime.runtime import Runtime
@@ -301,6 +301,40 @@ async def test_a_record_for_later_is_put_away_or_held(kafka: str, topic_prefix: 
 
     assert [b"in an hour"] == sink.put_away_values
     assert due_at_us <= put_at_us
+
+
+async def test_the_end_of_a_transaction_is_read(kafka: str, topic_prefix: str) -> None:
+    """It takes an offset and is no record: the commit moves behind it, and nothing counts as waiting."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    topic = house.topics.events.name
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})
+    await asyncio.to_thread(producer.init_transactions, 30)
+    async with house.run(sink):
+        for outcome in (producer.commit_transaction, producer.abort_transaction):
+            producer.begin_transaction()
+            producer.produce(topic, key=b"a", value=b"in one", partition=0)
+            await asyncio.to_thread(producer.flush, 30)
+            await asyncio.to_thread(outcome, 30)
+        await eventually(lambda: house.committed()[0] == 4)
+        lag = f'hookline_lag_records{{partition="0",topic="{topic}"}} 0.0'
+        await eventually(lambda: lag in house.metrics.render().decode())
+
+    assert [b"in one"] == sink.put_values
+
+
+async def test_what_does_not_change_is_committed_again(kafka: str, topic_prefix: str) -> None:
+    """Kafka forgets commits of topics that no member of the group subscribes to."""
+    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    house.write(b"a", b"1")
+    async with house.run(sink, commit_all_interval_s=0.5):
+        await eventually(lambda: house.committed()[0] == 1)
+        before = count_commits(house)
+        await eventually(lambda: count_commits(house) >= before + 3)
+
+
+def count_commits(house: House) -> int:
+    lines = house.metrics.render().decode().splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith('hookline_commits_total{result="ok"}'))
 
 
 async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: str) -> None:

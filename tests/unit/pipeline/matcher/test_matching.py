@@ -274,6 +274,23 @@ async def test_a_marker_whose_routes_do_not_come_is_passed() -> None:
     assert [0] == [version_min for _, _, version_min in routes.asked]
 
 
+async def test_markers_in_vain_wait_together() -> None:
+    """Anybody who writes events can write markers: of a thousand that nothing follows only the first ones wait."""
+    routes = known_routes()
+    waits: list[float] = []
+
+    async def wait_for(application_id: str, version: int, timeout_s: float) -> bool:
+        waits.append(timeout_s)
+        return False
+
+    routes.wait_for = wait_for  # type: ignore[method-assign]  # it is a stand-in already
+    matcher = make_matcher(routes)
+    markers = [make_marker(number, application_id=f"0190f1a2-0000-7000-8000-{number:012}") for number in range(1, 1000)]
+    await match(matcher, [store(marker) for marker in markers])
+
+    assert 1 == sum(waits)
+
+
 async def test_a_marker_holds_for_its_own_application() -> None:
     """Others are asked for without it."""
     other = "0190f1a2-0000-7000-8000-00000000beef"
