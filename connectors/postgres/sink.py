@@ -95,14 +95,14 @@ class ArchiveSink:
             self._set_back.pop(place, None)
 
     async def watch_owners(self) -> None:
-        """Runs for ever. Raises `FencedError` when a partition has another owner, or none: it is archived anew.
+        """Runs for ever. Raises `FencedError` when a partition has no position any more: it is to be archived anew.
 
         A write would find out as well; a partition that is read to its end has none.
         """
         while True:
             await asyncio.sleep(OWNERS_S)
             async with self._writing:
-                await self._outage.sit_out(lambda: self._writer.read_positions(dict(self._owners)))
+                await self._outage.sit_out(lambda: self._writer.check_known(list(self._owners)))
 
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record between these offsets; without this, a batch beyond them is refused."""

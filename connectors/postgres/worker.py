@@ -46,7 +46,8 @@ async def main(process: Process) -> None:
     )
     process.health.ready["log"] = runtime.faults.check
     process.health.ready["movement"] = runtime.check_movement
-    process.health.alive["progress"] = runtime.check
+    # a restart ends no outage: a batch or an assignment that waits for PostgreSQL is no reason for one
+    process.health.alive["progress"] = lambda: None if outage.check() is not None else runtime.check()
     process.supervisor.start("upkeep", upkeep.run())
     process.supervisor.start("owners", sink.watch_owners())
     process.supervisor.start("announcing", _announce(process, runtime))

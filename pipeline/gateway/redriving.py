@@ -17,6 +17,7 @@ from pipeline.postgres.dead_letters import (
     LetterFilter,
     list_letters,
     mark_redriven,
+    note_redriven_events,
     read_contents,
 )
 from pipeline.postgres.pool import Pool
@@ -69,6 +70,7 @@ async def redrive(
             else:
                 records.append(record)
                 sent.append(letter.dead_id)
+        await note_redriven_events(pool, sent, topic=topics.events.name)
         await producer.send_bytes(records)
         await mark_redriven(pool, sent)
         done.redriven += len(sent)

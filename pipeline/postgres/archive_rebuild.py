@@ -12,7 +12,7 @@ from pipeline.core.positions import Place
 from pipeline.postgres.archive_partitions import Connection, lock_partitions
 from pipeline.postgres.archive_tables import TABLES
 
-OTHERS = ("archive_offsets", "archive_detached")
+OTHERS = ("archive_offsets", "archive_detached", "redriven_events")
 
 
 class Plan(NamedTuple):

@@ -82,6 +82,11 @@ async def drop_detached(connection: Connection, *, keep_hours: float, days_max: 
     return days
 
 
+async def forget_redriven(connection: Connection, *, first_kept: date) -> None:
+    """Of events whose first rows have left."""
+    await connection.execute("delete from redriven_events where day < %s", (first_kept,))
+
+
 async def list_detached(connection: Connection) -> list[DetachedDay]:
     """Days that can be attached again, oldest first."""
     cursor = await connection.execute(

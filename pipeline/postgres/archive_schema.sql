@@ -156,3 +156,10 @@ create table if not exists archive_detached (
 );
 
 create index if not exists events_by_log on events (application_id, appended_at_us, event_offset);
+
+create table if not exists redriven_events (
+    application_id uuid not null,
+    event_id uuid not null,
+    day date not null,
+    primary key (application_id, event_id)
+);

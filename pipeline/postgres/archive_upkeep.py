@@ -17,7 +17,7 @@ from pipeline.metrics import Metrics
 from pipeline.postgres.archive_clocks import read_clocks
 from pipeline.postgres.archive_connection import open_archive_connection
 from pipeline.postgres.archive_partitions import Connection, ensure_days, list_days
-from pipeline.postgres.archive_retention import detach_expired, drop_detached, list_detached
+from pipeline.postgres.archive_retention import detach_expired, drop_detached, forget_redriven, list_detached
 from pipeline.postgres.archive_tables import TABLES, day_of
 
 INTERVAL_S = 900.0
@@ -99,9 +99,11 @@ class Upkeep:
 
     async def _let_go(self, connection: Connection, clocks: Clocks) -> None:
         config = self._config
+        first_kept = day_of(clocks.earliest_us) - timedelta(days=config.retention_days)
+        await forget_redriven(connection, first_kept=first_kept)
         leaving = await detach_expired(
             connection,
-            first_kept=day_of(clocks.earliest_us) - timedelta(days=config.retention_days),
+            first_kept=first_kept,
             days_max=config.drop_max_days,
             keep_hours=config.detached_hours,
         )

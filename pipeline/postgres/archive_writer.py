@@ -3,11 +3,11 @@
 One connection of the writer's own, opened again after every failure. Which rows a record becomes is not known here.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -21,6 +21,10 @@ from pipeline.postgres.archive_partitions import ensure_days, list_days
 from pipeline.postgres.archive_refusals import describe_refusal, is_about_a_row
 from pipeline.postgres.archive_tables import EVENTS, TABLES, ArchiveTable
 
+NOT_REDRIVEN: LiteralString = (
+    "and not exists (select from redriven_events r join events o using (application_id, event_id, day) "
+    "where r.application_id = s.application_id and r.event_id = s.event_id)"
+)
 Row = tuple[Any, ...]  # values in the order of the table's columns
 
 
@@ -54,6 +58,8 @@ class ArchiveWriter:
         """
         claimed: dict[Place, int | None] = {}
         async with self._connected() as connection, connection.transaction():
+            # an owner that is frozen in the middle of a batch is found gone at the next try, not at the end of a long wait
+            await connection.execute("set local lock_timeout = '5s'")
             for (topic, partition), owner in sorted(owners.items()):  # in one order, or two processes could deadlock
                 cursor = await connection.execute(
                     "insert into archive_offsets as o (topic, partition, next_offset, owner) values (%s, %s, -1, %s) "
@@ -73,6 +79,15 @@ class ArchiveWriter:
             positions = await _read_positions(connection, owners, owners)
         _check_owners(owners, positions)
         return positions
+
+    async def check_known(self, places: Sequence[Place]) -> None:
+        """Raise `FencedError` when one of these has no position at all, whoever's."""
+        async with self._connected() as connection:
+            cursor = await connection.execute("select topic, partition from archive_offsets")
+            known = {(topic, partition) for topic, partition in await cursor.fetchall()}
+        missing = set(places) - known
+        if missing:
+            raise FencedError(f"{len(missing)} of {len(places)} partitions have no position: they are archived anew")
 
     async def set_back(self, place: Place, owner: UUID, position: int) -> None:
         """The log was cut off, or made again: its records from `position` on are others than those that were archived.
@@ -228,11 +243,14 @@ def _copy_sql(table: ArchiveTable) -> Composed:
 
 
 def _insert_sql(table: ArchiveTable) -> Composed:
-    """The first of each key, unless the archive has it: on the same day, or (sent again at midnight) on the next."""
+    """The first of each key, unless the archive has it: on the same day, or (sent again at midnight) on the next.
+
+    An event sent again from its dead letter, maybe weeks later, is looked for on the day that was noted then.
+    """
     same = SQL(" and ").join(SQL("o.{0} = s.{0}").format(Identifier(column)) for column in table.key)
     return SQL(
         "insert into {table} ({columns}) select distinct on ({key}) {columns} from {stage} s "
-        "where not exists (select from {table} o where {same} and o.day in (s.day - 1, s.day + 1)) "
+        "where not exists (select from {table} o where {same} and o.day in (s.day - 1, s.day + 1)) {redriven} "
         "order by {key}, s.ctid on conflict do nothing"
     ).format(
         table=Identifier(table.name),
@@ -240,6 +258,7 @@ def _insert_sql(table: ArchiveTable) -> Composed:
         key=_list_columns(table.key),
         stage=_stage(table),
         same=same,
+        redriven=SQL(NOT_REDRIVEN if table is EVENTS else ""),
     )
 
 

@@ -110,6 +110,18 @@ async def read_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, Letter
     }
 
 
+async def note_redriven_events(pool: Pool, dead_ids: Sequence[str], *, topic: str) -> None:
+    """Before they are sent: which events (letters of `topic`) come again, and on which day their first rows are."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "insert into redriven_events (application_id, event_id, day) "
+            "select application_id, event_id, min(day) from dead_letters where dead_id = any(%s::uuid[]) "
+            "and source_topic = %s and application_id is not null and event_id is not null group by 1, 2 "
+            "on conflict (application_id, event_id) do update set day = least(redriven_events.day, excluded.day)",
+            (list(dead_ids), topic),
+        )
+
+
 async def mark_redriven(pool: Pool, dead_ids: Sequence[str]) -> None:
     """These were sent again, and are acknowledged."""
     async with pool.connection() as connection:

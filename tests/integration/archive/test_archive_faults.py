@@ -135,7 +135,7 @@ def through(proxy: TcpProxy, database: str) -> str:
 async def test_an_outage_is_sat_out(kafka: str, topic_prefix: str, database: str, proxy: TcpProxy) -> None:
     """Connections are cut in mid-load, again and again, and none comes through for a while: afterwards all is there."""
     house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
-    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
+    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200", WORKER_STUCK_AFTER_S="0.2")
     house.database = database  # we look past the proxy
     async with archive:
         loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
@@ -150,6 +150,8 @@ async def test_an_outage_is_sat_out(kafka: str, topic_prefix: str, database: str
             return "postgres" in await find_problems(archive)
 
         await eventually(is_told)
+        # not to be restarted for that, however long it takes
+        assert "progress" not in await find_problems(archive)
         archived = count_rows(database, "events")
         assert archived < EVENTS
         proxy.restore()

@@ -7,11 +7,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg.errors import CheckViolation
+from pydantic import SecretStr
 
 from pipeline.core.event import BINARY_TYPE
 from pipeline.core.positions import HoleError, Step
 from pipeline.postgres.archive_tables import TABLES, day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, FencedError
+from pipeline.postgres.dead_letters import note_redriven_events
+from pipeline.postgres.pool import open_pool
 from tests.integration.archive.records import (
     DAY_US,
     NOW_US,
@@ -160,6 +163,26 @@ async def test_a_repeat_around_midnight_is_one_row(database: str, days: int) -> 
             )
 
     assert [1, 1, 1, 1] == [count_rows(database, name) for name in ("events", "dispatches", "deliveries", "attempts")]
+
+
+@pytest.mark.parametrize("days", [0, 1, 2, 20])
+async def test_an_event_that_is_redriven_days_later_is_one_row(database: str, days: int) -> None:
+    """Its record comes again in the log, on another day: its first row stays the only one, and it is matched now."""
+    log, event = Log(), make_event(make_id())
+    first_us = NOW_US - days * DAY_US
+    letter = change(make_dead_letter(event), source_appended_at_us=first_us)
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        await writer.ensure_days({day_of(first_us), day_of(NOW_US)})
+        await owner.write(log.append(event, appended_at_us=first_us), log.append(letter))
+        pool = await open_pool(configure(database), SecretStr(database), name="test")
+        await note_redriven_events(pool, [letter.dead_id], topic=TOPICS.events.name)  # type: ignore[attr-defined]  # `change` knows no class
+        await pool.close()
+        await owner.write(log.append(event, appended_at_us=NOW_US), log.append(make_dispatch(event, make_id())))
+
+    (row,) = read_rows(database, "events")
+    assert str(day_of(first_us)) == row["day"]
+    assert 1 == count_rows(database, "deliveries")
 
 
 async def test_all_or_nothing(database: str) -> None:

@@ -1,0 +1,1 @@
+drop table redriven_events;
