@@ -58,7 +58,7 @@ class ArchiveWriter:
         """
         claimed: dict[Place, int | None] = {}
         async with self._connected() as connection, connection.transaction():
-            # an owner that is frozen in the middle of a batch is found gone at the next try, not at the end of a long wait
+            # an owner frozen in the middle of a batch is found gone at the next try, not after a long wait
             await connection.execute("set local lock_timeout = '5s'")
             for (topic, partition), owner in sorted(owners.items()):  # in one order, or two processes could deadlock
                 cursor = await connection.execute(
