@@ -217,6 +217,8 @@ async def connect_socket(address: str, port: int) -> socket.socket:
 def keep_headroom(sock: socket.socket) -> None:
     """Leave the last files of this process to /health, the log's clients and look-ups. Raises OSError (EMFILE)."""
     files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files_max == resource.RLIM_INFINITY:
+        return
     if sock.fileno() >= files_max - min(FILES_KEPT_MAX, files_max // FILES_KEPT_SHARE):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
