@@ -61,6 +61,9 @@ class Sink(Protocol):
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record between these offsets; said before the record at `end` comes."""
 
+    def reached(self, place: Place, offset: int) -> None:
+        """Everything before this offset is settled, or holds no record. Said again and again."""
+
     def set_back(self, place: Place, position: int) -> None:
         """The partition's log was cut off or made again: its next records are others, from `position` on."""
 

@@ -157,6 +157,9 @@ class HttpSink:
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         pass  # what is done is remembered by offsets; those without a record are never asked for
 
+    def reached(self, place: Place, offset: int) -> None:
+        """Nobody asks this sink for a position."""
+
     def set_back(self, place: Place, position: int) -> None:
         pass  # ids tell a repeat from news
 

@@ -49,6 +49,7 @@ class ArchiveSink:
         self._positions = Positions()
         self._log_us = 0  # the broker's clock at the newest record that was read
         self._set_back: dict[Place, int] = {}  # to be written before the first record of the other log
+        self._advancing: asyncio.Task[None] | None = None
         self._is_in_doubt = False  # was a write begun, and not heard to have been committed?
         self._gate = SteadyGate(1)
         self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
@@ -107,6 +108,29 @@ class ArchiveSink:
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record between these offsets; without this, a batch beyond them is refused."""
         self._positions.note_vacant(place, begin, end)
+
+    def reached(self, place: Place, offset: int) -> None:
+        """Move the position over the end of a transaction: reads wait for the position, not for a record."""
+        is_free = self._advancing is None or self._advancing.done()
+        if is_free and self._may_advance(place, offset):
+            self._advancing = asyncio.ensure_future(self._advance(place, offset))
+
+    def _may_advance(self, place: Place, offset: int) -> bool:
+        is_ours = place in self._owners and place not in self._set_back and not self._is_in_doubt
+        return is_ours and offset > self._positions.read_on_at(place)
+
+    async def _advance(self, place: Place, offset: int) -> None:
+        async with self._writing:
+            if not self._may_advance(place, offset):
+                return
+            try:
+                steps = {place: self._positions.plan_vacant(place, offset)}
+                self._is_in_doubt = True
+                await self._writer.write(ArchiveBatch(steps=steps, owners={place: self._owners[place]}))
+                self._is_in_doubt = False
+                self._positions.move(place, offset)
+            except Exception as error:  # the next batch meets the same, and is where it is handled
+                log.warning("position_waits", topic=place[0], partition=place[1], reason=str(error))
 
     def set_back(self, place: Place, position: int) -> None:
         """From here on the partition's records are those of another log, from `position` on."""

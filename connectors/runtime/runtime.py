@@ -331,6 +331,9 @@ class Runtime:
             self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)
             self._metrics.in_flight.set(sum(len(partition.mark) for partition in self._partitions.values()))
             self._metrics.lanes.set(len(self._flow))
+            for place, partition in self._partitions.items():
+                if not len(partition.mark):
+                    self._sink.reached(place, partition.mark.next_offset)
 
     def _measure_age(self, partition: Partition, lag: int) -> None:
         retention_s = self._retentions_s.get(partition.place[0])

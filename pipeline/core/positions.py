@@ -74,6 +74,12 @@ class Positions:
             return Step(self._next_offsets[place], self._next_offsets[place], 0, 0)
         return Step(self._next_offsets[place], at, records, vacant)
 
+    def plan_vacant(self, place: Place, end: int) -> Step:
+        """The step to `end` over offsets without a record. Raises `HoleError` unless the reader has said so of all."""
+        at = self.read_on_at(place)
+        self._check_vacant(place, at, end)
+        return Step(self._next_offsets[place], end, 0, end - at)
+
     def move(self, place: Place, next_offset: int) -> None:
         """Everything before `next_offset` is written."""
         if place not in self._next_offsets:

@@ -54,6 +54,30 @@ async def test_a_log_that_was_made_again_is_archived_from_its_beginning(database
         assert {EVENTS_0: 4} == await sink.assigned({EVENTS_0: None})
 
 
+async def test_the_end_of_a_transaction_moves_the_position(database: str) -> None:
+    """Reads wait for the position: it reaches the end of the log, though no record fills the last offset."""
+    log = Log()
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({EVENTS_0: None})
+        await sink.put([log.append(make_event(make_id())) for _ in range(3)])
+        sink.reached(EVENTS_0, 3)
+        sink.note_vacant(EVENTS_0, 3, 4)
+        sink.reached(EVENTS_0, 4)
+        await eventually(lambda: find_position(database) == 4)
+        log.append(make_event(make_id()))  # stands for the end of the transaction
+        await sink.put([log.append(make_event(make_id()))])
+        await eventually(lambda: find_position(database) == 5)
+
+
+def find_position(database: str) -> int:
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "select next_offset from archive_offsets where topic = %s and partition = %s", EVENTS_0
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def test_rows_are_counted_by_table(database: str) -> None:
     """What was written, not what was read: a repeat counts nothing."""
     log, event = Log(), make_event(make_id())

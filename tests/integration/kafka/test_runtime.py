@@ -43,6 +43,7 @@ class ScriptedSink:
     late: list["asyncio.Future[Placement]"] = field(default_factory=list)
     due: dict[bytes, int] = field(default_factory=dict)
     parked: frozenset[bytes] = frozenset()
+    positions: dict[Place, int] = field(default_factory=dict)
     shares: bool = False  # do lanes, each of its own application, hold shares?
 
     def lane(self, record: LogRecord) -> Hashable:
@@ -93,6 +94,9 @@ class ScriptedSink:
 
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         pass
+
+    def reached(self, place: Place, offset: int) -> None:
+        self.positions[place] = offset
 
     def set_back(self, place: Place, position: int) -> None:
         pass  # ids tell a repeat from news
