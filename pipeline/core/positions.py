@@ -44,8 +44,13 @@ class Positions:
 
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
         """The log holds no record from `begin` up to `end`. Ranges of a partition come in rising order."""
-        if place in self._vacant:
-            self._vacant[place].append((begin, end))
+        if place not in self._vacant:
+            return
+        ranges = self._vacant[place]
+        if ranges and ranges[-1][0] <= begin <= ranges[-1][1]:
+            # said bit by bit, as the log grows by ends of transactions
+            begin, _ = ranges.pop()
+        ranges.append((begin, end))
 
     def forget_vacant(self, place: Place) -> None:
         """The log of this partition is another one from here on: its offsets mean other records."""

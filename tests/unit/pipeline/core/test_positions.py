@@ -30,6 +30,16 @@ def test_the_first_ones_of_a_partition() -> None:
     assert Step(NOTHING_YET, 8, 1, 7) == positions.plan(PLACE, [7])
 
 
+def test_what_is_vacant_may_be_said_bit_by_bit() -> None:
+    """Ends of transactions that come one after the other, and a record behind the last of them."""
+    positions = begin(10)
+    positions.note_vacant(PLACE, 10, 12)
+    positions.note_vacant(PLACE, 12, 14)
+    positions.note_vacant(PLACE, 16, 17)
+
+    assert Step(10, 18, 3, 5) == positions.plan(PLACE, [14, 15, 17])
+
+
 @pytest.mark.parametrize("offsets", [[4], [2], [3, 5], [3, 3], [4, 3]])
 def test_a_hole_is_refused(offsets: list[int]) -> None:
     """Too far, behind what is written, a record left out, one twice, disorder."""
