@@ -23,12 +23,13 @@ from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.duplicates import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
-from pipeline.gateway.ingest import EventContent, make_event, refuse_loop, require_event_type
+from pipeline.gateway.ingest import EventContent, describe_unwritten, make_event, refuse_loop, require_event_type
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
 
 EVENTS_MAX = 1000
+UNAVAILABLE = 503
 KEY_MAX_CHARS = 255
 
 Result = dict[str, Any]
@@ -123,32 +124,42 @@ async def accept_all(
     new = {index: each for index, each in candidates.items() if claims[index] is Claim.NEW}
     for index in candidates.keys() - new.keys():
         results[index] = _show_known(gateway, candidates[index].event, claims[index], is_repeatable=is_repeatable)
-    error: Problem | None = None
-    is_written = False
+    written: dict[int, Candidate] = {}
     try:
-        topic = gateway.topics.events
-        await gateway.producer.send_bytes(
-            [(topic, each.event.application_id.encode(), to_bytes(each.event)) for each in new.values()]
-        )
-        is_written = True
-    except KafkaUnavailableError:
-        detail = "Kafka did not acknowledge the event in time. Send it again under the same `event_id`."
-        error = Problem("ServiceUnavailable", detail=detail)
+        failures = await _write(gateway, new)
+        written = {index: each for index, each in new.items() if index not in failures}
     finally:
         # not written for whatever reason: the ids are free again, and sent again the events count once
-        for each in new.values():
+        for index, each in new.items():
             if each.origin is not Origin.MADE:
-                gateway.event_ids.settle(each.key, accepted=is_written)
-            elif is_written:
+                gateway.event_ids.settle(each.key, accepted=index in written)
+            elif index in written:
                 gateway.event_ids.remember(each.key, each.content)
-    if error is not None and len(new) == len(candidates):
-        raise error
+    problems = {index: describe_unwritten(error) for index, error in failures.items()}
+    if problems and len(problems) == len(candidates) and all(each.status == UNAVAILABLE for each in problems.values()):
+        raise next(iter(problems.values()))
     for index, each in new.items():
+        problem = problems.get(index)
         results[index] = (
-            _show_problem(gateway, error, each.event.event_id) if error is not None else _show_accepted(each.event)
+            _show_problem(gateway, problem, each.event.event_id) if problem is not None else _show_accepted(each.event)
         )
-    if error is None:
-        gateway.metrics.events_ingested_total.inc(len(new))
+    gateway.metrics.events_ingested_total.inc(len(written))
+
+
+async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:
+    """Write events; those that were not written, by place."""
+    topic = gateway.topics.events
+    records = {index: (topic, each.event.application_id.encode(), to_bytes(each.event)) for index, each in new.items()}
+    try:
+        await gateway.producer.send_bytes(list(records.values()))
+    except KafkaUnavailableError as error:
+        by_value = {value: failure for (_, _, value), failure in error.failed}
+        return {
+            index: by_value.get(value, error)
+            for index, (_, _, value) in records.items()
+            if not by_value or value in by_value
+        }
+    return {}
 
 
 async def _claim(gateway: Gateway, candidates: dict[int, Candidate]) -> dict[int, Claim]:

@@ -33,7 +33,7 @@ from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.duplicates import Claim
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
-from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.kafka.producer import KafkaUnavailableError, RecordRefusedError
 
 
 class EventContent(Form, frozen=True, kw_only=True):
@@ -160,8 +160,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
         await gateway.producer.send(gateway.topics.events, event.application_id, event)
         accepted = True
     except KafkaUnavailableError as error:
-        detail = "Kafka did not acknowledge the event in time. Send it again under the same `event_id`."
-        raise Problem("ServiceUnavailable", detail=detail) from error
+        raise describe_unwritten(error) from error
     finally:
         if not is_own_id:
             gateway.event_ids.settle(key, accepted=accepted)
@@ -180,6 +179,16 @@ def refuse_known(claim: Claim) -> None:
             raise Problem("EventIdReused")
         case Claim.NEW:
             pass
+
+
+def describe_unwritten(error: KafkaUnavailableError) -> Problem:
+    """What to answer for an event that was not written: whether it is of use to send it again."""
+    if isinstance(error, RecordRefusedError):
+        return Problem(
+            "JsonPayload", detail="The event is larger than the log takes; do not send it again.", status=413
+        )
+    detail = "Kafka did not acknowledge the event in time. Send it again under the same `event_id`."
+    return Problem("ServiceUnavailable", detail=detail)
 
 
 async def require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:
