@@ -5,12 +5,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import psycopg
+
 from pipeline.embedded.kafka import EmbeddedKafka
-from tests.support.api import describe_event
+from tests.support.api import Reply, Space, describe_event, describe_type
 from tests.support.eventually import eventually
 from tests.support.proxy import TcpProxy
 from tests.support.receiver import Receiver
-from tests.support.stack import run_stack
+from tests.support.stack import Stack, run_stack
 
 TYPE = "billing.invoice.paid"
 
@@ -51,6 +53,64 @@ async def test_kafka_away(tmp_path: Path, postgres: str, migrated_template: str)
             assert {body["event_id"] for body in bodies} < {r.header("X-Event-Id") for r in receiver.requests()}
     finally:
         await asyncio.to_thread(broker.stop)
+
+
+async def test_changes_while_kafka_is_away(tmp_path: Path, postgres: str, migrated_template: str) -> None:
+    """A change gets a 503 that says whether it was saved, and none leaves a transaction open while it waits."""
+    broker = await asyncio.to_thread(EmbeddedKafka.start, tmp_path)
+    try:
+        settings = {"KAFKA_PRODUCE_TIMEOUT_S": "2"}
+        async with run_stack(broker.bootstrap_servers, postgres, migrated_template, "gateway", **settings) as stack:
+            space = await stack.api.make_space(TYPE)
+            port = int(broker.bootstrap_servers.rpartition(":")[2])
+            await asyncio.to_thread(broker.stop)
+            changes, reads, left_open = await change_without_kafka(stack, space)
+            broker = await asyncio.to_thread(EmbeddedKafka.start, tmp_path, port=port)
+
+            async def takes_effect() -> bool:
+                event = describe_event(space.application_id, "billing.invoice.verb0")
+                return (await stack.api.call("POST", "/event", event, token=space.secret)).status == 201
+
+            # saved before Kafka was known to be away: published as soon as it is back
+            await eventually(takes_effect, timeout_s=60)
+
+        assert {(503, "ServiceUnavailable")} == {reply.problem for reply in changes}
+        assert "was saved" in changes[0].json["detail"]
+        assert "Nothing was changed" in changes[-1].json["detail"]
+        assert [200] * len(reads) == [reply.status for reply in reads]
+        assert "billing.invoice.never" not in reads[-1].text
+        assert 0 == left_open
+    finally:
+        await asyncio.to_thread(broker.stop)
+
+
+async def change_without_kafka(stack: Stack, space: Space) -> tuple[list[Reply], list[Reply], int]:
+    """Changes while Kafka is away, the last one once that is known; reads meanwhile; transactions seen left open."""
+    names = [f"billing.invoice.verb{number}" for number in range(20)]
+    bodies = [describe_type(space.application_id, name) for name in names]
+    changing = [asyncio.create_task(stack.api.call("POST", "/event_types", body)) for body in bodies]
+    reads, left_open = [], 0
+    with psycopg.connect(stack.database_url, autocommit=True) as database:
+        for _ in range(20):
+            reads.append(await stack.api.call("GET", f"/applications?organization_id={space.organization_id}"))
+            row = database.execute(
+                "select count(*) from pg_stat_activity where datname = current_database() "
+                "and state = 'idle in transaction' and now() - state_change > interval '500 ms'"
+            ).fetchone()
+            left_open += row[0] if row is not None else 0
+            await asyncio.wait(changing, timeout=0.1)
+    changes = await asyncio.gather(*changing)
+    last = describe_type(space.application_id, "not.saved.ever")
+
+    async def refuse() -> Reply | None:
+        reply = await stack.api.call("POST", "/event_types", last)
+        return reply if "Nothing was changed" in reply.text else None
+
+    await eventually(refuse)
+    never = describe_type(space.application_id, "billing.invoice.never")
+    changes.append(await stack.api.call("POST", "/event_types", never))
+    reads.append(await stack.api.call("GET", f"/event_types?application_id={space.application_id}"))
+    return changes, reads, left_open
 
 
 async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from pipeline.core.records import Endpoint, Routes, to_bytes
+from pipeline.core.records import Endpoint, Routes, RoutesHead, RoutesPart, to_bytes
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.view import LogView
@@ -50,6 +50,7 @@ class Board:
 
     def __init__(self, kafka: str, topics: Topics) -> None:
         self._client = PlainClient(kafka)
+        self.kafka = kafka
         self.topics = topics
 
     def publish(self, *routes: Routes) -> None:
@@ -176,6 +177,99 @@ async def test_secrets_come_and_go(kafka: str, topic_prefix: str) -> None:
         assert await view.wait_for(one, 2, 10)
 
         assert [None, one, other] == [view.application_of(each) for each in (a, b, c)]
+
+
+class Parts:
+    """Publishes routes as gateways do: parts, then the head."""
+
+    def __init__(self, board: Board, application_id: str) -> None:
+        self._board = board
+        self._application_id = application_id
+        self._client = PlainClient(board.kafka)
+
+    def write(self, version: int, *parts: tuple[str, RoutesPart | None], with_head: bool = True) -> None:
+        topic, own = self._board.topics.routes, self._application_id
+        partition = topic.locate(own.encode())
+        records = [(f"{own}/{place}".encode(), to_bytes(part) if part is not None else None) for place, part in parts]
+        if with_head:
+            head = RoutesHead(
+                application_id=own,
+                organization_id="o",
+                version=version,
+                change_id=str(uuid4()),
+                changed_at_us=0,
+                deleted=False,
+                control_plane_id="p",
+                epoch=1,
+            )
+            records.append((own.encode(), to_bytes(head)))
+        self._client.write(topic, records, partition=partition)
+
+    def rule(self, name: str, created_version: int = 1) -> tuple[str, RoutesPart]:
+        part = RoutesPart(
+            application_id=self._application_id,
+            kind="subscription",
+            name=name,
+            created_version=created_version,
+            version=created_version,
+            event_types=["a.b.c"],
+        )
+        return f"s/{name}", part
+
+
+async def test_parts_apply_with_their_head(kafka: str, topic_prefix: str) -> None:
+    """Every version that is kept has the parts of its time; what stands behind the last head does not apply yet."""
+    application_id = str(uuid4())
+    async with open_routes(kafka, topic_prefix, history_max=16) as (view, board):
+        parts = Parts(board, application_id)
+        parts.write(1, parts.rule("one"))
+        parts.write(2, parts.rule("two", 2))
+        parts.write(3, ("s/one", None))
+        parts.write(4, parts.rule("three", 4), with_head=False)
+        assert await view.wait_for(application_id, 3, 10)
+        kept = [view.at(application_id, 0, version) for version in (1, 2, 3)]
+
+        assert [["one"], ["one", "two"], ["two"]] == [routes and routes.match("a.b.c", {}) for routes in kept]
+        parts.write(4)
+        assert await view.wait_for(application_id, 4, 10)
+        assert ["two", "three"] == match_now(view, application_id)
+
+
+async def test_parts_behind_a_whole_record(kafka: str, topic_prefix: str) -> None:
+    """An application that was published in one record goes on in parts; so does one that an older gateway publishes."""
+    application_id = str(uuid4())
+    async with open_routes(kafka, topic_prefix, history_max=16) as (view, board):
+        parts = Parts(board, application_id)
+        board.publish(make_routes(application_id, 1))
+        assert await view.wait_for(application_id, 1, 10)
+        parts.write(2, parts.rule("two", 2))
+        assert await view.wait_for(application_id, 2, 10)
+        both = match_now(view, application_id)
+        board.publish(make_routes(application_id, 3))
+        assert await view.wait_for(application_id, 3, 10)
+
+        assert ["s1", "two"] == both
+        assert ["s3"] == match_now(view, application_id)
+
+
+async def test_after_a_restart_a_subscription_is_as_its_oldest_record(kafka: str, topic_prefix: str) -> None:
+    """What it was before was compacted away: an event that waited meets it all the same, unless it came before it."""
+    application_id = str(uuid4())
+    config, topics = await make_topics(kafka, topic_prefix)
+    board = Board(kafka, topics)
+    parts = Parts(board, application_id)
+    parts.write(5)
+    parts.write(6, parts.rule("changed", 1))
+    parts.write(7, parts.rule("new", 7))
+    view = RoutesView(config, topics.routes, history_max=16)
+    await view.start()
+    try:
+        kept = [view.at(application_id, 0, version) for version in (5, 6, 7)]
+        assert [["changed"], ["changed"], ["changed", "new"]] == [
+            routes and routes.match("a.b.c", {}) for routes in kept
+        ]
+    finally:
+        await view.close()
 
 
 async def test_poison_in_a_compacted_topic_is_passed_over(kafka: str, topic_prefix: str) -> None:
