@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from pipeline.core.records import RoutesChanged, to_bytes
@@ -119,6 +120,25 @@ async def test_partitions_are_made_ahead_and_dropped(kafka: str, topic_prefix: s
         # too old to be kept: gone at the next start
         await eventually(lambda: count_rows(database, "dispatches_default") == 0)
     assert 1 == count_rows(database, "dispatches")
+
+
+async def test_the_position_passes_the_end_of_a_transaction(kafka: str, topic_prefix: str, database: str) -> None:
+    """It takes an offset that no record fills: reads, which wait for the end of the log, waited for it for ever."""
+    house = await House(kafka, topic_prefix, database, partitions=1).prepare()
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic_prefix})
+    async with house.archive():
+        await asyncio.to_thread(producer.init_transactions, 30)
+        for _ in range(3):
+            producer.begin_transaction()
+            event = make_event(make_id())
+            producer.produce(house.topics.events.name, key=event.application_id.encode(), value=to_bytes(event))
+            await asyncio.to_thread(producer.commit_transaction, 30)
+            await eventually(lambda: asyncio.to_thread(lambda: read_positions(database) == house.ends()))
+        house.write(make_event(make_id()))
+        house.flush()
+        await eventually(lambda: count_rows(database, "events") == 4)
+
+    assert house.ends() == read_positions(database)
 
 
 async def test_a_stop_in_mid_load_leaves_all_in_order(kafka: str, topic_prefix: str, database: str) -> None:
