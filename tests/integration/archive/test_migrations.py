@@ -61,7 +61,7 @@ async def test_many_at_once(empty_database: str) -> None:
 
 def test_a_database_that_is_behind_is_told(empty_database: str) -> None:
     """A process refuses to start on it, and says what to do."""
-    with pytest.raises(StartError, match=r"lacks \d migrations .*`hookline migrate`"):
+    with pytest.raises(StartError, match=r"lacks \d+ migrations .*`hookline migrate`"):
         migrations.verify(empty_database)
 
 
