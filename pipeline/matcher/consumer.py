@@ -95,7 +95,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it here. As with a thread, it goes on when whoever waits for it gives up."""
         result = fun(*args, **kwargs)
-        return await asyncio.shield(result) if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        going_on = asyncio.ensure_future(result)
+        # a caller that has given up (Faust, in a rebalance while the broker is away) does not ask how it ended
+        going_on.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(going_on)
 
     async def getmany(
         self,
