@@ -104,7 +104,9 @@ class Flow:
         at_us = steady_us()
         while self._open < self._open_max:
             wait_us = self.parked_pace.wait_us(at_us) if self._lanes.has_parked else 0
-            taken = self._lanes.take(at_us, may_open=self._may_open, with_parked=not wait_us)
+            taken = self._lanes.take(
+                at_us, may_open=self._may_open, has_place=self._budget.has_place, with_parked=not wait_us
+            )
             if taken is None:
                 if wait_us:
                     self._start_again_after(wait_us)

@@ -222,6 +222,10 @@ class Budget:
             return own == 0 < free
         return own < free
 
+    def has_place(self, standing: Standing) -> bool:
+        """Is there a place for any lane of this standing?"""
+        return self._places_caps.free(self.total.places, standing) > 0
+
     def open(self, account: Account) -> None:
         """A place is taken."""
         account.places += 1

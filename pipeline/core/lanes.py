@@ -238,17 +238,19 @@ class Lanes(Generic[T]):
         now_us: int,
         *,
         may_open: MayOpen = lambda _group, _standing: True,
+        has_place: Callable[[Standing], bool] = lambda _standing: True,
         with_parked: bool = True,
     ) -> Taken[T] | None:
         """The next items to be started, of one lane; its gate has been told. None when nothing may start now.
 
-        `may_open`: is there a place for a lane of this group and standing?
+        `may_open`: is there a place for a lane of this group and standing? `has_place`: for any lane of this standing?
+        If not, thousands of groups need not be asked.
         """
         while self._timers and self._timers[0][0] <= now_us:
             self.refresh(heapq.heappop(self._timers)[2], now_us)
         self._taken += 1
         for are_parked, standing in ORDERS[self._taken % len(ORDERS)]:
-            if are_parked and not with_parked:
+            if (are_parked and not with_parked) or not has_place(standing):
                 continue
             turns = (self._parked_turns if are_parked else self._turns)[standing]
             while (lane := turns.pop(_ask_of(may_open, standing))) is not None:
@@ -256,7 +258,10 @@ class Lanes(Generic[T]):
                 if not len(lane):
                     continue
                 if lane.gate.room(now_us) > 0 and self._find_turns(lane, now_us) is turns:
-                    return self._give(lane, now_us)
+                    taken = self._give(lane, now_us)
+                    # Slow lanes are bounded by their places. Were theirs counted, they would use up the pace, and what
+                    # was parked of quick ones would have to wait for it.
+                    return taken._replace(parked=0) if standing is Standing.SLOW else taken
                 self._line_up(lane, now_us)
         return None
 

@@ -373,3 +373,28 @@ def test_what_is_put_back_finds_its_lane_again() -> None:
     taken = lanes.take(NOW_US)
     assert taken is not None
     assert [1] == taken.items
+
+
+def test_parked_work_of_slow_lanes_does_not_use_up_the_pace() -> None:
+    """Their places bound them; counted, they would keep back what was parked of quick lanes."""
+    slow = ScriptedGate(slow=True)
+    lanes: Lanes[int] = Lanes(lambda _: slow)
+    lanes.offer("a", 1, NOW_US, Rank.PARKED)
+
+    assert (slow, "a", [1], 0) == lanes.take(NOW_US, with_parked=False)
+
+
+def test_a_standing_without_a_place_is_not_searched() -> None:
+    """However many groups wait."""
+    quick = ScriptedGate()
+    asked: list[Hashable] = []
+    lanes: Lanes[int] = Lanes(lambda _: quick, find_group=lambda key: key)
+    lanes.offer("a", 1, NOW_US)
+
+    def may_open(group: Hashable, _: Standing) -> bool:
+        asked.append(group)
+        return True
+
+    assert lanes.take(NOW_US, may_open=may_open, has_place=lambda _: False) is None
+    assert [] == asked
+    assert lanes.take(NOW_US, may_open=may_open) is not None
