@@ -11,26 +11,36 @@ import click
 if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.gateway.diagnosis import Difference
+    from pipeline.kafka.routes_view import RoutesView
+
+HEALED_LOOKS = 50
+HEALED_POLL_S = 0.2
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
-def doctor(as_json: bool) -> None:
+@click.option("--heal", is_flag=True, help="Publish applications that differ again, as the database has them.")
+def doctor(as_json: bool, heal: bool) -> None:
     """Compare the configuration in PostgreSQL with what is published of it, and print what differs.
 
-    Reads both and changes nothing; running gateways bring the log in line with the database by themselves. Endpoints
-    are compared by all that deliveries need. The exit code is 1 when something differs, otherwise 0.
+    Reads both and changes nothing, unless --heal is given; running gateways bring most of the log in line with the
+    database by themselves. Endpoints are compared by all that deliveries need. The exit code is 1 when something
+    differs (with --heal: still differs), otherwise 0.
 
     \b
     Example:
       hookline doctor --json
+      hookline doctor --heal
     """
     from pipeline.config import load_settings
+    from pipeline.process import configure_logs
 
-    sys.exit(asyncio.run(_diagnose(load_settings(os.environ), as_json=as_json)))
+    settings = load_settings(os.environ)
+    configure_logs(settings.process.log_level, settings.process.log_format)
+    sys.exit(asyncio.run(_diagnose(settings, as_json=as_json, heal=heal)))
 
 
-async def _diagnose(settings: "Settings", *, as_json: bool) -> int:
+async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
     from dataclasses import asdict
 
     from pipeline.gateway.diagnosis import find_differences
@@ -52,6 +62,13 @@ async def _diagnose(settings: "Settings", *, as_json: bool) -> int:
         identity = await read_identity(pool)
         logged = sorted({(head.control_plane_id, head.epoch) for _, head in routes.heads() if head.control_plane_id})
         differences = await find_differences(pool, routes, endpoints)
+        if heal and differences:
+            await _heal(settings, sorted({each.application_id for each in differences}), routes)
+            for _ in range(HEALED_LOOKS):
+                differences = await find_differences(pool, routes, endpoints)
+                if not differences:
+                    break
+                await asyncio.sleep(HEALED_POLL_S)  # our view of endpoints is a moment behind
     finally:
         await asyncio.gather(routes.close(), endpoints.close())
         await pool.close()
@@ -65,6 +82,24 @@ async def _diagnose(settings: "Settings", *, as_json: bool) -> int:
     else:
         _show(differences)
     return 1 if differences else 0
+
+
+async def _heal(settings: "Settings", application_ids: list[str], routes: "RoutesView") -> None:
+    """Publish these applications again, and wait until the view has what was published."""
+    from pipeline.gateway.ghosts import Ghosts
+    from pipeline.gateway.publishing import VIEW_WAIT_S, Publisher
+    from pipeline.gateway.tools import open_tools
+    from pipeline.metrics import Metrics
+
+    async with open_tools(settings, name="doctor") as tools:
+        ghosts = Ghosts(tools.pool, tools.producer, settings.kafka, tools.topics)
+        metrics = Metrics("doctor")
+        publisher = Publisher(tools.pool, tools.producer, tools.topics, ghosts, metrics, routes=routes)
+        for application_id in application_ids:
+            version = await publisher.publish_or_raise(application_id, is_forced=True)
+            if version is not None:
+                await routes.wait_for(application_id, version, VIEW_WAIT_S)
+            click.echo(f"{application_id}  published again", err=True)
 
 
 def _show(differences: "list[Difference]") -> None:

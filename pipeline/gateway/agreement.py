@@ -2,6 +2,7 @@
 
 The database is the truth. An application of which the log has something that cannot have come from this database is
 published again as a whole, under a version above all of the log; one that the database does not have is taken back.
+When a batch of the log cannot be read, all applications are published again.
 """
 
 import asyncio
@@ -57,7 +58,8 @@ class Agreement:
         if await read_identity(self._pool) is None:
             return
         states = {state.application_id: state for state in await list_states(self._pool)}
-        foreign = self._list_foreign(heads, states)
+        # whose records were in a batch that cannot be read is not known
+        foreign = list(states) if self._routes.take_incomplete() else self._list_foreign(heads, states)
         ghosts = [each for each, head in heads.items() if each not in states and not head.deleted]
         self._differing = len(foreign) + len(ghosts)
         self._metrics.disagreements.set(self._differing)

@@ -34,6 +34,7 @@ from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.reachable import KafkaProbe
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.postgres.databases import open_databases
@@ -73,7 +74,9 @@ async def main(process: Process) -> None:
     databases = await open_databases(settings.database, process.metrics, name="gateway")
     process.resources.push_async_callback(databases.close)
     verifying = await begin_to_verify(settings.database, databases.primary, sealer)
-    routes = RoutesView(settings.kafka, topics.routes)
+    faults = ReadFaults(process.metrics)
+    process.health.degraded["routes_log"] = faults.check
+    routes = RoutesView(settings.kafka, topics.routes, faults=faults)
     await routes.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check

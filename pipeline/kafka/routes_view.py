@@ -103,6 +103,10 @@ class RoutesView:
         """Health: None, or what is wrong."""
         return self._view.check()
 
+    def take_incomplete(self) -> bool:
+        """Was a batch stepped over since this was last asked? Then any application may lack its newest records."""
+        return self._view.take_incomplete()
+
     def current(self, application_id: str) -> AppliedRoutes | None:
         """The newest routes; None for an application that does not exist or was deleted."""
         application = self._find(application_id)

@@ -34,6 +34,10 @@ class Stepper:
         """What is polled from here on was fetched after all moves made so far."""
         self._moved.clear()
 
+    def reached(self, place: Place) -> int:
+        """The next offset of this partition, as far as records and what was stepped over tell; 0: not known."""
+        return self._read_to.get(place, 0)
+
     def take(self, message: Message) -> bool:
         """Is this a record to be handled? False: an error, or it was fetched before a move and comes again."""
         place = (message.topic() or "", message.partition() or 0)

@@ -33,7 +33,7 @@ class LogView:
         self._consumer = Consumer(view_options(config), logger=None)
         self._stepper = Stepper(config, self._consumer)
         self._faults = faults
-        self.is_incomplete = False  # a batch was stepped over since somebody set this to False
+        self._is_incomplete = False  # a batch was stepped over, and nobody has asked for it
         self._topic = topic
         self._apply = apply
         self._loop = asyncio.get_running_loop()
@@ -54,6 +54,11 @@ class LogView:
         if time.monotonic() - self._polled_at_s > SILENCE_MAX_S:
             return f"the view of {self._topic.name} is stuck"
         return None
+
+    def take_incomplete(self) -> bool:
+        """Was a batch stepped over since this was last asked? What it held must be published again."""
+        was_incomplete, self._is_incomplete = self._is_incomplete, False
+        return was_incomplete
 
     async def close(self) -> None:
         """Stop following."""
@@ -86,10 +91,14 @@ class LogView:
         while not self._closing.is_set():
             self._hand_over(self._take())
             places = self._consumer.position([TopicPartition(self._topic.name, number) for number in ends])
-            missing = [place for place in places if max(place.offset, 0) < ends[place.partition]]
+            missing = [place for place in places if self._find_reached(place) < ends[place.partition]]
             if not missing or all(self._is_empty(place.partition, ends[place.partition]) for place in missing):
                 break
         self._report(None)
+
+    def _find_reached(self, position: TopicPartition) -> int:
+        # behind a batch that was stepped over the client has no position until there is something to read
+        return max(position.offset, self._stepper.reached((position.topic, position.partition)))
 
     def _is_empty(self, partition: int, end: int) -> bool:
         low, _ = find_watermarks(self._consumer, self._topic.name, partition)
@@ -116,7 +125,7 @@ class LogView:
         return (key.decode(errors="replace"), message.value(), message.timestamp()[1] * 1000)
 
     def _note(self, fault: ReadFault) -> None:
-        self.is_incomplete = True
+        self._is_incomplete = True
         if self._faults is not None:
             self._faults.note(fault)
         else:

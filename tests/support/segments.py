@@ -43,6 +43,10 @@ class Segment:
             at += size
         return found
 
+    def read(self, batch: Batch) -> bytes:
+        """The bytes of a batch, as they are in the file."""
+        return self.path.read_bytes()[batch.at : batch.at + batch.size]
+
     def flip(self, batch: Batch, at: int, bit: int = 2) -> None:
         """Turn one bit of a batch, `at` bytes behind its first one; negative: before its end."""
         place = batch.at + (at if at >= 0 else batch.size + at)
