@@ -125,6 +125,27 @@ async def test_a_bit_that_turns_while_it_runs(broker: OwnBroker, prefix: str) ->
             await check_said(deliver, house.topics.deliveries, bad)
 
 
+async def test_the_end_of_the_attempts_is_damaged(broker: OwnBroker, prefix: str) -> None:
+    """Deliver starts: what it cannot read of its own attempts may be sent once more, and everything goes on."""
+    house = await DeliverHouse(broker.servers, prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        subscriber = house.subscribe(receiver.url("/a"))
+        first = house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+        process = house.deliver()
+        async with process:
+            await house.attempts(BATCH_RECORDS)
+            await process.kill()
+            segment = broker.segment(house.topics.attempts)
+            segment.flip(segment.batches()[-1], -5)
+            await process.start()
+            second = house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+            sent = ids_of([*first, *second])
+            await eventually(lambda: sorted({r.header("webhook-id") for r in receiver.requests()}) == sent)
+
+        assert "records_unreadable" in process.log()
+        assert len(receiver.requests()) <= 3 * BATCH_RECORDS
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_the_archive_keeps_what_is_right(broker: OwnBroker, prefix: str, database: str, form: str) -> None:
     """The archive steps over the batch and keeps all others, with the payloads that were sent."""
