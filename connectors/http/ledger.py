@@ -19,6 +19,10 @@ from schemas import SchemaError
 # From where to read each partition of the attempts topic → its newest records, and where each partition ends.
 ReadTail = Callable[[Mapping[int, int]], Awaitable[tuple[Sequence[LogRecord], Mapping[int, int]]]]
 Written = asyncio.Future[Placement]
+# Attempts read before those that no commit knew of. A matcher that died with this process matches again what it had
+# read since its last commit (half a second and what was in flight): the same deliveries come at new offsets, and those
+# that were answered must be recognised. At 500 attempts a second in a partition this is two seconds.
+REMATCHED_MAX = 1_000
 
 log = structlog.get_logger()
 
@@ -80,13 +84,13 @@ class Ledger:
     # Partitions.
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> None:
-        """Read the attempts that the commits of these partitions do not know of."""
+        """Read the attempts that the commits of these partitions do not know of, and some before them."""
         starts = {
             partition: (note.attempts_offset or 0) if note is not None else 0
             for (topic, partition), note in notes.items()
             if topic == self._lead
         }
-        records, ends = await self._read_tail(starts)
+        records, ends = await self._read_tail({each: max(0, start - REMATCHED_MAX) for each, start in starts.items()})
         tails = {partition: AttemptsTail(start, end=ends[partition]) for partition, start in starts.items()}
         for record in records:
             try:
@@ -97,6 +101,8 @@ class Ledger:
                 log.error("attempt_unreadable", partition=record.partition, offset=record.offset, reason=str(error))
                 continue
             self._made.add(attempt.attempt_id)
+            if record.offset < starts[record.partition]:
+                continue  # its commit knows that the record which it settles is settled
             tails[record.partition].add((attempt.source_topic, attempt.source_partition), attempt.source_offset)
         self._tails |= tails
         log.info("attempts_read", partitions=len(ends), attempts=len(records))
