@@ -250,7 +250,9 @@ async def test_disable_and_delete_cancel_at_once(stack: Stack) -> None:
     async with Receiver() as receiver:
         receiver.script("/*", Status(500))
         for method in ("PUT", "DELETE"):
-            created = await stack.api.subscribe(space, receiver.url(f"/{method}"), TYPE)
+            # on a slow machine the retry of the default schedule would be made meanwhile
+            later = {"retry_delays_s": [600]}
+            created = await stack.api.subscribe(space, receiver.url(f"/{method}"), TYPE, delivery=later)
             path = f"/subscriptions/{created['subscription_id']}"
             event_id = await stack.api.send(space, TYPE)
             await eventually(lambda: receiver.requests(f"/{method}"))  # noqa: B023 - called in this turn

@@ -196,7 +196,9 @@ async def test_an_attempt_shows_what_was_sent(stack: Stack) -> None:
     space = await stack.api.make_space(TYPE)
     async with Receiver(default=Status(503)) as receiver:
         target = {"type": "http", "method": "PUT", "url": receiver.url("/a?b=c"), "headers": {"X-Api-Key": "hidden"}}
-        await stack.api.subscribe(space, receiver.url("/a"), TYPE, target=target)
+        # on a slow machine the retry of the default schedule would be made meanwhile
+        later = {"retry_delays_s": [600]}
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE, target=target, delivery=later)
         event_id = await stack.api.send(space, TYPE)
 
         async def find_made() -> dict[str, Any]:
