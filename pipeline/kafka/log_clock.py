@@ -40,7 +40,9 @@ class LogClock:
         appended_at_us = appended_at_ms * MILLISECOND_US
         least, most = appended_at_us - acknowledged_at_us, appended_at_us + MILLISECOND_US - sent_at_us
         if self._offset_us is None:
-            self._offset_us = (least + most) // 2
+            # The least that it can be: a clock that is ahead, if by half of the broker's millisecond, would let retries
+            # leave before they are due.
+            self._offset_us = least
         else:
             self._offset_us = min(max(self._offset_us, least), most)
         self._metrics.clock_ahead_seconds.set(self.ahead_us() / SECOND_US)
