@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
-from connectors import clock
 from connectors.http.exchange import Certificate
 from connectors.http.target import Target, compile_target
 from pipeline.config import DeliverConfig, WorkerConfig
@@ -12,6 +11,7 @@ from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, is_expi
 from pipeline.core.gate import CONCURRENCY_MAX, EndpointGate, GatePolicy
 from pipeline.core.records import Endpoint, EndpointState
 from pipeline.core.sealing import Sealer
+from pipeline.kafka.log_clock import monotonic_us, wall_us
 from pipeline.metrics import Metrics
 
 GATES_MAX = 100_000
@@ -38,7 +38,7 @@ class EndpointMemory:
         states: States,
         sealer: Sealer,
         metrics: Metrics,
-        steady_us: Callable[[], int] = clock.steady_us,
+        steady_us: Callable[[], int] = monotonic_us,
     ) -> None:
         """`steady_us`: a clock that nobody sets."""
         # one endpoint never holds more than half of the places
@@ -69,7 +69,7 @@ class EndpointMemory:
             state = self._states.get(lane.decode(errors="replace")) if isinstance(lane, bytes) else None
             if state is not None:
                 # a breaker that another process opened, or we before a restart; by its clock, which may be wrong
-                left_us = min(state.opened_until_us - clock.wall_us(), self._policy.open_max_us)
+                left_us = min(state.opened_until_us - wall_us(), self._policy.open_max_us)
                 gate.opened_until_us = self._steady_us() + left_us if left_us > 0 else 0
         return gate
 
@@ -85,9 +85,7 @@ class EndpointMemory:
         """
         target = self._targets.get(endpoint.subscription_id)
         if target is None or target.endpoint is not endpoint:
-            target = self._targets[endpoint.subscription_id] = compile_target(
-                endpoint, self._sealer, now_us=clock.wall_us()
-            )
+            target = self._targets[endpoint.subscription_id] = compile_target(endpoint, self._sealer, now_us=wall_us())
             self.gate(endpoint.subscription_id.encode()).adopt(self._bound(endpoint))
             self._health.pop(endpoint.subscription_id, None)
         return target
@@ -163,7 +161,7 @@ class EndpointMemory:
         health = self._health.get(endpoint.subscription_id)
         if health is None:
             state = self._states.get(endpoint.subscription_id)
-            now_us = clock.wall_us()
+            now_us = wall_us()
             health = (
                 restore_health(state, endpoint_version=endpoint.version, now_us=now_us)
                 if state is not None

@@ -16,7 +16,6 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from connectors.clock import steady_us
 from connectors.http.attempt import describe_attempt
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.exchange import ErrorClass, Failure, Request, Result
@@ -43,7 +42,7 @@ from pipeline.core.records import Delivery, Endpoint
 from pipeline.core.retry import DEFAULT_DELAYS_S, GONE_STATUS, GiveUp, RetryAt
 from pipeline.core.sealing import UnsealError
 from pipeline.core.tiers import choose_tier
-from pipeline.kafka.log_clock import wall_us
+from pipeline.kafka.log_clock import monotonic_us, wall_us
 from pipeline.kafka.producer import ToSend
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
@@ -147,7 +146,7 @@ class HttpSink:
         gate = self.gate(record.key)
         reason = "breaker" if gate.opened_until_us else "lane_full"
         waited_in = self._tier_numbers.get(record.topic) if self.rank(record) is Rank.PARKED else None
-        tier = gate.choose_tier(jam, steady_us(), self._outbox.delays_s, waited_in=waited_in)
+        tier = gate.choose_tier(jam, monotonic_us(), self._outbox.delays_s, waited_in=waited_in)
         return self._park(record, tier, reason)
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
@@ -238,7 +237,7 @@ class HttpSink:
         if target.origin is None:
             return await self._attempt(record, delivery, target)
         place = (target.origin.host, target.origin.port)
-        wait_us = self._destinations.may_send(place, steady_us())
+        wait_us = self._destinations.may_send(place, monotonic_us())
         if wait_us > 0:
             return self._park(record, choose_tier(self._outbox.delays_s, wait_us), "destination_busy")
         try:
@@ -248,7 +247,7 @@ class HttpSink:
 
     async def _attempt(self, record: LogRecord, delivery: Delivery, target: Target) -> Written:
         endpoint = target.endpoint
-        started_at_us, begun_us = self._clock_us(), steady_us()
+        started_at_us, begun_us = self._clock_us(), monotonic_us()
         self._kill_points.reach("before_sending")
         self._open += 1
         self._metrics.requests_open.set(self._open)
@@ -259,7 +258,7 @@ class HttpSink:
         if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
             raise ShortageError(result.detail)
         self._kill_points.reach("after_sending")
-        finished_at_us = started_at_us + steady_us() - begun_us
+        finished_at_us = started_at_us + monotonic_us() - begun_us
         verdict = self._steps.judge(result, now_s=finished_at_us / 1_000_000)
         decision = self._decide(delivery, endpoint, verdict, finished_at_us) if verdict.error_class else None
         attempt = self._steps.describe(
@@ -311,7 +310,7 @@ class HttpSink:
         finished_at_us: int,
     ) -> None:
         """Learn from an outcome how the endpoint is doing, and tell it."""
-        gate, ended_us = self.gate(record.key), steady_us()
+        gate, ended_us = self.gate(record.key), monotonic_us()
         begun_us = ended_us - (finished_at_us - started_at_us)
         if verdict.error_class is None:
             gate.succeed(ended_us, started_at_us=begun_us)

@@ -11,12 +11,12 @@ from typing import Any
 
 import structlog
 
-from connectors.clock import steady_us
 from connectors.runtime.partition import Partition, Work
 from connectors.sink import LogRecord, Sink
 from pipeline.core.budget import Application, Budget, Standing
 from pipeline.core.lanes import NO_JAM, Gate, Jam, Lanes
 from pipeline.core.parked_pace import ParkedPace
+from pipeline.kafka.log_clock import monotonic_us
 
 # A record that is due within this waits here; one that is due later waits in Kafka.
 HOLD_MAX_US = 1_000_000
@@ -91,7 +91,7 @@ class Flow:
         if wait_us > HOLD_MAX_US:
             self._park(work, NO_JAM)
             return
-        key, at_us = self._sink.lane(work.record), steady_us()
+        key, at_us = self._sink.lane(work.record), monotonic_us()
         if not self._take_in(work, key, at_us):
             self._park(work, self._lanes.describe_jam(key, at_us))
         elif wait_us > 0:
@@ -101,7 +101,7 @@ class Flow:
 
     def start(self) -> None:
         """Start whatever may be started now."""
-        at_us = steady_us()
+        at_us = monotonic_us()
         while self._open < self._open_max:
             wait_us = self.parked_pace.wait_us(at_us) if self._lanes.has_parked else 0
             taken = self._lanes.take(
@@ -118,7 +118,7 @@ class Flow:
 
     def tick(self, passed_s: float, *, full_for_s: float) -> None:
         """To be called regularly; `passed_s`: since the last time, `full_for_s`: since reading has stopped."""
-        at_us = steady_us()
+        at_us = monotonic_us()
         if full_for_s > FULL_MAX_S:
             self._may_fill_at_us = at_us + FILL_AGAIN_US
         self._budget.may_fill = at_us >= self._may_fill_at_us
@@ -207,7 +207,7 @@ class Flow:
             self._forget(work)
             return
         try:
-            self._line_up(work, steady_us())
+            self._line_up(work, monotonic_us())
             self.start()
         except Exception as error:
             self._fail(error)
@@ -253,7 +253,7 @@ class Flow:
                 if work is None:
                     self._to_trim.popleft()
                 else:
-                    self._park(work, self._lanes.describe_jam(key, steady_us()))
+                    self._park(work, self._lanes.describe_jam(key, monotonic_us()))
             asyncio.get_running_loop().call_soon(self._trim_some)
         except Exception as error:
             self._fail(error)
@@ -310,7 +310,7 @@ class Flow:
         others' would never be put again, while what comes behind them is."""
         kept = [work for work in works if work.partition.is_ours] if not self._is_stopping else []
         self._close(works if not kept else [work for work in works if not work.partition.is_ours])
-        at_us = steady_us()
+        at_us = monotonic_us()
         for work in reversed(kept):
             work.partition.open -= 1
             self._lanes.put_back(key, work, at_us, self._sink.rank(work.record))
@@ -318,7 +318,7 @@ class Flow:
             self.start()
 
     def _end(self, gate: Gate, key: Hashable) -> None:
-        at_us = steady_us()
+        at_us = monotonic_us()
         self._open -= 1
         _, count = self._busy_gates.pop(key)
         if count > 1:

@@ -21,6 +21,7 @@ def wall_us() -> int:
 
 
 def monotonic_us() -> int:
+    """Since some moment: for gates, lanes, limits and pace. Never jumps; means nothing to another process."""
     return time.monotonic_ns() // 1000
 
 
