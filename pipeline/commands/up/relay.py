@@ -19,18 +19,22 @@ class Relay:
 
     def pass_on(self, line: str) -> None:
         """Show a line, or count it."""
-        second = int(self._clock())
-        if second != self._second:
-            self.catch_up()
-            self._second, self._shown = second, 0
+        self.keep_time()
         if self._shown < SHOWN_PER_SECOND:
             self._shown += 1
             self._show(line)
         else:
             self._left_out += 1
 
-    def catch_up(self) -> None:
-        """Say how many were not shown, if any."""
+    def keep_time(self) -> None:
+        """Once a second is over, say how many of its lines were not shown. Called regularly: no line may follow."""
+        second = int(self._clock())
+        if second != self._second:
+            self.finish()
+            self._second, self._shown = second, 0
+
+    def finish(self) -> None:
+        """Say at once how many were not shown, if any: no line will follow."""
         if self._left_out:
             self._show(f"... and {self._left_out:,} more within that second; all are in the log")
             self._left_out = 0

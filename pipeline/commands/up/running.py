@@ -22,7 +22,7 @@ from pipeline.embedded.errors import EmbeddedError
 PREFERRED_PORT = 8080  # for people, who like to know it by heart
 GATEWAY_PORT_VARIABLE = "HOOKLINE_GATEWAY_PORT"
 EXIT_INTERRUPTED = 130  # as a shell says it: stopped before everything ran
-RELAY_INTERVAL_S = 1.0
+RELAY_INTERVAL_S = 0.25
 NAME = "the gateway"
 
 
@@ -106,6 +106,7 @@ class Session:
             self._stopping.set()  # also when it failed: what is still starting in a thread gives up
             self._screen.end_steps()
             await instance.stop()
+            self._relay.finish()  # the receiver has ended: its last lines have been passed on
 
     async def _run(self, instance: Instance) -> int:
         asked = asyncio.create_task(self._stopping.wait())
@@ -157,4 +158,4 @@ class Session:
     async def _relay_regularly(self) -> None:
         while True:
             await asyncio.sleep(RELAY_INTERVAL_S)
-            self._relay.catch_up()
+            self._relay.keep_time()

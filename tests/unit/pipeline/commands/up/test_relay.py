@@ -25,12 +25,40 @@ def test_a_flood_is_cut_and_counted() -> None:
     assert ["... and 1,480 more within that second; all are in the log", "second"] == shown[SHOWN_PER_SECOND:]
 
 
+def test_the_rest_is_said_when_its_second_is_over_though_nothing_follows() -> None:
+    """Once, and not before: within the second more may come."""
+    shown: list[str] = []
+    clock = Clock()
+    relay = Relay(shown.append, clock)
+    for number in range(SHOWN_PER_SECOND + 7):
+        relay.pass_on(f"line {number}")
+        relay.keep_time()
+
+    assert SHOWN_PER_SECOND == len(shown)
+    clock.now_s = 101.0
+    relay.keep_time()
+    relay.keep_time()
+
+    assert ["... and 7 more within that second; all are in the log"] == shown[SHOWN_PER_SECOND:]
+
+
+def test_the_rest_is_said_at_the_end() -> None:
+    """In the second that the flood came in."""
+    shown: list[str] = []
+    relay = Relay(shown.append, Clock())
+    for number in range(SHOWN_PER_SECOND + 1):
+        relay.pass_on(f"line {number}")
+    relay.finish()
+
+    assert ["... and 1 more within that second; all are in the log"] == shown[SHOWN_PER_SECOND:]
+
+
 def test_nothing_is_said_when_nothing_was_left_out() -> None:
     """However often it is asked."""
     shown: list[str] = []
     relay = Relay(shown.append, Clock())
     relay.pass_on("one")
-    relay.catch_up()
-    relay.catch_up()
+    relay.keep_time()
+    relay.finish()
 
     assert ["one"] == shown
