@@ -1,5 +1,6 @@
 """The matcher process on a real Kafka."""
 
+import asyncio
 import time
 from collections import Counter
 from uuid import uuid4
@@ -10,7 +11,7 @@ import pytest
 from pipeline.core.event import BINARY_TYPE
 from pipeline.core.ids import derive_delivery_id
 from pipeline.core.partition import locate_partition
-from pipeline.core.records import DeadLetter, Delivery, to_bytes
+from pipeline.core.records import DeadLetter, Delivery, Event, to_bytes
 from tests.integration.matcher.house import EVENT_TYPE, House, deliveries_by_event, make_event
 from tests.support.eventually import eventually
 
@@ -307,21 +308,33 @@ async def test_json_events_are_matched(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_a_stop_leaves_nothing_to_be_repeated(kafka: str, topic_prefix: str) -> None:
-    """SIGTERM in the middle of a stream: what was taken is settled and committed, the rest is the next one's."""
+    """SIGTERM in the middle of a stream: what was taken is settled and committed, the rest is the next one's.
+
+    The stream goes on until the process has ended, so that there is a rest on any machine.
+    """
     house = await House(kafka, topic_prefix).prepare()
     applications = [make_id() for _ in range(8)]
     for application_id in applications:
         house.publish(application_id, {make_id(): {}})
+
+    def send(count: int) -> list[Event]:
+        return [event for application_id in applications for event in house.send(application_id, count)]
+
     matcher = house.matcher(MATCHER_COMMIT_INTERVAL_S="60", MATCHER_CHUNK_MAX_RECORDS="50")
     async with matcher:
-        events = [event for application_id in applications for event in house.send(application_id, 1000)]
+        events = send(100)
         await house.wait_for(house.topics.dispatches, 100)
-        assert 0 == await matcher.stop()
+        stopping = asyncio.create_task(matcher.stop())
+        while not stopping.done():
+            events += send(10)
+            await asyncio.wait({stopping}, timeout=0.02)
+        events += send(10)
+        assert 0 == stopping.result()
         stopped_at = house.committed()
         matched = house.count(house.topics.dispatches)
-        assert sum(stopped_at.values()) == matched < 8000
+        assert sum(stopped_at.values()) == matched < len(events)
         await matcher.start()
-        dispatches = await house.dispatches(8000)
+        dispatches = await house.dispatches(len(events))
 
     assert Counter(event.event_id for event in events) == Counter(each.event_id for each in dispatches)
 
