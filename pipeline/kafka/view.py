@@ -79,16 +79,16 @@ class LogView:
             self._consumer.close()
 
     def _catch_up(self) -> None:
-        partitions = [
-            TopicPartition(self._topic.name, number, OFFSET_BEGINNING) for number in range(self._topic.partitions)
-        ]
+        numbers = range(self._topic.partitions)
+        # Before there is a fetch: the broker answers a connection in order, and a fetch of an empty partition waits
+        # for `fetch.wait.max.ms`.
+        marks = {number: find_watermarks(self._consumer, self._topic.name, number) for number in numbers}
+        ends = {number: end for number, (low, end) in marks.items() if low < end}
+        partitions = [TopicPartition(self._topic.name, number, OFFSET_BEGINNING) for number in numbers]
         self._consumer.assign(partitions)
         self._stepper.begin(partitions)
-        ends = {
-            part.partition: find_watermarks(self._consumer, self._topic.name, part.partition)[1] for part in partitions
-        }
         # position() knows of records that compaction or aborted writes removed; counting records would wait for ever
-        while not self._closing.is_set():
+        while ends and not self._closing.is_set():
             self._hand_over(self._take())
             places = self._consumer.position([TopicPartition(self._topic.name, number) for number in ends])
             missing = [place for place in places if self._find_reached(place) < ends[place.partition]]

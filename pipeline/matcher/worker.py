@@ -30,6 +30,7 @@ from pipeline.matcher.consumer import Consumer, Transport
 from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
+from pipeline.matcher.tables import NoTables
 from pipeline.matcher.unpacking import bound_unpacking
 from pipeline.metrics import Metrics
 from pipeline.process import Process
@@ -262,6 +263,7 @@ def build_app(config: KafkaConfig, *, group: str, chunk_max: int, faults: ReadFa
         topic_disable_leader=True,
         datadir=Path(tempfile.mkdtemp(prefix="hookline-matcher-")),
         store="memory://",
+        TableManager=NoTables,
         table_standby_replicas=0,  # no tables: the plain round-robin assignor, which every client knows
         web_enabled=False,
         loghandlers=[],
