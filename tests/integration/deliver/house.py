@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from pipeline.config import KafkaConfig
 from pipeline.core.ids import derive_delivery_id
@@ -15,6 +15,7 @@ from pipeline.core.sealing import Sealer, parse_keys
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
 from tests.support.eventually import eventually
+from tests.support.log import read_log
 from tests.support.single_process import SingleProcess
 
 KEYS = "test:" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -167,22 +168,9 @@ class House:
 
     def read(self, topic: Topic) -> list[Record]:
         """All records of a topic, to its present end, by partition. Probes mean nothing to readers."""
-        consumer = Consumer({"bootstrap.servers": self._bootstrap_servers, "group.id": "test-reader"})
-        try:
-            parts = [TopicPartition(topic.name, number, 0) for number in range(topic.partitions)]
-            ends = {part.partition: consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts}
-            consumer.assign(parts)
-            left = sum(ends.values())
-            records: list[Record] = []
-            while len(records) < left:
-                message = consumer.poll(10)
-                assert message is not None, f"{topic.name} has {left} records, {len(records)} could be read"
-                value = message.value()
-                assert value is not None
-                records.append(from_bytes(value))
-            return [record for record in records if not isinstance(record, Probe)]
-        finally:
-            consumer.close()
+        messages = read_log(self._bootstrap_servers, topic, isolation="read_committed")
+        records = [from_bytes(message.value() or b"") for message in messages]
+        return [record for record in records if not isinstance(record, Probe)]
 
     async def attempts(self, count: int, *, timeout_s: float = 30.0) -> list[Attempt]:
         """Wait for at least `count` attempts; all there are."""

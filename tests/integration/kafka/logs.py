@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message, Producer
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, Topics, declare_topics
+from tests.support.log import read_log
 
 DAY_S = 86_400
 
@@ -40,18 +41,4 @@ class PlainClient:
 
     def read(self, topic: Topic) -> list[Message]:
         """All records, to the present end, by partition."""
-        consumer = Consumer({"bootstrap.servers": self._kafka, "group.id": "plain"}, logger=None)
-        try:
-            parts = [TopicPartition(topic.name, number, 0) for number in range(topic.partitions)]
-            ends = {part.partition: consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts}
-            consumer.assign(parts)
-            found: list[Message] = []
-            while any(
-                place.offset < ends[place.partition] for place in consumer.position(parts) if ends[place.partition]
-            ):
-                messages = consumer.consume(1000, 1.0)
-                assert all(message.error() is None for message in messages)
-                found += messages
-            return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
-        finally:
-            consumer.close()
+        return read_log(self._kafka, topic)

@@ -25,6 +25,7 @@ from pipeline.core.records import (
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
 from tests.support.eventually import eventually
+from tests.support.log import find_ends, read_log
 from tests.support.single_process import SingleProcess
 
 PARTITIONS = 4
@@ -134,7 +135,7 @@ class House:
 
     def read(self, topic: Topic) -> list[Message]:
         """All records of a topic, to its present end, by partition. Probes mean nothing to readers."""
-        messages = read_all(self.config.bootstrap_servers, topic)
+        messages = read_log(self.config.bootstrap_servers, topic)
         return [message for message in messages if not is_probe(message.value())]
 
     def read_records(self, topic: Topic, record_type: type[RecordT]) -> list[RecordT]:
@@ -165,13 +166,20 @@ class House:
 
     def ends(self, topic: Topic) -> dict[int, int]:
         """Where each partition ends."""
-        return self._ask(lambda consumer, part: consumer.get_watermark_offsets(part, timeout=10)[1], topic)
+        consumer = self._open_consumer()
+        try:
+            return find_ends(consumer, topic)
+        finally:
+            consumer.close()
 
     def committed(self) -> dict[int, int]:
         """How far the matcher has committed each partition of the events; where it has not, 0."""
-        return self._ask(
-            lambda consumer, part: max(0, consumer.committed([part], timeout=10)[0].offset), self.topics.events
-        )
+        topic, consumer = self.topics.events, self._open_consumer()
+        try:
+            parts = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+            return {part.partition: max(0, part.offset) for part in consumer.committed(parts, timeout=10)}
+        finally:
+            consumer.close()
 
     def members(self) -> int:
         """How many processes are in the matcher's group, or wait to get in."""
@@ -179,14 +187,8 @@ class House:
         (described,) = admin.describe_consumer_groups([self.group]).values()
         return len(described.result(10).members)
 
-    def _ask(self, question: Any, topic: Topic) -> dict[int, int]:
-        consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
-        try:
-            return {
-                number: question(consumer, TopicPartition(topic.name, number)) for number in range(topic.partitions)
-            }
-        finally:
-            consumer.close()
+    def _open_consumer(self) -> Consumer:
+        return Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
 
 
 def make_event(application_id: str, **fields: Any) -> Event:
@@ -203,27 +205,6 @@ def make_event(application_id: str, **fields: Any) -> Event:
         "received_at_us": now_us,
     }
     return Event(**usual | fields)
-
-
-def read_all(bootstrap_servers: str, topic: Topic) -> list[Message]:
-    """All records of a topic, to its present end, by partition."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": "test-reader", "isolation.level": "read_uncommitted"},
-        logger=None,
-    )
-    try:
-        parts = [TopicPartition(topic.name, number, 0) for number in range(topic.partitions)]
-        ends = {part.partition: consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts}
-        consumer.assign(parts)
-        found: list[Message] = []
-        while any(place.offset < ends[place.partition] for place in consumer.position(parts) if ends[place.partition]):
-            messages = consumer.consume(5000, 1.0)
-            problems = [message.error() for message in messages if message.error() is not None]
-            assert not problems, problems
-            found += messages
-        return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
-    finally:
-        consumer.close()
 
 
 def deliveries_by_event(deliveries: Iterable[Delivery]) -> dict[str, Counter[str]]:

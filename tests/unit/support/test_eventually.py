@@ -2,7 +2,7 @@ from itertools import islice
 
 import pytest
 
-from tests.support.eventually import eventually, pauses
+from tests.support.eventually import eventually, limit_pause, pauses
 
 
 async def test_the_first_truthy_value_is_returned() -> None:
@@ -57,3 +57,11 @@ async def test_other_exceptions_come_through_at_once() -> None:
 def test_pauses_grow_from_10_to_250_ms() -> None:
     """Quick answers are seen quickly, slow ones are not asked for all the time."""
     assert list(islice(pauses(), 7)) == [0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25]
+
+
+def test_a_cheap_check_is_asked_more_often() -> None:
+    """And a dear one takes a tenth of the time at most, until the pauses are at their longest."""
+    assert 0.01 == limit_pause(0.01, cost_s=10)
+    assert 0.05 == limit_pause(0.25, cost_s=0.001)
+    assert 0.18 == pytest.approx(limit_pause(0.25, cost_s=0.02))
+    assert 0.25 == limit_pause(0.25, cost_s=1)
