@@ -107,6 +107,7 @@ class GatewayConfig(Section):
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to answer 409 without a look-up")
     lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
     archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
+    exports_max: int = Field(4, ge=1, le=100, description="exports running at once; one more gets a 503")
     disabled_hold_s: float = Field(
         86_400.0,
         ge=0,
@@ -306,6 +307,9 @@ class ArchiveConfig(Section):
         300.0, gt=0, le=86_400, description="no day leaves while the clocks of host, PostgreSQL and log differ by more"
     )
     days_ahead: int = Field(3, ge=1, le=60, description="day partitions created ahead")
+    ledger_interval_s: float = Field(
+        300.0, ge=0, le=86_400, description="how often one archive process counts the ledger; 0: never"
+    )
     compress_min_bytes: int = Field(1024, ge=0, description="bodies of this size or more are compressed")
 
 

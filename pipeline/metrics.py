@@ -347,6 +347,24 @@ class Metrics:
             "hookline_archive_clocks_disagree", "1: clocks differ, and no day leaves the archive", registry=registry
         )
 
+        # ledger: in the archive process that counts
+        self.unaccounted_deliveries = Gauge(
+            "hookline_unaccounted_deliveries",
+            "Deliveries that were matched and are neither ended nor in the log, at the last count",
+            registry=registry,
+        )
+        self.unaccounted_events = Gauge(
+            "hookline_unaccounted_events",
+            "Events that were accepted and are neither matched, refused nor waiting, at the last count",
+            registry=registry,
+        )
+        self.ledger_counted_timestamp_seconds = Gauge(
+            "hookline_ledger_counted_timestamp_seconds",
+            "When the ledger was last counted; 0: never by this process",
+            registry=registry,
+        )
+        self.ledger_seconds = Gauge("hookline_ledger_seconds", "Duration of the last count", registry=registry)
+
         for topic in topics:
             self.missing_total.labels(topic)
             self.produce_failed_total.labels(topic)

@@ -7,6 +7,7 @@ from connectors.postgres.sink import ArchiveSink
 from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.topic_watch import TopicWatch
+from pipeline.ledger.watch import LedgerWatch
 from pipeline.postgres import migrations
 from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_upkeep import Upkeep
@@ -49,6 +50,8 @@ async def main(process: Process) -> None:
     # a restart ends no outage: a batch or an assignment that waits for PostgreSQL is no reason for one
     process.health.alive["progress"] = lambda: None if outage.check() is not None else runtime.check()
     process.supervisor.start("upkeep", upkeep.run())
+    ledger = LedgerWatch(settings.kafka, settings.database, settings.archive, topics, process.metrics)
+    process.supervisor.start("ledger", ledger.run())
     process.supervisor.start("owners", sink.watch_owners())
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping)

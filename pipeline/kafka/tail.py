@@ -1,7 +1,7 @@
-"""Reading the end of a topic's partitions, once, outside of any group."""
+"""Reading a part of a topic once, outside of any group: the end of its partitions, or given ranges."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -16,6 +16,8 @@ from pipeline.topics import Topic
 
 SILENCE_MAX_S = 30.0
 
+Bounds = tuple[int, int]  # first offset, one past the last
+
 
 def read_tail(
     config: KafkaConfig, topic: Topic, starts: Mapping[int, int], *, records_max: int, faults: ReadFaults | None = None
@@ -24,24 +26,54 @@ def read_tail(
 
     Returns them and the ends. Blocks: call it in a thread. Raises `StartError` when Kafka does not answer.
     """
+    bounds: dict[int, Bounds] = {}
+
+    def find_bounds(partition: int, low: int, end: int) -> Bounds:
+        start = starts[partition]
+        if start > end:
+            start = low  # the log has lost its end: what is left of it may be all that is new
+        bounds[partition] = (max(start, low, end - records_max), end)
+        return bounds[partition]
+
+    records = list(_each_record(config, topic, list(starts), find_bounds, faults))
+    return records, {partition: end for partition, (_, end) in bounds.items()}
+
+
+def each_record(config: KafkaConfig, topic: Topic, ranges: Mapping[int, Bounds]) -> Iterator[LogRecord]:
+    """Records of each partition from the first offset of its range to before its end, as far as the log has them.
+
+    In the order of the log within a partition. Memory is what the client holds, whatever the range. Blocks, and raises
+    `StartError`, as `read_tail` does.
+    """
+
+    def find_bounds(partition: int, low: int, end: int) -> Bounds:
+        return max(ranges[partition][0], low), min(ranges[partition][1], end)
+
+    for record in _each_record(config, topic, list(ranges), find_bounds, None):
+        if record.offset < ranges[record.partition][1]:
+            yield record
+
+
+def _each_record(
+    config: KafkaConfig,
+    topic: Topic,
+    partitions: Iterable[int],
+    find_bounds: Callable[[int, int, int], Bounds],
+    faults: ReadFaults | None,
+) -> Iterator[LogRecord]:
     consumer = Consumer(view_options(config), logger=None)
     stepper = Stepper(config, consumer)
     try:
         ends: dict[int, int] = {}
         assignment = []
-        for partition, start in starts.items():
-            low, end = find_watermarks(consumer, topic.name, partition)
-            ends[partition] = end
-            if start > end:
-                start = low  # the log has lost its end: what is left of it may be all that is new
-            first = max(start, low, end - records_max)
+        for partition in partitions:
+            first, end = find_bounds(partition, *find_watermarks(consumer, topic.name, partition))
             if first < end:
+                ends[partition] = end
                 assignment.append(TopicPartition(topic.name, partition, first))
         consumer.assign(assignment)
         stepper.begin(assignment)
-        return _read_to(
-            consumer, stepper, topic, faults, {part.partition: ends[part.partition] for part in assignment}
-        ), ends
+        yield from _read_to(consumer, stepper, topic, faults, ends)
     except KafkaException as error:
         raise StartError(f"cannot read the end of topic {topic.name}: {error.args[0].str()}") from error
     finally:
@@ -51,8 +83,7 @@ def read_tail(
 
 def _read_to(
     consumer: Consumer, stepper: Stepper, topic: Topic, faults: ReadFaults | None, ends: dict[int, int]
-) -> list[LogRecord]:
-    records: list[LogRecord] = []
+) -> Iterator[LogRecord]:
     quiet_since_s = time.monotonic()
     while ends:
         messages = consumer.consume(1000, 0.05)
@@ -65,14 +96,14 @@ def _read_to(
                 continue
             quiet_since_s = time.monotonic()
             partition, offset = message.partition() or 0, message.offset() or 0
-            records.append(
-                LogRecord(topic.name, partition, offset, message.key(), message.value(), message.timestamp()[1] * 1000)
+            yield LogRecord(
+                topic.name, partition, offset, message.key(), message.value(), message.timestamp()[1] * 1000
             )
         # position() also knows of records that are not handed out
         for place in consumer.position([TopicPartition(topic.name, partition) for partition in ends]):
             # behind a batch that was stepped over there is no position until there is something to read
             if max(place.offset, stepper.reached((topic.name, place.partition))) >= ends[place.partition]:
                 del ends[place.partition]
+                consumer.incremental_unassign([TopicPartition(topic.name, place.partition)])
         if ends and time.monotonic() - quiet_since_s > SILENCE_MAX_S:
             raise StartError(f"topic {topic.name} does not answer")
-    return records

@@ -15,8 +15,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from pipeline.config import KafkaConfig
 from pipeline.topics import Topic
 
 VARIABLE = "HOOKLINE_TEST_KAFKA"
@@ -59,6 +61,14 @@ def delete_topics(bootstrap_servers: str, prefix: str) -> list[str]:
     for deleted in admin.delete_topics(names).values() if names else ():
         deleted.result(ANSWER_TIMEOUT_S)
     return names
+
+
+def delete_all_records(config: KafkaConfig, topic: Topic) -> None:
+    """Delete what a topic has now, as a limit of the disk does: its partitions begin where they end."""
+    admin = AdminClient({"bootstrap.servers": config.bootstrap_servers}, logger=None)
+    ends = [TopicPartition(topic.name, number, OFFSET_END) for number in range(topic.partitions)]
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(ANSWER_TIMEOUT_S)
 
 
 async def alter_topic(bootstrap_servers: str, topic: Topic, name: str, value: str) -> None:

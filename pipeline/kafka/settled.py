@@ -1,0 +1,59 @@
+"""How far a group has come with topics, asked from outside, and where their partitions begin and end. Blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaException
+
+from pipeline.config import KafkaConfig
+from pipeline.core.ranges import Range, parse_note
+from pipeline.kafka.options import view_options
+from pipeline.kafka.partitions import find_committed
+from pipeline.kafka.record import Place
+from pipeline.kafka.tail import Bounds
+from pipeline.kafka.watermarks import find_watermarks
+from pipeline.process import StartError
+from pipeline.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Of one partition: everything below `offset`, and the ranges `done` beyond it."""
+
+    offset: int = 0
+    done: tuple[Range, ...] = ()
+
+    def has(self, offset: int) -> bool:
+        """Is the record at `offset` settled?"""
+        return offset < self.offset or any(first <= offset < end for first, end in self.done)
+
+
+def read_settled(config: KafkaConfig, group: str, topics: Sequence[Topic]) -> dict[Place, Settled]:
+    """What `group` has settled of each partition, by its commits. Raises `StartError` when Kafka does not answer."""
+    consumer = Consumer(view_options(config) | {"group.id": group}, logger=None)  # asks, and never joins
+    places = [(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
+    try:
+        found = find_committed(consumer, places)
+    except KafkaException as error:
+        raise StartError(f"cannot ask what group {group} has committed: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    return {
+        place: Settled(part.offset, parse_note(part.offset, part.metadata).done) if part.offset >= 0 else Settled()
+        for place, part in found.items()
+    }
+
+
+def read_bounds(config: KafkaConfig, topics: Sequence[Topic]) -> dict[Place, Bounds]:
+    """The first offset of each partition, and the one its next record will get. Raises as `read_settled`."""
+    consumer = Consumer(view_options(config), logger=None)
+    try:
+        return {
+            (topic.name, partition): find_watermarks(consumer, topic.name, partition)
+            for topic in topics
+            for partition in range(topic.partitions)
+        }
+    except KafkaException as error:
+        raise StartError(f"cannot ask where topics end: {error.args[0].str()}") from error
+    finally:
+        consumer.close()

@@ -1,0 +1,140 @@
+"""What of the archive's open deliveries the log still holds, and what lies in the gaps between archived events.
+
+Blocks: for a thread of its own.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from pipeline.config import KafkaConfig
+from pipeline.core.account import Account
+from pipeline.core.event import Unreadable, parse_event
+from pipeline.core.records import Delivery, Event, expect
+from pipeline.kafka.record import LogRecord, Place
+from pipeline.kafka.settled import Settled, read_bounds
+from pipeline.kafka.tail import Bounds, each_record
+from pipeline.postgres.archive_tables import day_of
+from pipeline.topics import Topics
+from schemas import SchemaError
+
+Gap = tuple[int, int, int]  # partition, first offset, one past the last
+# Gaps nearer than this are read in one go: seeking costs more than reading so many records.
+GAP_MERGE_RECORDS = 2_000
+GAP_READS_MAX = 200
+GAP_RECORDS_MAX = 500_000
+
+
+class Wanted(NamedTuple):
+    """A delivery that has not ended. `event_place`: partition and offset of its event, None: not known."""
+
+    account: Account
+    application_id: str
+    event_place: tuple[int, int] | None
+
+
+def find_open(
+    config: KafkaConfig,
+    topics: Topics,
+    settled: Mapping[Place, Settled],
+    wanted: MutableMapping[bytes, Wanted],
+) -> int:
+    """Take each delivery that has a record the group has not settled out of `wanted` (by delivery id), and count it in
+    its account as pending or parked. How many records were read.
+
+    Reads to the ends as they are now: later than `settled`, and than the snapshot `wanted` comes from.
+    """
+    read = 0
+    ends = read_bounds(config, [topics.deliveries, *topics.retries])
+    for topic in (topics.deliveries, *topics.retries):
+        ranges = {
+            partition: (settled[topic.name, partition].offset, ends[topic.name, partition][1])
+            for partition in range(topic.partitions)
+        }
+        for record in each_record(config, topic, ranges):
+            read += 1
+            if settled[record.place].has(record.offset):
+                continue
+            try:
+                delivery = expect(Delivery, record.value or b"")
+            except SchemaError:
+                continue  # deliver makes a dead letter of it, or it is a probe
+            found = wanted.pop(bytes.fromhex(delivery.delivery_id.replace("-", "")), None)
+            if found is None:
+                continue
+            # as the sink ranks them: what was due when it was put into a tier waits for capacity
+            if topic.delay_s and delivery.due_at_us <= record.timestamp_us:
+                found.account.parked += 1
+            else:
+                found.account.pending += 1
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A record in a gap that is an event, or (`event_id` None) cannot be read as one."""
+
+    application_id: str | None
+    event_id: str | None
+    partition: int
+    offset: int
+
+
+def read_gaps(
+    config: KafkaConfig, topics: Topics, gaps: Sequence[Gap], *, first_day: date | None
+) -> tuple[list[LogEvent], int]:
+    """The events in `gaps`, and how many offsets were left out: there were too many, or the log has them no more.
+
+    `first_day`: the archive's first; of older days nothing is expected.
+    """
+    found = []
+    left_out = 0
+    budget = GAP_RECORDS_MAX
+    for number, (partition, ranges) in enumerate(_merge(gaps)):
+        span: Bounds = (ranges[0][0], ranges[-1][1])
+        if number >= GAP_READS_MAX or budget < span[1] - span[0]:
+            left_out += sum(end - first for first, end in ranges)
+            continue
+        budget -= span[1] - span[0]
+        for record in each_record(config, topics.events, {partition: span}):
+            if not any(first <= record.offset < end for first, end in ranges):
+                continue
+            if first_day is not None and day_of(record.timestamp_us) < first_day:
+                continue
+            event = _read(record)
+            if event is not None:
+                found.append(event)
+    return found, left_out
+
+
+def _merge(gaps: Sequence[Gap]) -> Iterator[tuple[int, list[Bounds]]]:
+    """Neighbouring gaps together, by partition."""
+    group: list[Bounds] = []
+    of_partition = -1
+    for partition, first, end in gaps:
+        if group and (partition != of_partition or first - group[-1][1] > GAP_MERGE_RECORDS):
+            yield of_partition, group
+            group = []
+        of_partition = partition
+        group.append((first, end))
+    if group:
+        yield of_partition, group
+
+
+def _read(record: LogRecord) -> LogEvent | None:
+    event = parse_event(
+        record.value,
+        record.key,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        appended_at_us=record.timestamp_us,
+    )
+    match event:
+        case Event():
+            return LogEvent(event.application_id, event.event_id, record.partition, record.offset)
+        case Unreadable():
+            return LogEvent(event.application_id, None, record.partition, record.offset)
+        case _:
+            return None
