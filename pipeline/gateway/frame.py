@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from pipeline.core.sealing import UnsealError
 from pipeline.core.text import find_target_problem
 from pipeline.gateway.answer_headers import AnswerHeaders, secure
+from pipeline.gateway.compressed import encode_answer
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.headers import is_host
 from pipeline.gateway.problems import Problem
@@ -87,6 +88,7 @@ def frame(
         if is_draining():
             response.force_close()
         headers.add(request, response)
+        encode_answer(request, response)
         key = (request.method, response.status)
         counter = requests.get(key)
         if counter is None:

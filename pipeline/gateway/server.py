@@ -27,7 +27,7 @@ from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
-from pipeline.gateway.reads import events, events_per_day, request_attempts, responses
+from pipeline.gateway.reads import events, events_per_day, exports, request_attempts, responses
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds, verify_topics
@@ -56,6 +56,7 @@ MODULES = (
     service_tokens,
     event_types,
     subscriptions,
+    exports,  # before the routes with an id in the same place
     events,
     events_per_day,
     replaying,
@@ -177,15 +178,18 @@ async def serve(gateway: Gateway) -> web.AppRunner:
 def build_app(gateway: Gateway) -> web.Application:
     """The API as an application."""
     app = web.Application(client_max_size=gateway.settings.gateway.body_max_bytes)
-    app[GATEWAY] = gateway
-    routes = [route for module in MODULES for route in module.list_routes()]
     config = gateway.settings.gateway
+    headers = AnswerHeaders(config)
+    app[GATEWAY] = gateway
+    app[exports.OPEN] = asyncio.Semaphore(config.exports_max)
+    app[exports.STREAM_HEADERS] = headers
+    routes = [route for module in MODULES for route in module.list_routes()]
     framed = frame_routes(
         routes,
         gateway.metrics,
         prefix=API_PATH,
         is_draining=gateway.health.is_draining,
-        headers=AnswerHeaders(config),
+        headers=headers,
         limits=RequestLimits(config, clock=time.monotonic),
     )
     app.router.add_routes(framed)
