@@ -111,6 +111,7 @@ create table if not exists dead_letters (
 ) partition by range (day);
 alter table dead_letters alter column source_value set storage external;
 create index if not exists dead_letters_of_event on dead_letters (application_id, event_id) where event_id is not null;
+create index if not exists dead_letters_newest on dead_letters (application_id, died_at_us, dead_id);
 
 create table if not exists events_default partition of events default;
 create table if not exists dispatches_default partition of dispatches default;

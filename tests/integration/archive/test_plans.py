@@ -1,0 +1,122 @@
+"""Every list and look-up of the archive goes by an index and reads little; what names days reads those days only."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import psycopg
+
+from pipeline.postgres.archive_attempts import AttemptFilter, Cursor, find_attempt, find_response, list_attempts
+from pipeline.postgres.archive_filling import ROWS_PER_EVENT, fill_archive
+from pipeline.postgres.archive_partitions import ensure_days
+from pipeline.postgres.archive_reads import find_event, known_event_ids, list_events
+from pipeline.postgres.archive_tables import today
+from pipeline.postgres.dead_letters import LetterFilter, list_letters
+from pipeline.postgres.event_counts import count_events_by_day
+from pipeline.postgres.exports import Export, export_attempts, export_events
+from pipeline.postgres.pool import Pool
+from tests.integration.archive.plans import open_explained
+from tests.integration.archive.records import DAY_US, NOW_US
+from tests.integration.archive.tables import connect
+
+EVENTS_PER_DAY = 10_000
+DAYS = 3
+# of 120,000 rows; a page has 50 or 100, from each of three days and of three kinds
+READ_MAX = 3_000
+APPLICATION = str(UUID(hashlib.md5(b"application 0").hexdigest()))  # noqa: S324 - as the filling has it
+SUBSCRIPTION = str(UUID(hashlib.md5(b"subscription 0").hexdigest()))  # noqa: S324
+
+
+async def fill(database: str, pool: Pool) -> None:
+    """Three days; every fifth attempt failed, and of every tenth delivery there is a dead letter."""
+    connection = await connect(database)
+    try:
+        await ensure_days(connection, [today(NOW_US - number * DAY_US) for number in range(DAYS)])
+        for number in range(DAYS):
+            rows = EVENTS_PER_DAY * ROWS_PER_EVENT
+            await fill_archive(pool, rows, now_us=NOW_US - number * DAY_US, progress=lambda _: None)
+        await connection.execute(
+            "update attempts set outcome = 'failed', next_due_at_us = finished_at_us where source_offset % 5 = 0"
+        )
+        await connection.execute(
+            "insert into dead_letters select day, gen_random_uuid(), 'exhausted', '', 'x', 0, 0, appended_at_us, "
+            "null, null, false, application_id, subscription_id, delivery_id, event_id, matched_at_us "
+            "from deliveries where get_byte(uuid_send(delivery_id), 0) < 25"
+        )
+        await connection.execute("vacuum (analyze)")
+    finally:
+        await connection.close()
+
+
+def find_ids(database: str) -> tuple[str, str]:
+    """An event of the application, and the first attempt of its delivery."""
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "select event_id::text, first_attempt_id::text from deliveries where application_id = %s "
+            "order by matched_at_us limit 1 offset 7",
+            (APPLICATION,),
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
+    """No partition is read from end to end, and no more rows than some pages have."""
+    async with open_explained(database) as (pool, plans):
+        await fill(database, pool)
+        event_id, attempt_id = find_ids(database)
+        after = Cursor(created_at_us=NOW_US, attempt_id=attempt_id)
+
+        def attempts(**members: object) -> Callable[[], Awaitable[object]]:
+            wanted = AttemptFilter(application_id=APPLICATION, **members)  # type: ignore[arg-type]
+            return lambda: list_attempts(pool, wanted)
+
+        queries: dict[str, Callable[[], Awaitable[object]]] = {
+            "events": lambda: list_events(pool, APPLICATION),
+            "event": lambda: find_event(pool, APPLICATION, event_id),
+            "known ids": lambda: known_event_ids(pool, [(APPLICATION, event_id)] * 100),
+            "attempts": attempts(),
+            "attempts, next page": attempts(after=after),
+            "attempts of an event": attempts(event_id=event_id),
+            "attempts of a subscription": attempts(subscription_id=SUBSCRIPTION),
+            "attempts of a time": attempts(created_min_us=NOW_US - DAY_US, created_max_us=NOW_US),
+            "attempts of a type": attempts(event_types=("shop.order.placed",)),
+            "attempt": lambda: find_attempt(pool, APPLICATION, attempt_id),
+            "response": lambda: find_response(pool, APPLICATION, attempt_id),
+            "dead letters": lambda: list_letters(pool, LetterFilter(application_id=APPLICATION), limit=50),
+            "dead letters of an event": lambda: list_letters(
+                pool, LetterFilter(application_id=APPLICATION, event_id=event_id)
+            ),
+        }
+        found = {}
+        for name, query in queries.items():
+            plans.clear()
+            answer = await query()
+            found[name] = (plans.whole(), plans.rows() <= READ_MAX, bool(answer) or name.startswith("dead letters of"))
+            assert plans.scans(), name
+
+    assert dict.fromkeys(queries, ([], True, True)) == found
+
+
+async def test_what_names_days_reads_those_partitions(database: str) -> None:
+    """Exports and counts by day touch the days they are asked for, and no other."""
+    async with open_explained(database) as (pool, plans):
+        await fill(database, pool)
+        last = today(NOW_US)
+        wanted = Export(application_id=APPLICATION, first=last - timedelta(days=1), last=last)
+        names = {f"{wanted.first:%Y%m%d}", f"{wanted.last:%Y%m%d}"}
+        plans.clear()
+        events = [event async for event in export_events(pool, wanted)]
+        of_events = plans.partitions("events")
+        plans.clear()
+        attempts = [attempt async for attempt in export_attempts(pool, wanted)]
+        of_attempts = plans.partitions("attempts")
+        plans.clear()
+        await count_events_by_day(pool, first=wanted.first, last=wanted.last, application_id=APPLICATION)
+        of_counts = plans.partitions("events")
+
+    assert [200, 200] == [len(events), len(attempts)]
+    assert {f"events_{name}" for name in names} == of_events
+    assert {f"attempts_{name}" for name in names} == of_attempts
+    assert of_counts <= {f"events_{name}" for name in names}
