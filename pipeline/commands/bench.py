@@ -19,7 +19,20 @@ COUNT = click.IntRange(1, 32)
 EXIT_INTERRUPTED = 130
 
 
-@click.command()
+class BenchCommand(click.Command):
+    """Measures, unless its first argument is `compare`: then it is that command."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["compare"]:
+            from pipeline.commands.bench_compare import compare
+
+            return compare.make_context(f"{info_name} compare", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+@click.command(cls=BenchCommand)
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "lists", is_flag=True, help="List the scenarios, and do nothing.")
 @click.option("--all", "takes_all", is_flag=True, help="Run all of them but the soak.")
@@ -112,13 +125,16 @@ def bench(
     and latencies count from the moment an event was to be sent. What was accepted must have been delivered and archived
     in the end: if it was not, or the run itself failed, the exit code is 1; being slow is no error.
 
-    Results are a JSON file a scenario, plots (SVG), and report.md over all of them.
+    Results are a JSON file a scenario, plots (SVG), and report.md over all of them. `hookline bench compare` tells
+    whether one folder of them is better or worse than another.
 
     \b
     Example:
       hookline bench --list
       hookline bench end-to-end --rate 200 --duration 20
       hookline bench saturation --deliver 2 --out results
+      hookline bench ingest --api https://staging.example/api/v1 --master-key UUID --receiver-host 192.0.2.7
+      hookline bench compare before after
     """
     # before anything else is imported: --help stays quick
     from pipeline.bench.errors import BenchError

@@ -68,6 +68,43 @@ def apply() -> None:
         click.echo("nothing to do: all topics are as declared")
 
 
+GROW = """topics cannot be grown from {now} to {wanted} partitions in place.
+
+The number of partitions decides in which one an application's events, and a subscription's deliveries, lie. Grown in
+place, the next event of an application could lie in another partition than its last one, be matched first, and overtake
+it; matcher and deliver would look for routes, endpoints and attempts where they are not.
+
+The way to {wanted} partitions, without a lost event and without a pause of accepting (more: docs/topics-grow.md):
+
+  1. HOOKLINE_KAFKA_TOPIC_PREFIX={prefix}{wanted}. HOOKLINE_KAFKA_PARTITIONS={wanted} hookline topics apply
+  2. start matcher, deliver and archive with these two settings, beside those that run, on the same database
+  3. restart the gateways with them, one after the other: they publish all routes into the new topics, then take events
+  4. leave the old processes until `hookline ledger` with the old settings has nothing waiting, pending or parked
+  5. stop them; delete the old topics when their retention is over
+"""
+
+
+@topics.command()
+@click.argument("partitions", type=click.IntRange(1, 10_000))
+def grow(partitions: int) -> None:
+    """Say how to come to PARTITIONS partitions, or that there are so many already. Changes nothing.
+
+    More partitions in place would let an application's events overtake each other, so it is refused, with exit code 2.
+
+    \b
+    Example:
+      hookline topics grow 32
+    """
+    config, _ = _declare()
+    if partitions == config.partitions:
+        click.echo(f"nothing to do: HOOKLINE_KAFKA_PARTITIONS is {partitions}")
+        return
+    if partitions < config.partitions:
+        click.echo(f"there are {config.partitions} partitions, and Kafka cannot take any away; the way is the same")
+    click.echo(GROW.format(now=config.partitions, wanted=partitions, prefix=config.topic_prefix), nl=False, err=True)
+    sys.exit(2)
+
+
 def _declare() -> "tuple[KafkaConfig, Topics]":
     from pipeline.config import load_settings
     from pipeline.topics import declare_topics_for

@@ -1,0 +1,29 @@
+"""`hookline topics grow`: refused, with the way that is safe."""
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "said"), [("8", 0, "nothing to do"), ("32", 2, "the next event of an appl")]
+)
+def test_growing_in_place_is_refused(wanted: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are is nothing to do; another number would let events overtake each other."""
+    monkeypatch.delenv("HOOKLINE_TEST_KAFKA", raising=False)
+    monkeypatch.delenv("HOOKLINE_TEST_DATABASE", raising=False)
+    result = CliRunner().invoke(cli, ["topics", "grow", wanted])
+
+    assert code == result.exit_code
+    assert said in result.output
+
+
+def test_the_way_names_the_new_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To copy from: prefix and number."""
+    monkeypatch.delenv("HOOKLINE_TEST_KAFKA", raising=False)
+    monkeypatch.delenv("HOOKLINE_TEST_DATABASE", raising=False)
+    monkeypatch.setenv("HOOKLINE_KAFKA_TOPIC_PREFIX", "shop.")
+    result = CliRunner().invoke(cli, ["topics", "grow", "16"])
+
+    assert "HOOKLINE_KAFKA_TOPIC_PREFIX=shop.16. HOOKLINE_KAFKA_PARTITIONS=16 hookline topics apply" in result.output
