@@ -12,6 +12,7 @@ from pipeline.bench.scenario import (
     SATURATION_NAME,
     WARM_UP,
     WARM_UP_S,
+    ArchiveWrites,
     Burst,
     Case,
     Closed,
@@ -20,6 +21,7 @@ from pipeline.bench.scenario import (
     InFlight,
     Open,
     Phase,
+    Reads,
     Scenario,
     ScheduledRetries,
     Share,
@@ -319,6 +321,17 @@ SOAK = Scenario(
     varies_rate=True,
 )
 
+READS = Scenario(
+    name="reads",
+    about="Reads of the API beside 1,000,000 archived rows; `accepted`: requests answered with 200.",
+    cases=(Case(name="one gateway", groups=(), phases=(), preparation=FullArchive(rows=1_000_000), direct=Reads()),),
+)
+ARCHIVE = Scenario(
+    name="archive",
+    about="The archive's writes alone, by one writer: `accepted/s` are rows, latencies those of transactions.",
+    cases=(Case(name="one writer", groups=(), phases=(), direct=ArchiveWrites()),),
+)
+
 SCENARIOS = (
     END_TO_END,
     SATURATION,
@@ -337,6 +350,8 @@ SCENARIOS = (
     BACKLOG,
     RECOVERY,
     PROCESSES,
+    READS,
+    ARCHIVE,
     SOAK,
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

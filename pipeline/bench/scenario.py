@@ -115,8 +115,32 @@ Preparation = FullArchive | ScheduledRetries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """No events: the API is read, each kind by so many connections, then all kinds at a rate."""
+
+    connections: int = 8
+    rate_per_s: float = 2000.0
+    seconds: float = 8.0
+    warm_up_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveWrites:
+    """No events: rows are written as the archive process writes them. `batches`: events in a transaction."""
+
+    batches: tuple[int, ...] = (5, 50, 500, 1250)
+    seconds: float = 8.0
+
+
+Direct = Reads | ArchiveWrites
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One run. `payload_bytes` None: real payloads. `counts`: of processes, 1 of a kind that is not there."""
+    """One run. `payload_bytes` None: real payloads. `counts`: of processes, 1 of a kind that is not there.
+
+    `direct`: what is measured without events and phases.
+    """
 
     name: str
     groups: tuple[Group, ...]
@@ -127,6 +151,7 @@ class Case:
     payload_bytes: int | None = 1000
     counts: Mapping[str, int] = field(default_factory=dict)
     preparation: Preparation | None = None
+    direct: Direct | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +200,16 @@ def _adapt_case(case: Case, wishes: Wishes) -> Case:
         payload_bytes=payload_bytes,
         counts={**case.counts, **wishes.counts},
         preparation=preparation,
+        direct=_adapt_direct(case.direct, wishes),
     )
+
+
+def _adapt_direct(direct: Direct | None, wishes: Wishes) -> Direct | None:
+    if direct is not None and wishes.duration_s is not None:
+        direct = replace(direct, seconds=wishes.duration_s)
+    if isinstance(direct, Reads) and wishes.rate_per_s is not None:
+        direct = replace(direct, rate_per_s=wishes.rate_per_s)
+    return direct
 
 
 def _adapt_group(group: Group, wishes: Wishes) -> Group:

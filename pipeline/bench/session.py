@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.bench.direct import run_direct_case
 from pipeline.bench.errors import BenchError
 from pipeline.bench.installation import KINDS, Installation, run_installation
 from pipeline.bench.machine import describe_machine, find_commit
@@ -100,15 +101,20 @@ async def _run_scenario(session: Session, scenario: Scenario, screen: BenchScree
         screen.begin(f"{scenario.name}, {case.name}: starting ...")
         try:
             async with _provide(session.installation, case) as installation:
+                watching = Watching(
+                    on_step=lambda text: screen.step(f"{scenario.name}, {text}"), on_sample=screen.show_sample
+                )
+                if case.direct is not None:
+                    is_ours = session.installation is None
+                    done[case.name] = await run_direct_case(installation, case, watching, is_ours=is_ours)
+                    continue
                 done[case.name] = await run_case(
                     installation,
                     case,
                     payloads=choose_payloads(case, session.payload_file),
                     rate_of=lambda name: _find_rate(done, name),
                     conditions=session.conditions,
-                    watching=Watching(
-                        on_step=lambda text: screen.step(f"{scenario.name}, {text}"), on_sample=screen.show_sample
-                    ),
+                    watching=watching,
                 )
         except BenchError as error:
             failures.append(f"{case.name}: {error}")

@@ -88,3 +88,24 @@ async def fill_archive(pool: Pool, rows: int, *, now_us: int, progress: Callable
             await connection.execute("checkpoint")
         finally:
             await connection.set_autocommit(False)
+
+
+async def adopt_filled(pool: Pool, application_id: str) -> None:
+    """Give an application that exists the rows of one of those that were made up."""
+    async with pool.connection() as connection:
+        for table in VALUES:
+            await connection.execute(
+                f"update {table.name} set application_id = %s "  # noqa: S608 - our own names
+                "where application_id = md5('application 0')::uuid".encode(),
+                (application_id,),
+            )
+
+
+async def list_filled_ids(pool: Pool, application_id: str) -> tuple[list[str], list[str]]:
+    """Its events, and the attempts of their deliveries."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select event_id::text, first_attempt_id::text from deliveries where application_id = %s", (application_id,)
+        )
+        rows = await cursor.fetchall()
+    return [row[0] for row in rows], [row[1] for row in rows]

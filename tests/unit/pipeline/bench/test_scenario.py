@@ -6,12 +6,14 @@ from pipeline.bench.scenario import (
     MEASURED,
     WARM_UP,
     WARM_UP_S,
+    ArchiveWrites,
     Burst,
     Case,
     FullArchive,
     Group,
     Open,
     Phase,
+    Reads,
     Scenario,
     Share,
     Wishes,
@@ -19,7 +21,8 @@ from pipeline.bench.scenario import (
 )
 from pipeline.bench.stamp import STREAMS_MAX
 
-CASES = [(scenario, case) for scenario in SCENARIOS for case in scenario.cases]
+# those that have a load; the others measure directly
+CASES = [(scenario, case) for scenario in SCENARIOS for case in scenario.cases if case.direct is None]
 cases = pytest.mark.parametrize(
     ("scenario", "case"), CASES, ids=[f"{scenario.name}, {case.name}" for scenario, case in CASES]
 )
@@ -112,3 +115,14 @@ def test_a_case_measures_half_a_minute_by_default() -> None:
     case = Case(name="x", groups=(Group(load=Open(rate_per_s=1)),))
 
     assert (Phase(name=WARM_UP, seconds=WARM_UP_S), Phase(name=MEASURED, seconds=30.0, is_measured=True)) == case.phases
+
+
+def test_a_duration_holds_for_what_is_measured_directly() -> None:
+    """Reads and writes have no phases; a case with neither has no load of another kind."""
+    (reads,) = adapt(BY_NAME["reads"], Wishes(duration_s=3.0, rate_per_s=500.0, archive_rows=4000)).cases
+    (writes,) = adapt(BY_NAME["archive"], Wishes(duration_s=3.0)).cases
+
+    assert Reads(seconds=3.0, rate_per_s=500.0) == reads.direct
+    assert FullArchive(rows=4000) == reads.preparation
+    assert ArchiveWrites(seconds=3.0) == writes.direct
+    assert () == reads.groups == writes.groups
