@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
-from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord
 from pipeline.kafka.stepping import Stepper
 from pipeline.kafka.watermarks import find_watermarks
@@ -17,6 +17,7 @@ from pipeline.topics import Topic
 SILENCE_MAX_S = 30.0
 
 Bounds = tuple[int, int]  # first offset, one past the last
+Note = Callable[[ReadFault], None]
 
 
 def read_tail(
@@ -35,21 +36,24 @@ def read_tail(
         bounds[partition] = (max(start, low, end - records_max), end)
         return bounds[partition]
 
-    records = list(_each_record(config, topic, list(starts), find_bounds, faults))
+    note = faults.note if faults is not None else None
+    records = list(_each_record(config, topic, list(starts), find_bounds, note))
     return records, {partition: end for partition, (_, end) in bounds.items()}
 
 
-def each_record(config: KafkaConfig, topic: Topic, ranges: Mapping[int, Bounds]) -> Iterator[LogRecord]:
+def each_record(
+    config: KafkaConfig, topic: Topic, ranges: Mapping[int, Bounds], *, note: Note | None = None
+) -> Iterator[LogRecord]:
     """Records of each partition from the first offset of its range to before its end, as far as the log has them.
 
-    In the order of the log within a partition. Memory is what the client holds, whatever the range. Blocks, and raises
-    `StartError`, as `read_tail` does.
+    In the order of the log within a partition. Memory is what the client holds, whatever the range. `note` is told of
+    what cannot be read. Blocks, and raises `StartError`, as `read_tail` does.
     """
 
     def find_bounds(partition: int, low: int, end: int) -> Bounds:
         return max(ranges[partition][0], low), min(ranges[partition][1], end)
 
-    for record in _each_record(config, topic, list(ranges), find_bounds, None):
+    for record in _each_record(config, topic, list(ranges), find_bounds, note):
         if record.offset < ranges[record.partition][1]:
             yield record
 
@@ -59,7 +63,7 @@ def _each_record(
     topic: Topic,
     partitions: Iterable[int],
     find_bounds: Callable[[int, int, int], Bounds],
-    faults: ReadFaults | None,
+    note: Note | None,
 ) -> Iterator[LogRecord]:
     consumer = Consumer(view_options(config), logger=None)
     stepper = Stepper(config, consumer)
@@ -73,7 +77,7 @@ def _each_record(
                 assignment.append(TopicPartition(topic.name, partition, first))
         consumer.assign(assignment)
         stepper.begin(assignment)
-        yield from _read_to(consumer, stepper, topic, faults, ends)
+        yield from _read_to(consumer, stepper, topic, note, ends)
     except KafkaException as error:
         raise StartError(f"cannot read the end of topic {topic.name}: {error.args[0].str()}") from error
     finally:
@@ -82,7 +86,7 @@ def _each_record(
 
 
 def _read_to(
-    consumer: Consumer, stepper: Stepper, topic: Topic, faults: ReadFaults | None, ends: dict[int, int]
+    consumer: Consumer, stepper: Stepper, topic: Topic, note: Note | None, ends: dict[int, int]
 ) -> Iterator[LogRecord]:
     quiet_since_s = time.monotonic()
     while ends:
@@ -91,8 +95,8 @@ def _read_to(
         for message in messages:
             if not stepper.take(message):
                 fault = stepper.recover(message)
-                if fault is not None and faults is not None:
-                    faults.note(fault)
+                if fault is not None and note is not None:
+                    note(fault)
                 continue
             quiet_since_s = time.monotonic()
             partition, offset = message.partition() or 0, message.offset() or 0

@@ -12,6 +12,7 @@ from pipeline.config import KafkaConfig
 from pipeline.core.account import Account
 from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.records import Delivery, Event, expect
+from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.kafka.settled import Settled, read_bounds
 from pipeline.kafka.tail import Bounds, each_record
@@ -91,24 +92,32 @@ def read_gaps(
     found = []
     left_out = 0
     budget = GAP_RECORDS_MAX
-    for number, (partition, ranges) in enumerate(_merge(gaps)):
+    for number, (partition, ranges) in enumerate(merge_gaps(gaps)):
         span: Bounds = (ranges[0][0], ranges[-1][1])
         if number >= GAP_READS_MAX or budget < span[1] - span[0]:
             left_out += sum(end - first for first, end in ranges)
             continue
         budget -= span[1] - span[0]
-        for record in each_record(config, topics.events, {partition: span}):
-            if not any(first <= record.offset < end for first, end in ranges):
+        faults: list[ReadFault] = []
+        for record in each_record(config, topics.events, {partition: span}, note=faults.append):
+            if not _is_in(record.offset, ranges):
                 continue
             if first_day is not None and day_of(record.timestamp_us) < first_day:
                 continue
             event = _read(record)
             if event is not None:
                 found.append(event)
+        # what is damaged on a broker's disk was accepted, and nobody can read it any more
+        damaged = [offset for fault in faults for offset in range(fault.begin, min(fault.end, span[1]))]
+        found += [LogEvent(None, None, partition, offset) for offset in damaged if _is_in(offset, ranges)]
     return found, left_out
 
 
-def _merge(gaps: Sequence[Gap]) -> Iterator[tuple[int, list[Bounds]]]:
+def _is_in(offset: int, ranges: Sequence[Bounds]) -> bool:
+    return any(first <= offset < end for first, end in ranges)
+
+
+def merge_gaps(gaps: Sequence[Gap]) -> Iterator[tuple[int, list[Bounds]]]:
     """Neighbouring gaps together, by partition."""
     group: list[Bounds] = []
     of_partition = -1
