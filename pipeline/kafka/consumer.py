@@ -139,6 +139,7 @@ class LogConsumer:
         self._handed_batches = self._received_batches = 0
         # on the loop: what was put away, is back, and has not been handled; the last of a batch ends it
         self._back: deque[tuple[Sequence[LogRecord], bool]] = deque()
+        self._is_pumping = False
         self._is_more_put_away = False
         self._assigned: set[Place] = set()
         self._delayed: dict[Place, float] = {}  # until when (monotonic)
@@ -270,22 +271,25 @@ class LogConsumer:
         self._handler.received(records)
 
     def _receive_back(self, records: Sequence[LogRecord]) -> None:
-        """On the loop."""
-        is_pumping = bool(self._back)
+        """On the loop. The pieces are handled one a turn, whichever batch they came in."""
         for begin in range(0, len(records), PUT_AWAY_AT_ONCE):
             end = begin + PUT_AWAY_AT_ONCE
             self._back.append((records[begin:end], end >= len(records)))
-        if not is_pumping:
-            self._receive_some()
+        if not self._is_pumping:
+            self._is_pumping = True
+            self._loop.call_soon(self._pump)
 
-    def _receive_some(self) -> None:
-        if not self._back:
-            return  # a rebalance has had them handled
+    def _pump(self) -> None:
+        if self._back:  # a rebalance may have had them handled
+            self._receive_piece()
+        self._is_pumping = bool(self._back)
+        if self._is_pumping:
+            self._loop.call_soon(self._pump)
+
+    def _receive_piece(self) -> None:
         records, is_last = self._back.popleft()
         self._received_batches += is_last
         self._handler.received(records)
-        if self._back:
-            self._loop.call_soon(self._receive_some)
 
     def _is_loop_behind(self) -> bool:
         return self._handed_batches - self._received_batches >= HANDED_MAX
@@ -538,13 +542,13 @@ class LogConsumer:
     def _meet(self, fault: ReadFault) -> None:
         """On the loop. What was read before is handled before."""
         while self._back:
-            self._receive_some()
+            self._receive_piece()
         self._handler.met(fault)
 
     async def _answer(self, question: Coroutine[object, object, T]) -> T:
         """On the loop. What was read before a rebalance is handled before it."""
         while self._back:
-            self._receive_some()
+            self._receive_piece()
         return await question
 
     def _report(self, error: BaseException | None) -> None:

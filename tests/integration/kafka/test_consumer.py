@@ -308,24 +308,33 @@ async def test_a_gap_is_a_loss_only_below_where_the_log_begins(kafka: str, topic
 
 
 async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_prefix: str) -> None:
-    """Thousands that come back at once, to somebody who is slow, and one new record: it is not behind all of them."""
+    """Thousands that come back at once, to somebody who is slow, and one new record: a few pieces are before it.
+
+    Those that are handled while Kafka hands it over (3 on a quiet machine, of 250); the bound leaves it 3 s for that.
+    """
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     back = replace(topics.retries[0], delay_s=0)
     client = PlainClient(kafka)
     client.write(back, [(b"k", b"back")] * 5000)
 
     class Busy(Clerk):
+        new_at: int | None = None
+
         def received(self, records: Sequence[LogRecord]) -> None:
             if not self.records:
                 client.write(topics.deliveries, [(b"k", b"new")])
             super().received(records)
-            time.sleep(0.02)  # stands for work: whoever works here does not look at the next batch
+            if self.new_at is None and b"new" in self.values()[-len(records) :]:
+                self.new_at = self.values().index(b"new")
+            if self.new_at is None:
+                time.sleep(0.1)  # stands for work: whoever works here does not look at the next batch
 
     clerk = Busy()
     async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[back]):
         await eventually(lambda: 5001 == len(clerk.records))
 
-    assert clerk.values().index(b"new") < 2500
+    assert clerk.new_at is not None
+    assert clerk.new_at <= 30 * PUT_AWAY_AT_ONCE
 
 
 async def test_what_was_put_away_comes_back_in_pieces(kafka: str, topic_prefix: str) -> None:
