@@ -5,7 +5,7 @@ events without an id get ids that follow from the key and their place, so that a
 """
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 from pipeline.core.fingerprint import fingerprint
 from pipeline.core.moments import decode_moment, show_moment
 from pipeline.core.records import Event, to_bytes
-from pipeline.gateway.answers import answer_json
+from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
@@ -24,6 +24,7 @@ from pipeline.gateway.duplicates import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import EventContent, describe_unwritten, make_event, refuse_loop, require_event_type
+from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
@@ -31,6 +32,11 @@ from pipeline.kafka.producer import KafkaUnavailableError
 EVENTS_MAX = 1000
 UNAVAILABLE = 503
 KEY_MAX_CHARS = 255
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    schema={"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS},
+    meaning="Sent again under the same key, the batch counts once.",
+)
 
 Result = dict[str, Any]
 
@@ -73,8 +79,25 @@ _decoder = msgspec.json.Decoder(BatchForm)
 _content_decoder = msgspec.json.Decoder(EventContent, dec_hook=decode_moment)
 
 
-def list_routes() -> list[web.RouteDef]:
-    return [web.post("/events", ingest_events)]
+class BatchShown(TypedDict):
+    """A result for each event, in their order."""
+
+    application_id: Id
+    results: list[Result]
+
+
+def list_routes() -> list[Operation]:
+    return [
+        Operation(
+            "POST",
+            "/events",
+            ingest_events,
+            headers=(IDEMPOTENCY_KEY,),
+            body=BatchForm,
+            answer=BatchShown,
+            problems=("IdempotencyKeyReused",),
+        ),
+    ]
 
 
 async def ingest_events(request: web.Request) -> web.Response:
@@ -113,7 +136,8 @@ async def ingest_events(request: web.Request) -> web.Response:
     await accept_all(gateway, candidates, results, is_repeatable=batch is not None)
     if batch is not None and candidates:
         batch.remember(gateway.event_ids)
-    return answer_json({"application_id": application_id, "results": results})
+    answer: BatchShown = {"application_id": application_id, "results": results}
+    return answer_json(answer)
 
 
 async def accept_all(

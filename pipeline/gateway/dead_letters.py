@@ -1,18 +1,26 @@
 """`/dead_letters`: what was given up or could not be read; shown, and sent again."""
 
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
 from pipeline.core.moments import parse_query_moment, show_datetime, show_moment
-from pipeline.gateway.answers import answer_json
+from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import link_next, take_application_id, take_letter_filter, take_path_id
+from pipeline.gateway.reads.queries import (
+    APPLICATION_ID,
+    LETTER_FILTERS,
+    link_next,
+    take_application_id,
+    take_letter_filter,
+    take_path_id,
+)
 from pipeline.gateway.redriving import redrive
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
@@ -38,11 +46,42 @@ class RedriveForm(Form, frozen=True):
 _decoder = msgspec.json.Decoder(RedriveForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class SourceShown(TypedDict):
+    """The record that died."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class LetterShown(TypedDict):
+    """A dead letter."""
+
+    dead_id: Id
+    reason: str
+    detail: str
+    application_id: Id | None
+    subscription_id: Id | None
+    delivery_id: Id | None
+    event_id: Id | None
+    source: SourceShown
+    died_at: Time
+    redriven_at: Time | None
+
+
+class RedriveShown(TypedDict):
+    """What was sent again. `matching`: letters by reason; `skipped`: dead id to why."""
+
+    matching: dict[str, int]
+    redriven: int
+    skipped: dict[str, str]
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/dead_letters", show_all),
-        web.post("/dead_letters/redrive", redrive_some),
-        web.get("/dead_letters/{dead_id}", show_one),
+        Operation("GET", "/dead_letters", show_all, query=LETTER_FILTERS, answer=list[LetterShown]),
+        Operation("POST", "/dead_letters/redrive", redrive_some, body=RedriveForm, answer=RedriveShown),
+        Operation("GET", "/dead_letters/{dead_id}", show_one, query=(APPLICATION_ID,), answer=LetterShown),
     ]
 
 
@@ -89,17 +128,17 @@ async def redrive_some(request: web.Request) -> web.Response:
     )
     findings.raise_if_any()
     matching = await count_letters(gateway.pool, wanted)
-    answer: dict[str, Any] = {"matching": matching, "redriven": 0, "skipped": {}}
+    answer: RedriveShown = {"matching": matching, "redriven": 0, "skipped": {}}
     if not form.dry_run:
         try:
             done = await redrive(gateway.pool, gateway.producer, gateway.topics, wanted, limit=REDRIVE_MAX)
         except KafkaUnavailableError as error:
             raise Problem("ServiceUnavailable", detail="Kafka does not answer; send it again, it goes on.") from error
-        answer |= {"redriven": done.redriven, "skipped": done.skipped}
+        answer["redriven"], answer["skipped"] = done.redriven, done.skipped
     return answer_json(answer)
 
 
-def show_letter(letter: ArchivedLetter) -> dict[str, Any]:
+def show_letter(letter: ArchivedLetter) -> LetterShown:
     """A dead letter as the API shows it."""
     return {
         "dead_id": letter.dead_id,

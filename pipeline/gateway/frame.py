@@ -6,7 +6,7 @@ its chain is built and the current application is noted anew for each (84 agains
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -17,12 +17,11 @@ from pipeline.gateway.answer_headers import AnswerHeaders, secure
 from pipeline.gateway.compressed import encode_answer
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.headers import is_host
+from pipeline.gateway.operations import OPERATION, Handler, Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import DatabaseUnavailable
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SLASHES = re.compile("/{2,}")
 REST = "/{rest:.*}"
@@ -34,7 +33,7 @@ KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 
 
 def frame_routes(
-    routes: Iterable[web.RouteDef],
+    operations: Iterable[Operation],
     metrics: Metrics,
     *,
     prefix: str,
@@ -42,25 +41,26 @@ def frame_routes(
     headers: AnswerHeaders,
     limits: RequestLimits,
 ) -> list[web.RouteDef]:
-    """The routes under `prefix`, framed; and the one that takes whatever is none of them."""
+    """The operations under `prefix` as routes, framed; and the one that takes whatever is none of them."""
 
-    def frame_one(handler: Handler, route: str) -> Handler:
+    def frame_one(operation: Operation, route: str) -> Handler:
         # a balancer's question is answered however many requests there are
-        is_limited = limits.is_on and route != prefix + HEALTH
+        is_limited = limits.is_on and operation.path != HEALTH
         check = limits.check if is_limited else None
-        return frame(handler, metrics, route=route, is_draining=is_draining, headers=headers, check_limits=check)
+        return frame(operation, metrics, route=route, is_draining=is_draining, headers=headers, check_limits=check)
 
     framed = []
-    for route in routes:
-        path = prefix + route.path
+    for operation in operations:
+        path = prefix + operation.path
         # aiohttp's own pattern of a part has no braces, which a name may have
         pattern = PART.sub(r"{\1:[^/]+}", path)
-        framed.append(web.route(route.method, pattern, frame_one(route.handler, path)))
-    return [*framed, web.route("*", REST, frame_one(find_again, UNKNOWN))]
+        framed.append(web.route(operation.method, pattern, frame_one(operation, path)))
+    nowhere = Operation("*", REST, refuse_path, problems=("NotFound", "MethodNotAllowed"))
+    return [*framed, web.route("*", REST, find_again(frame_one(nowhere, UNKNOWN)))]
 
 
 def frame(
-    handler: Handler,
+    operation: Operation,
     metrics: Metrics,
     *,
     route: str,
@@ -68,10 +68,11 @@ def frame(
     headers: AnswerHeaders,
     check_limits: Callable[[web.Request], None] | None,
 ) -> Handler:
-    """`handler` with an answer for everything it raises. `route`: its name in the figures.
+    """The operation's handler with an answer for everything it raises. `route`: its name in the figures.
 
     While draining, an answer closes its connection: a client that keeps it would meet the moment it is closed at.
     """
+    handler, problem_ids = operation.handler, operation.list_problem_ids()
     seconds = metrics.http_seconds.labels(route)
     # looking a child up by its labels takes longer than counting
     requests: dict[tuple[str, int], Counter] = {}
@@ -82,8 +83,11 @@ def frame(
             check_head(request)
             if check_limits is not None:
                 check_limits(request)
+            request[OPERATION] = operation
             response = await handler(request)
         except Exception as error:  # everything: the client gets an answer, and the process goes on with the others
+            if isinstance(error, Problem) and error.kind.id not in problem_ids:
+                request.app[GATEWAY].log.error("problem_undocumented", route=route, problem=error.kind.id)
             response = _answer_error(request, error, route)
         if is_draining():
             response.force_close()
@@ -112,8 +116,33 @@ def answer_unrouted(request: web.BaseRequest, error: web.HTTPException) -> web.R
     return response
 
 
-async def find_again(request: web.Request) -> web.StreamResponse:
-    """A path that is no route as it stands: slashes at the end are optional, repeated ones are one."""
+def find_again(refuse: Handler) -> Handler:
+    """For a path that is no route as it stands: slashes at the end are optional, repeated ones are one.
+
+    The route that is found has a frame of its own, which counts the request; what is none goes to `refuse`.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if find_target_problem(request.raw_path) is not None:
+            return await refuse(request)
+        found, _ = await _resolve(request)
+        return await (refuse(request) if found is None else found.match_info.handler(found))
+
+    return answer
+
+
+async def refuse_path(request: web.Request) -> web.StreamResponse:
+    """The answer where no route is: 404, or 405 when the path has other methods."""
+    _, allowed = await _resolve(request)
+    if request.method == "OPTIONS" and allowed:
+        return web.Response(status=204, headers={"Allow": _join({*allowed, "OPTIONS"})})
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, {*allowed, "OPTIONS"})
+    raise web.HTTPNotFound(text=NO_PATH)
+
+
+async def _resolve(request: web.Request) -> tuple[web.Request | None, set[str]]:
+    """The request of the route that its path means, and the methods that the path has."""
     path = SLASHES.sub("/", request.rel_url.raw_path).rstrip("/") or "/"
     url = request.rel_url.with_path(path, encoded=True, keep_query=True)
     found = request.clone(rel_url=url)
@@ -125,13 +154,9 @@ async def find_again(request: web.Request) -> web.StreamResponse:
         if match_info is not None:
             match_info.add_app(request.app)
             found._match_info = match_info  # noqa: SLF001 - what aiohttp's own application does
-            return await match_info.handler(found)
+            return found, allowed
         allowed |= methods
-    if request.method == "OPTIONS" and allowed:
-        return web.Response(status=204, headers={"Allow": _join({*allowed, "OPTIONS"})})
-    if allowed:
-        raise web.HTTPMethodNotAllowed(request.method, {*allowed, "OPTIONS"})
-    raise web.HTTPNotFound(text=NO_PATH)
+    return None, allowed
 
 
 def check_head(request: web.Request) -> None:

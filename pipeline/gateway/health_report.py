@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from pydantic import SecretStr
 
@@ -23,6 +23,21 @@ class DatabaseAnswer:
 
     is_well: bool
     duration_ms: int
+
+
+class HealthReport(TypedDict):
+    """What `GET /health` answers. Durations are null for what this instance does not have."""
+
+    database: bool
+    kafka: bool
+    pulsar: None
+    object_storage: None
+    database_duration_ms: int
+    kafka_duration_ms: int
+    pulsar_duration_ms: None
+    object_storage_duration_ms: None
+    total_duration_ms: int
+    problems: dict[str, str]
 
 
 class ApiHealth:
@@ -45,11 +60,11 @@ class ApiHealth:
         """Is this the key, or none needed?"""
         return self._key is None or hmac.compare_digest(key.encode(), self._key.encode())
 
-    async def describe(self) -> tuple[bool, dict[str, Any]]:
+    async def describe(self) -> tuple[bool, HealthReport]:
         """Is it ready; and the report. The database decides nothing: without it events are accepted and delivered."""
         database = await self._ask_database()
         problems = self._process.list_unready()
-        report = {
+        report: HealthReport = {
             "database": database.is_well,
             "kafka": self._kafka.check() is None,
             "pulsar": None,

@@ -7,6 +7,7 @@ then whether the id is new and the type exists.
 import base64
 import binascii
 import time
+from typing import TypedDict
 from uuid import UUID
 
 import msgspec
@@ -26,11 +27,13 @@ from pipeline.core.json_text import find_json_problem
 from pipeline.core.moments import Moment, decode_moment, show_moment
 from pipeline.core.names import LABELS_MAX, METADATA_MAX
 from pipeline.core.records import Event
+from pipeline.gateway.answers import Id, Time
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.duplicates import Claim
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError, RecordRefusedError
@@ -57,9 +60,28 @@ class EventForm(EventContent, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(EventForm, dec_hook=decode_moment)
 
 
-def list_routes() -> list[web.RouteDef]:
+PAYLOAD_REFUSALS = ("EventInvalidPayloadContentType", "EventInvalidJsonPayload", "EventInvalidBase64Payload")
+
+
+class EventAccepted(TypedDict):
+    """It is in the log."""
+
+    application_id: Id
+    event_id: Id
+    received_at: Time
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.post("/event", ingest_event),
+        Operation(
+            "POST",
+            "/event",
+            ingest_event,
+            body=EventForm,
+            status=201,
+            answer=EventAccepted,
+            problems=(*PAYLOAD_REFUSALS, "EventTypeDoesNotExist", "EventAlreadyIngested", "EventIdReused"),
+        ),
     ]
 
 
@@ -75,7 +97,7 @@ async def ingest_event(request: web.Request) -> web.Response:
     except Problem as problem:
         gateway.metrics.events_refused_total.labels(problem.kind.id).inc()
         raise
-    body = {
+    body: EventAccepted = {
         "application_id": event.application_id,
         "event_id": event.event_id,
         "received_at": show_moment(event.received_at_us),

@@ -1,30 +1,35 @@
 """What the API tells of itself, to anybody: its limits, its errors, what payloads it takes."""
 
+from typing import Any
+
 from aiohttp import web
 
 from pipeline.config import PREFIX, Settings
 from pipeline.core.event import CONTENT_TYPES
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.context import GATEWAY
-from pipeline.gateway.problems import list_problems
+from pipeline.gateway.operations import Operation
+from pipeline.gateway.problems import ProblemShown, list_problems
+from pipeline.gateway.reads.queries import declare_text, take
 from pipeline.setting_rows import list_rows
 
 UNLIMITED = 2_147_483_647
+ALL = declare_text("all", "`true`: also problems that Hook0 does not know.")
 
 
-def list_routes() -> list[web.RouteDef]:
+def list_routes() -> list[Operation]:
     return [
-        web.get("/environment_variables", show_variables),
-        web.get("/errors", show_errors),
-        web.get("/instance", show_instance),
-        web.get("/payload_content_types", show_content_types),
-        web.get("/quotas", show_quotas),
+        Operation("GET", "/environment_variables", show_variables, answer=list[dict[str, Any]], is_public=True),
+        Operation("GET", "/errors", show_errors, query=(ALL,), answer=list[ProblemShown], is_public=True),
+        Operation("GET", "/instance", show_instance, answer=dict[str, Any], is_public=True),
+        Operation("GET", "/payload_content_types", show_content_types, answer=list[str], is_public=True),
+        Operation("GET", "/quotas", show_quotas, answer=dict[str, Any], is_public=True),
     ]
 
 
 async def show_errors(request: web.Request) -> web.Response:
     """The catalogue of problems: Hook0's, which is what its clients can read; with `all=true` ours as well."""
-    return answer_json(list_problems(with_own=request.query.get("all") == "true"))
+    return answer_json(list_problems(with_own=take(request, "all") == "true"))
 
 
 async def show_variables(_: web.Request) -> web.Response:

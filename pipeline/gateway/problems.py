@@ -5,7 +5,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 from aiohttp import web
@@ -15,6 +15,17 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 
 Validation = dict[str, list[dict[str, Any]]]
+
+
+class ProblemShown(TypedDict):
+    """A problem document. `validation`: by field, nested as the body is, lists of code, message and params."""
+
+    type: str
+    id: str
+    title: str
+    detail: str
+    status: int
+    validation: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +177,7 @@ class Problem(Exception):  # noqa: N818 - it is the answer, and called what the 
         return response
 
 
-def show_problem(kind: ProblemKind, detail: str, status: int, validation: Validation | None = None) -> dict[str, Any]:
+def show_problem(kind: ProblemKind, detail: str, status: int, validation: Validation | None = None) -> ProblemShown:
     """A problem's members."""
     return {
         "type": f"{REFERENCE_URL}{kind.id.lower()}",
@@ -178,7 +189,7 @@ def show_problem(kind: ProblemKind, detail: str, status: int, validation: Valida
     }
 
 
-def list_problems(*, with_own: bool) -> list[dict[str, Any]]:
+def list_problems(*, with_own: bool) -> list[ProblemShown]:
     """The catalogue, as `GET /errors` shows it: Hook0's problems, or ours as well."""
     kinds = [kind for kind in PROBLEMS.values() if with_own or kind.id not in OWN]
     return [show_problem(kind, kind.detail, kind.status) for kind in kinds]

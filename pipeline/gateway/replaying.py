@@ -20,6 +20,7 @@ from pipeline.gateway.answers import answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.reads.waiting import wait_for_archive
@@ -55,8 +56,10 @@ class Plan:
 _decoder = msgspec.json.Decoder(ReplayForm)
 
 
-def list_routes() -> list[web.RouteDef]:
-    return [web.post("/events/{event_id}/replay", replay)]
+def list_routes() -> list[Operation]:
+    return [
+        Operation("POST", "/events/{event_id}/replay", replay, body=ReplayForm, status=204),
+    ]
 
 
 async def replay(request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ import time
 
 from aiohttp import web
 
-from pipeline.gateway import batch_ingest, dead_letters, health, ingest, instance, replaying
+from pipeline.gateway import batch_ingest, dead_letters, documents, health, ingest, instance, replaying
 from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
@@ -25,6 +25,7 @@ from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.frame import frame_routes
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import events, events_per_day, exports, request_attempts, responses
@@ -63,6 +64,7 @@ MODULES = (
     request_attempts,
     responses,
     dead_letters,
+    documents,
 )
 
 
@@ -175,6 +177,11 @@ async def serve(gateway: Gateway) -> web.AppRunner:
     return runner
 
 
+def list_operations() -> list[Operation]:
+    """All that the gateway serves."""
+    return [operation for module in MODULES for operation in module.list_routes()]
+
+
 def build_app(gateway: Gateway) -> web.Application:
     """The API as an application."""
     app = web.Application(client_max_size=gateway.settings.gateway.body_max_bytes)
@@ -183,9 +190,10 @@ def build_app(gateway: Gateway) -> web.Application:
     app[GATEWAY] = gateway
     app[exports.OPEN] = asyncio.Semaphore(config.exports_max)
     app[exports.STREAM_HEADERS] = headers
-    routes = [route for module in MODULES for route in module.list_routes()]
+    operations = list_operations()
+    documents.add_document(app, operations, base_path=API_PATH)
     framed = frame_routes(
-        routes,
+        operations,
         gateway.metrics,
         prefix=API_PATH,
         is_draining=gateway.health.is_draining,

@@ -2,7 +2,7 @@
 
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 from uuid import UUID, uuid4
 
 import msgspec
@@ -10,12 +10,13 @@ from aiohttp import web
 
 from pipeline.core.moments import show_datetime
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
-from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_application_id, take_path_id
+from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.application_secrets import (
@@ -39,12 +40,21 @@ class SecretForm(Form, frozen=True):
 _decoder = msgspec.json.Decoder(SecretForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class SecretShown(TypedDict):
+    """An application secret. `token`: the secret itself."""
+
+    name: str | None
+    token: Id
+    created_at: Time
+    deleted_at: Time | None
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/application_secrets", show_all),
-        web.post("/application_secrets", create),
-        web.put("/application_secrets/{token}", rename),
-        web.delete("/application_secrets/{token}", revoke),
+        Operation("GET", "/application_secrets", show_all, query=(APPLICATION_ID,), answer=list[SecretShown]),
+        Operation("POST", "/application_secrets", create, body=SecretForm, status=201, answer=SecretShown),
+        Operation("PUT", "/application_secrets/{token}", rename, body=SecretForm, answer=SecretShown),
+        Operation("DELETE", "/application_secrets/{token}", revoke, query=(APPLICATION_ID,), status=204),
     ]
 
 
@@ -119,5 +129,5 @@ def _unseal(sealer: Sealer, secret: ApplicationSecret) -> str:
     return sealer.unseal(sealed, context=secret.application_id).decode()
 
 
-def _show(name: str | None, token: str, created_at: datetime) -> dict[str, Any]:
+def _show(name: str | None, token: str, created_at: datetime) -> SecretShown:
     return {"name": name, "token": token, "created_at": show_datetime(created_at), "deleted_at": None}

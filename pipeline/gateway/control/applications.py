@@ -1,19 +1,20 @@
 """`/applications`: the spaces that events are sent to and subscriptions belong to."""
 
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
-from pipeline.gateway.reads.queries import take_id, take_path_id
+from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.applications import (
     Application,
@@ -40,13 +41,29 @@ class ApplicationForm(Form, frozen=True):
 _decoder = msgspec.json.Decoder(ApplicationForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class ApplicationShown(TypedDict):
+    """An application in a list."""
+
+    application_id: Id
+    organization_id: Id
+    name: str
+
+
+class ApplicationInfo(ApplicationShown):
+    """An application by itself."""
+
+    quotas: dict[str, int]
+    consumption: dict[str, int]
+    onboarding_steps: dict[str, str]
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/applications", show_all),
-        web.post("/applications", create),
-        web.get("/applications/{application_id}", show_one),
-        web.put("/applications/{application_id}", rename),
-        web.delete("/applications/{application_id}", delete),
+        Operation("GET", "/applications", show_all, query=(ORGANIZATION_ID,), answer=list[ApplicationShown]),
+        Operation("POST", "/applications", create, body=ApplicationForm, status=201, answer=ApplicationShown),
+        Operation("GET", "/applications/{application_id}", show_one, answer=ApplicationInfo),
+        Operation("PUT", "/applications/{application_id}", rename, body=ApplicationForm, answer=ApplicationShown),
+        Operation("DELETE", "/applications/{application_id}", delete, status=204),
     ]
 
 
@@ -87,14 +104,13 @@ async def show_one(request: web.Request) -> web.Response:
         "subscription": onboarding.has_subscription,
         "event": onboarding.has_event,
     }
-    return answer_json(
-        _show(application)
-        | {
-            "quotas": {"events_per_day_limit": UNLIMITED, "days_of_events_retention_limit": UNLIMITED},
-            "consumption": {"events_per_day": await count_events_on(gateway.read_pool, get_today(), [application_id])},
-            "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
-        }
-    )
+    info: ApplicationInfo = {
+        **_show(application),
+        "quotas": {"events_per_day_limit": UNLIMITED, "days_of_events_retention_limit": UNLIMITED},
+        "consumption": {"events_per_day": await count_events_on(gateway.read_pool, get_today(), [application_id])},
+        "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
+    }
+    return answer_json(info)
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -130,7 +146,7 @@ def _check(form: ApplicationForm) -> None:
     findings.raise_if_any()
 
 
-def _show(application: Application) -> dict[str, Any]:
+def _show(application: Application) -> ApplicationShown:
     return {
         "application_id": application.application_id,
         "organization_id": application.organization_id,

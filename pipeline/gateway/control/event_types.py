@@ -1,6 +1,6 @@
 """`/event_types`: what an application's events can be."""
 
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import msgspec
@@ -11,8 +11,9 @@ from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_application_id
+from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.event_types import (
     EventType,
@@ -37,12 +38,21 @@ class EventTypeForm(Form, frozen=True):
 _decoder = msgspec.json.Decoder(EventTypeForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class EventTypeShown(TypedDict):
+    """An event type."""
+
+    service_name: str
+    resource_type_name: str
+    verb_name: str
+    event_type_name: str
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/event_types", show_all),
-        web.post("/event_types", create),
-        web.get("/event_types/{name}", show_one),
-        web.delete("/event_types/{name}", deactivate),
+        Operation("GET", "/event_types", show_all, query=(APPLICATION_ID,), answer=list[EventTypeShown]),
+        Operation("POST", "/event_types", create, body=EventTypeForm, status=201, answer=EventTypeShown),
+        Operation("GET", "/event_types/{name}", show_one, query=(APPLICATION_ID,), answer=EventTypeShown),
+        Operation("DELETE", "/event_types/{name}", deactivate, query=(APPLICATION_ID,), status=204),
     ]
 
 
@@ -100,7 +110,7 @@ async def deactivate(request: web.Request) -> web.Response:
     return answer_nothing()
 
 
-def _show(event_type: EventType) -> dict[str, Any]:
+def _show(event_type: EventType) -> EventTypeShown:
     return {
         "service_name": event_type.service,
         "resource_type_name": event_type.resource_type,

@@ -1,15 +1,16 @@
 """`/organizations`: who owns applications. Created with the master key; there are no users yet."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import take_path_id
@@ -40,13 +41,37 @@ class OrganizationForm(Form, frozen=True):
 _decoder = msgspec.json.Decoder(OrganizationForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class OrganizationShown(TypedDict):
+    """An organization in a list."""
+
+    organization_id: Id
+    name: str
+    role: str
+    plan: None
+
+
+class OrganizationInfo(OrganizationShown):
+    """An organization by itself."""
+
+    users: list[dict[str, Any]]
+    quotas: dict[str, int]
+    consumption: dict[str, int]
+    onboarding_steps: dict[str, str]
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/organizations", show_all),
-        web.post("/organizations", create),
-        web.get("/organizations/{organization_id}", show_one),
-        web.put("/organizations/{organization_id}", rename),
-        web.delete("/organizations/{organization_id}", delete),
+        Operation("GET", "/organizations", show_all, answer=list[OrganizationShown]),
+        Operation("POST", "/organizations", create, body=OrganizationForm, answer=OrganizationShown),
+        Operation("GET", "/organizations/{organization_id}", show_one, answer=OrganizationInfo),
+        Operation("PUT", "/organizations/{organization_id}", rename, body=OrganizationForm, answer=OrganizationShown),
+        Operation(
+            "DELETE",
+            "/organizations/{organization_id}",
+            delete,
+            status=204,
+            problems=("OrganizationIsNotEmpty",),
+        ),
     ]
 
 
@@ -97,19 +122,18 @@ async def show_one(request: web.Request) -> web.Response:
         ),
         UNLIMITED,
     )
-    return answer_json(
-        _show(organization)
-        | {
-            "users": [],
-            "quotas": limits,
-            "consumption": {
-                "members": 0,
-                "applications": len(onboarding.application_ids),
-                "events_per_day": events_today,
-            },
-            "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
-        }
-    )
+    info: OrganizationInfo = {
+        **_show(organization),
+        "users": [],
+        "quotas": limits,
+        "consumption": {
+            "members": 0,
+            "applications": len(onboarding.application_ids),
+            "events_per_day": events_today,
+        },
+        "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
+    }
+    return answer_json(info)
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -141,7 +165,7 @@ def _check(form: OrganizationForm) -> None:
     findings.raise_if_any()
 
 
-def _show(organization: Organization) -> dict[str, Any]:
+def _show(organization: Organization) -> OrganizationShown:
     return {
         "organization_id": organization.organization_id,
         "name": organization.name,

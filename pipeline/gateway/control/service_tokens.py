@@ -3,7 +3,7 @@
 import os
 import secrets
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import msgspec
@@ -12,12 +12,13 @@ from uuid_utils import uuid7
 
 from pipeline.core.moments import show_datetime
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
-from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_id, take_path_id
+from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
 from pipeline.gateway.tokens import SERVICE_BYTES, SERVICE_PREFIX, hash_token
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.service_tokens import (
@@ -42,13 +43,22 @@ class TokenForm(Form, frozen=True):
 _decoder = msgspec.json.Decoder(TokenForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class TokenShown(TypedDict):
+    """A service token. `biscuit`: the token itself."""
+
+    token_id: Id
+    name: str
+    biscuit: str
+    created_at: Time
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/service_token", show_all),
-        web.post("/service_token", create),
-        web.get("/service_token/{token_id}", show_one),
-        web.put("/service_token/{token_id}", rename),
-        web.delete("/service_token/{token_id}", revoke),
+        Operation("GET", "/service_token", show_all, query=(ORGANIZATION_ID,), answer=list[TokenShown]),
+        Operation("POST", "/service_token", create, body=TokenForm, status=201, answer=TokenShown),
+        Operation("GET", "/service_token/{token_id}", show_one, query=(ORGANIZATION_ID,), answer=TokenShown),
+        Operation("PUT", "/service_token/{token_id}", rename, body=TokenForm, answer=TokenShown),
+        Operation("DELETE", "/service_token/{token_id}", revoke, query=(ORGANIZATION_ID,), status=204),
     ]
 
 
@@ -116,7 +126,7 @@ async def revoke(request: web.Request) -> web.Response:
     return answer_nothing()
 
 
-async def _find_shown(request: web.Request, organization_id: str, token_id: str) -> dict[str, Any]:
+async def _find_shown(request: web.Request, organization_id: str, token_id: str) -> TokenShown:
     gateway = request.app[GATEWAY]
     token = await find_token(gateway.pool, organization_id, token_id)
     if token is None:
@@ -134,7 +144,7 @@ def _unseal(sealer: Sealer, token: ServiceToken) -> str:
     return sealer.unseal(Sealed(key_id=token.key_id, sealed=token.sealed), context=token.organization_id).decode()
 
 
-def _show(token: ServiceToken, biscuit: str) -> dict[str, Any]:
+def _show(token: ServiceToken, biscuit: str) -> TokenShown:
     return {
         "token_id": token.token_id,
         "name": token.name,

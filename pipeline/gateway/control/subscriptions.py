@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID, uuid4
 
 import msgspec
@@ -17,14 +17,15 @@ from pipeline.core.moments import show_datetime, show_moment, show_moment_or_non
 from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
-from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.record_size import require_fits
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_application_id, take_path_id
+from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.endpoint_states import ShownState, find_state
 from pipeline.postgres.subscriptions import (
@@ -40,6 +41,7 @@ from pipeline.postgres.subscriptions import (
     rotate_secret,
 )
 
+REFUSALS = ("EventTypeDoesNotExist", "LabelsAmbiguity", "UnauthorizedWorkers")
 OVERLAP_DEFAULT_S = 24 * 3600
 OVERLAP_MAX_S = 30 * 24 * 3600
 
@@ -56,14 +58,80 @@ _decoder = msgspec.json.Decoder(SubscriptionForm)
 _rotation_decoder = msgspec.json.Decoder(RotationForm)
 
 
-def list_routes() -> list[web.RouteDef]:
+class TargetShown(TypedDict):
+    """Where deliveries go."""
+
+    type: str
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class SubscriptionShown(TypedDict):
+    """A subscription with its secret in both forms."""
+
+    application_id: Id
+    subscription_id: Id
+    is_enabled: bool
+    event_types: list[str]
+    description: str | None
+    secret: Id
+    standard_webhooks_secret: str
+    metadata: dict[str, str]
+    label_key: str
+    label_value: str
+    labels: dict[str, str]
+    target: TargetShown
+    created_at: Time
+    updated_at: Time
+    dedicated_workers: list[str]
+    delivery: dict[str, Any]
+    disabled_reason: str | None
+
+
+class HealthShown(TypedDict):
+    """How an endpoint is doing."""
+
+    failing_since: Time | None
+    parked_until: Time | None
+    last_error: str | None
+
+
+class SubscriptionInfo(SubscriptionShown):
+    """A subscription by itself."""
+
+    health: HealthShown
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/subscriptions", show_all),
-        web.post("/subscriptions", create),
-        web.get("/subscriptions/{subscription_id}", show_one),
-        web.put("/subscriptions/{subscription_id}", replace),
-        web.delete("/subscriptions/{subscription_id}", delete),
-        web.post("/subscriptions/{subscription_id}/rotate_secret", rotate),
+        Operation("GET", "/subscriptions", show_all, query=(APPLICATION_ID,), answer=list[SubscriptionShown]),
+        Operation(
+            "POST",
+            "/subscriptions",
+            create,
+            body=SubscriptionForm,
+            status=201,
+            answer=SubscriptionShown,
+            problems=(*REFUSALS, "TooManySubscriptionsPerApplication"),
+        ),
+        Operation("GET", "/subscriptions/{subscription_id}", show_one, answer=SubscriptionInfo),
+        Operation(
+            "PUT",
+            "/subscriptions/{subscription_id}",
+            replace,
+            body=SubscriptionForm,
+            answer=SubscriptionShown,
+            problems=REFUSALS,
+        ),
+        Operation("DELETE", "/subscriptions/{subscription_id}", delete, query=(APPLICATION_ID,), status=204),
+        Operation(
+            "POST",
+            "/subscriptions/{subscription_id}/rotate_secret",
+            rotate,
+            body=RotationForm,
+            answer=SubscriptionShown,
+        ),
     ]
 
 
@@ -120,7 +188,8 @@ async def show_one(request: web.Request) -> web.Response:
         # its id must not be found out by the difference
         raise Problem("NotFound") from None
     state = await find_state(gateway.pool, subscription.subscription_id)
-    return answer_json(show_subscription(subscription, gateway.sealer) | {"health": show_health(state)})
+    info: SubscriptionInfo = {**show_subscription(subscription, gateway.sealer), "health": show_health(state)}
+    return answer_json(info)
 
 
 async def replace(request: web.Request) -> web.Response:
@@ -184,7 +253,7 @@ async def rotate(request: web.Request) -> web.Response:
     return answer_json(show_subscription(subscription, gateway.sealer))
 
 
-def show_health(state: ShownState | None) -> dict[str, Any]:
+def show_health(state: ShownState | None) -> HealthShown:
     """How the endpoint is doing, an addition of ours. `parked_until`: when the breaker lets a request through again."""
     if state is None or not state.failing_since_us:
         return {"failing_since": None, "parked_until": None, "last_error": None}
@@ -206,7 +275,7 @@ def read_secret(text: str) -> str | None:
         return None
 
 
-def show_subscription(subscription: Subscription, sealer: Sealer) -> dict[str, Any]:
+def show_subscription(subscription: Subscription, sealer: Sealer) -> SubscriptionShown:
     """A subscription as the API shows it, its secret in both forms."""
     content = subscription.content
     current = subscription.secrets[0]

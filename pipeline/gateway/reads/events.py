@@ -1,26 +1,46 @@
 """`GET /events`, `GET /events/{event_id}`."""
 
 import base64
-from typing import Any
+from typing import TypedDict
 
 from aiohttp import web
 
 from pipeline.core.moments import show_moment
-from pipeline.gateway.answers import answer_json
+from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_application_id, take_path_id
+from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
 from pipeline.postgres.archive_reads import ArchivedEvent, find_event, list_events
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound to it: clients demand an address, and events from Kafka have none
 
 
-def list_routes() -> list[web.RouteDef]:
+class EventShown(TypedDict):
+    """An event in a list."""
+
+    event_id: Id
+    event_type_name: str
+    payload_content_type: str
+    ip: str
+    metadata: dict[str, str]
+    occurred_at: Time
+    received_at: Time
+    labels: dict[str, str]
+
+
+class EventWithPayload(EventShown):
+    """An event by itself. `payload`: base64, whatever its type."""
+
+    payload: str
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/events", show_events),
-        web.get("/events/{event_id}", show_event),
+        Operation("GET", "/events", show_events, query=(APPLICATION_ID,), answer=list[EventShown]),
+        Operation("GET", "/events/{event_id}", show_event, query=(APPLICATION_ID,), answer=EventWithPayload),
     ]
 
 
@@ -45,10 +65,11 @@ async def show_event(request: web.Request) -> web.Response:
         found = await find_event(gateway.pool, application_id, event_id)
     if found is None:
         raise Problem("NotFound")
-    return answer_json(show_summary(found.event) | {"payload": base64.b64encode(found.payload).decode()})
+    shown: EventWithPayload = {**show_summary(found.event), "payload": base64.b64encode(found.payload).decode()}
+    return answer_json(shown)
 
 
-def show_summary(event: ArchivedEvent) -> dict[str, Any]:
+def show_summary(event: ArchivedEvent) -> EventShown:
     """An event as lists show it."""
     return {
         "event_id": event.event_id,

@@ -1,24 +1,57 @@
 """`GET /events_per_day/application` and `/organization`: how many events came in, by day."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.gateway.answers import answer_json
+from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_application_id, take_date, take_id
+from pipeline.gateway.reads.queries import (
+    APPLICATION_ID,
+    ORGANIZATION_ID,
+    declare_day,
+    take,
+    take_application_id,
+    take_id,
+)
 from pipeline.postgres.event_counts import DayCount, count_events_by_day
 
 DEFAULT_DAYS = 30
+DAYS = (declare_day("from", "The first day."), declare_day("to", "The last day; today when left out."))
 
 
-def list_routes() -> list[web.RouteDef]:
+class DayShown(TypedDict):
+    """How many events of an application came in on a day."""
+
+    application_id: Id
+    application_name: str
+    date: str
+    amount: int
+    is_provisional: bool
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/events_per_day/application", show_of_application),
-        web.get("/events_per_day/organization", show_of_organization),
+        Operation(
+            "GET",
+            "/events_per_day/application",
+            show_of_application,
+            query=(APPLICATION_ID, *DAYS),
+            answer=list[DayShown],
+            problems=("InvalidDateRange",),
+        ),
+        Operation(
+            "GET",
+            "/events_per_day/organization",
+            show_of_organization,
+            query=(ORGANIZATION_ID, *DAYS),
+            answer=list[DayShown],
+            problems=("InvalidDateRange",),
+        ),
     ]
 
 
@@ -48,14 +81,14 @@ def get_today() -> date:
 
 
 def _take_range(request: web.Request) -> tuple[date, date]:
-    last = take_date(request, "to") or get_today()
-    first = take_date(request, "from") or last - timedelta(days=DEFAULT_DAYS - 1)
+    last = take(request, "to") or get_today()
+    first = take(request, "from") or last - timedelta(days=DEFAULT_DAYS - 1)
     if first > last:
         raise Problem("InvalidDateRange")
     return first, last
 
 
-def _show(count: DayCount) -> dict[str, Any]:
+def _show(count: DayCount) -> DayShown:
     return {
         "application_id": count.application_id,
         "application_name": count.application_name,

@@ -15,10 +15,11 @@ from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.compressed import choose_encoding, start_encoding
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events import show_summary
-from pipeline.gateway.reads.events_per_day import get_today
-from pipeline.gateway.reads.queries import take_application_id, take_date
+from pipeline.gateway.reads.events_per_day import DAYS, get_today
+from pipeline.gateway.reads.queries import APPLICATION_ID, take, take_application_id
 from pipeline.postgres.archive_reads import ArchivedPayload
 from pipeline.postgres.exports import Export, MadeAttempt, export_attempts, export_events
 
@@ -29,10 +30,18 @@ OPEN = web.AppKey("exports_open", asyncio.Semaphore)
 STREAM_HEADERS = web.AppKey("stream_headers", AnswerHeaders)  # of answers whose head leaves before the frame sees them
 
 
-def list_routes() -> list[web.RouteDef]:
+def list_routes() -> list[Operation]:
     return [
-        web.get("/events/export", send_events),
-        web.get("/request_attempts/export", send_attempts),
+        Operation(
+            "GET",
+            path,
+            handler,
+            query=(APPLICATION_ID, *DAYS),
+            answer=Any,
+            answer_type=NDJSON,
+            problems=("InvalidDateRange",),
+        )
+        for path, handler in (("/events/export", send_events), ("/request_attempts/export", send_attempts))
     ]
 
 
@@ -54,8 +63,8 @@ async def _take_export(request: web.Request) -> Export:
     caller = await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    last = take_date(request, "to") or get_today()
-    first = take_date(request, "from") or last
+    last = take(request, "to") or get_today()
+    first = take(request, "from") or last
     if not timedelta(0) <= last - first < timedelta(days=DAYS_MAX):
         raise Problem("InvalidDateRange", detail=f"`from` must not be after `to`, nor {DAYS_MAX} days before it.")
     return Export(application_id=application_id, first=first, last=last)
@@ -121,7 +130,7 @@ class NdjsonStream:
 
 
 def _show_event(found: ArchivedPayload) -> dict[str, Any]:
-    return show_summary(found.event) | {"payload": base64.b64encode(found.payload).decode()}
+    return dict(show_summary(found.event)) | {"payload": base64.b64encode(found.payload).decode()}
 
 
 def _show_attempt(attempt: MadeAttempt) -> dict[str, Any]:

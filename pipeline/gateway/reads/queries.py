@@ -1,9 +1,11 @@
-"""Reading ids and filters from paths and query strings. What cannot be read is answered in plain text."""
+"""Reading ids and filters from paths and query strings. What cannot be read is answered by `InvalidQuery`."""
 
 import base64
 import csv
 import json
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -11,10 +13,85 @@ from aiohttp import web
 from pipeline.core.moments import parse_moment, parse_query_moment, show_moment
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import link_to
+from pipeline.gateway.operations import OPERATION, Parameter
 from pipeline.postgres.archive_attempts import AttemptFilter, Cursor
 from pipeline.postgres.dead_letters import LetterFilter
 
 CURSOR_MAX_CHARS = 200
+
+
+def read_uuid(text: str) -> str:
+    """Its canonical form. Raises `ValueError`."""
+    return str(UUID(text))
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """A list with commas between, as RFC 4180 has a line: what has a comma itself stands in quotes."""
+    try:
+        (names,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    return tuple(stripped for each in names if (stripped := each.strip()))
+
+
+def read_cursor(text: str) -> Cursor:
+    """A cursor again. Raises `ValueError`."""
+    if len(text) > CURSOR_MAX_CHARS:
+        raise ValueError("it is too long")
+    text = text.rstrip("=")
+    fields = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    match fields:
+        case {"date": str(date), "id": str(attempt_id)}:
+            return Cursor(created_at_us=parse_moment(date), attempt_id=str(UUID(attempt_id)))
+    raise ValueError("it has no date and id")
+
+
+def declare_id(name: str, meaning: str = "", *, is_required: bool = False) -> Parameter:
+    """A UUID in the query."""
+    schema = {"type": "string", "format": "uuid"}
+    return Parameter(
+        name=name, schema=schema, read=read_uuid, wanted="a UUID", is_required=is_required, meaning=meaning
+    )
+
+
+def declare_moment(name: str, meaning: str) -> Parameter:
+    """A date-time in the query."""
+    schema = {"type": "string", "format": "date-time"}
+    wanted = "a date and time as in RFC 3339"
+    return Parameter(name=name, schema=schema, read=parse_query_moment, wanted=wanted, meaning=meaning)
+
+
+def declare_text(name: str, meaning: str, read: Callable[[str], Any] = str, wanted: str = "a text") -> Parameter:
+    """Any text in the query."""
+    return Parameter(name=name, schema={"type": "string"}, read=read, wanted=wanted, meaning=meaning)
+
+
+APPLICATION_ID = declare_id("application_id", "Whose it is.", is_required=True)
+ORGANIZATION_ID = declare_id("organization_id", "Whose it is.", is_required=True)
+EVENT_ID = declare_id("event_id", "Only of this event.")
+SUBSCRIPTION_ID = declare_id("subscription_id", "Only of this subscription.")
+CURSOR = declare_text(
+    "pagination_cursor", "Where the page begins: of a `Link` header.", read_cursor, "a cursor of this API"
+)
+ATTEMPT_FILTERS = (
+    APPLICATION_ID,
+    EVENT_ID,
+    SUBSCRIPTION_ID,
+    declare_moment("min_created_at", "Only from this moment on."),
+    declare_moment("max_created_at", "Only up to this moment."),
+    declare_text("event.event_type_names", "Only of these types.", read_names, "names with commas between"),
+    CURSOR,
+)
+LETTER_FILTERS = (
+    APPLICATION_ID,
+    SUBSCRIPTION_ID,
+    EVENT_ID,
+    declare_text("reason", "Only those that died of this."),
+    declare_moment("min_died_at", "Only from this moment on."),
+    declare_moment("max_died_at", "Only up to this moment."),
+    declare_text("with_redriven", "`true`: also those that were sent again."),
+    CURSOR,
+)
 
 
 def take_path_id(request: web.Request, name: str) -> str:
@@ -32,36 +109,53 @@ def take_application_id(request: web.Request) -> str:
 
 def take_id(request: web.Request, name: str) -> str:
     """A UUID that the query must name. Answers 400 when it is missing or no UUID."""
-    found = _take_id(request, name)
-    if found is None:
-        raise web.HTTPBadRequest(text=f"Query deserialize error: missing field `{name}`")
-    return found
+    return str(take(request, name))
+
+
+def take(request: web.Request, name: str) -> Any:
+    """A member of the query as its declaration reads it; None when it is not given. Answers 400 when it cannot be read.
+
+    Raises `LookupError` when the operation does not declare it: then its document would be wrong.
+    """
+    declared = next((parameter for parameter in request[OPERATION].query if parameter.name == name), None)
+    if declared is None:
+        raise LookupError(f"the operation does not declare {name!r}")
+    text = request.query.get(name)
+    if text is None:
+        if declared.is_required:
+            raise web.HTTPBadRequest(text=f"Query deserialize error: missing field `{name}`")
+        return None
+    try:
+        return declared.read(text)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"Query deserialize error: `{name}` must be {declared.wanted}") from error
 
 
 def take_filter(request: web.Request, application_id: str) -> AttemptFilter:
     """The filters of a list of attempts. Answers 400 when one cannot be read."""
     return AttemptFilter(
         application_id=application_id,
-        event_id=_take_id(request, "event_id"),
-        subscription_id=_take_id(request, "subscription_id"),
-        created_min_us=_take_moment(request, "min_created_at"),
-        created_max_us=_take_moment(request, "max_created_at"),
-        event_types=_take_names(request, "event.event_type_names"),
-        after=_take_cursor(request),
+        event_id=take(request, "event_id"),
+        subscription_id=take(request, "subscription_id"),
+        created_min_us=take(request, "min_created_at"),
+        created_max_us=take(request, "max_created_at"),
+        event_types=take(request, "event.event_type_names") or (),
+        after=take(request, "pagination_cursor"),
     )
 
 
 def take_letter_filter(request: web.Request, application_id: str) -> LetterFilter:
     """The filters of a list of dead letters."""
+    cursor: Cursor | None = take(request, "pagination_cursor")
     return LetterFilter(
         application_id=application_id,
-        subscription_id=_take_id(request, "subscription_id"),
-        event_id=_take_id(request, "event_id"),
-        reason=request.query.get("reason"),
-        died_min_us=_take_moment(request, "min_died_at"),
-        died_max_us=_take_moment(request, "max_died_at"),
-        with_redriven=request.query.get("with_redriven", "false") == "true",
-        after=_take_letter_cursor(request),
+        subscription_id=take(request, "subscription_id"),
+        event_id=take(request, "event_id"),
+        reason=take(request, "reason"),
+        died_min_us=take(request, "min_died_at"),
+        died_max_us=take(request, "max_died_at"),
+        with_redriven=take(request, "with_redriven") == "true",
+        after=(cursor.created_at_us, cursor.attempt_id) if cursor is not None else None,
     )
 
 
@@ -77,64 +171,8 @@ def show_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
-def read_cursor(text: str) -> Cursor:
-    """A cursor again. Raises `ValueError`."""
-    if len(text) > CURSOR_MAX_CHARS:
-        raise ValueError("it is too long")
-    text = text.rstrip("=")
-    fields = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-    match fields:
-        case {"date": str(date), "id": str(attempt_id)}:
-            return Cursor(created_at_us=parse_moment(date), attempt_id=str(UUID(attempt_id)))
-    raise ValueError("it has no date and id")
-
-
-def _take_id(request: web.Request, name: str) -> str | None:
-    text = request.query.get(name)
-    try:
-        return str(UUID(text)) if text is not None else None
-    except ValueError as error:
-        raise _refuse(name, "a UUID") from error
-
-
-def take_date(request: web.Request, name: str) -> date | None:
-    """A day of the query, `2026-11-24`; None when it is not given. Answers 400 when it cannot be read."""
-    text = request.query.get(name)
-    try:
-        return date.fromisoformat(text) if text is not None else None
-    except ValueError as error:
-        raise _refuse(name, "a date such as 2026-11-24") from error
-
-
-def _take_moment(request: web.Request, name: str) -> int | None:
-    text = request.query.get(name)
-    try:
-        return parse_query_moment(text) if text is not None else None
-    except ValueError as error:
-        raise _refuse(name, "a date and time as in RFC 3339") from error
-
-
-def _take_names(request: web.Request, name: str) -> tuple[str, ...]:
-    """A list with commas between, as RFC 4180 has a line: what has a comma itself stands in quotes."""
-    try:
-        (names,) = csv.reader([request.query.get(name, "")], skipinitialspace=True, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise _refuse(name, "names with commas between") from error
-    return tuple(stripped for each in names if (stripped := each.strip()))
-
-
-def _take_letter_cursor(request: web.Request) -> tuple[int, str] | None:
-    cursor = _take_cursor(request)
-    return (cursor.created_at_us, cursor.attempt_id) if cursor is not None else None
-
-
-def _take_cursor(request: web.Request) -> Cursor | None:
-    text = request.query.get("pagination_cursor")
-    try:
-        return read_cursor(text) if text is not None else None
-    except ValueError as error:
-        raise _refuse("pagination_cursor", "a cursor of this API") from error
-
-
-def _refuse(name: str, wanted: str) -> web.HTTPBadRequest:
-    return web.HTTPBadRequest(text=f"Query deserialize error: `{name}` must be {wanted}")
+def declare_day(name: str, meaning: str) -> Parameter:
+    """A day in the query, `2026-11-24`."""
+    schema = {"type": "string", "format": "date"}
+    wanted = "a date such as 2026-11-24"
+    return Parameter(name=name, schema=schema, read=date.fromisoformat, wanted=wanted, meaning=meaning)

@@ -1,16 +1,24 @@
 """`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: what was sent, and what is still owed."""
 
 import time
-from typing import Any
+from typing import Any, TypedDict
 
 from aiohttp import web
 
 from pipeline.core.moments import show_moment, show_moment_or_none
-from pipeline.gateway.answers import answer_json
+from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import link_next, take_application_id, take_filter, take_path_id
+from pipeline.gateway.reads.queries import (
+    APPLICATION_ID,
+    ATTEMPT_FILTERS,
+    link_next,
+    take_application_id,
+    take_filter,
+    take_path_id,
+)
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
 from pipeline.postgres.archive_attempts import (
     ArchivedAttempt,
@@ -22,10 +30,57 @@ from pipeline.postgres.archive_attempts import (
 )
 
 
-def list_routes() -> list[web.RouteDef]:
+class EventOfAttempt(TypedDict):
+    """The event of an attempt."""
+
+    event_id: Id
+    event_type_name: str
+
+
+class SubscriptionOfAttempt(TypedDict):
+    """The subscription of an attempt."""
+
+    subscription_id: Id
+    description: str | None
+
+
+class AttemptShown(TypedDict):
+    """An attempt in a list."""
+
+    request_attempt_id: Id
+    event_id: Id
+    event: EventOfAttempt
+    subscription: SubscriptionOfAttempt
+    created_at: Time
+    picked_at: Time | None
+    failed_at: Time | None
+    succeeded_at: Time | None
+    delay_until: Time | None
+    response_id: Id | None
+    retry_count: int
+    http_response_status: int | None
+    status: dict[str, Any]
+
+
+class ExchangeShown(TypedDict):
+    """What was sent, how long its parts took, and what comes next."""
+
+    request: dict[str, Any] | None
+    error: dict[str, str | None] | None
+    timings_ms: dict[str, float] | None
+    next_attempt_at: Time | None
+
+
+class AttemptInfo(AttemptShown, ExchangeShown):
+    """An attempt by itself."""
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/request_attempts", show_attempts),
-        web.get("/request_attempts/{request_attempt_id}", show_attempt),
+        Operation("GET", "/request_attempts", show_attempts, query=ATTEMPT_FILTERS, answer=list[AttemptShown]),
+        Operation(
+            "GET", "/request_attempts/{request_attempt_id}", show_attempt, query=(APPLICATION_ID,), answer=AttemptInfo
+        ),
     ]
 
 
@@ -59,10 +114,11 @@ async def show_attempt(request: web.Request) -> web.Response:
     if attempt is None:
         raise Problem("NotFound")
     exchange = await find_anywhere(gateway, lambda pool: find_response(pool, application_id, attempt_id))
-    return answer_json(show_item(attempt, time.time_ns() // 1000) | show_exchange(exchange))
+    info: AttemptInfo = {**show_item(attempt, time.time_ns() // 1000), **show_exchange(exchange)}
+    return answer_json(info)
 
 
-def show_item(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
+def show_item(attempt: ArchivedAttempt, now_us: int) -> AttemptShown:
     """An attempt as the API shows it."""
     has_failed = attempt.outcome in ("failed", "cancelled")
     has_request = attempt.outcome in ("succeeded", "failed")
@@ -83,7 +139,7 @@ def show_item(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
     }
 
 
-def show_exchange(exchange: ArchivedResponse | None) -> dict[str, Any]:
+def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
     """The request of an attempt that was made; nothing of one that was not."""
     if exchange is None:
         return {"request": None, "error": None, "timings_ms": None, "next_attempt_at": None}

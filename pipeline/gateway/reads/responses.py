@@ -1,22 +1,34 @@
 """`GET /responses/{response_id}`: what an endpoint answered, or what went wrong instead."""
 
 import base64
-from typing import Any
+from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.gateway.answers import answer_json
+from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import take_application_id, take_path_id
+from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.reads.waiting import find_anywhere
 from pipeline.postgres.archive_attempts import ArchivedResponse, find_response
 
 
-def list_routes() -> list[web.RouteDef]:
+class ResponseShown(TypedDict):
+    """What an endpoint answered."""
+
+    response_id: Id
+    response_error_name: str | None
+    http_code: int | None
+    headers: dict[str, str]
+    body: str
+    elapsed_time_ms: int
+
+
+def list_routes() -> list[Operation]:
     return [
-        web.get("/responses/{response_id}", show_response),
+        Operation("GET", "/responses/{response_id}", show_response, query=(APPLICATION_ID,), answer=ResponseShown),
     ]
 
 
@@ -32,7 +44,7 @@ async def show_response(request: web.Request) -> web.Response:
     return answer_json(show_answer(response))
 
 
-def show_answer(response: ArchivedResponse) -> dict[str, Any]:
+def show_answer(response: ArchivedResponse) -> ResponseShown:
     """A response as the API shows it: text where the body is UTF-8, else base64; without one, the error's sentence."""
     body = response.body or (response.error_detail or "").encode() if response.status is None else response.body
     try:

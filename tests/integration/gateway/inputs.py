@@ -1,7 +1,7 @@
 """Every text input of every operation, found in the gateway's own code: a new route or field is walked without more.
 
-Bodies come from the types of the decoders that a handler's module has; members of queries from the names that the code
-reads; parts of paths from the routes.
+Bodies come from the types of the decoders that a handler's module has; members of queries from what operations
+declare; parts of paths from the routes.
 """
 
 import re
@@ -12,14 +12,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
-from aiohttp import web
 
 from pipeline.core.moments import Moment
-from pipeline.gateway.server import API_PATH, MODULES
-from tests.support.processes import ROOT
+from pipeline.gateway.operations import Operation as Served
+from pipeline.gateway.server import API_PATH
+from pipeline.gateway.server import list_operations as list_served
 
 HEADERS = ("Authorization", "Idempotency-Key", "Host", "Content-Type", "Content-Encoding", "Hookline-Hop", "Accept")
-QUERY_NAME = re.compile(r'(?:take\w*id\(request|_take_\w+\(request|query\.get\(|getall\()[, ]*"([\w.]+)"')
 
 Path = tuple[str | int, ...]
 
@@ -43,17 +42,12 @@ class Operation:
 
 def list_operations(known: dict[str, str]) -> list[Operation]:
     """All that the gateway serves. `known`: field → the value that makes a request valid."""
-    return [
-        Operation(route.method, API_PATH + route.path, _make_body(route, known))
-        for module in MODULES
-        for route in module.list_routes()
-    ]
+    return [Operation(route.method, API_PATH + route.path, _make_body(route, known)) for route in list_served()]
 
 
 def list_query_names() -> list[str]:
-    """Every member of a query that the code reads."""
-    files = [*ROOT.glob("pipeline/gateway/**/*.py")]
-    return sorted({name for path in files for name in QUERY_NAME.findall(path.read_text())})
+    """Every member of a query that an operation declares."""
+    return sorted({parameter.name for each in list_served() for parameter in each.query})
 
 
 def list_texts(node: Any, path: Path = ()) -> Iterator[Path]:
@@ -82,7 +76,7 @@ def replace_text(node: Any, path: Path, text: str) -> Any:
     return {name: replace_text(inner, rest, text) if name == first else inner for name, inner in node.items()}
 
 
-def _make_body(route: web.RouteDef, known: dict[str, str]) -> Any:
+def _make_body(route: Served, known: dict[str, str]) -> Any:
     handler: Any = route.handler
     names = [name for name in handler.__code__.co_names if isinstance(handler.__globals__.get(name), DECODER)]
     if not names:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -37,6 +38,21 @@ async def test_one_token_too_often(limited: Stack) -> None:
     assert (403, "AuthInvalidBiscuit") == other.problem
     assert {200} == {reply.status for reply in health}
     assert MASTER_KEY not in replies[3].text
+
+
+async def test_a_path_with_slashes_counts_once(limited: Stack) -> None:
+    """Another spelling of a path is one request, of the route that it means; a balancer may spell it so too."""
+    token = "7b1d5a52-6d4f-4f5a-9a63-3f0c0b9f7a13"
+    replies = [await limited.api.call("GET", "//organizations/", token=token) for _ in range(4)]
+    health = [await limited.api.call("GET", "/health/", token=token) for _ in range(2)]
+    address = (await limited.processes["gateway"][0].wait_ready())["metrics"]
+    async with aiohttp.ClientSession() as session, session.get(address) as page:
+        shown = await page.text()
+
+    assert [403, 403, 403, 429] == [reply.status for reply in replies]
+    assert {200} == {reply.status for reply in health}
+    assert 'hookline_http_requests_total{method="GET",route="/api/v1/organizations",status="429"}' in shown
+    assert 'hookline_http_seconds_count{route="unknown"} 0.0' in shown
 
 
 async def test_pages_of_listed_origins_may_use_it(limited: Stack) -> None:
