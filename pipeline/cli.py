@@ -26,6 +26,7 @@ BUILT_IN = {
     "ledger": "pipeline.commands.ledger:ledger",
     "keys": "pipeline.commands.keys:keys",
     "topics": "pipeline.commands.topics:topics",
+    "schemas": "pipeline.commands.schemas:schemas",
     "migrate": "pipeline.commands.migrate:migrate",
     "db": "pipeline.commands.db:db",
     "doctor": "pipeline.commands.doctor:doctor",

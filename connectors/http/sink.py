@@ -224,7 +224,7 @@ class HttpSink:
             return self._put_off(record, delivery, "endpoint_unknown")
         if is_cancelled(delivery, endpoint):
             return self._cancel(record, delivery, endpoint)
-        if not endpoint.enabled:
+        if not endpoint.enabled and not delivery.is_forced:
             if self._clock_us() < endpoint.held_until_us:
                 return self._put_off(record, delivery, "held")  # disabled by Hookline: its owner may enable it again
             return self._cancel(record, delivery, endpoint)
@@ -232,7 +232,7 @@ class HttpSink:
             target = self._memory.compile(endpoint)
         except UnsealError as error:
             return self._wait(record, self._keys.wait_us(error.key_id), "key_missing")
-        if self._memory.is_to_be_disabled(endpoint):
+        if self._memory.is_to_be_disabled(endpoint) and not delivery.is_forced:
             return self._put_off(record, delivery, "to_be_disabled")
         if target.origin is None:
             return await self._attempt(record, delivery, target)
@@ -409,7 +409,11 @@ class HttpSink:
         match decision:
             case RetryAt(due_at_us=due_at_us):
                 retry = msgspec.structs.replace(
-                    delivery, attempt_number=delivery.attempt_number + 1, due_at_us=due_at_us, parked_times=0
+                    delivery,
+                    attempt_number=delivery.attempt_number + 1,
+                    due_at_us=due_at_us,
+                    parked_times=0,
+                    is_forced=False,  # one attempt was asked for
                 )
                 return self._outbox.encode_retry(retry, due_at_us - now_us)
             case GiveUp(reason=reason, detail=detail):

@@ -15,7 +15,8 @@ from pipeline.core.records import EndpointState, Event
 RESERVED_PREFIX = "hookline."
 SUBSCRIPTION_DISABLED = "hookline.subscription.disabled"
 CERTIFICATE_EXPIRING = "hookline.subscription.certificate_expiring"
-OPERATIONAL_TYPES = frozenset({SUBSCRIPTION_DISABLED, CERTIFICATE_EXPIRING})
+TEST = "hookline.test"
+OPERATIONAL_TYPES = frozenset({SUBSCRIPTION_DISABLED, CERTIFICATE_EXPIRING, TEST})
 LABELS = {"hookline": "operational"}
 
 
@@ -46,6 +47,21 @@ def describe_certificate_expiring(state: EndpointState, *, now_us: int) -> Event
     }
     name = f"{CERTIFICATE_EXPIRING}/{state.subscription_id}/{state.certificate_warned_at_us}"
     return _make_event(state, CERTIFICATE_EXPIRING, name, payload, now_us)
+
+
+def describe_test(application_id: str, subscription_id: str, event_id: str, payload: bytes, *, now_us: int) -> Event:
+    """An event that shows an endpoint's owner what a delivery looks like."""
+    return Event(
+        application_id=application_id,
+        event_id=event_id,
+        event_type=TEST,
+        payload=payload,
+        payload_content_type=JSON_TYPE,
+        labels={"hookline": "test", "subscription_id": subscription_id},
+        occurred_at_us=now_us,
+        received_at_us=now_us,
+        content_crc32=sum_content(event_id, TEST, JSON_TYPE, payload),
+    )
 
 
 def _make_event(state: EndpointState, event_type: str, name: str, payload: Mapping[str, object], now_us: int) -> Event:

@@ -77,6 +77,7 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     content_crc32: int | None = None
     asked_at_us: int = 0  # when a person asked for this attempt; 0: nobody did
     routes_version: int = 0  # that it was matched with
+    is_forced: bool = False  # this attempt is made also while its subscription is disabled
 
 
 class Attempt(Record, frozen=True, kw_only=True, gc=False):
@@ -142,6 +143,7 @@ class RoutesPart(Record, frozen=True, kw_only=True, gc=False):
     enabled: bool = True
     event_types: list[str] = []
     labels: dict[str, str] = {}
+    payload_filter: str | None = None  # JSON: `pipeline.core.payload_filter`
 
 
 class RoutesHead(Record, frozen=True, kw_only=True, gc=False):

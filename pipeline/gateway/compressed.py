@@ -48,6 +48,8 @@ def encode_answer(request: web.BaseRequest, response: web.StreamResponse) -> Non
         return
     if len(response.body) < ENCODE_MIN_BYTES or "Content-Encoding" in response.headers:
         return
+    if "Content-Range" in response.headers:
+        return  # a part of what is not encoded
     response.headers.add("Vary", "Accept-Encoding")
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))
     if encoding is not None:

@@ -16,7 +16,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
     LETTER_FILTERS,
-    link_next,
+    add_links,
     take_application_id,
     take_letter_filter,
     take_path_id,
@@ -95,7 +95,7 @@ async def show_all(request: web.Request) -> web.Response:
     response = answer_json([show_letter(letter) for letter in letters])
     if len(letters) == PAGE_LETTERS:
         last = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
-        response.headers["Link"] = link_next(gateway, request, last)
+        add_links(gateway, request, response, after=last)
     return response
 
 

@@ -94,11 +94,14 @@ async def _compare_parts(
     secrets = {each.token_hash.hex()[:SECRET_SHOWN_CHARS]: None for each in await list_secrets(pool, application_id)}
     logged_secrets = {each[:SECRET_SHOWN_CHARS]: None for each in routes.list_secrets(application_id)}
     rules = {
-        each.subscription_id: (each.content.event_types, each.content.labels)
+        each.subscription_id: (each.content.event_types, each.content.labels, each.content.payload_filter)
         for each in subscriptions
         if each.content.is_enabled
     }
-    logged_rules = {each.name: (each.event_types, dict(each.labels)) for each in routes.list_rules(application_id)}
+    logged_rules = {
+        each.name: (each.event_types, dict(each.labels), each.payload_filter)
+        for each in routes.list_rules(application_id)
+    }
     return [
         *_compare(application_id, "event_type", types, logged_types),
         *_compare(application_id, "secret", secrets, logged_secrets),

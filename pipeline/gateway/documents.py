@@ -24,7 +24,7 @@ def list_routes() -> list[Operation]:
     return [
         Operation("GET", "/swagger.json", show_document, answer=dict[str, Any], is_public=True),
         Operation("GET", "/openapi.json", show_document, answer=dict[str, Any], is_public=True),
-        Operation("GET", "/docs", show_page, answer=str, answer_type="text/html", is_public=True),
+        Operation("GET", "/docs", show_page, answer=str, answer_types=("text/html",), is_public=True),
     ]
 
 

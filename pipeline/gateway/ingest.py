@@ -192,6 +192,14 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
     gateway.metrics.events_ingested_total.inc()
 
 
+async def accept_operational(gateway: Gateway, event: Event) -> None:
+    """Write an event of our own, whose type no application has. Raises `Problem`."""
+    try:
+        await gateway.producer.send(gateway.topics.events, event.application_id, event)
+    except KafkaUnavailableError as error:
+        raise describe_unwritten(error) from error
+
+
 def refuse_known(claim: Claim) -> None:
     """Raises `Problem` when an id is not new."""
     match claim:

@@ -86,9 +86,10 @@ def _describe(
 def _describe_answers(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status in (operation.status, *operation.other_statuses):
-        found[str(status)] = {"description": "Done." if status < 300 else "Not so."}
+        described: dict[str, Any] = {"description": "Done." if status < 300 else "Not so."}
         if answer is not None:
-            found[str(status)] |= {"content": {operation.answer_type: {"schema": answer}}}
+            described["content"] = {name: {"schema": answer} for name in operation.answer_types}
+        found[str(status)] = described
     return found
 
 

@@ -44,7 +44,7 @@ class Operation:
     body_types: tuple[str, ...] = (JSON,)
     status: int = 200
     answer: Any = None
-    answer_type: str = JSON
+    answer_types: tuple[str, ...] = (JSON,)
     other_statuses: tuple[int, ...] = ()  # with the same answer
     problems: tuple[str, ...] = ()
     is_public: bool = False

@@ -44,7 +44,16 @@ def _kinds(status: int, *entries: tuple[str, str, str]) -> dict[str, ProblemKind
 
 # Hook0 does not know these: its clients cannot read a list with them in it. As an answer they take them as a failure.
 OWN = frozenset(
-    {"InvalidQuery", "InvalidRequest", "MethodNotAllowed", "RequestTimeout", "IdempotencyKeyReused", "EventIdReused"}
+    {
+        "InvalidQuery",
+        "InvalidRequest",
+        "MethodNotAllowed",
+        "RequestTimeout",
+        "IdempotencyKeyReused",
+        "EventIdReused",
+        "RangeNotSatisfiable",
+        "PreconditionFailed",
+    }
 )
 PROBLEMS: dict[str, ProblemKind] = {
     **_kinds(
@@ -109,6 +118,11 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("AuthEmailAlreadyVerified", "The e-mail address is verified already", "Log in."),
     ),
     **_kinds(410, ("RegistrationDisabled", "Registration is switched off", "Ask the operator of this instance.")),
+    **_kinds(
+        412,
+        ("PreconditionFailed", "It was changed meanwhile", "Get it again, and change what it is now, with its `ETag`."),
+    ),
+    **_kinds(416, ("RangeNotSatisfiable", "The range is not there", "Ask for bytes that the payload has.")),
     **_kinds(
         422,
         ("Validation", "The request has invalid fields", "See `validation` for which and why."),

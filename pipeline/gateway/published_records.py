@@ -30,6 +30,7 @@ def describe_rule(changed: ChangedSubscription) -> RoutesPart:
         enabled=content.is_enabled,
         event_types=list(content.event_types),
         labels=content.labels,
+        payload_filter=content.payload_filter,
     )
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from pipeline.core.checksum import sum_content
 from pipeline.core.ids import derive_attempt_id, derive_delivery_id
+from pipeline.core.payload_filter import Content
 from pipeline.core.records import Delivery, Dispatch, to_bytes
 from pipeline.core.replay import number_replay
 from pipeline.gateway.answers import answer_nothing
@@ -73,7 +74,8 @@ async def replay(request: web.Request) -> web.Response:
     if event is None:
         raise Problem("NotFound")
     routes = gateway.routes.current(application_id)
-    selected = routes.match(event.event_type, event.labels) if routes is not None else []
+    content = Content(event.payload, event.payload_content_type)
+    selected = routes.match(event.event_type, event.labels, content) if routes is not None else []
     if form.subscription_id is not None:
         if str(form.subscription_id) not in selected:
             raise Problem("NotFound", detail="No enabled subscription with this id selects the event.")
@@ -81,14 +83,21 @@ async def replay(request: web.Request) -> web.Response:
     known = await list_deliveries(gateway.pool, application_id, event_id)
     version = routes.version if routes is not None else 0
     plan = plan_replay(application_id, event, selected, known, routes_version=version, now_us=time.time_ns() // 1000)
-    noted = await note_asked(gateway.pool, application_id, event, plan.asked)
-    try:
-        await _write(gateway, application_id, event, plan, noted, version)
-    except KafkaUnavailableError as error:
-        await withdraw_asked(gateway.pool, application_id, [one.attempt_id for one in noted])
-        raise Problem("ServiceUnavailable", detail="Kafka does not answer; nothing was replayed.") from error
+    await carry_out(gateway, application_id, event, plan, routes_version=version)
     gateway.log.info("event_replayed", application_id=application_id, event_id=event_id, deliveries=len(selected))
     return answer_nothing()
+
+
+async def carry_out(
+    gateway: Gateway, application_id: str, event: ReplayedEvent, plan: Plan, *, routes_version: int
+) -> None:
+    """Note what was asked for, and write it. Raises `Problem`: then nothing was asked for."""
+    noted = await note_asked(gateway.pool, application_id, event, plan.asked)
+    try:
+        await _write(gateway, application_id, event, plan, noted, routes_version)
+    except KafkaUnavailableError as error:
+        await withdraw_asked(gateway.pool, application_id, [one.attempt_id for one in noted])
+        raise Problem("ServiceUnavailable", detail="Kafka does not answer; nothing was sent again.") from error
 
 
 def plan_replay(
@@ -99,8 +108,9 @@ def plan_replay(
     *,
     routes_version: int,
     now_us: int,
+    is_forced: bool = False,
 ) -> Plan:
-    """The records of a replay to the `selected` subscriptions. Pure."""
+    """The records of a replay to the `selected` subscriptions; `is_forced`: also to disabled ones. Pure."""
     plan = Plan(asked=[], deliveries=[], matches=[])
     by_subscription = {delivery.subscription_id: delivery for delivery in known}
     for subscription_id in selected:
@@ -124,6 +134,7 @@ def plan_replay(
             content_crc32=sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload),
             asked_at_us=now_us,
             routes_version=routes_version,
+            is_forced=is_forced,
         )
         plan.deliveries.append(delivery)
         if before is None:

@@ -5,7 +5,7 @@ import time
 
 from aiohttp import web
 
-from pipeline.gateway import batch_ingest, dead_letters, documents, health, ingest, instance, replaying
+from pipeline.gateway import batch_ingest, dead_letters, documents, health, ingest, instance, replaying, retrying
 from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
@@ -15,8 +15,10 @@ from pipeline.gateway.control import (
     application_secrets,
     applications,
     event_types,
+    filter_tests,
     organizations,
     service_tokens,
+    subscription_tests,
     subscriptions,
 )
 from pipeline.gateway.database_verification import begin_to_verify
@@ -28,7 +30,17 @@ from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
-from pipeline.gateway.reads import events, events_per_day, exports, request_attempts, responses
+from pipeline.gateway.reads import (
+    deliveries,
+    events,
+    events_per_day,
+    exports,
+    payloads,
+    request_attempts,
+    responses,
+    search,
+    subscription_health,
+)
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds, verify_topics
@@ -56,12 +68,19 @@ MODULES = (
     application_secrets,
     service_tokens,
     event_types,
+    filter_tests,
     subscriptions,
+    subscription_tests,
     exports,  # before the routes with an id in the same place
     events,
     events_per_day,
     replaying,
+    payloads,
+    search,
+    deliveries,
+    subscription_health,
     request_attempts,
+    retrying,
     responses,
     dead_letters,
     documents,

@@ -277,6 +277,7 @@ class RoutesView:
                     enabled=part.enabled,
                     event_types=part.event_types,
                     labels=part.labels,
+                    payload_filter=part.payload_filter,
                 )
             case "t", None:
                 history.drop_type(name, version)

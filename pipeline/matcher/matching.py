@@ -10,6 +10,7 @@ from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.fingerprint import fingerprint
 from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
+from pipeline.core.payload_filter import Content
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
 from pipeline.core.routes import AppliedRoutes
@@ -138,7 +139,8 @@ class Matcher:
             detail = f"the payload has {len(event.payload)} bytes; it may have {self._payload_max_bytes}"
             yield self._bury(_refuse(event, "invalid_event", detail), record)
             return
-        subscription_ids = routes.match(event.event_type, event.labels)
+        content_of = Content(event.payload, event.payload_content_type)
+        subscription_ids = routes.match(event.event_type, event.labels, content_of)
         if (
             not subscription_ids
             and not routes.has_type(event.event_type)

@@ -7,7 +7,7 @@ subscription was disabled or deleted has failed at that moment.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from psycopg import AsyncCursor
@@ -28,12 +28,14 @@ class ArchivedAttempt:
 
     attempt_id: str
     attempt_number: int
+    delivery_id: str
     event_id: str
     event_type: str
     subscription_id: str
     description: str | None
     created_at_us: int
     due_at_us: int | None  # None: at once
+    asked_at_us: int | None  # when a person asked for it; None: nobody did
     outcome: str | None
     started_at_us: int | None
     finished_at_us: int | None
@@ -64,10 +66,11 @@ class ArchivedResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The last attempt of the page before."""
+    """A place in a list: the last item of the page before. `is_backward`: what is newer, nearest first, is wanted."""
 
     created_at_us: int
     attempt_id: str
+    is_backward: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,28 +105,32 @@ class _ResponseRow:
 
 # First attempts by `deliveries`, later ones by the failure before them, those that a person asked for by `replays`. An
 # exhausted delivery owes nothing more, but may have been redriven. Each part has an index in the order of the list. A
-# replay counts from when it was asked for: a subscription that was disabled before that does not cancel it.
+# replay and its retries count from when it was asked for: a subscription that was disabled before that does not cancel
+# them.
 OWED = SQL("""
 with owed as (
     (select d.day, d.application_id, d.event_id, d.delivery_id, d.subscription_id, d.event_type, d.appended_at_us,
         1 as attempt_number, d.first_attempt_id as attempt_id, d.matched_at_us as created_at_us,
-        null::bigint as due_at_us
+        null::bigint as due_at_us, null::bigint as asked_at_us
     from deliveries d where {first_where}
-    order by d.matched_at_us desc, d.first_attempt_id desc limit {limit})
+    order by d.matched_at_us {way}, d.first_attempt_id {way} limit {limit})
     union all
-    (select f.day, f.application_id, f.event_id, f.delivery_id, f.subscription_id, f.event_type, f.appended_at_us,
-        f.attempt_number + 1, f.next_attempt_id, f.finished_at_us, f.next_due_at_us
+    (select f.day, f.application_id, f.event_id, f.delivery_id, f.subscription_id, f.event_type,
+        coalesce((select max(r.asked_at_us) from replays r where r.application_id = f.application_id
+            and r.event_id = f.event_id and r.delivery_id = f.delivery_id
+            and r.attempt_number <= f.attempt_number), f.appended_at_us),
+        f.attempt_number + 1, f.next_attempt_id, f.finished_at_us, f.next_due_at_us, null
     from attempts f where f.outcome <> 'succeeded' and {later_where}
         and (f.next_due_at_us is not null or exists (select from attempts n where n.day = f.day
             and n.application_id = f.application_id and n.event_id = f.event_id and n.delivery_id = f.delivery_id
             and n.attempt_number = f.attempt_number + 1))
         and not exists (select from replays r where r.attempt_id = f.next_attempt_id)
-    order by f.finished_at_us desc, f.next_attempt_id desc limit {limit})
+    order by f.finished_at_us {way}, f.next_attempt_id {way} limit {limit})
     union all
     (select r.day, r.application_id, r.event_id, r.delivery_id, r.subscription_id, r.event_type, r.asked_at_us,
-        r.attempt_number, r.attempt_id, r.asked_at_us, null
+        r.attempt_number, r.attempt_id, r.asked_at_us, null, r.asked_at_us
     from replays r where {asked_where}
-    order by r.asked_at_us desc, r.attempt_id desc limit {limit})
+    order by r.asked_at_us {way}, r.attempt_id {way} limit {limit})
 )
 """)
 MADE = SQL("""
@@ -132,8 +139,9 @@ MADE = SQL("""
 """)
 LISTED = SQL("""
 {owed}
-select o.attempt_id::text, o.attempt_number, o.event_id::text, o.event_type, o.subscription_id::text, s.description,
-    o.created_at_us, o.due_at_us, a.started_at_us, a.response_status, a.error_class,
+select o.attempt_id::text, o.attempt_number, o.delivery_id::text, o.event_id::text, o.event_type,
+    o.subscription_id::text, s.description, o.created_at_us, o.due_at_us, o.asked_at_us, a.started_at_us,
+    a.response_status, a.error_class,
     case when a.outcome is not null then a.outcome when c.cancelled then 'cancelled' end as outcome,
     case when a.outcome is not null then a.finished_at_us
         when c.cancelled then greatest(o.created_at_us, c.cancelled_before_us) end as finished_at_us
@@ -142,7 +150,7 @@ left join {made}
 left join subscriptions s on s.subscription_id = o.subscription_id
 cross join lateral (select (extract(epoch from s.cancelled_before) * 1000000)::bigint as cancelled_before_us,
     coalesce(o.appended_at_us < (extract(epoch from s.cancelled_before) * 1000000)::bigint, false) as cancelled) c
-order by o.created_at_us desc, o.attempt_id desc limit {limit}
+order by o.created_at_us {way}, o.attempt_id {way} limit {limit}
 """)
 ANSWERED = SQL("""
 {owed}
@@ -154,18 +162,26 @@ where a.outcome <> 'cancelled' limit 1
 """)
 
 
+def turn_back(cursor: Cursor | None) -> Cursor | None:
+    """The same place, looking towards what is newer."""
+    return replace(cursor, is_backward=True) if cursor is not None else None
+
+
 async def list_attempts(pool: Pool, wanted: AttemptFilter) -> list[ArchivedAttempt]:
     """One page, newest first; at most 50."""
     parts, values = _select(wanted)
-    query = LISTED.format(owed=_owe(*parts), made=MADE, limit=SQL("%(limit)s"))
+    is_backward = wanted.after is not None and wanted.after.is_backward
+    way = SQL("asc" if is_backward else "desc")
+    query = LISTED.format(owed=_owe(*parts, way=way), made=MADE, way=way, limit=SQL("%(limit)s"))
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
         await cursor.execute(query, values | {"limit": PAGE_MAX})
-        return await cursor.fetchall()
+        found = await cursor.fetchall()
+    return found[::-1] if is_backward else found
 
 
 async def find_attempt(pool: Pool, application_id: str, attempt_id: str) -> ArchivedAttempt | None:
     """One attempt, made or owed, or None."""
-    query = LISTED.format(owed=_owe_one(), made=MADE, limit=SQL("%(limit)s"))
+    query = LISTED.format(owed=_owe_one(), made=MADE, way=SQL("desc"), limit=SQL("%(limit)s"))
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
         return await _find(cursor, query, application_id, attempt_id)
 
@@ -198,9 +214,9 @@ async def _find(cursor: AsyncCursor[RowT], query: Composed, application_id: str,
     return await cursor.fetchone()
 
 
-def _owe(first_where: Composed, later_where: Composed, asked_where: Composed) -> Composed:
+def _owe(first_where: Composed, later_where: Composed, asked_where: Composed, *, way: SQL) -> Composed:
     limit = SQL("%(limit)s")
-    return OWED.format(first_where=first_where, later_where=later_where, asked_where=asked_where, limit=limit)
+    return OWED.format(first_where=first_where, later_where=later_where, asked_where=asked_where, way=way, limit=limit)
 
 
 def _owe_one() -> Composed:
@@ -208,6 +224,7 @@ def _owe_one() -> Composed:
         SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s").format(),
         SQL("f.application_id = %(application_id)s and f.next_attempt_id = %(attempt_id)s").format(),
         SQL("r.application_id = %(application_id)s and r.attempt_id = %(attempt_id)s").format(),
+        way=SQL("desc"),
     )
 
 
@@ -231,7 +248,8 @@ def _select(wanted: AttemptFilter) -> tuple[tuple[Composed, Composed, Composed],
         conditions.append(SQL("{row}.{created} <= %(created_max_us)s"))
         values["created_max_us"] = wanted.created_max_us
     if wanted.after is not None:
-        conditions.append(SQL("({row}.{created}, {row}.{id}) < (%(after_us)s, %(after_id)s::uuid)"))
+        compared = ">" if wanted.after.is_backward else "<"
+        conditions.append(SQL(f"({{row}}.{{created}}, {{row}}.{{id}}) {compared} (%(after_us)s, %(after_id)s::uuid)"))
         values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
     first = [c.format(row=SQL("d"), created=SQL("matched_at_us"), id=SQL("first_attempt_id")) for c in conditions]
     later = [c.format(row=SQL("f"), created=SQL("finished_at_us"), id=SQL("next_attempt_id")) for c in conditions]

@@ -13,7 +13,6 @@ from psycopg_pool import AsyncConnectionPool
 from pipeline.postgres.archive_bodies import unpack_body
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
-LIST_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,9 @@ class ArchivedPayload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class EventRow:
+    """A row of `COLUMNS`."""
+
     event_id: str
     event_type: str
     payload_content_type: str
@@ -69,20 +70,9 @@ COLUMNS: LiteralString = (
 )
 
 
-async def list_events(pool: Pool, application_id: str) -> list[ArchivedEvent]:
-    """The application's newest events in the order of the log, which no producer's clock changes, at most 100."""
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(_Row)) as cursor:
-        await cursor.execute(
-            f"select {COLUMNS} from events where application_id = %s "  # noqa: S608 - our own column names
-            "order by appended_at_us desc, event_offset desc limit %s",
-            (application_id, LIST_MAX),
-        )
-        return [row.to_event() for row in await cursor.fetchall()]
-
-
 async def find_event(pool: Pool, application_id: str, event_id: str) -> ArchivedPayload | None:
     """One event, or None."""
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(_Row)) as cursor:
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventRow)) as cursor:
         await cursor.execute(
             f"select {COLUMNS}, payload, payload_compressed from events "  # noqa: S608 - our own column names
             "where application_id = %s and event_id = %s order by day limit 1",

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, Rollback
 from psycopg.rows import DictRow, TupleRow, dict_row
 
 from pipeline.core.delivery_settings import DeliverySettings
+from pipeline.core.type_patterns import is_pattern
 from pipeline.postgres.applications import raise_version
 from pipeline.postgres.event_types import list_missing
 from pipeline.postgres.pool import Pool
@@ -21,6 +22,10 @@ class UnknownEventTypesError(Exception):
     def __init__(self, names: list[str]) -> None:
         super().__init__(", ".join(names))
         self.names = names
+
+
+class ChangedMeanwhileError(Exception):
+    """It is not any more as its caller knows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,7 @@ class SubscriptionContent:
     url: str
     headers: dict[str, str]
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    payload_filter: str | None = None  # JSON
     client_key: "SealedSecret | None" = None  # of the TLS client certificate
 
 
@@ -67,6 +73,7 @@ class Subscription:
 
 COLUMNS: LiteralString = (
     "subscription_id::text, application_id::text, is_enabled, event_types, description, metadata, labels, "
+    "payload_filter, "
     "target_method, target_url, target_headers, delivery, key_id, sealed, "
     "previous_key_id, previous_sealed, previous_valid_until, tls_key_id, tls_sealed, created_at, updated_at, "
     "cancelled_before, cancelled_before_version, "
@@ -88,6 +95,7 @@ def read_subscription(row: DictRow) -> Subscription:
             method=row["target_method"],
             url=row["target_url"],
             headers=json.loads(row["target_headers"]),
+            payload_filter=row["payload_filter"],
             delivery=_read_delivery(row["delivery"]),
             client_key=SealedSecret(key_id=row["tls_key_id"], sealed=row["tls_sealed"])
             if row["tls_sealed"] is not None
@@ -137,11 +145,13 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
             raise Rollback  # leaves the block below: nothing has changed, so that there is nothing to be published
         await connection.execute(
             "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
-            "metadata, labels, target_method, target_url, target_headers, delivery, tls_key_id, tls_sealed, key_id, "
-            "sealed, created_at, updated_at, changed_version, created_version) values (%(subscription_id)s, "
+            "metadata, labels, payload_filter, target_method, target_url, target_headers, delivery, tls_key_id, "
+            "tls_sealed, key_id, sealed, created_at, updated_at, changed_version, created_version) "
+            "values (%(subscription_id)s, "
             "%(application_id)s, "
-            "%(is_enabled)s, %(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(method)s, %(url)s, "
-            "%(headers)s, %(delivery)s, %(tls_key_id)s, %(tls_sealed)s, %(key_id)s, %(sealed)s, %(created_at)s, "
+            "%(is_enabled)s, %(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(payload_filter)s, "
+            "%(method)s, %(url)s, %(headers)s, %(delivery)s, %(tls_key_id)s, %(tls_sealed)s, %(key_id)s, "
+            "%(sealed)s, %(created_at)s, "
             "%(created_at)s, %(version)s, %(version)s)",
             _values(subscription.content)
             | {
@@ -159,11 +169,16 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
 
 
 async def replace_subscription(
-    pool: Pool, application_id: str, subscription_id: str, content: SubscriptionContent
+    pool: Pool,
+    application_id: str,
+    subscription_id: str,
+    content: SubscriptionContent,
+    *,
+    updated_at: datetime | None = None,
 ) -> Subscription | None:
     """Replace what its owner says. Disabling cancels what is waiting. None when there is no such subscription.
 
-    Raises `UnknownEventTypesError`.
+    `updated_at`: only the one that was last changed then. Raises `UnknownEventTypesError`, `ChangedMeanwhileError`.
     """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
@@ -174,6 +189,7 @@ async def replace_subscription(
             await cursor.execute(
                 "update subscriptions set is_enabled = %(is_enabled)s, event_types = %(event_types)s, "  # noqa: S608 - our own column names
                 "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
+                "payload_filter = %(payload_filter)s, "
                 "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, "
                 "delivery = %(delivery)s, updated_at = now(), "
                 # a key is not shown, so that who changes something else cannot send it again
@@ -187,11 +203,25 @@ async def replace_subscription(
                 "or %(is_enabled)s and held_until < now() then %(version)s else cancelled_before_version end, "
                 "held_until = case when %(is_enabled)s then null else held_until end, "
                 "changed_version = %(version)s where subscription_id = %(subscription_id)s "
-                f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
+                "and application_id = %(application_id)s and deleted_at is null "
+                f"and (%(updated_at)s::timestamptz is null or updated_at = %(updated_at)s) returning {COLUMNS}",
                 _values(content)
-                | {"subscription_id": subscription_id, "application_id": application_id, "version": version},
+                | {
+                    "subscription_id": subscription_id,
+                    "application_id": application_id,
+                    "version": version,
+                    "updated_at": updated_at,
+                },
             )
             row = await cursor.fetchone()
+            if row is None and updated_at is not None:
+                await cursor.execute(
+                    "select from subscriptions where subscription_id = %s and application_id = %s "
+                    "and deleted_at is null",
+                    (subscription_id, application_id),
+                )
+                if await cursor.fetchone() is not None:
+                    raise ChangedMeanwhileError  # leaves the transaction: nothing has changed
         if row is not None:
             await keep_versions(connection, application_id, version, subscription_id)
     return read_subscription(row) if row is not None else None
@@ -309,7 +339,9 @@ async def _check_event_types(
     named_by: str | None = None,
 ) -> None:
     """Raises `UnknownEventTypesError`. `named_by`: a subscription that may go on naming what it names already."""
-    missing = await list_missing(connection, application_id, content.event_types)
+    # a pattern selects what there is, now or later
+    names = [name for name in content.event_types if not is_pattern(name)]
+    missing = await list_missing(connection, application_id, names)
     if missing and named_by is not None:
         # a type that was deactivated since must not keep its owner from disabling the subscription
         cursor = await connection.execute(
@@ -329,6 +361,7 @@ def _values(content: SubscriptionContent) -> dict[str, Any]:
         "description": content.description,
         "metadata": json.dumps(content.metadata),
         "labels": json.dumps(content.labels),
+        "payload_filter": content.payload_filter,
         "method": content.method,
         "url": content.url,
         "headers": json.dumps(content.headers),

@@ -1,7 +1,7 @@
 """The body of `POST` and `PUT /subscriptions`, and its rules."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -10,6 +10,7 @@ from pipeline.core.delivery_settings import DeliverySettings, find_setting_probl
 from pipeline.core.destination import DestinationError, parse_destination
 from pipeline.core.headers import find_header_problem, find_repeated_name
 from pipeline.core.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, find_pairs_problem
+from pipeline.core.payload_filter import CONDITIONS_MAX, FilterError, PayloadFilter, parse_filter
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.control.tls import find_tls_problems
 from pipeline.gateway.problems import Problem
@@ -62,6 +63,7 @@ class SubscriptionForm(Form, frozen=True):
     label_value: str | None = None
     dedicated_workers: list[str] | None = None
     delivery: DeliveryForm | None = None
+    payload_filter: dict[str, Any] | None = None
 
     def read_labels(self) -> dict[str, str]:
         """The labels, in whichever form they came. Raises `Problem` when there are none."""
@@ -90,6 +92,7 @@ def check_subscription(
             problem = find_pairs_problem({text or "": "value"})
             if problem is not None:
                 findings.add(field, "length", "it must have 1 to 50 bytes", min=1, max=50)
+    payload_filter = _check_filter(findings, form.payload_filter)
     url = _check_target(findings, form.target, signature_header)
     settings = msgspec.structs.asdict(form.delivery or DeliveryForm())
     key_pem = settings.pop("tls_client_key_pem")
@@ -111,6 +114,7 @@ def check_subscription(
         method=form.target.method,
         url=url,
         headers=form.target.headers,
+        payload_filter=payload_filter,
         delivery=delivery,
     )
 
@@ -131,6 +135,21 @@ def _check_event_types(findings: Findings, names: list[str]) -> None:
     if any(not 1 <= len(name.encode()) <= EVENT_TYPE_MAX_BYTES for name in names):
         message = f"names must have 1 to {EVENT_TYPE_MAX_BYTES} bytes"
         findings.add("event_types", "event-types-name-length", message, min=1, max=EVENT_TYPE_MAX_BYTES)
+
+
+def check_filter(findings: Findings, form: dict[str, Any]) -> PayloadFilter | None:
+    """The filter of a form; None and a finding when it is none."""
+    try:
+        return parse_filter(form)
+    except FilterError as error:
+        findings.add("payload_filter", "payload-filter", f"it {error}", conditions_max=CONDITIONS_MAX)
+        return None
+
+
+def _check_filter(findings: Findings, form: dict[str, Any] | None) -> str | None:
+    if form is None or check_filter(findings, form) is None:
+        return None
+    return msgspec.json.encode(form).decode()
 
 
 def _check_target(findings: Findings, target: TargetForm, signature_header: str) -> str:

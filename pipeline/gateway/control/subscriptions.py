@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
@@ -13,22 +14,24 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.moments import show_datetime, show_moment, show_moment_or_none
+from pipeline.core.moments import EPOCH, show_datetime, show_moment, show_moment_or_none, to_us
 from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
-from pipeline.gateway.auth import authorize
+from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.record_size import require_fits
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
-from pipeline.gateway.operations import Operation
+from pipeline.gateway.headers import read_header
+from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.endpoint_states import ShownState, find_state
 from pipeline.postgres.subscriptions import (
+    ChangedMeanwhileError,
     SealedSecret,
     Subscription,
     SubscriptionContent,
@@ -42,6 +45,12 @@ from pipeline.postgres.subscriptions import (
 )
 
 REFUSALS = ("EventTypeDoesNotExist", "LabelsAmbiguity", "UnauthorizedWorkers")
+TAG = re.compile(r'"([0-9]{1,17})"', re.ASCII)
+IF_MATCH = Parameter(
+    name="If-Match",
+    schema={"type": "string"},
+    meaning="The `ETag` it was shown with: replace it only if it is so still.",
+)
 OVERLAP_DEFAULT_S = 24 * 3600
 OVERLAP_MAX_S = 30 * 24 * 3600
 
@@ -86,6 +95,7 @@ class SubscriptionShown(TypedDict):
     updated_at: Time
     dedicated_workers: list[str]
     delivery: dict[str, Any]
+    payload_filter: dict[str, Any] | None
     disabled_reason: str | None
 
 
@@ -122,7 +132,8 @@ def list_routes() -> list[Operation]:
             replace,
             body=SubscriptionForm,
             answer=SubscriptionShown,
-            problems=REFUSALS,
+            headers=(IF_MATCH,),
+            problems=(*REFUSALS, "PreconditionFailed"),
         ),
         Operation("DELETE", "/subscriptions/{subscription_id}", delete, query=(APPLICATION_ID,), status=204),
         Operation(
@@ -179,17 +190,10 @@ async def create(request: web.Request) -> web.Response:
 async def show_one(request: web.Request) -> web.Response:
     """One subscription."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
-    subscription = await find_subscription(gateway.pool, take_path_id(request, "subscription_id"))
-    if subscription is None:
-        raise Problem("NotFound")
-    try:
-        await caller.require_application(subscription.application_id)
-    except Problem:
-        # its id must not be found out by the difference
-        raise Problem("NotFound") from None
+    subscription = await find_own(request, caller)
     state = await find_state(gateway.pool, subscription.subscription_id)
     info: SubscriptionInfo = {**show_subscription(subscription, gateway.sealer), "health": show_health(state)}
-    return answer_json(info)
+    return _tag(answer_json(info), subscription)
 
 
 async def replace(request: web.Request) -> web.Response:
@@ -202,13 +206,17 @@ async def replace(request: web.Request) -> web.Response:
     content = _add_client_key(gateway.sealer, subscription_id, form, content)
     require_fits(content, record_max_bytes=gateway.settings.kafka.record_max_bytes)
     try:
-        subscription = await replace_subscription(gateway.pool, application_id, subscription_id, content)
+        subscription = await replace_subscription(
+            gateway.pool, application_id, subscription_id, content, updated_at=read_precondition(request)
+        )
     except UnknownEventTypesError as error:
         raise _refuse_event_types(error) from None
+    except ChangedMeanwhileError:
+        raise Problem("PreconditionFailed") from None
     await gateway.publisher.publish(application_id)
     if subscription is None:
         raise Problem("NotFound")
-    return answer_json(show_subscription(subscription, gateway.sealer))
+    return _tag(answer_json(show_subscription(subscription, gateway.sealer)), subscription)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -253,6 +261,19 @@ async def rotate(request: web.Request) -> web.Response:
     return answer_json(show_subscription(subscription, gateway.sealer))
 
 
+async def find_own(request: web.Request, caller: Caller) -> Subscription:
+    """The subscription of the path. Raises `Problem` when there is none, or it is not the caller's."""
+    subscription = await find_subscription(request.app[GATEWAY].pool, take_path_id(request, "subscription_id"))
+    if subscription is None:
+        raise Problem("NotFound")
+    try:
+        await caller.require_application(subscription.application_id)
+    except Problem:
+        # its id must not be found out by the difference
+        raise Problem("NotFound") from None
+    return subscription
+
+
 def show_health(state: ShownState | None) -> HealthShown:
     """How the endpoint is doing, an addition of ours. `parked_until`: when the breaker lets a request through again."""
     if state is None or not state.failing_since_us:
@@ -263,6 +284,22 @@ def show_health(state: ShownState | None) -> HealthShown:
         "parked_until": show_moment_or_none(parked_until_us),
         "last_error": state.last_error,
     }
+
+
+def read_precondition(request: web.Request) -> datetime | None:
+    """When the subscription was last changed, by `If-Match`; None: it is replaced whatever it is. Raises `Problem`."""
+    text = read_header(request, IF_MATCH.name)
+    if text is None or text.strip() == "*":
+        return None
+    found = TAG.fullmatch(text.strip())
+    if found is None:
+        raise Problem("PreconditionFailed", detail="`If-Match` is no `ETag` of a subscription.")
+    return EPOCH + timedelta(microseconds=int(found[1]))
+
+
+def _tag(response: web.Response, subscription: Subscription) -> web.Response:
+    response.headers["ETag"] = f'"{to_us(subscription.updated_at)}"'
+    return response
 
 
 def read_secret(text: str) -> str | None:
@@ -300,6 +337,7 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> Subscriptio
         "updated_at": show_datetime(subscription.updated_at),
         "dedicated_workers": [],
         "delivery": asdict(content.delivery) | {"has_tls_client_key": content.client_key is not None},
+        "payload_filter": msgspec.json.decode(content.payload_filter) if content.payload_filter is not None else None,
         "disabled_reason": subscription.disabled_reason,
     }
 

@@ -38,7 +38,7 @@ def list_routes() -> list[Operation]:
             handler,
             query=(APPLICATION_ID, *DAYS),
             answer=Any,
-            answer_type=NDJSON,
+            answer_types=(NDJSON,),
             problems=("InvalidDateRange",),
         )
         for path, handler in (("/events/export", send_events), ("/request_attempts/export", send_attempts))

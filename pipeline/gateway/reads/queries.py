@@ -34,6 +34,14 @@ def read_names(text: str) -> tuple[str, ...]:
     return tuple(stripped for each in names if (stripped := each.strip()))
 
 
+def read_pairs(text: str) -> dict[str, str]:
+    """`a=b,c=d`, quoted as names are. Raises `ValueError`."""
+    pairs = [name.partition("=") for name in read_names(text)]
+    if not all(key and separator for key, separator, _ in pairs):
+        raise ValueError(text)
+    return {key: value for key, _, value in pairs}
+
+
 def read_cursor(text: str) -> Cursor:
     """A cursor again. Raises `ValueError`."""
     if len(text) > CURSOR_MAX_CHARS:
@@ -42,7 +50,8 @@ def read_cursor(text: str) -> Cursor:
     fields = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     match fields:
         case {"date": str(date), "id": str(attempt_id)}:
-            return Cursor(created_at_us=parse_moment(date), attempt_id=str(UUID(attempt_id)))
+            is_backward = fields.get("back") is True
+            return Cursor(created_at_us=parse_moment(date), attempt_id=str(UUID(attempt_id)), is_backward=is_backward)
     raise ValueError("it has no date and id")
 
 
@@ -73,13 +82,17 @@ SUBSCRIPTION_ID = declare_id("subscription_id", "Only of this subscription.")
 CURSOR = declare_text(
     "pagination_cursor", "Where the page begins: of a `Link` header.", read_cursor, "a cursor of this API"
 )
+CREATED = (
+    declare_moment("min_created_at", "Only from this moment on."),
+    declare_moment("max_created_at", "Only up to this moment."),
+)
+EVENT_TYPES = declare_text("event.event_type_names", "Only of these types.", read_names, "names with commas between")
 ATTEMPT_FILTERS = (
     APPLICATION_ID,
     EVENT_ID,
     SUBSCRIPTION_ID,
-    declare_moment("min_created_at", "Only from this moment on."),
-    declare_moment("max_created_at", "Only up to this moment."),
-    declare_text("event.event_type_names", "Only of these types.", read_names, "names with commas between"),
+    *CREATED,
+    EVENT_TYPES,
     CURSOR,
 )
 LETTER_FILTERS = (
@@ -159,15 +172,28 @@ def take_letter_filter(request: web.Request, application_id: str) -> LetterFilte
     )
 
 
-def link_next(gateway: Gateway, request: web.Request, last: Cursor) -> str:
-    """The `Link` header's value that leads to the page behind `last`, with the same filters."""
-    url = link_to(request, gateway.settings.gateway.public_url, pagination_cursor=show_cursor(last))
-    return f'<{url}>; rel="next"'
+def add_links(
+    gateway: Gateway,
+    request: web.Request,
+    response: web.Response,
+    *,
+    after: Cursor | None,
+    before: Cursor | None = None,
+) -> None:
+    """The `Link` header: to the pages behind and before this one, with the same filters."""
+    links = []
+    for relation, cursor in (("next", after), ("prev", before)):
+        if cursor is not None:
+            url = link_to(request, gateway.settings.gateway.public_url, pagination_cursor=show_cursor(cursor))
+            links.append(f'<{url}>; rel="{relation}"')
+    if links:
+        response.headers["Link"] = ", ".join(links)
 
 
 def show_cursor(cursor: Cursor) -> str:
     """A cursor as clients carry it."""
-    text = json.dumps({"date": show_moment(cursor.created_at_us), "id": cursor.attempt_id}, separators=(",", ":"))
+    fields = {"date": show_moment(cursor.created_at_us), "id": cursor.attempt_id}
+    text = json.dumps(fields | ({"back": True} if cursor.is_backward else {}), separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 

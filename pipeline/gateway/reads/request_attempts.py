@@ -14,7 +14,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
     ATTEMPT_FILTERS,
-    link_next,
+    add_links,
     take_application_id,
     take_filter,
     take_path_id,
@@ -27,6 +27,7 @@ from pipeline.postgres.archive_attempts import (
     find_attempt,
     find_response,
     list_attempts,
+    turn_back,
 )
 
 
@@ -48,6 +49,7 @@ class AttemptShown(TypedDict):
     """An attempt in a list."""
 
     request_attempt_id: Id
+    delivery_id: Id
     event_id: Id
     event: EventOfAttempt
     subscription: SubscriptionOfAttempt
@@ -56,6 +58,7 @@ class AttemptShown(TypedDict):
     failed_at: Time | None
     succeeded_at: Time | None
     delay_until: Time | None
+    asked_at: Time | None
     response_id: Id | None
     retry_count: int
     http_response_status: int | None
@@ -99,8 +102,8 @@ async def show_attempts(request: web.Request) -> web.Response:
     now_us = time.time_ns() // 1000
     response = answer_json([show_item(attempt, now_us) for attempt in attempts])
     if attempts:
-        last = Cursor(created_at_us=attempts[-1].created_at_us, attempt_id=attempts[-1].attempt_id)
-        response.headers["Link"] = link_next(gateway, request, last)
+        first, last = _point_at(attempts[0]), _point_at(attempts[-1])
+        add_links(gateway, request, response, after=last, before=turn_back(first))
     return response
 
 
@@ -124,6 +127,7 @@ def show_item(attempt: ArchivedAttempt, now_us: int) -> AttemptShown:
     has_request = attempt.outcome in ("succeeded", "failed")
     return {
         "request_attempt_id": attempt.attempt_id,
+        "delivery_id": attempt.delivery_id,
         "event_id": attempt.event_id,
         "event": {"event_id": attempt.event_id, "event_type_name": attempt.event_type},
         "subscription": {"subscription_id": attempt.subscription_id, "description": attempt.description},
@@ -132,6 +136,7 @@ def show_item(attempt: ArchivedAttempt, now_us: int) -> AttemptShown:
         "failed_at": show_moment_or_none(attempt.finished_at_us) if has_failed else None,
         "succeeded_at": show_moment_or_none(attempt.finished_at_us) if attempt.outcome == "succeeded" else None,
         "delay_until": show_moment_or_none(attempt.due_at_us),
+        "asked_at": show_moment_or_none(attempt.asked_at_us),
         "response_id": attempt.attempt_id if has_request else None,
         "retry_count": attempt.attempt_number - 1,
         "http_response_status": attempt.response_status,
@@ -173,3 +178,7 @@ def show_status(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
         # cancelled before it was due: no time at all; clocks of two machines may differ
         "full_processing_ms": max(0, processing_us // 1000),
     }
+
+
+def _point_at(attempt: ArchivedAttempt) -> Cursor:
+    return Cursor(created_at_us=attempt.created_at_us, attempt_id=attempt.attempt_id)

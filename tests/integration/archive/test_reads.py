@@ -7,8 +7,9 @@ import psycopg
 from pydantic import SecretStr
 
 from pipeline.core.event import BINARY_TYPE
+from pipeline.postgres.archive_lists import PAGE_MAX, EventFilter, list_events
 from pipeline.postgres.archive_progress import has_undispatched, is_dispatched, read_next_offset
-from pipeline.postgres.archive_reads import LIST_MAX, find_event, known_event_ids, list_events
+from pipeline.postgres.archive_reads import find_event, known_event_ids
 from pipeline.postgres.pool import Pool, open_pool
 from tests.integration.archive.records import (
     DAY_US,
@@ -103,11 +104,11 @@ async def test_the_newest_events_are_listed(database: str) -> None:
     application_id, log = make_id(), Log()
     ahead_us = 20 * 365 * DAY_US
     events = [
-        change(make_event(application_id), received_at_us=NOW_US + ahead_us - each) for each in range(LIST_MAX + 20)
+        change(make_event(application_id), received_at_us=NOW_US + ahead_us - each) for each in range(PAGE_MAX + 20)
     ]
     async with open_archive(database) as (owner, pool):
         await owner.write(*(log.append(event) for event in [*events, make_event(make_id())]))
-        listed = await list_events(pool, application_id)
+        listed = (await list_events(pool, EventFilter(application_id=application_id))).events
 
     assert [each.event_id for each in reversed(events[20:])] == [each.event_id for each in listed]  # type: ignore[attr-defined]  # `change` knows no class
 

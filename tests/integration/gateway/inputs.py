@@ -114,6 +114,8 @@ def _sample_of(origin: Any, arguments: tuple[Any, ...], name: str, known: dict[s
         return _sample(next(part for part in arguments if part is not NoneType), name, known)
     if origin is Literal:
         return arguments[0]
+    if name == "payload_filter":
+        return {"path": "/a", "op": "eq", "value": 1}
     if origin is dict:
         return {"all": "yes"} if name == "labels" else {"x-name": "value"}
     return [_sample(arguments[0], name, known, raw_as=raw_as)]  # a list or a tuple

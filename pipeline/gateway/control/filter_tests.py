@@ -1,0 +1,78 @@
+"""`POST /subscriptions/test_filter`: would a payload filter accept this?"""
+
+from typing import Any, TypedDict
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from pipeline.core.event import JSON_TYPE
+from pipeline.core.payload_filter import Content, count_conditions
+from pipeline.gateway.answers import answer_json
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.control.subscription_form import check_filter
+from pipeline.gateway.ingest import decode_payload
+from pipeline.gateway.operations import Operation
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.reads.events import find_accepted
+from pipeline.gateway.validation import Findings
+
+
+class FilterTestForm(Form, frozen=True):
+    """The body: a filter, and a payload (JSON as a text) or the id of an event."""
+
+    application_id: UUID
+    payload_filter: dict[str, Any]
+    payload: str | None = None
+    event_id: UUID | None = None
+
+
+class FilterTestShown(TypedDict):
+    """Is the payload accepted; and how many conditions of the 32 there may be the filter has."""
+
+    accepts: bool
+    conditions: int
+
+
+_decoder = msgspec.json.Decoder(FilterTestForm)
+
+
+def list_routes() -> list[Operation]:
+    return [
+        Operation(
+            "POST",
+            "/subscriptions/test_filter",
+            test_filter,
+            body=FilterTestForm,
+            answer=FilterTestShown,
+            problems=("EventInvalidJsonPayload", "NotFound"),
+        ),
+    ]
+
+
+async def test_filter(request: web.Request) -> web.Response:
+    """Try a payload filter on a payload, or on an event that was accepted. Nothing is changed."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    form = await read_form(request, _decoder)
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    findings = Findings()
+    wanted = check_filter(findings, form.payload_filter)
+    if (form.payload is None) == (form.event_id is None):
+        findings.add("payload", "payload", "there must be either a `payload` or an `event_id`")
+    findings.raise_if_any()
+    assert wanted is not None  # noqa: S101 - else there was a finding
+    if form.payload is not None:
+        content = Content(decode_payload(form.payload, JSON_TYPE), JSON_TYPE)
+    else:
+        found = await find_accepted(gateway, application_id, str(form.event_id))
+        if found is None:
+            raise Problem("NotFound")
+        content = Content(found.payload, found.event.payload_content_type)
+    answer: FilterTestShown = {
+        "accepts": content.is_accepted_by(wanted),
+        "conditions": count_conditions(form.payload_filter),
+    }
+    return answer_json(answer)
