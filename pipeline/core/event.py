@@ -2,7 +2,8 @@
 
 Producers other than the gateway write Avro single-object encoding or plain JSON. The JSON form is one object:
 `application_id`, `event_type`, `payload` (a string), `payload_content_type`; optional `event_id` (derived from the
-record's place otherwise), `labels`, `metadata`, `occurred_at` (RFC 3339).
+record's place otherwise), `labels`, `metadata`, `occurred_at` (RFC 3339). A CloudEvent in the structured mode is read
+as well; its application is the record's key.
 """
 
 import base64
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from pipeline.core.checksum import is_corrupt
+from pipeline.core.cloud_events import CloudEventError, parse_structured
+from pipeline.core.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE
 from pipeline.core.ids import derive_dead_id, is_uuid
 from pipeline.core.json_text import find_json_problem
 from pipeline.core.moments import parse_moment
@@ -19,10 +22,7 @@ from pipeline.core.names import LABELS_MAX, METADATA_MAX, find_event_type_proble
 from pipeline.core.records import Event, RoutesChanged, from_bytes
 from schemas import SchemaError
 
-JSON_TYPE = "application/json"
-TEXT_TYPE = "text/plain"
-BINARY_TYPE = "application/octet-stream+base64"
-CONTENT_TYPES = (JSON_TYPE, TEXT_TYPE, BINARY_TYPE)
+SPECVERSION = b'"specversion"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def parse_event(
         return Unreadable(reason="undecodable", detail="the record has no value")
     record: Event | RoutesChanged | Unreadable
     if value[:1] in b"{ \t\r\n":
-        record = _parse_json(value, derive_dead_id(topic, partition, offset), appended_at_us)
+        record = _parse_json(value, key, derive_dead_id(topic, partition, offset), appended_at_us)
     else:
         record = _parse_avro(value)
     if isinstance(record, Unreadable):
@@ -118,13 +118,15 @@ def _parse_avro(value: bytes) -> Event | RoutesChanged | Unreadable:
     return Unreadable(reason="undecodable", detail=f"a {type(record).__name__} does not belong in the events topic")
 
 
-def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | Unreadable:
+def _parse_json(value: bytes, key: bytes | None, fallback_id: str, appended_at_us: int) -> Event | Unreadable:
     json_problem = find_json_problem(value)
     if json_problem is not None:
         return Unreadable(reason="undecodable", detail=f"it starts like JSON and {json_problem}")
     try:
         form = _decode_json(value)
     except msgspec.DecodeError as error:
+        if SPECVERSION in value:
+            return _parse_cloud_event(value, key, appended_at_us)
         return Unreadable(reason="undecodable", detail=f"it starts like JSON and is not an event: {error}")
     event_id = form.event_id or fallback_id
     payload = form.payload.encode()
@@ -153,5 +155,23 @@ def _parse_json(value: bytes, fallback_id: str, appended_at_us: int) -> Event | 
         labels=form.labels,
         metadata=form.metadata,
         occurred_at_us=occurred_at_us,
+        received_at_us=appended_at_us,
+    )
+
+
+def _parse_cloud_event(value: bytes, key: bytes | None, appended_at_us: int) -> Event | Unreadable:
+    application_id = (key or b"").decode(errors="replace")
+    try:
+        event = parse_structured(value)
+    except CloudEventError as error:
+        return Unreadable(reason="invalid_event", detail=f"it is no CloudEvent: it {error}")
+    return Event(
+        application_id=application_id,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        payload=event.payload,
+        payload_content_type=event.payload_content_type,
+        labels=event.labels,
+        occurred_at_us=event.occurred_at_us if event.occurred_at_us is not None else appended_at_us,
         received_at_us=appended_at_us,
     )

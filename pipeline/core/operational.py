@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from uuid import NAMESPACE_URL, uuid5
 
 from pipeline.core.checksum import sum_content
-from pipeline.core.event import JSON_TYPE
+from pipeline.core.content_types import JSON_TYPE
 from pipeline.core.records import EndpointState, Event
 
 RESERVED_PREFIX = "hookline."

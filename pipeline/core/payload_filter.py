@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipeline.core.event import JSON_TYPE
+from pipeline.core.content_types import JSON_TYPE
 
 CONDITIONS_MAX = 32
 DEPTH_MAX = 8

@@ -115,11 +115,24 @@ async def ingest_events(request: web.Request) -> web.Response:
         findings.check_text("Idempotency-Key", key, most=KEY_MAX_CHARS)
     findings.raise_if_any()
     contents = [_decode(raw) for raw in form.events]
+    results = await accept_contents(gateway, application_id, contents, key=key, ip=find_client_address(request))
+    answer: BatchShown = {"application_id": application_id, "results": results}
+    return answer_json(answer)
+
+
+async def accept_contents(
+    gateway: Gateway,
+    application_id: str,
+    contents: "list[EventContent | Unreadable]",
+    *,
+    ip: str | None,
+    key: str | None = None,
+) -> list[Result]:
+    """A result for each content, in their order. Raises `Problem` when none can be accepted."""
     batch = KeyedBatch(application_id, key, [_content_of(read) for read in contents]) if key is not None else None
     if batch is not None:
         batch.refuse_another(gateway.event_ids)
-    ip = find_client_address(request)
-    results: list[Result] = [{}] * len(form.events)
+    results: list[Result] = [{}] * len(contents)
     candidates: dict[int, Candidate] = {}
     known_types: set[str] = set()
     for index, content in enumerate(contents):
@@ -136,8 +149,7 @@ async def ingest_events(request: web.Request) -> web.Response:
     await accept_all(gateway, candidates, results, is_repeatable=batch is not None)
     if batch is not None and candidates:
         batch.remember(gateway.event_ids)
-    answer: BatchShown = {"application_id": application_id, "results": results}
-    return answer_json(answer)
+    return results
 
 
 async def accept_all(

@@ -28,7 +28,7 @@ async def read_form(request: web.Request, decoder: "msgspec.json.Decoder[T]") ->
     """The body as the decoder's type. Raises `Problem`."""
     if request.content_type != JSON_TYPE:
         raise Problem("JsonPayload", detail=f"The `Content-Type` must be {JSON_TYPE}, not {request.content_type}.")
-    body = await _read(request)
+    body = await read_body(request)
     problem = find_json_problem(body)
     if problem is not None:
         raise Problem("JsonPayload", detail=f"The body {problem}.")
@@ -56,7 +56,7 @@ def refuse_nul(form: object) -> None:
         findings.raise_if_any()
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The whole body, which must arrive within the time that the settings give it. Raises `Problem`."""
     try:
         if request.content.is_eof():

@@ -18,7 +18,7 @@ def list_routes() -> list[Operation]:
             show_health,
             query=(declare_text("key", "`HOOKLINE_GATEWAY_HEALTH_KEY`, when it is set."),),
             answer=HealthReport,
-            other_statuses=(503,),
+            other_answers=((503, HealthReport),),
             problems=("Forbidden",),
             is_public=True,
         ),

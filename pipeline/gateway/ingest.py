@@ -16,7 +16,7 @@ from aiohttp import web
 from uuid_utils import uuid7
 
 from pipeline.core.checksum import sum_content
-from pipeline.core.event import (
+from pipeline.core.content_types import (
     BINARY_TYPE,
     CONTENT_TYPES,
     JSON_TYPE,

@@ -25,7 +25,7 @@ OTHER_STATUSES = {"JsonPayload": (413,)}
 
 def describe_api(operations: Sequence[Operation], *, base_path: str) -> dict[str, Any]:
     """The document."""
-    types = [kind for each in operations for kind in (each.body, each.answer) if kind is not None]
+    types = [kind for each in operations for kind in _list_types(each)]
     shown, components = msgspec.json.schema_components(
         (*types, ProblemShown), schema_hook=_show_own, ref_template=REFERENCE
     )
@@ -33,8 +33,8 @@ def describe_api(operations: Sequence[Operation], *, base_path: str) -> dict[str
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for operation in operations:
         body = next(schemas) if operation.body is not None else None
-        answer = next(schemas) if operation.answer is not None else None
-        paths[operation.path][operation.method.lower()] = _describe(operation, body, answer, shown[-1])
+        answers = {status: next(schemas) if kind is not None else None for status, kind in _list_answers(operation)}
+        paths[operation.path][operation.method.lower()] = _describe(operation, body, answers, shown[-1])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -59,7 +59,10 @@ def describe_api(operations: Sequence[Operation], *, base_path: str) -> dict[str
 
 
 def _describe(
-    operation: Operation, body: dict[str, Any] | None, answer: dict[str, Any] | None, problem: dict[str, Any]
+    operation: Operation,
+    body: dict[str, Any] | None,
+    answers: dict[int, dict[str, Any] | None],
+    problem: dict[str, Any],
 ) -> dict[str, Any]:
     summary, _, more = (inspect.getdoc(operation.handler) or operation.name).partition("\n")
     described: dict[str, Any] = {
@@ -71,7 +74,7 @@ def _describe(
             *(_describe_parameter(each, "query") for each in operation.query),
             *(_describe_parameter(each, "header") for each in operation.headers),
         ],
-        "responses": _describe_answers(operation, answer) | _describe_problems(operation, problem),
+        "responses": _describe_answers(operation, answers) | _describe_problems(operation, problem),
     }
     if more.strip():
         described["description"] = more.strip()
@@ -83,9 +86,18 @@ def _describe(
     return described
 
 
-def _describe_answers(operation: Operation, answer: dict[str, Any] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for status in (operation.status, *operation.other_statuses):
+def _list_answers(operation: Operation) -> list[tuple[int, Any]]:
+    return [(operation.status, operation.answer), *operation.other_answers]
+
+
+def _list_types(operation: Operation) -> list[Any]:
+    """In the order in which they are described: the body, and each answer."""
+    return [kind for kind in (operation.body, *(kind for _, kind in _list_answers(operation))) if kind is not None]
+
+
+def _describe_answers(operation: Operation, answers: dict[int, dict[str, Any] | None]) -> dict[str, Any]:
+    found = {}
+    for status, answer in answers.items():
         described: dict[str, Any] = {"description": "Done." if status < 300 else "Not so."}
         if answer is not None:
             described["content"] = {name: {"schema": answer} for name in operation.answer_types}
@@ -100,7 +112,7 @@ def _describe_problems(operation: Operation, problem: dict[str, Any]) -> dict[st
             by_status[status].append(problem_id)
     found: dict[str, Any] = {}
     for status, ids in sorted(by_status.items()):
-        if status in (operation.status, *operation.other_statuses):
+        if status in dict(_list_answers(operation)):
             continue  # said already: /health tells by its status
         found[str(status)] = {
             "description": " ".join(f"`{each}`: {PROBLEMS[each].title}." for each in ids),

@@ -45,7 +45,7 @@ class Operation:
     status: int = 200
     answer: Any = None
     answer_types: tuple[str, ...] = (JSON,)
-    other_statuses: tuple[int, ...] = ()  # with the same answer
+    other_answers: tuple[tuple[int, Any], ...] = ()  # status and type
     problems: tuple[str, ...] = ()
     is_public: bool = False
 

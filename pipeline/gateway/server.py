@@ -5,7 +5,17 @@ import time
 
 from aiohttp import web
 
-from pipeline.gateway import batch_ingest, dead_letters, documents, health, ingest, instance, replaying, retrying
+from pipeline.gateway import (
+    batch_ingest,
+    cloud_events,
+    dead_letters,
+    documents,
+    health,
+    ingest,
+    instance,
+    replaying,
+    retrying,
+)
 from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
@@ -61,6 +71,7 @@ KEEPALIVE_S = 75.0
 MODULES = (
     ingest,
     batch_ingest,
+    cloud_events,
     health,
     instance,
     organizations,

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from pipeline.core.event import JSON_TYPE
+from pipeline.core.content_types import JSON_TYPE
 from pipeline.core.payload_filter import Content, count_conditions
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.event import JSON_TYPE
+from pipeline.core.content_types import JSON_TYPE
 from pipeline.core.ids import derive_attempt_id
 from pipeline.core.operational import describe_test
 from pipeline.gateway.answers import Id, answer_json

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.core.event import BINARY_TYPE, JSON_TYPE, TEXT_TYPE
+from pipeline.core.content_types import BINARY_TYPE, JSON_TYPE, TEXT_TYPE
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation, Parameter
@@ -29,7 +29,7 @@ def list_routes() -> list[Operation]:
             headers=(RANGE,),
             answer=Any,
             answer_types=tuple(SHOWN_TYPES.values()),
-            other_statuses=(206,),
+            other_answers=((206, Any),),
             problems=("RangeNotSatisfiable",),
         ),
     ]

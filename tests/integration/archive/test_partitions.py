@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pipeline.config import ArchiveConfig
-from pipeline.core.event import BINARY_TYPE
+from pipeline.core.content_types import BINARY_TYPE
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_partitions import ensure_days, ensure_partitions, list_days
 from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of

@@ -9,7 +9,7 @@ import pytest
 from psycopg.errors import CheckViolation
 from pydantic import SecretStr
 
-from pipeline.core.event import BINARY_TYPE
+from pipeline.core.content_types import BINARY_TYPE
 from pipeline.core.positions import HoleError, Step
 from pipeline.postgres.archive_tables import TABLES, day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, FencedError

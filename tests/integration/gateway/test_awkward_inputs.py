@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
 MARK = "@@"
-URL = r"<[^\s\x00\"'<>]+>"
+URL = r'<[^\s\x00"<>]+>'
 LINK = re.compile(rf'(?:{URL}; rel="next", )?{URL}; rel="(?:next|prev)"')
 LONG = "x" * 10_000
 FIRST, LAST = b"0000-01-01T00:00:00+23:59", b"9999-12-31T23:59:60.9999999-23:59"
@@ -144,20 +144,21 @@ class Walk:
 
 async def test_paths_and_queries(stack: Stack, known: dict[str, str]) -> None:
     """Every part of a path and every member of a query of every operation (RFC 3986 §2.5: percent-encoded UTF-8)."""
-    names = list_query_names()
+    names: set[str] = set()
     async with RawHttp(stack.api.url) as client:
         walk = Walk(client, known)
         for operation in list_kept(known):
             for about, (_, encoded, _raw) in AWKWARD.items():
                 for part in operation.path_names:
                     await walk.send(operation, f"{part}={about}", path={part: encoded})
-                for name in names if operation.method in ("GET", "DELETE") else ():
+                for name in list_query_names(operation):
+                    names.add(name)
                     await walk.send(operation, f"?{name}={about}", query={name: encoded})
             await walk.send(operation, "a name that is awkward", query={"%00%FF": b"%00"})
 
         assert [] == walk.wrong
-        assert {"application_id", "event.event_type_names", "pagination_cursor", "reason", "min_died_at"} <= set(names)
-        assert sum(walk.answers.values()) > 1000
+        assert {"application_id", "event.event_type_names", "pagination_cursor", "reason", "min_died_at"} <= names
+        assert sum(walk.answers.values()) > 500
 
 
 async def test_bodies(stack: Stack, known: dict[str, str]) -> None:

@@ -29,6 +29,7 @@ async def wait_for_state(stack: Stack, space: Space, subscription: dict[str, Any
 
     async def find() -> dict[str, Any]:
         reply = await get(stack, space, "/deliveries", subscription_id=subscription["subscription_id"])
+        assert 1 == len(reply.json)
         (delivery,) = reply.json
         assert state == delivery["state"]["type"]
         found: dict[str, Any] = delivery
@@ -106,7 +107,7 @@ async def test_pages_neither_repeat_nor_skip(stack: Stack) -> None:
                 "payload": "{}",
                 "payload_content_type": "application/json",
                 "occurred_at": "2026-01-02T03:04:05Z",
-                "labels": {"environment": "test"},
+                "labels": {"all": "yes"},
             }
             reply = await stack.api.call("POST", "/events", body | {"events": [members] * count}, token=space.secret)
             assert 200 == reply.status

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from pipeline.core.event import JSON_TYPE
+from pipeline.core.content_types import JSON_TYPE
 from pipeline.core.json_text import DEPTH_MAX
 from pipeline.core.records import Event, to_bytes
 from tests.support.api import Space, describe_event

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from pipeline.core.event import TEXT_TYPE
+from pipeline.core.content_types import TEXT_TYPE
 from pipeline.core.records import Event, to_bytes
 from tests.support.api import Reply, Space, describe_event
 from tests.support.eventually import eventually

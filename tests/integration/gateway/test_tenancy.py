@@ -49,6 +49,7 @@ async def make_tenant(stack: Stack, receiver: Receiver, name: str) -> Tenant:
 
     async def find_delivery() -> Any:
         reply = await stack.api.call("GET", f"/deliveries?application_id={space.application_id}")
+        assert 1 == len(reply.json)
         (delivery,) = reply.json
         assert "delivered" == delivery["state"]["type"]
         return delivery

@@ -8,7 +8,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from pipeline.core.event import BINARY_TYPE
+from pipeline.core.content_types import BINARY_TYPE
 from pipeline.core.ids import derive_delivery_id
 from pipeline.core.partition import locate_partition
 from pipeline.core.records import DeadLetter, Delivery, Event, to_bytes

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.event import (
-    BINARY_TYPE,
-    CONTENT_TYPES,
-    JSON_TYPE,
-    TEXT_TYPE,
-    Unreadable,
-    find_problem,
-    parse_event,
-)
+from pipeline.core.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE, TEXT_TYPE
+from pipeline.core.event import Unreadable, find_problem, parse_event
 from pipeline.core.ids import derive_dead_id
 from pipeline.core.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, PAIR_MAX_BYTES
 from pipeline.core.records import Delivery, Event, RoutesChanged, to_bytes
@@ -264,3 +257,26 @@ def test_binary_payloads_are_decoded(payload: bytes) -> None:
     value = make_json(payload=base64.b64encode(payload).decode(), payload_content_type=BINARY_TYPE)
 
     assert make_event(payload=payload, payload_content_type=BINARY_TYPE, labels={}) == parse(value)
+
+
+def test_a_cloud_event_in_the_structured_mode_is_an_event() -> None:
+    """Its application is the record's key; without a time it occurred when it was appended."""
+    attributes = b'"specversion":"1.0","id":"7","source":"/billing","type":"billing.invoice.paid","region":"eu"'
+    value = b"{" + attributes + b',"data":{"n": 1}}'
+    application_id = "0190f1a2-0000-7000-8000-000000000001"
+    place: dict[str, Any] = {"topic": "events", "partition": 0, "offset": 7, "appended_at_us": 1_790_000_000_000_000}
+    event = parse_event(value, application_id.encode(), **place)
+    wrong = parse_event(value.replace(b"1.0", b"0.3"), application_id.encode(), **place)
+    keyless = parse_event(value, None, **place)
+
+    assert isinstance(event, Event)
+    assert (application_id, "billing.invoice.paid", b'{"n": 1}') == (
+        event.application_id,
+        event.event_type,
+        event.payload,
+    )
+    assert {"source": "/billing", "region": "eu"} == event.labels
+    assert place["appended_at_us"] == event.occurred_at_us
+    assert isinstance(wrong, Unreadable)
+    assert "invalid_event" == wrong.reason
+    assert isinstance(keyless, Unreadable)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.event import JSON_TYPE, TEXT_TYPE
+from pipeline.core.content_types import JSON_TYPE, TEXT_TYPE
 from pipeline.core.payload_filter import (
     CONDITIONS_MAX,
     DEPTH_MAX,

@@ -15,12 +15,14 @@ def make_item(**fields: Any) -> ArchivedAttempt:
     usual: dict[str, Any] = {
         "attempt_id": "a",
         "attempt_number": 1,
+        "delivery_id": "d",
         "event_id": "e",
         "event_type": "billing.invoice.paid",
         "subscription_id": "s",
         "description": None,
         "created_at_us": CREATED_US,
         "due_at_us": None,
+        "asked_at_us": None,
         "outcome": None,
         "started_at_us": None,
         "finished_at_us": None,
@@ -34,6 +36,7 @@ def test_owed_at_once_is_pending() -> None:
     """A first attempt nobody has made yet."""
     assert show_item(make_item(), CREATED_US + 1) == {
         "request_attempt_id": "a",
+        "delivery_id": "d",
         "event_id": "e",
         "event": {"event_id": "e", "event_type_name": "billing.invoice.paid"},
         "subscription": {"subscription_id": "s", "description": None},
@@ -42,6 +45,7 @@ def test_owed_at_once_is_pending() -> None:
         "failed_at": None,
         "succeeded_at": None,
         "delay_until": None,
+        "asked_at": None,
         "response_id": None,
         "retry_count": 0,
         "http_response_status": None,

@@ -1,0 +1,115 @@
+"""CloudEvents over HTTP, as the SDK of CloudEvents writes them."""
+
+import json
+from typing import Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import pytest
+
+from tests.support.api import Reply, Space
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TYPE = "billing.invoice.paid"
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+
+
+def make(**members: Any) -> dict[str, Any]:
+    """A CloudEvent in the structured mode."""
+    return {"specversion": "1.0", "id": "7", "source": "/billing", "type": TYPE} | members
+
+
+async def post(stack: Stack, space: Space, body: bytes, content_type: str, **attributes: str) -> Reply:
+    """Send it."""
+    headers = {"Authorization": f"Bearer {space.secret}", "Content-Type": content_type}
+    headers |= {f"ce-{name}": value for name, value in attributes.items()}
+    path = f"/cloudevents?application_id={space.application_id}"
+    return await stack.api.call("POST", path, data=body, headers=headers)
+
+
+async def show(stack: Stack, space: Space, event_id: str) -> dict[str, Any]:
+    """What became of it."""
+    reply = await stack.api.call("GET", f"/events/{event_id}?application_id={space.application_id}")
+    payload = await stack.api.call("GET", f"/events/{event_id}/payload?application_id={space.application_id}")
+    return dict(reply.json) | {"payload": payload.body}
+
+
+async def test_each_mode_is_the_same_event(stack: Stack) -> None:
+    """Structured, binary and in a batch: accepted once, delivered byte for byte."""
+    space = await stack.api.make_space(TYPE)
+    data = '{"n":  1.0}'
+    structured = json.dumps(make(time="2026-01-02T03:04:05Z", region="eu", subject="s1"))[:-1] + f', "data": {data}}}'
+    attributes = {
+        "specversion": "1.0",
+        "id": "7",
+        "source": "%2Fbilling",
+        "type": TYPE,
+        "region": "eu",
+        "subject": "s1",
+    }
+    async with Receiver() as receiver:
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE, labels={"region": "eu", "source": "/billing"})
+        first = await post(stack, space, structured.encode(), STRUCTURED)
+        again = await post(stack, space, data.encode(), "application/json", **attributes)
+        batch = await post(stack, space, f"[{structured}, {json.dumps(make(id='8'))}]".encode(), BATCH)
+        await eventually(lambda: len(receiver.requests("/a")) == 1)
+        shown = await show(stack, space, first.json["event_id"])
+
+        assert 201 == first.status, first.text
+        assert str(uuid5(NAMESPACE_URL, "/billing\n7")) == first.json["event_id"]
+        assert (409, "EventAlreadyIngested") == again.problem
+        assert [409, 201] == [each["status"] for each in batch.json["results"]]
+        assert [data.encode()] == [request.body for request in receiver.requests("/a")]
+        assert {"source": "/billing", "subject": "s1", "region": "eu"} == shown["labels"]
+        assert "2026-01-02T03:04:05.000000Z" == shown["occurred_at"]
+
+
+async def test_payloads_of_each_kind(stack: Stack) -> None:
+    """JSON, text and bytes; an id that is a UUID stays."""
+    space = await stack.api.make_space(TYPE)
+    sent = [
+        (make(data={"a": 1}), "application/json", b'{"a": 1}'),
+        (make(data="<a/>", datacontenttype="application/xml"), "text/plain", b"<a/>"),
+        (make(data_base64="AP8=", datacontenttype="image/png"), "application/octet-stream+base64", b"\x00\xff"),
+        (make(data_base64="e30=", datacontenttype="application/vnd.x+json"), "application/json", b"{}"),
+        (make(), "application/json", b"null"),
+    ]
+    for event, content_type, payload in sent:
+        event_id = str(uuid4())
+        reply = await post(stack, space, json.dumps(event | {"id": event_id}).encode(), STRUCTURED)
+        shown = await show(stack, space, event_id)
+
+        assert (201, event_id) == (reply.status, reply.json["event_id"]), reply.text
+        assert (content_type, payload) == (shown["payload_content_type"], shown["payload"])
+    raw = await post(stack, space, b"\x00\xff", "image/png", specversion="1.0", id="x", source="/b", type=TYPE)
+
+    assert b"\x00\xff" == (await show(stack, space, raw.json["event_id"]))["payload"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (b"{", STRUCTURED, (400, "JsonPayload")),
+        (b"[]", STRUCTURED, (400, "JsonPayload")),
+        (b"{}", STRUCTURED, (400, "JsonPayload")),
+        (b"{}", "application/json", (400, "JsonPayload")),
+        (b"{}", BATCH, (400, "JsonPayload")),
+        (b"[]", BATCH, (422, "Validation")),
+        (json.dumps(make(specversion="0.3")).encode(), STRUCTURED, (400, "JsonPayload")),
+        (json.dumps(make(id=7)).encode(), STRUCTURED, (400, "JsonPayload")),
+        (json.dumps(make(time="now")).encode(), STRUCTURED, (400, "JsonPayload")),
+        (json.dumps(make(data=1, data_base64="")).encode(), STRUCTURED, (400, "JsonPayload")),
+        (json.dumps(make(data_base64="?")).encode(), STRUCTURED, (400, "JsonPayload")),
+        (json.dumps(make(extension={})).encode(), STRUCTURED, (400, "JsonPayload")),
+        (json.dumps(make(extension="x" * 51)).encode(), STRUCTURED, (422, "Validation")),
+        (json.dumps(make(type="un.heard.of")).encode(), STRUCTURED, (400, "EventTypeDoesNotExist")),
+    ],
+)
+async def test_what_is_no_cloud_event(stack: Stack, body: bytes, content_type: str, expected: tuple[int, str]) -> None:
+    """It is refused, and says what is wrong with it."""
+    space = await stack.api.make_space(TYPE)
+
+    assert expected == (await post(stack, space, body, content_type)).problem
