@@ -263,6 +263,10 @@ class DeliverConfig(Section):
     )
     signature_header: str = Field("X-Hook0-Signature", description="name of the Hook0 signature header")
     signature_versions: tuple[str, ...] = Field(("v1",), description="v0, v1 or both, separated by spaces")
+    sign_asymmetrically: bool = Field(
+        False,
+        description="sign with Ed25519 as well (`v1a` of Standard Webhooks), which receivers verify by a public key",
+    )
 
     @field_validator("signature_versions", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from connectors.http.exchange import Request
 from connectors.http.target import Target, format_headers
+from pipeline.core.asymmetric import sign_asymmetric
 from pipeline.core.headers import find_value_problem
 from pipeline.core.hops import HOP_HEADER
 from pipeline.core.names import encode_header_text
@@ -24,6 +25,7 @@ class Signing:
 
     header: str  # the name of the Hook0 signature's header
     versions: Sequence[str]
+    has_asymmetric: bool = False  # Standard Webhooks' `v1a` beside `v1`
     hop: str | None = None
 
 
@@ -53,13 +55,16 @@ def build_request(
     ]
     signed_at_s = signed_at_us // SECOND_US
     body = delivery.payload
+    standard = sign_standard(keys, message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s)
+    if signing.has_asymmetric:
+        standard += " " + sign_asymmetric(keys, message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s)
     added = {
         signature_header: sign_hook0(
             keys[0], body=body, headers=signed, signed_at_s=signed_at_s, versions=signing.versions
         ),
         "webhook-id": delivery.delivery_id,
         "webhook-timestamp": str(signed_at_s),
-        "webhook-signature": sign_standard(keys, message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s),
+        "webhook-signature": standard,
     }
     if signing.hop is not None:
         added[HOP_HEADER] = signing.hop

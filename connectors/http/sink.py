@@ -105,7 +105,10 @@ class HttpSink:
             rate_per_s=deliver.destination_rate_per_s, open_max=deliver.destination_connections_max
         )
         self._signing = Signing(
-            header=deliver.signature_header, versions=deliver.signature_versions, hop=derive_hop(deliver.hop_name)
+            header=deliver.signature_header,
+            versions=deliver.signature_versions,
+            has_asymmetric=deliver.sign_asymmetrically,
+            hop=derive_hop(deliver.hop_name),
         )
         self._lead = topics.deliveries.name
         self._endpoints_topic = topics.endpoints.name

@@ -27,6 +27,7 @@ from pipeline.gateway.control import (
     event_types,
     filter_tests,
     organizations,
+    public_keys,
     service_tokens,
     subscription_tests,
     subscriptions,
@@ -80,6 +81,7 @@ MODULES = (
     service_tokens,
     event_types,
     filter_tests,
+    public_keys,
     subscriptions,
     subscription_tests,
     exports,  # before the routes with an id in the same place

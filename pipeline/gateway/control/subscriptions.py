@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, TypedDict
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.asymmetric import format_public_key
 from pipeline.core.moments import EPOCH, show_datetime, show_moment, show_moment_or_none, to_us
 from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
@@ -86,6 +88,8 @@ class SubscriptionShown(TypedDict):
     description: str | None
     secret: Id
     standard_webhooks_secret: str
+    public_key: str
+    jwks_path: str
     metadata: dict[str, str]
     label_key: str
     label_value: str
@@ -316,9 +320,7 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> Subscriptio
     """A subscription as the API shows it, its secret in both forms."""
     content = subscription.content
     current = subscription.secrets[0]
-    secret = sealer.unseal(
-        Sealed(key_id=current.key_id, sealed=current.sealed), context=subscription.subscription_id
-    ).decode()
+    secret = unseal_secret(subscription, current, sealer).decode()
     label_key, label_value = next(iter(content.labels.items()), ("", ""))
     return {
         "application_id": subscription.application_id,
@@ -328,6 +330,8 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> Subscriptio
         "description": content.description,
         "secret": secret,
         "standard_webhooks_secret": format_standard_secret(secret),
+        "public_key": format_public_key(secret.encode()),
+        "jwks_path": locate_keys(subscription, secret),
         "metadata": content.metadata,
         "label_key": label_key,
         "label_value": label_value,
@@ -340,6 +344,21 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> Subscriptio
         "payload_filter": msgspec.json.decode(content.payload_filter) if content.payload_filter is not None else None,
         "disabled_reason": subscription.disabled_reason,
     }
+
+
+def unseal_secret(subscription: Subscription, secret: SealedSecret, sealer: Sealer) -> bytes:
+    """One of a subscription's secrets. Raises `UnsealError`."""
+    return sealer.unseal(Sealed(key_id=secret.key_id, sealed=secret.sealed), context=subscription.subscription_id)
+
+
+def locate_keys(subscription: Subscription, secret: str) -> str:
+    """The path of the public keys. What follows `key` cannot be guessed, so that no id can be found out by it."""
+    return f"/subscriptions/{subscription.subscription_id}/jwks.json?key={derive_address_key(secret)}"
+
+
+def derive_address_key(secret: str) -> str:
+    """What the address of the public keys has beside the id."""
+    return sha256(f"jwks/{secret}".encode()).hexdigest()[:32]
 
 
 def _seal(sealer: Sealer, context: str, secret: str) -> Sealed:
