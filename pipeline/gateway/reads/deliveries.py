@@ -116,7 +116,7 @@ async def show_all(request: web.Request) -> web.Response:
     )
     await caller.require_application(application_id)
     pool = gateway.read_pool
-    if wanted.after is None:
+    if wanted.after is None or wanted.after.is_backward:
         await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
         pool = gateway.pool
     page = await list_deliveries(pool, wanted)

@@ -94,8 +94,8 @@ async def show_attempts(request: web.Request) -> web.Response:
     wanted = take_filter(request, application_id)
     await caller.require_application(application_id)
     pool = gateway.read_pool
-    if wanted.after is None:
-        # a first page is expected to show what was accepted just now; later ones are history
+    if wanted.after is None or wanted.after.is_backward:
+        # a first page, and one of newer items, is expected to show what was accepted just now; others are history
         await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
         pool = gateway.pool
     attempts = await list_attempts(pool, wanted)

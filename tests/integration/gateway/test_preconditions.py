@@ -15,7 +15,7 @@ async def test_what_was_changed_meanwhile_is_not_replaced(stack: Stack) -> None:
     space = await stack.api.make_space(TYPE)
     made = await stack.api.subscribe(space, "http://example.com/", TYPE)
     path = f"/subscriptions/{made['subscription_id']}"
-    tag = (await stack.api.call("GET", path)).headers["ETag"]
+    tag = (await stack.api.call("GET", path)).headers["Etag"]
 
     async def replace(description: str, if_match: str | None) -> tuple[int, str | None]:
         headers = {"Authorization": f"Bearer {MASTER_KEY}", "Content-Type": "application/json"}
@@ -23,7 +23,7 @@ async def test_what_was_changed_meanwhile_is_not_replaced(stack: Stack) -> None:
         reply = await stack.api.call(
             "PUT", path, body, headers=headers | ({"If-Match": if_match} if if_match is not None else {})
         )
-        return reply.status, reply.headers.get("ETag")
+        return reply.status, reply.headers.get("Etag")
 
     first = await replace("first", tag)
     second = await replace("second", tag)
@@ -32,5 +32,5 @@ async def test_what_was_changed_meanwhile_is_not_replaced(stack: Stack) -> None:
     shown = await stack.api.call("GET", path)
 
     assert [200, 412, 412, 200] == [each[0] for each in (first, second, odd, third)]
-    assert ("third", third[1]) == (shown.json["description"], shown.headers["ETag"])
+    assert ("third", third[1]) == (shown.json["description"], shown.headers["Etag"])
     assert 200 == (await replace("any", "*"))[0] == (await replace("any", None))[0]
