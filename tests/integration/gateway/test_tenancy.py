@@ -148,7 +148,8 @@ async def test_another_organization_does_not_exist(stack: Stack) -> None:
         for token in (own.space.secret, own.token):
             for (kept, theirs), (_, none) in zip(mix(own, other.known), mix(own, nobody), strict=True):
                 pairs = zip(list_operations(make_known(theirs)), list_operations(make_known(none)), strict=True)
-                hidden = {each for each in theirs.values() if each not in own.known.values()}
+                # event ids are unique within an application: ours has an event under theirs as soon as it sends one
+                hidden = {value for name, value in theirs.items() if name not in kept and name != "event_id"}
                 for operation, same in pairs:
                     foreign_names = {name for name in operation.path_names if name in theirs and name not in kept}
                     if operation.method == "DELETE" and not foreign_names:
