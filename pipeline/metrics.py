@@ -35,6 +35,18 @@ DEAD_REASONS = (
     "internal",
     "unwritable",
 )
+# Why deliveries are put away, and what can be wrong with a partition. Named as well, so that panels show 0.
+PARK_REASONS = (
+    "lane_full",
+    "breaker",
+    "destination_busy",
+    "endpoint_unknown",
+    "held",
+    "to_be_disabled",
+    "key_missing",
+    "local_shortage",
+)
+READ_FAULT_KINDS = ("unreadable", "tail_lost", "made_again")
 
 
 class Renamed(CollectorRegistry):
@@ -368,8 +380,14 @@ class Metrics:
         for topic in topics:
             self.missing_total.labels(topic)
             self.produce_failed_total.labels(topic)
+            self.unreadable_records_total.labels(topic)
+            self.records_refused_total.labels(topic)
+            for kind in READ_FAULT_KINDS:
+                self.read_faults_total.labels(topic, kind)
         for reason in DEAD_REASONS:
             self.dead_total.labels(reason)
+        for reason in PARK_REASONS:
+            self.parked_total.labels(reason)
         for result in ("ok", "superseded", "failed"):
             self.commits_total.labels(result)
 
