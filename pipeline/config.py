@@ -16,6 +16,7 @@ from pipeline.core import ports
 from pipeline.core.addresses import parse_networks
 from pipeline.core.proxy import parse_proxy
 from pipeline.core.service_links import is_service_link
+from pipeline.core.smtp_url import parse_smtp_url
 
 PREFIX = "HOOKLINE_"
 MIB = 1024 * 1024
@@ -157,6 +158,56 @@ class GatewayConfig(Section):
     @classmethod
     def _check_proxies(cls, value: str) -> str:
         parse_networks(value)
+        return value
+
+
+class AccountsConfig(Section):
+    """HOOKLINE_ACCOUNTS_*: people who log in."""
+
+    registration: bool = Field(
+        False, description="anybody may register; needs e-mail. Else only the master key creates users"
+    )
+    password_min_chars: int = Field(12, ge=8, le=100, description="shortest password")
+    access_ttl_s: int = Field(900, ge=10, le=86_400, description="how long an access token is valid")
+    refresh_ttl_s: int = Field(
+        7 * 86_400, ge=60, le=365 * 86_400, description="how long an unused session can be renewed"
+    )
+    verify_ttl_s: int = Field(
+        86_400, ge=60, le=30 * 86_400, description="how long a link that verifies an e-mail address is valid"
+    )
+    reset_ttl_s: int = Field(3600, ge=60, le=86_400, description="how long a link to set a new password is valid")
+    account_rate_per_s: float = Field(
+        0.02, gt=0, le=1e6, description="logins and e-mails of one e-mail address, in the long run, at each gateway"
+    )
+    account_burst: int = Field(10, ge=1, description="logins and e-mails of one e-mail address at once")
+    address_rate_per_s: float = Field(
+        0.2,
+        gt=0,
+        le=1e9,
+        description="logins, registrations and e-mails asked for from one IP address, in the long run",
+    )
+    address_burst: int = Field(60, ge=1, description="the same, at once")
+    hashes_at_once: int = Field(
+        2, ge=1, le=64, description="passwords hashed at once; each takes a processor and 64 MiB for some 50 ms"
+    )
+    app_url: str | None = Field(
+        None,
+        description="where links in e-mails lead, `/verify-email` and `/reset-password` below it; none: only codes",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="smtps://[user:password@]host[:465], smtp://…[:587] with STARTTLS, or smtp+plain://…[:25] for a "
+        "relay on this machine; none: no e-mails",
+    )
+    smtp_timeout_s: float = Field(10.0, gt=0, le=300, description="give up handing over an e-mail after")
+    mail_from: str = Field("Hookline <noreply@localhost>", description="sender of e-mails")
+    support_email: str = Field("", description="address that `GET /instance` shows for support")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_smtp_url(value.get_secret_value())
         return value
 
 
@@ -374,6 +425,7 @@ class Settings(Section):
     kafka: KafkaConfig = KafkaConfig()
     database: DatabaseConfig = DatabaseConfig()
     gateway: GatewayConfig = GatewayConfig()
+    accounts: AccountsConfig = AccountsConfig()
     matcher: MatcherConfig = MatcherConfig()
     worker: WorkerConfig = WorkerConfig()
     deliver: DeliverConfig = DeliverConfig()

@@ -230,6 +230,9 @@ class Metrics:
         self.events_refused_total = Counter(
             "hookline_events_refused_total", "Events not accepted, by problem id", ["problem"], registry=registry
         )
+        self.mails_total = Counter(
+            "hookline_mails_total", "E-mails to users: sent, failed (each try), dropped", ["result"], registry=registry
+        )
         self.archive_waits_total = Counter(
             "hookline_archive_waits_total", "Reads that waited for the archive", ["result"], registry=registry
         )

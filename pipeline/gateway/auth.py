@@ -1,8 +1,8 @@
 """Who is asking, and may they? `Authorization: Bearer TOKEN`, the prefix being optional.
 
-A token is the master key, which may do everything; a service token, which may do everything within its organization; or
-an application secret, which may do everything within its application. Forbidden and missing are indistinguishable to
-callers: both answer 403.
+A token is the master key, which may do everything; a user's access token, which may do what the user's roles allow; a
+service token, which may do everything within its organization that its limits allow; or an application secret, which
+may do everything within its application. Forbidden and missing are indistinguishable to callers: both answer 403.
 """
 
 import re
@@ -10,20 +10,23 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from pipeline.core.rights import Grant, name_right
 from pipeline.core.text import find_text_problem
 from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.operations import OPERATION
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.tokens import MASTER, Grant
+from pipeline.gateway.tokens import MASTER
 
 SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated client. The methods raise `Problem("Forbidden")`."""
+    """An authenticated client. The methods raise `Problem("Forbidden")`. `right`: what its request needs."""
 
     gateway: Gateway
     grant: Grant
+    right: str
 
     @property
     def is_master(self) -> bool:
@@ -31,24 +34,37 @@ class Caller:
 
     async def require_application(self, application_id: str) -> None:
         """May the caller act within this application, and does it exist?"""
-        tokens, organization_id = self.gateway.tokens, self.grant.organization_id
+        tokens = self.gateway.tokens
         if self.grant.application_id not in (None, application_id):
             raise Problem("Forbidden")
-        if organization_id is not None:
-            is_allowed = await tokens.is_of_organization(application_id, organization_id)
-        else:
-            is_allowed = await tokens.has_application(application_id)
-        if not is_allowed:
+        organization_id = await tokens.find_organization(application_id)
+        if organization_id is None:
             raise Problem("Forbidden")
+        if self.grant.application_id is None:
+            await self._require(organization_id, application_id)
 
-    def require_organization(self, organization_id: str) -> None:
+    async def require_organization(self, organization_id: str) -> None:
         """May the caller act within this organization? Whether it exists is not asked."""
-        if not self.is_master and self.grant.organization_id != organization_id:
-            raise Problem("Forbidden")
+        await self._require(organization_id, None)
 
     def require_master(self) -> None:
         """May the caller act beyond one organization?"""
         if not self.is_master:
+            raise Problem("Forbidden")
+
+    async def may(self, right: str, application_id: str) -> bool:
+        """May the caller do this as well, within an application that it may act in?"""
+        if self.is_master or self.grant.application_id is not None:
+            return True
+        organization_id = await self.gateway.tokens.find_organization(application_id)
+        return organization_id is not None and self.grant.allows(right, organization_id, application_id)
+
+    async def _require(self, organization_id: str, application_id: str | None) -> None:
+        if self.is_master or self.grant.allows(self.right, organization_id, application_id):
+            return
+        # it may have been allowed a moment ago
+        grant = await self.gateway.tokens.find_again(self.grant)
+        if grant is None or not grant.allows(self.right, organization_id, application_id):
             raise Problem("Forbidden")
 
 
@@ -56,7 +72,13 @@ async def authorize(request: web.Request) -> Caller:
     """The caller of a request. Raises `Problem`."""
     gateway = request.app[GATEWAY]
     token = read_token(request)
-    return Caller(gateway, gateway.tokens.find_at_once(token) or await gateway.tokens.find(token))
+    grant = gateway.tokens.find_at_once(token) or await gateway.tokens.find(token)
+    return Caller(gateway, grant, find_right(request))
+
+
+def find_right(request: web.Request) -> str:
+    """The right that a request needs."""
+    return name_right(request.method, request[OPERATION].path)
 
 
 def read_token(request: web.Request) -> str:

@@ -8,6 +8,7 @@ from aiohttp import web
 from pipeline.config import Settings
 from pipeline.core.client_address import Proxies
 from pipeline.core.sealing import Sealer
+from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
@@ -35,6 +36,7 @@ class Gateway:
     producer: LogProducer
     sealer: Sealer
     tokens: Tokens
+    accounts: Accounts
     event_ids: EventIds
     publisher: Publisher
     health: ApiHealth

@@ -55,19 +55,20 @@ async def show_content_types(_: web.Request) -> web.Response:
     return answer_json(list(CONTENT_TYPES))
 
 
-async def show_instance(_: web.Request) -> web.Response:
+async def show_instance(request: web.Request) -> web.Response:
     """What a dashboard asks first."""
+    config = request.app[GATEWAY].settings.accounts
     return answer_json(
         {
             "biscuit_public_key": "",
-            "registration_disabled": True,
-            "password_minimum_length": 12,
+            "registration_disabled": not config.registration,
+            "password_minimum_length": config.password_min_chars,
             "auto_db_migration": False,
             "application_secret_compatibility": True,
             "quota_enforcement": False,
             "matomo": None,
             "formbricks": None,
-            "support_email_address": "",
+            "support_email_address": config.support_email,
             "cloudflare_turnstile_site_key": None,
         }
     )

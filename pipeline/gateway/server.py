@@ -16,6 +16,8 @@ from pipeline.gateway import (
     replaying,
     retrying,
 )
+from pipeline.gateway.accounts import members, password_changes, registration, sessions, users
+from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
@@ -75,7 +77,12 @@ MODULES = (
     cloud_events,
     health,
     instance,
+    registration,
+    sessions,
+    password_changes,
+    users,
     organizations,
+    members,
     applications,
     application_secrets,
     service_tokens,
@@ -104,6 +111,7 @@ async def main(process: Process) -> None:
     """Serve until told to stop; then answer what was asked, and close."""
     settings = process.settings
     sealer = load_sealer(settings.sealing)
+    accounts = Accounts(settings.accounts, process.metrics)
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     databases = await open_databases(settings.database, process.metrics, name="gateway")
@@ -134,6 +142,7 @@ async def main(process: Process) -> None:
         tokens=Tokens(
             routes, databases.primary, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s
         ),
+        accounts=accounts,
         event_ids=EventIds(
             ArchivedIds(databases.ids, timeout_s=config.lookup_timeout_s / 2).look_up,
             recent_max=config.recent_ids_max,
@@ -166,6 +175,7 @@ async def main(process: Process) -> None:
     agreement = Agreement(databases.primary, routes, gateway.publisher, ghosts, process.metrics)
     process.health.degraded["control_plane"] = agreement.check
     process.supervisor.start("repair", gateway.publisher.repair_regularly())
+    process.supervisor.start("mailer", accounts.mailer.run())
     process.supervisor.start("agreement", agreement.run())
     process.supervisor.start("endpoint_states", states.run())
     process.supervisor.start("kafka_probe", kafka.run())
@@ -220,6 +230,7 @@ def build_app(gateway: Gateway) -> web.Application:
     config = gateway.settings.gateway
     headers = AnswerHeaders(config)
     app[GATEWAY] = gateway
+    app[service_tokens.SCOPES] = service_tokens.list_scopes(list_operations())
     app[exports.OPEN] = asyncio.Semaphore(config.exports_max)
     app[exports.STREAM_HEADERS] = headers
     operations = list_operations()

@@ -5,20 +5,22 @@ A token minted by another gateway a moment ago may not have reached our view: wh
 
 import asyncio
 import hmac
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
+from pipeline.core.rights import Actor, Grant
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.service_grants import ServiceGrants
+from pipeline.gateway.token_grants import TokenGrants
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres.applications import find_application_of_secret, find_published_version
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.service_tokens import find_organization_of_token
+from pipeline.postgres.service_tokens import find_grant_of_service_token
+from pipeline.postgres.sessions import find_grant_of_session
 
 UNKNOWN_MAX = 10_000
 LOOKUPS_MAX = 4  # at once: somebody who guesses must not take all connections
@@ -27,27 +29,18 @@ VIEW_WAIT_S = 2.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a token may do: within one application, or within one organization; `MASTER`: everything."""
-
-    application_id: str | None = None
-    organization_id: str | None = None
-
-
-MASTER = Grant()
-# makes service tokens recognisable, for us and for scanners of leaked secrets
-SERVICE_PREFIX = "hookline_st_"
-SERVICE_BYTES = 32
+MASTER = Grant(actor=Actor(kind="master_key"))
+# makes tokens recognisable, for us and for scanners of leaked secrets
+SERVICE_PREFIX, ACCESS_PREFIX, REFRESH_PREFIX = "hookline_st_", "hookline_at_", "hookline_rt_"
+TOKEN_BYTES = 32
 
 
 class Tokens:
     """Answers by token. `master_key`: None when there is none."""
 
     def __init__(self, routes: RoutesView, pool: Pool, *, master_key: UUID | None, unknown_ttl_s: float) -> None:
-        self.service = ServiceGrants(
-            lambda token_hash: find_organization_of_token(pool, token_hash), clock=time.monotonic
-        )
+        self.service = _make_grants(pool, find_grant_of_service_token)
+        self.sessions = _make_grants(pool, find_grant_of_session)
         self._routes = routes
         self._pool = pool
         self._master_hash = hash_token(str(master_key)) if master_key is not None else None
@@ -61,17 +54,18 @@ class Tokens:
         token_hash = sha256(token.encode()).digest()
         application_id = self._routes.application_of(token_hash)
         if application_id is not None:
-            return Grant(application_id)
+            return grant_application(application_id)
         if self._master_hash is not None and hmac.compare_digest(token_hash, self._master_hash):
             return MASTER
-        known = self.service.find_at_once(token_hash)
-        return Grant(organization_id=known.organization_id) if known is not None and known.organization_id else None
+        return None
 
     async def find(self, token: str) -> Grant:
         """What `token` grants. Raises `Problem`: AuthInvalidBiscuit, or ServiceUnavailable when nobody can tell."""
         try:
             if token.startswith(SERVICE_PREFIX):
-                return await self._find_service(hash_token(token))
+                return await self._find_granted(self.service, hash_token(token))
+            if token.startswith(ACCESS_PREFIX):
+                return await self._find_granted(self.sessions, hash_token(token))
             canonical = str(UUID(token))
         except ValueError:
             raise Problem("AuthInvalidBiscuit") from None
@@ -85,16 +79,31 @@ class Tokens:
         if application_id is None:
             self._remember_unknown(token_hash)
             raise Problem("AuthInvalidBiscuit")
-        return Grant(application_id)
+        return grant_application(application_id)
 
-    async def _find_service(self, token_hash: bytes) -> Grant:
+    async def find_again(self, grant: Grant) -> Grant | None:
+        """What the same token grants by now; None: no more, or nothing that could have changed. Raises `Problem`.
+
+        A role that another gateway gave a moment ago is not known here yet.
+        """
+        if grant.token_hash is None:
+            return None
+        grants = self.sessions if grant.user_id is not None else self.service
+        grants.forget(grant.token_hash)
+        token_hash = grant.token_hash
+        return await self._ask(lambda: grants.find_grant(token_hash))
+
+    async def _find_granted(self, grants: TokenGrants, token_hash: bytes) -> Grant:
         if self._unknown.get(token_hash, 0.0) > time.monotonic():
             raise Problem("AuthInvalidBiscuit")
-        organization_id = await self._ask(lambda: self.service.find_organization(token_hash))
-        if organization_id is None:
+        known = grants.find_at_once(token_hash)
+        grant = known.grant if known is not None else None
+        if grant is None or grant.expires_at_s <= time.time():
+            grant = await self._ask(lambda: grants.find_grant(token_hash))
+        if grant is None:
             self._remember_unknown(token_hash)
             raise Problem("AuthInvalidBiscuit")
-        return Grant(organization_id=organization_id)
+        return grant
 
     async def has_application(self, application_id: str) -> bool:
         """Does this application exist?"""
@@ -103,11 +112,9 @@ class Tokens:
         await self.catch_up(application_id)
         return self._routes.organization_of(application_id) is not None
 
-    async def is_of_organization(self, application_id: str, organization_id: str) -> bool:
-        """Does this application exist, and belong to this organization?"""
-        return await self.has_application(application_id) and (
-            self._routes.organization_of(application_id) == organization_id
-        )
+    async def find_organization(self, application_id: str) -> str | None:
+        """The organization of an application; None when there is no such application."""
+        return self._routes.organization_of(application_id) if await self.has_application(application_id) else None
 
     async def catch_up(self, application_id: str) -> None:
         """Wait, bounded, until our view has what any gateway has published of this application."""
@@ -129,6 +136,20 @@ class Tokens:
             self._unknown.popitem(last=False)
 
 
+def grant_application(application_id: str) -> Grant:
+    """What a secret of this application grants."""
+    return Grant(actor=Actor(kind="application_secret", actor_id=application_id), application_id=application_id)
+
+
+def make_token(prefix: str) -> str:
+    """A new random token."""
+    return prefix + secrets.token_urlsafe(TOKEN_BYTES)
+
+
 def hash_token(token: str) -> bytes:
     """What is kept of a token: enough to recognise it."""
     return sha256(token.encode()).digest()
+
+
+def _make_grants(pool: Pool, find: Callable[[Pool, bytes], Awaitable[Grant | None]]) -> TokenGrants:
+    return TokenGrants(lambda token_hash: find(pool, token_hash), clock=time.monotonic, wall_clock=time.time)

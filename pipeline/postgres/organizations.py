@@ -1,9 +1,11 @@
 """Organizations: who owns applications."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from pipeline.core.rights import Role
 from pipeline.postgres.pool import Pool
 
 
@@ -25,20 +27,27 @@ class OrganizationOnboarding:
     has_event: bool
 
 
-async def create_organization(pool: Pool, organization: Organization) -> None:
-    async with pool.connection() as connection:
+async def create_organization(pool: Pool, organization: Organization, *, editor_id: str | None = None) -> None:
+    """`editor_id`: the user who makes it."""
+    async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             "insert into organizations (organization_id, name) values (%s, %s)",
             (organization.organization_id, organization.name),
         )
+        if editor_id is not None:
+            await connection.execute(
+                "insert into members (organization_id, user_id, role) values (%s, %s, %s)",
+                (organization.organization_id, editor_id, Role.EDITOR),
+            )
 
 
-async def list_organizations(pool: Pool) -> list[Organization]:
-    """All of them, oldest first."""
+async def list_organizations(pool: Pool, *, organization_ids: Sequence[str] | None = None) -> list[Organization]:
+    """All of them, or these; oldest first."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Organization)) as cursor:
         await cursor.execute(
             "select organization_id::text, name from organizations where deleted_at is null "
-            "order by created_at, organization_id"
+            "and (%(ids)s::uuid[] is null or organization_id = any(%(ids)s)) order by created_at, organization_id",
+            {"ids": list(organization_ids) if organization_ids is not None else None},
         )
         return await cursor.fetchall()
 

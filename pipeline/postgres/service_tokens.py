@@ -1,13 +1,20 @@
 """Service tokens: recognised by their hash, shown again from their sealed form."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
 
+from pipeline.core.rights import Actor, Grant, Limits, Role
 from pipeline.core.sealing import Sealed
 from pipeline.postgres.pool import Pool
 from pipeline.postgres.sealed_secrets import Reseal
+
+COLUMNS = (
+    "token_id::text, organization_id::text, token_hash, name, key_id, sealed, created_at, "
+    "scopes, application_ids::text[], expires_at"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +28,28 @@ class ServiceToken:
     key_id: str
     sealed: bytes
     created_at: datetime
+    scopes: list[str] | None = None
+    application_ids: list[str] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLimits:
+    """What a token is limited to; None: not."""
+
+    scopes: list[str] | None = None
+    application_ids: list[str] | None = None
+    expires_at: datetime | None = None
 
 
 async def create_token(pool: Pool, token: ServiceToken) -> bool:
     """False when there is no such organization."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "insert into service_tokens (token_id, organization_id, token_hash, name, key_id, sealed, created_at) "
-            "select %(token_id)s, organization_id, %(token_hash)s, %(name)s, %(key_id)s, %(sealed)s, %(created_at)s "
+            "insert into service_tokens (token_id, organization_id, token_hash, name, key_id, sealed, created_at, "
+            "scopes, application_ids, expires_at) "
+            "select %(token_id)s, organization_id, %(token_hash)s, %(name)s, %(key_id)s, %(sealed)s, %(created_at)s, "
+            "%(scopes)s, %(application_ids)s::uuid[], %(expires_at)s "
             "from organizations where organization_id = %(organization_id)s and deleted_at is null",
             {
                 "token_id": token.token_id,
@@ -38,17 +59,20 @@ async def create_token(pool: Pool, token: ServiceToken) -> bool:
                 "key_id": token.key_id,
                 "sealed": token.sealed,
                 "created_at": token.created_at,
+                "scopes": token.scopes,
+                "application_ids": token.application_ids,
+                "expires_at": token.expires_at,
             },
         )
         return cursor.rowcount == 1
 
 
 async def list_tokens(pool: Pool, organization_id: str) -> list[ServiceToken]:
-    """The valid ones, oldest first."""
+    """Those that are not revoked, oldest first."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ServiceToken)) as cursor:
         await cursor.execute(
-            "select token_id::text, organization_id::text, token_hash, name, key_id, sealed, created_at "
-            "from service_tokens where organization_id = %s and deleted_at is null order by created_at, token_id",
+            f"select {COLUMNS} from service_tokens "  # noqa: S608 - constants
+            "where organization_id = %s and deleted_at is null order by created_at, token_id",
             (organization_id,),
         )
         return await cursor.fetchall()
@@ -58,19 +82,20 @@ async def find_token(pool: Pool, organization_id: str, token_id: str) -> Service
     """None when there is no such valid token in this organization."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ServiceToken)) as cursor:
         await cursor.execute(
-            "select token_id::text, organization_id::text, token_hash, name, key_id, sealed, created_at "
-            "from service_tokens where organization_id = %s and token_id = %s and deleted_at is null",
+            f"select {COLUMNS} from service_tokens "  # noqa: S608 - constants
+            "where organization_id = %s and token_id = %s and deleted_at is null",
             (organization_id, token_id),
         )
         return await cursor.fetchone()
 
 
-async def rename_token(pool: Pool, organization_id: str, token_id: str, name: str) -> bool:
+async def change_token(pool: Pool, organization_id: str, token_id: str, name: str, limits: TokenLimits) -> bool:
     """False when there is no such valid token."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "update service_tokens set name = %s where organization_id = %s and token_id = %s and deleted_at is null",
-            (name, organization_id, token_id),
+            "update service_tokens set name = %s, scopes = %s, application_ids = %s::uuid[], expires_at = %s "
+            "where organization_id = %s and token_id = %s and deleted_at is null",
+            (name, limits.scopes, limits.application_ids, limits.expires_at, organization_id, token_id),
         )
         return cursor.rowcount == 1
 
@@ -87,16 +112,33 @@ async def revoke_token(pool: Pool, organization_id: str, token_id: str) -> bytes
     return bytes(row[0]) if row is not None else None
 
 
-async def find_organization_of_token(pool: Pool, token_hash: bytes) -> str | None:
-    """The organization that a token which is not revoked belongs to."""
+async def find_grant_of_service_token(pool: Pool, token_hash: bytes) -> Grant | None:
+    """What a token grants that is neither revoked nor expired."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select t.organization_id::text from service_tokens t join organizations o using (organization_id) "
-            "where t.token_hash = %s and t.deleted_at is null and o.deleted_at is null",
+            "select t.token_id::text, t.organization_id::text, t.scopes, t.application_ids::text[], "
+            "extract(epoch from t.expires_at)::float8 "
+            "from service_tokens t join organizations o using (organization_id) "
+            "where t.token_hash = %s and t.deleted_at is null and o.deleted_at is null "
+            "and (t.expires_at is null or t.expires_at > now())",
             (token_hash,),
         )
         row = await cursor.fetchone()
-    return str(row[0]) if row is not None else None
+    if row is None:
+        return None
+    token_id, organization_id, scopes, application_ids, expires_at_s = row
+    is_limited = any(limit is not None for limit in (scopes, application_ids, expires_at_s))
+    limits = Limits(
+        scopes=frozenset(scopes) if scopes is not None else None,
+        application_ids=frozenset(application_ids) if application_ids is not None else None,
+    )
+    return Grant(
+        actor=Actor(kind="service_token", actor_id=token_id),
+        roles={organization_id: Role.EDITOR},
+        limits=limits if is_limited else None,
+        token_hash=token_hash,
+        expires_at_s=expires_at_s if expires_at_s is not None else math.inf,
+    )
 
 
 async def count_tokens_to_reseal(pool: Pool, key_id: str) -> int:

@@ -71,7 +71,7 @@ async def show_all(request: web.Request) -> web.Response:
     """An organization's applications."""
     caller = await authorize(request)
     organization_id = take_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     found = await list_applications(request.app[GATEWAY].pool, organization_id)
     return answer_json([_show(application) for application in found])
 
@@ -80,7 +80,7 @@ async def create(request: web.Request) -> web.Response:
     """A new application, known to every stage when this is answered."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
-    caller.require_organization(str(form.organization_id))
+    await caller.require_organization(str(form.organization_id))
     _check(form)
     gateway.publisher.require_log()
     application = Application(application_id=str(uuid7()), organization_id=str(form.organization_id), name=form.name)

@@ -1,13 +1,15 @@
-"""`/organizations`: who owns applications. Created with the master key; there are no users yet."""
+"""`/organizations`: who owns applications. Created by users, and with the master key."""
 
+from dataclasses import asdict
 from typing import Any, TypedDict
 
 import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.rights import Role
 from pipeline.gateway.answers import Id, answer_json, answer_nothing
-from pipeline.gateway.auth import authorize
+from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
@@ -16,6 +18,7 @@ from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.event_counts import count_events_on
+from pipeline.postgres.members import list_members
 from pipeline.postgres.organizations import (
     Organization,
     create_organization,
@@ -28,7 +31,6 @@ from pipeline.postgres.organizations import (
 )
 
 NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
-ROLE = "editor"  # what the master key is in every organization
 UNLIMITED = 2_147_483_647
 
 
@@ -64,7 +66,7 @@ def list_routes() -> list[Operation]:
         Operation("GET", "/organizations", show_all, answer=list[OrganizationShown]),
         Operation("POST", "/organizations", create, body=OrganizationForm, answer=OrganizationShown),
         Operation("GET", "/organizations/{organization_id}", show_one, answer=OrganizationInfo),
-        Operation("PUT", "/organizations/{organization_id}", rename, body=OrganizationForm, answer=OrganizationShown),
+        Operation("PUT", "/organizations/{organization_id}", rename, body=OrganizationForm, answer=OrganizationInfo),
         Operation(
             "DELETE",
             "/organizations/{organization_id}",
@@ -78,30 +80,42 @@ def list_routes() -> list[Operation]:
 async def show_all(request: web.Request) -> web.Response:
     """The organizations that the caller may act in."""
     caller, pool = await authorize(request), request.app[GATEWAY].pool
-    own_id = caller.grant.organization_id
-    if own_id is not None:
-        own = await find_organization(pool, own_id)
-        return answer_json([_show(own)] if own is not None else [])
-    caller.require_master()
-    return answer_json([_show(organization) for organization in await list_organizations(pool)])
+    if caller.is_master:
+        return answer_json([_show(organization, Role.EDITOR) for organization in await list_organizations(pool)])
+    grant = await request.app[GATEWAY].tokens.find_again(caller.grant) or caller.grant
+    own = [each for each in grant.roles if grant.allows(caller.right, each)]
+    if not own:
+        if grant.user_id is not None:
+            return answer_json([])
+        raise Problem("Forbidden")
+    found = await list_organizations(pool, organization_ids=own)
+    return answer_json([_show(each, grant.roles[each.organization_id]) for each in found])
 
 
 async def create(request: web.Request) -> web.Response:
-    """A new organization; answered with 200, as clients expect."""
-    caller = await authorize(request)
+    """A new organization; answered with 200, as clients expect. The user who makes it is its editor."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
-    caller.require_master()
+    user_id = caller.grant.user_id
+    if user_id is None:
+        caller.require_master()
     _check(form)
     organization = Organization(organization_id=str(uuid7()), name=form.name)
-    await create_organization(request.app[GATEWAY].pool, organization)
-    return answer_json(_show(organization))
+    await create_organization(gateway.pool, organization, editor_id=user_id)
+    if caller.grant.token_hash is not None:
+        gateway.tokens.sessions.forget(caller.grant.token_hash)
+    return answer_json(_show(organization, Role.EDITOR))
 
 
 async def show_one(request: web.Request) -> web.Response:
     """One organization."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    organization_id = take_path_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    caller, organization_id = await authorize(request), take_path_id(request, "organization_id")
+    await caller.require_organization(organization_id)
+    return answer_json(await _describe(caller, organization_id))
+
+
+async def _describe(caller: Caller, organization_id: str) -> OrganizationInfo:
+    gateway = caller.gateway
     organization = await find_organization(gateway.pool, organization_id)
     if organization is None:
         raise Problem("Forbidden")
@@ -122,18 +136,18 @@ async def show_one(request: web.Request) -> web.Response:
         ),
         UNLIMITED,
     )
-    info: OrganizationInfo = {
-        **_show(organization),
-        "users": [],
+    members = await list_members(gateway.pool, organization_id)
+    return {
+        **_show(organization, caller.grant.roles.get(organization_id, Role.EDITOR)),
+        "users": [asdict(member) for member in members],
         "quotas": limits,
         "consumption": {
-            "members": 0,
+            "members": len(members),
             "applications": len(onboarding.application_ids),
             "events_per_day": events_today,
         },
         "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
     }
-    return answer_json(info)
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -141,19 +155,19 @@ async def rename(request: web.Request) -> web.Response:
     caller = await authorize(request)
     form = await read_form(request, _decoder)
     organization_id = take_path_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     _check(form)
     organization = Organization(organization_id=organization_id, name=form.name)
     if not await rename_organization(request.app[GATEWAY].pool, organization):
         raise Problem("Forbidden")
-    return answer_json(_show(organization))
+    return answer_json(await _describe(caller, organization_id))
 
 
 async def delete(request: web.Request) -> web.Response:
     """Delete an organization that has no applications."""
     caller, pool = await authorize(request), request.app[GATEWAY].pool
     organization_id = take_path_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     if not await delete_organization(pool, organization_id):
         raise Problem("OrganizationIsNotEmpty" if await has_applications(pool, organization_id) else "Forbidden")
     return answer_nothing()
@@ -165,10 +179,10 @@ def _check(form: OrganizationForm) -> None:
     findings.raise_if_any()
 
 
-def _show(organization: Organization) -> OrganizationShown:
+def _show(organization: Organization, role: Role) -> OrganizationShown:
     return {
         "organization_id": organization.organization_id,
         "name": organization.name,
-        "role": ROLE,
+        "role": role,
         "plan": None,
     }

@@ -1,16 +1,18 @@
 """`/service_token`: tokens that act within one organization."""
 
 import os
-import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TypedDict
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 from uuid_utils import uuid7
 
-from pipeline.core.moments import show_datetime
+from pipeline.core.moments import Moment, decode_moment, show_datetime
+from pipeline.core.rights import UNLIMITED_ONLY, name_right
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
@@ -19,28 +21,43 @@ from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
-from pipeline.gateway.tokens import SERVICE_BYTES, SERVICE_PREFIX, hash_token
+from pipeline.gateway.tokens import SERVICE_PREFIX, hash_token, make_token
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.service_tokens import (
     ServiceToken,
+    TokenLimits,
+    change_token,
     create_token,
     find_token,
     list_tokens,
-    rename_token,
     revoke_token,
 )
 
 NAME_MAX_CHARS = 50
+# what people do for themselves
+WITHOUT_SCOPE = frozenset(("auth", "users"))
+SCOPES = web.AppKey("scopes", frozenset[str])
+
+
+SCOPES_MAX, APPLICATIONS_MAX = 100, 1000
+EXPIRES_MIN_US, EXPIRES_MAX_US = (
+    int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000 for year in (2000, 9000)
+)
 
 
 class TokenForm(Form, frozen=True):
-    """The body."""
+    """The body. `scopes`, `application_ids`, `expires_at`: additions of ours; null: not limited. Left out when a token
+    is changed: as before.
+    """
 
     organization_id: UUID
     name: str
+    scopes: list[str] | UnsetType | None = UNSET
+    application_ids: list[UUID] | UnsetType | None = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
 
 
-_decoder = msgspec.json.Decoder(TokenForm)
+_decoder = msgspec.json.Decoder(TokenForm, dec_hook=decode_moment)
 
 
 class TokenShown(TypedDict):
@@ -50,6 +67,9 @@ class TokenShown(TypedDict):
     name: str
     biscuit: str
     created_at: Time
+    scopes: list[str] | None
+    application_ids: list[Id] | None
+    expires_at: Time | None
 
 
 def list_routes() -> list[Operation]:
@@ -66,7 +86,7 @@ async def show_all(request: web.Request) -> web.Response:
     """An organization's valid tokens."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     found = await list_tokens(gateway.pool, organization_id)
     return answer_json([_show(token, _unseal(gateway.sealer, token)) for token in found])
 
@@ -76,9 +96,10 @@ async def create(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     organization_id = str(form.organization_id)
-    caller.require_organization(organization_id)
-    _check(form)
-    biscuit = SERVICE_PREFIX + secrets.token_urlsafe(SERVICE_BYTES)
+    await caller.require_organization(organization_id)
+    _check(form, request.app[SCOPES])
+    limits = _read_limits(form, TokenLimits())
+    biscuit = make_token(SERVICE_PREFIX)
     sealed = gateway.sealer.seal(biscuit.encode(), context=organization_id, nonce=os.urandom(NONCE_BYTES))
     token = ServiceToken(
         token_id=str(uuid7()),
@@ -88,6 +109,9 @@ async def create(request: web.Request) -> web.Response:
         key_id=sealed.key_id,
         sealed=sealed.sealed,
         created_at=datetime.now(UTC),
+        scopes=limits.scopes,
+        application_ids=limits.application_ids,
+        expires_at=limits.expires_at,
     )
     if not await create_token(gateway.pool, token):
         raise Problem("Forbidden")
@@ -98,19 +122,25 @@ async def show_one(request: web.Request) -> web.Response:
     """One token."""
     caller = await authorize(request)
     token_id, organization_id = take_path_id(request, "token_id"), take_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     return answer_json(await _find_shown(request, organization_id, token_id))
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Another name for it."""
+    """Another name for it, or other limits: in force here at once, and within a second at every other gateway."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     token_id, organization_id = take_path_id(request, "token_id"), str(form.organization_id)
-    caller.require_organization(organization_id)
-    _check(form)
-    if not await rename_token(gateway.pool, organization_id, token_id, form.name):
+    await caller.require_organization(organization_id)
+    _check(form, request.app[SCOPES])
+    known = await find_token(gateway.pool, organization_id, token_id)
+    if known is None:
         raise Problem("NotFound")
+    before = TokenLimits(scopes=known.scopes, application_ids=known.application_ids, expires_at=known.expires_at)
+    limits = _read_limits(form, before)
+    if not await change_token(gateway.pool, organization_id, token_id, form.name, limits):
+        raise Problem("NotFound")
+    gateway.tokens.service.forget(known.token_hash)
     return answer_json(await _find_shown(request, organization_id, token_id))
 
 
@@ -118,7 +148,7 @@ async def revoke(request: web.Request) -> web.Response:
     """Revoke it: the next request with it is refused here, and within a second at every other gateway."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     token_id, organization_id = take_path_id(request, "token_id"), take_id(request, "organization_id")
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     token_hash = await revoke_token(gateway.pool, organization_id, token_id)
     if token_hash is None:
         raise Problem("NotFound")
@@ -134,10 +164,43 @@ async def _find_shown(request: web.Request, organization_id: str, token_id: str)
     return _show(token, _unseal(gateway.sealer, token))
 
 
-def _check(form: TokenForm) -> None:
+def list_scopes(operations: Iterable[Operation]) -> frozenset[str]:
+    """The rights that a token can be limited to: those of all operations, without the ones that lift limits."""
+    rights = {name_right(each.method, each.path) for each in operations if not each.is_public}
+    return frozenset(right for right in rights - UNLIMITED_ONLY if right.partition(":")[0] not in WITHOUT_SCOPE)
+
+
+def _check(form: TokenForm, known_scopes: frozenset[str]) -> None:
     findings = Findings()
     findings.check_text("name", form.name, most=NAME_MAX_CHARS)
+    if isinstance(form.scopes, list):
+        unknown = sorted(set(form.scopes) - known_scopes)
+        if not 1 <= len(form.scopes) <= SCOPES_MAX:
+            findings.add("scopes", "scopes-size", f"there must be 1 to {SCOPES_MAX}", min=1, max=SCOPES_MAX)
+        elif unknown:
+            findings.add(
+                "scopes", "scopes", f"there is no scope {unknown[0]!r}; there are {', '.join(sorted(known_scopes))}"
+            )
+    if isinstance(form.expires_at, int) and not EXPIRES_MIN_US <= form.expires_at <= EXPIRES_MAX_US:
+        findings.add("expires_at", "range", "it must be in the years 2000 to 9000")
+    if isinstance(form.application_ids, list) and not 1 <= len(form.application_ids) <= APPLICATIONS_MAX:
+        message = f"there must be 1 to {APPLICATIONS_MAX}"
+        findings.add("application_ids", "application-ids-size", message, min=1, max=APPLICATIONS_MAX)
     findings.raise_if_any()
+
+
+def _read_limits(form: TokenForm, before: TokenLimits) -> TokenLimits:
+    """What the form says, and what it leaves out as it was."""
+    scopes, application_ids, expires_at = form.scopes, form.application_ids, form.expires_at
+    return TokenLimits(
+        scopes=before.scopes if isinstance(scopes, UnsetType) else scopes,
+        application_ids=before.application_ids
+        if isinstance(application_ids, UnsetType)
+        else ([str(each) for each in application_ids] if application_ids is not None else None),
+        expires_at=before.expires_at
+        if isinstance(expires_at, UnsetType)
+        else (datetime.fromtimestamp(int(expires_at) / 1e6, UTC) if expires_at is not None else None),
+    )
 
 
 def _unseal(sealer: Sealer, token: ServiceToken) -> str:
@@ -150,4 +213,7 @@ def _show(token: ServiceToken, biscuit: str) -> TokenShown:
         "name": token.name,
         "biscuit": biscuit,
         "created_at": show_datetime(token.created_at),
+        "scopes": sorted(token.scopes) if token.scopes is not None else None,
+        "application_ids": token.application_ids,
+        "expires_at": show_datetime(token.expires_at) if token.expires_at is not None else None,
     }

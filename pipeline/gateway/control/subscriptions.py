@@ -16,6 +16,7 @@ from aiohttp import web
 from uuid_utils import uuid7
 
 from pipeline.core.asymmetric import format_public_key
+from pipeline.core.headers import REDACTED
 from pipeline.core.moments import EPOCH, show_datetime, show_moment, show_moment_or_none, to_us
 from pipeline.core.records import name_client_key_context
 from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
@@ -87,7 +88,7 @@ class SubscriptionShown(TypedDict):
     event_types: list[str]
     description: str | None
     secret: Id
-    standard_webhooks_secret: str
+    standard_webhooks_secret: str | None
     public_key: str
     jwks_path: str
     metadata: dict[str, str]
@@ -156,7 +157,9 @@ async def show_all(request: web.Request) -> web.Response:
     application_id = take_application_id(request)
     await caller.require_application(application_id)
     found = await list_subscriptions(gateway.pool, application_id)
-    return answer_json([show_subscription(subscription, gateway.sealer) for subscription in found])
+    shown = [show_subscription(subscription, gateway.sealer) for subscription in found]
+    is_whole = await caller.may("subscriptions:write", application_id)
+    return answer_json(shown if is_whole else [hide_secrets(each) for each in shown])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -196,7 +199,10 @@ async def show_one(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription = await find_own(request, caller)
     state = await find_state(gateway.pool, subscription.subscription_id)
-    info: SubscriptionInfo = {**show_subscription(subscription, gateway.sealer), "health": show_health(state)}
+    shown = show_subscription(subscription, gateway.sealer)
+    if not await caller.may("subscriptions:write", subscription.application_id):
+        shown = hide_secrets(shown)
+    info: SubscriptionInfo = {**shown, "health": show_health(state)}
     return _tag(answer_json(info), subscription)
 
 
@@ -359,6 +365,13 @@ def locate_keys(subscription: Subscription, secret: str) -> str:
 def derive_address_key(secret: str) -> str:
     """What the address of the public keys has beside the id."""
     return sha256(f"jwks/{secret}".encode()).hexdigest()[:32]
+
+
+def hide_secrets(shown: SubscriptionShown) -> SubscriptionShown:
+    """For who may only read: with the secret deliveries could be forged, and headers may be a key to the endpoint."""
+    headers = dict.fromkeys(shown["target"]["headers"], REDACTED)
+    target: TargetShown = {**shown["target"], "headers": headers}
+    return {**shown, "secret": str(UUID(int=0)), "standard_webhooks_secret": None, "target": target}
 
 
 def _seal(sealer: Sealer, context: str, secret: str) -> Sealed:

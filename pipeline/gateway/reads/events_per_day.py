@@ -70,7 +70,7 @@ async def show_of_organization(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take_id(request, "organization_id")
     first, last = _take_range(request)
-    caller.require_organization(organization_id)
+    await caller.require_organization(organization_id)
     found = await count_events_by_day(gateway.read_pool, first=first, last=last, organization_id=organization_id)
     return answer_json([_show(count) for count in found])
 

@@ -19,7 +19,17 @@ UNIMPORTED = {
 }
 # Programs and type stubs, which nothing imports.
 TOOLS = frozenset(
-    {"import-linter", "mypy", "ruff", "schemathesis", "setuptools", "types-psutil", "types-pyyaml", "wheel"}
+    {
+        "import-linter",
+        "mypy",
+        "ruff",
+        "schemathesis",
+        "setuptools",
+        "types-psutil",
+        "types-pyyaml",
+        "types-zxcvbn",
+        "wheel",
+    }
 )
 
 

@@ -1,7 +1,8 @@
-"""What service tokens grant. Organizations are not in the log, so PostgreSQL is asked.
+"""What service tokens and users' sessions grant. They are not in the log, so PostgreSQL is asked.
 
-An answer is believed for less than a second, so that a revoked token fails at every gateway within one. While
-PostgreSQL is away nothing can be revoked either: tokens that were valid before go on working until it answers again.
+An answer is believed for less than a second, so that what is revoked fails at every gateway within one. While
+PostgreSQL is away nothing can be revoked either: tokens that were valid before go on working until it answers again, or
+until they expire.
 """
 
 import asyncio
@@ -9,29 +10,32 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pipeline.core.rights import Grant
 from pipeline.postgres.pool import DatabaseUnavailable
 
 BELIEVED_S = 0.5
 ANSWER_TIMEOUT_S = 0.3  # for a token that was valid before; after it PostgreSQL counts as away
 KNOWN_MAX = 10_000
 
-FindOrganization = Callable[[bytes], Awaitable[str | None]]
+FindGrant = Callable[[bytes], Awaitable[Grant | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An answer: `organization_id` None means there is no such valid token."""
+    """An answer: `grant` None means there is no such valid token."""
 
-    organization_id: str | None
+    grant: Grant | None
     asked_at_s: float
 
 
-class ServiceGrants:
+class TokenGrants:
     """Answers by the hash of a token. `find`: asks PostgreSQL and raises `DatabaseUnavailable`."""
 
-    def __init__(self, find: FindOrganization, *, clock: Callable[[], float]) -> None:
+    def __init__(self, find: FindGrant, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        """`clock`: seconds, monotonic; `wall_clock`: seconds since the epoch."""
         self._find = find
         self._clock = clock
+        self._wall_clock = wall_clock
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Known]] = {}
 
@@ -40,33 +44,36 @@ class ServiceGrants:
         known = self._known.get(token_hash)
         return known if known is not None and self._clock() - known.asked_at_s < BELIEVED_S else None
 
-    async def find_organization(self, token_hash: bytes) -> str | None:
-        """The token's organization; None when it is not valid. Raises `DatabaseUnavailable` when that is unknown."""
+    async def find_grant(self, token_hash: bytes) -> Grant | None:
+        """What the token grants; None when it is not valid. Raises `DatabaseUnavailable` when that is unknown."""
         fresh = self.find_at_once(token_hash)
         if fresh is not None:
-            return fresh.organization_id
+            return self._unless_expired(fresh.grant)
         known = self._known.get(token_hash)
-        is_known_valid = known is not None and known.organization_id is not None
+        before = known.grant if known is not None else None
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S if is_known_valid else None):
-                return await self._ask(token_hash)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S if before is not None else None):
+                return self._unless_expired(await self._ask(token_hash))
         except (*DatabaseUnavailable, TimeoutError):
-            if known is None or known.organization_id is None:
+            if before is None:
                 raise
-            return known.organization_id
+            return self._unless_expired(before)
 
     def forget(self, token_hash: bytes) -> None:
-        """It was revoked here: the next request asks again, whatever an earlier question is still to answer."""
+        """It was changed here: the next request asks again, whatever an earlier question is still to answer."""
         self._known.pop(token_hash, None)
         self._asking.pop(token_hash, None)
 
-    async def _ask(self, token_hash: bytes) -> str | None:
+    def _unless_expired(self, grant: Grant | None) -> Grant | None:
+        return grant if grant is not None and self._wall_clock() < grant.expires_at_s else None
+
+    async def _ask(self, token_hash: bytes) -> Grant | None:
         # all requests of one moment share one question
         asking = self._asking.get(token_hash)
         if asking is None:
             asking = self._asking[token_hash] = asyncio.create_task(self._ask_database(token_hash))
             asking.add_done_callback(lambda done: self._note(token_hash, done))
-        return (await asyncio.shield(asking)).organization_id
+        return (await asyncio.shield(asking)).grant
 
     async def _ask_database(self, token_hash: bytes) -> Known:
         asked_at_s = self._clock()  # before the answer: it is believed from when the question was asked

@@ -1,0 +1,168 @@
+"""`/register`, `/auth/verify-email`, `/auth/resend-verification-email`: a new user, whose address is verified."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TypedDict, get_args
+
+from aiohttp import web
+from uuid_utils import uuid7
+
+from pipeline.core.passwords import PasswordProblem, find_password_problem
+from pipeline.gateway.accounts.accounts import Accounts
+from pipeline.gateway.accounts.forms import (
+    TOKEN_MAX_CHARS,
+    EmailForm,
+    RegistrationForm,
+    TokenForm,
+    check_email,
+    check_names,
+    email_decoder,
+    registration_decoder,
+    token_decoder,
+)
+from pipeline.gateway.accounts.links import send_link
+from pipeline.gateway.accounts.sessions import SessionShown, answer_new_session
+from pipeline.gateway.answers import Id, answer_json, answer_nothing
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.bodies import read_form
+from pipeline.gateway.client_address import find_client_address
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
+from pipeline.gateway.problems import Problem
+from pipeline.gateway.tokens import hash_token
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.users import (
+    FirstOrganization,
+    User,
+    UserExistsError,
+    create_user,
+    find_user,
+    find_user_by_email,
+    find_user_of_mail_token,
+    verify_email,
+)
+
+ORGANIZATION_MAX_CHARS = 50
+PASSWORD_PROBLEMS: tuple[str, ...] = get_args(PasswordProblem)
+
+
+class RegistrationShown(TypedDict):
+    """A new user, and the organization of which it is the editor."""
+
+    organization_id: Id
+    user_id: Id
+
+
+def list_routes() -> list[Operation]:
+    return [
+        Operation(
+            "POST",
+            "/register",
+            register,
+            body=RegistrationForm,
+            status=201,
+            answer=RegistrationShown,
+            problems=(
+                *PASSWORD_PROBLEMS,
+                "RegistrationDisabled",
+                "UserAlreadyExist",
+                "AuthInvalidAuthorizationHeader",
+                "AuthInvalidBiscuit",
+            ),
+            is_public=True,
+        ),
+        Operation(
+            "POST",
+            "/auth/verify-email",
+            verify,
+            body=TokenForm,
+            status=201,
+            answer=SessionShown,
+            problems=("AuthEmailExpired", "AuthEmailAlreadyVerified"),
+            is_public=True,
+        ),
+        Operation("POST", "/auth/resend-verification-email", resend, body=EmailForm, status=204, is_public=True),
+    ]
+
+
+async def register(request: web.Request) -> web.Response:
+    """A new user with an organization of its own. With the master key also where registration is off; then the address
+    counts as verified.
+    """
+    gateway = request.app[GATEWAY]
+    accounts = gateway.accounts
+    is_by_master = "Authorization" in request.headers and (await authorize(request)).is_master
+    form = await read_form(request, registration_decoder)
+    if not accounts.config.registration and not is_by_master:
+        raise Problem("RegistrationDisabled")
+    if not is_by_master:
+        accounts.count_attempt(find_client_address(request))
+    findings = Findings()
+    check_names(findings, form)
+    check_email(findings, form.email)
+    findings.raise_if_any()
+    await require_good_password(accounts, form.password, email=form.email, names=(form.first_name, form.last_name))
+    now = datetime.now(UTC)
+    user = User(
+        user_id=str(uuid7()),
+        email=form.email,
+        first_name=form.first_name,
+        last_name=form.last_name,
+        password_hash=await accounts.passwords.hash(form.password),
+        email_verified_at=now if is_by_master else None,
+        created_at=now,
+    )
+    organization = FirstOrganization(organization_id=str(uuid7()), name=name_organization(form))
+    try:
+        await create_user(gateway.pool, user, organization)
+    except UserExistsError:
+        raise Problem("UserAlreadyExist") from None
+    if not is_by_master:
+        await send_link(gateway, user, "verify")
+    made: RegistrationShown = {"organization_id": organization.organization_id, "user_id": user.user_id}
+    return answer_json(made, status=201)
+
+
+async def verify(request: web.Request) -> web.Response:
+    """The address is theirs, as the link shows that was sent to it; and a session. A link does this once."""
+    gateway = request.app[GATEWAY]
+    form = await read_form(request, token_decoder)
+    findings = Findings()
+    findings.check_text("token", form.token, most=TOKEN_MAX_CHARS)
+    findings.raise_if_any()
+    gateway.accounts.count_attempt(find_client_address(request))
+    user_id = await find_user_of_mail_token(gateway.pool, hash_token(form.token), "verify")
+    user = await find_user(gateway.pool, user_id) if user_id is not None else None
+    if user is None:
+        raise Problem("AuthEmailExpired")
+    if not await verify_email(gateway.pool, user.user_id):
+        raise Problem("AuthEmailAlreadyVerified")
+    return await answer_new_session(request, user)
+
+
+async def resend(request: web.Request) -> web.Response:
+    """Another link, if there is such a user who needs one; answered alike if not."""
+    gateway = request.app[GATEWAY]
+    form = await read_form(request, email_decoder)
+    findings = Findings()
+    check_email(findings, form.email)
+    findings.raise_if_any()
+    gateway.accounts.count_attempt(find_client_address(request), form.email)
+    user = await find_user_by_email(gateway.pool, form.email)
+    if user is not None and user.email_verified_at is None:
+        await send_link(gateway, user, "verify")
+    return answer_nothing()
+
+
+async def require_good_password(accounts: Accounts, password: str, *, email: str, names: tuple[str, ...]) -> None:
+    """Raises `Problem` for a password that is not taken."""
+    least = accounts.config.password_min_chars
+    problem = await asyncio.to_thread(find_password_problem, password, min_chars=least, email=email, names=names)
+    if problem is not None:
+        detail = f"A password must have at least {least} characters." if problem == "PasswordTooShort" else None
+        raise Problem(problem, detail=detail)
+
+
+def name_organization(form: RegistrationForm) -> str:
+    """The name of a new user's own organization."""
+    return f"{form.first_name} {form.last_name}"[:ORGANIZATION_MAX_CHARS].strip()
