@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
 if str(TESTS.parent) not in sys.path:
@@ -18,6 +19,10 @@ FOLDERS = {
     "chaos": "faults, checked by invariants",
     "benchmarks": "write JSON; compared, never asserted",
 }
+
+# how long an example takes says more about a busy machine than about the code
+settings.register_profile("hookline", deadline=None)
+settings.load_profile("hookline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
