@@ -191,8 +191,14 @@ class Metrics:
         )
         self.read_faults_total = Counter(
             "hookline_read_faults_total",
-            "Places where reading could not go on: unreadable, tail_lost or made_again",
+            "Places where reading could not go on: unreadable, head_lost, tail_lost or made_again",
             ["topic", "kind"],
+            registry=registry,
+        )
+        self.lost_offsets_total = Counter(
+            "hookline_lost_offsets_total",
+            "Offsets that this process had read (reader) or had acknowledged (writer) and that are gone from the log",
+            ["topic", "known_to"],
             registry=registry,
         )
         self.unreadable_records_total = Counter(
@@ -382,6 +388,8 @@ class Metrics:
 
         for topic in topics:
             self.missing_total.labels(topic)
+            for known_to in ("reader", "writer"):
+                self.lost_offsets_total.labels(topic, known_to)
             self.produce_failed_total.labels(topic)
             self.unreadable_records_total.labels(topic)
             self.records_refused_total.labels(topic)

@@ -24,6 +24,7 @@ from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.tail import read_tail
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
@@ -42,10 +43,11 @@ async def main(process: Process) -> None:
     sealer = load_sealer(settings.sealing)
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
-    faults = ReadFaults(process.metrics)
-    endpoints = EndpointsView(settings.kafka, topics.endpoints, faults)
+    ids, faults = TopicIds(settings.kafka, topics.of_deliver()), ReadFaults(process.metrics)
+    await ids.start()
+    endpoints = EndpointsView(settings.kafka, topics.endpoints, faults, ids)
     await endpoints.start()
-    states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults)
+    states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults, ids)
     await states.start()
     states.keep(endpoints.is_alive)
     keys, shortages = KeyWatch(endpoints, sealer, process.metrics), Shortages(process.metrics)
@@ -105,6 +107,7 @@ async def main(process: Process) -> None:
         faults=faults,
         skips_probes=True,
         clock_us=clock.now_us,
+        ids=ids,
     )
     watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
     process.health.ready["topics"] = watch.check
@@ -116,6 +119,7 @@ async def main(process: Process) -> None:
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
     process.health.ready["log"] = faults.check
+    process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
     process.health.alive["progress"] = runtime.check
     process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys))

@@ -23,6 +23,8 @@ from pipeline.core.positions import NOTHING_YET, Positions, Step
 from pipeline.core.ranges import CommitNote
 from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.topic_ids import TopicIds, describe_other
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_refusals import is_about_a_row
@@ -38,17 +40,27 @@ class ArchiveSink:
     """One lane: batches over all topics, one transaction each."""
 
     def __init__(
-        self, writer: ArchiveWriter, rows: RowBuilder, outage: Outage, config: ArchiveConfig, metrics: Metrics
+        self,
+        writer: ArchiveWriter,
+        rows: RowBuilder,
+        outage: Outage,
+        config: ArchiveConfig,
+        metrics: Metrics,
+        ids: TopicIds,
+        faults: ReadFaults,
     ) -> None:
         self._writer = writer
         self._rows = rows
         self._outage = outage
         self._config = config
         self._metrics = metrics
+        self._ids = ids
+        self._faults = faults
         self._owners: dict[Place, UUID] = {}
         self._positions = Positions()
         self._log_us = 0  # the broker's clock at the newest record that was read
-        self._set_back: dict[Place, int] = {}  # to be written before the first record of the other log
+        # to be written before the first record of the other log: its position, and the id of its topic
+        self._set_back: dict[Place, tuple[int, str | None]] = {}
         self._advancing: asyncio.Task[None] | None = None
         self._is_in_doubt = False  # was a write begun, and not heard to have been committed?
         self._gate = SteadyGate(1)
@@ -80,13 +92,22 @@ class ArchiveSink:
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         """Become the owner of these. Where to read on; a partition of which nothing is archived is left out."""
         owners = {place: uuid4() for place in notes}
+        ids = {topic: found for topic, _ in notes if (found := self._ids.find(topic)) is not None}
         async with self._writing:
-            claimed = await self._outage.sit_out(lambda: self._writer.claim(owners))
-        self._owners |= owners
-        for place, offset in claimed.items():
-            self._positions.begin(place, NOTHING_YET if offset is None else offset)
+            claimed = await self._outage.sit_out(lambda: self._writer.claim(owners, ids))
+            self._owners |= owners
+            for place, (offset, topic_id) in claimed.items():
+                self._positions.begin(place, NOTHING_YET if offset is None else offset)
+                present_id = ids.get(place[0], topic_id)
+                if topic_id != present_id:
+                    await self._begin_anew(place, offset or 0, topic_id, present_id)
         # whatever Kafka's own offsets say: of what was never archived everything is still to be archived
         return {place: self._positions.read_on_at(place) for place in notes}
+
+    async def _begin_anew(self, place: Place, position: int, topic_id: str | None, present_id: str | None) -> None:
+        await self._outage.sit_out(lambda: self._writer.set_back(place, self._owners[place], 0, present_id))
+        self._positions.set_back(place, 0)
+        self._faults.note(ReadFault(place, "made_again", position, 0, describe_other(topic_id), lost=position))
 
     async def revoked(self, places: Sequence[Place]) -> None:
         """These are somebody else's now."""
@@ -134,7 +155,7 @@ class ArchiveSink:
 
     def set_back(self, place: Place, position: int) -> None:
         """From here on the partition's records are those of another log, from `position` on."""
-        self._set_back[place] = position
+        self._set_back[place] = (position, self._ids.find(place[0]))
         self._positions.forget_vacant(place)
 
     async def put(self, records: Sequence[LogRecord]) -> None:
@@ -153,9 +174,9 @@ class ArchiveSink:
             place = record.place
             if record.offset < next_offsets.get(place, 0):
                 await self._put_part(records[begin:number])
-                begin, position = number, self._set_back.pop(place)
+                begin, (position, topic_id) = number, self._set_back.pop(place)
                 owner = self._owners[place]
-                await self._outage.sit_out(partial(self._writer.set_back, place, owner, position))
+                await self._outage.sit_out(partial(self._writer.set_back, place, owner, position, topic_id))
                 self._positions.set_back(place, position)
                 del next_offsets[place]
             elif place in next_offsets:

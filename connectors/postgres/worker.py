@@ -6,6 +6,8 @@ from connectors.postgres.rows import RowBuilder
 from connectors.postgres.sink import ArchiveSink
 from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.ledger.watch import LedgerWatch
 from pipeline.postgres import migrations
@@ -22,9 +24,11 @@ async def main(process: Process) -> None:
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
+    ids, faults = TopicIds(settings.kafka, topics.of_archive()), ReadFaults(process.metrics)
+    await ids.start()
     writer, outage = ArchiveWriter(settings.database), Outage()
     rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
-    sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics)
+    sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics, ids, faults)
     runtime = Runtime(
         sink,
         kafka=settings.kafka,
@@ -35,6 +39,8 @@ async def main(process: Process) -> None:
         open_max=1,
         batch_max=settings.archive.batch_max_records,
         linger_s=settings.archive.linger_s,
+        faults=faults,
+        ids=ids,
     )
     upkeep = Upkeep(settings.database, settings.archive, process.metrics)
     watch = TopicWatch(settings.kafka, topics.of_archive(), process.metrics)
@@ -45,7 +51,8 @@ async def main(process: Process) -> None:
     process.health.ready["group"] = lambda: (
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )
-    process.health.ready["log"] = runtime.faults.check
+    process.health.ready["log"] = faults.check
+    process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
     # a restart ends no outage: a batch or an assignment that waits for PostgreSQL is no reason for one
     process.health.alive["progress"] = lambda: None if outage.check() is not None else runtime.check()

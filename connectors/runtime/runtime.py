@@ -24,6 +24,7 @@ from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import CommitResult, Metrics
 from pipeline.supervisor import run_together
 from pipeline.topics import Topic
@@ -58,6 +59,7 @@ class Runtime:
         faults: ReadFaults | None = None,
         skips_probes: bool = False,
         clock_us: Callable[[], int] = wall_us,
+        ids: TopicIds | None = None,
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
 
@@ -108,6 +110,7 @@ class Runtime:
             limits=limits,
             linger_s=linger_s,
             clock_us=clock_us,
+            ids=ids,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -175,6 +178,9 @@ class Runtime:
         log.info("assigned", partitions=len(committed))
         self.is_assigned.set()
         return starts
+
+    def began_anew(self, fault: ReadFault) -> None:
+        self.faults.note(fault)
 
     async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
         partitions = [self._partitions[place] for place in places if place in self._partitions]
@@ -250,6 +256,11 @@ class Runtime:
             return
         if fault.kind == "unreadable":
             self._note_vacant(fault.place, partition.mark.next_offset, fault.end)
+            partition.mark.skip_to(fault.end)
+            return
+        if fault.kind == "head_lost":
+            self.missing(fault.place, fault.end - partition.mark.next_offset)
+            self._sink.note_vacant(fault.place, partition.mark.next_offset, fault.end)
             partition.mark.skip_to(fault.end)
             return
         # What is under way of the old log goes on and settles its own marks: the same offsets mean other records now.

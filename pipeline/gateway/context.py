@@ -16,6 +16,7 @@ from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.routes_view import RoutesView
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import Metrics
 from pipeline.postgres.databases import Databases
 from pipeline.postgres.pool import Pool
@@ -32,6 +33,7 @@ class Gateway:
     topics: Topics
     databases: Databases
     ends: LogEnds
+    ids: TopicIds
     routes: RoutesView
     producer: LogProducer
     sealer: Sealer

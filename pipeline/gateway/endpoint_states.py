@@ -19,6 +19,7 @@ from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import CommitResult, Metrics
 from pipeline.postgres.endpoint_states import save_state
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
@@ -45,6 +46,8 @@ class EndpointStates:
         publisher: Publisher,
         metrics: Metrics,
         hold_s: float,
+        ids: TopicIds,
+        faults: ReadFaults,
     ) -> None:
         """`hold_s`: what waits for a subscription that is disabled here is kept so long."""
         self._topics = topics
@@ -53,11 +56,12 @@ class EndpointStates:
         self._publisher = publisher
         self._metrics = metrics
         self._hold_s = hold_s
-        self.faults = ReadFaults(metrics)
-        self._records: asyncio.Queue[LogRecord] = asyncio.Queue()
+        self._faults = faults
+        self._faults_met = 0
+        self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()  # with the faults met before it came
         self._ours: set[Place] = set()
         self._consumer = LogConsumer(
-            kafka, self, group=f"{kafka.topic_prefix}gateway", topics=[topics.endpoint_states], limits=LIMITS
+            kafka, self, group=f"{kafka.topic_prefix}gateway", topics=[topics.endpoint_states], limits=LIMITS, ids=ids
         )
 
     async def run(self) -> None:
@@ -80,6 +84,9 @@ class EndpointStates:
         self._ours |= committed.keys()
         return {}
 
+    def began_anew(self, fault: ReadFault) -> None:
+        self._faults.note(fault)
+
     async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
         self._ours -= set(places)
         return {}
@@ -89,7 +96,7 @@ class EndpointStates:
 
     def received(self, records: Sequence[LogRecord]) -> None:
         for record in records:
-            self._records.put_nowait(record)
+            self._records.put_nowait((record, self._faults_met))
 
     def measured(self, ends: Mapping[Place, int]) -> None:
         """Nothing waits long here."""
@@ -101,17 +108,19 @@ class EndpointStates:
         """Nobody waits for this position."""
 
     def met(self, fault: ReadFault) -> None:
-        self.faults.note(fault)
+        self._faults.note(fault)
+        self._faults_met += 1
 
     def missing(self, place: Place, records: int) -> None:
         """What is compacted away is superseded by what is read."""
 
     async def _work(self) -> None:
         while True:
-            record = await self._records.get()
+            record, faults_met = await self._records.get()
             if record.place in self._ours:
                 await self._settle(record)
-                self._consumer.commit({record.place: Committed(record.offset + 1)})
+                if faults_met == self._faults_met:  # of what was read before, the offset may count in another log
+                    self._consumer.commit({record.place: Committed(record.offset + 1)})
             self._consumer.release(1, len(record.value or b""))
 
     async def _settle(self, record: LogRecord) -> None:

@@ -62,6 +62,7 @@ from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.postgres.databases import open_databases
 from pipeline.process import Process, StartError
@@ -117,9 +118,10 @@ async def main(process: Process) -> None:
     databases = await open_databases(settings.database, process.metrics, name="gateway")
     process.resources.push_async_callback(databases.close)
     verifying = await begin_to_verify(settings.database, databases.primary, sealer)
-    faults = ReadFaults(process.metrics)
+    ids, faults = TopicIds(settings.kafka, topics.of_gateway()), ReadFaults(process.metrics)
+    await ids.start()
     process.health.degraded["routes_log"] = faults.check
-    routes = RoutesView(settings.kafka, topics.routes, faults=faults)
+    routes = RoutesView(settings.kafka, topics.routes, faults=faults, ids=ids)
     await routes.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
@@ -135,7 +137,8 @@ async def main(process: Process) -> None:
         log=process.log,
         topics=topics,
         databases=databases,
-        ends=LogEnds(settings.kafka),
+        ends=LogEnds(settings.kafka, with_open=True),
+        ids=ids,
         routes=routes,
         producer=producer,
         sealer=sealer,
@@ -170,7 +173,10 @@ async def main(process: Process) -> None:
         publisher=gateway.publisher,
         metrics=process.metrics,
         hold_s=settings.gateway.disabled_hold_s,
+        ids=ids,
+        faults=faults,
     )
+    process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
     agreement = Agreement(databases.primary, routes, gateway.publisher, ghosts, process.metrics)
     process.health.degraded["control_plane"] = agreement.check

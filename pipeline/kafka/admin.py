@@ -182,8 +182,10 @@ def describe_settings(admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic
 class LogEnds:
     """Asks where partitions end. Its consumer reads nothing; a lock keeps it to one thread at a time."""
 
-    def __init__(self, config: KafkaConfig) -> None:
-        self._consumer = Consumer(view_options(config), logger=None)
+    def __init__(self, config: KafkaConfig, *, with_open: bool = False) -> None:
+        """`with_open`: the end of what is written; otherwise of what can be read, which an open transaction holds."""
+        isolation = "read_uncommitted" if with_open else "read_committed"
+        self._consumer = Consumer(view_options(config) | {"isolation.level": isolation}, logger=None)
         self._lock = threading.Lock()
 
     async def end_offset(self, topic: Topic, partition: int) -> int:

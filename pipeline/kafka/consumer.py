@@ -29,7 +29,8 @@ from pipeline.kafka.partitions import find_committed, make_part
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
 from pipeline.kafka.record import Committed, LogRecord, Place
-from pipeline.kafka.recovery import Reached, Recovery, make_question
+from pipeline.kafka.recovery import Question, Reached, Recovery, make_question
+from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other, join_note, split_note
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
 
@@ -67,7 +68,13 @@ class Handler(Protocol):
     """Whoever consumes. All of it is called on the loop; the consumer waits for what is async."""
 
     async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
-        """Partitions were given to us. Where to begin each; one left out begins where it was committed."""
+        """Partitions were given to us. Where to begin each; one left out begins where it was committed.
+
+        None: nothing was committed, or for another topic of this name.
+        """
+
+    def began_anew(self, fault: ReadFault) -> None:
+        """What was committed for this place counts in another topic: it is read from its beginning."""
 
     async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
         """Partitions go to somebody else once this returns what is to be committed for them."""
@@ -116,8 +123,12 @@ class LogConsumer:
         member: str | None = None,
         linger_s: float = 0,
         clock_us: Callable[[], int] = wall_us,
+        ids: TopicIds | None = None,
     ) -> None:
-        """`linger_s`: leave records with the broker for so long, for larger batches. `clock_us`: the brokers'."""
+        """`linger_s`: leave records with the broker for so long, for larger batches. `clock_us`: the brokers'.
+
+        `ids`: of all these topics; None: a topic that is made again is not noticed.
+        """
         self._clock_us = clock_us
         options = consumer_options(config, group=group, member=member, linger_s=linger_s, linger_bytes=LINGER_BYTES)
         self._consumer = Consumer(options, on_commit=self._on_commit, logger=None)
@@ -132,7 +143,9 @@ class LogConsumer:
         self._loop = asyncio.get_running_loop()
         self._closing = threading.Event()
         self._failed: asyncio.Future[None] = self._loop.create_future()
-        self._commits: deque[Mapping[Place, Committed]] = deque()
+        # with how many faults the handler had met when it wished so: an offset from before one counts in another log
+        self._commits: deque[tuple[Mapping[Place, Committed], int]] = deque()
+        self._faults_told = self._faults_met = 0
         self._gaps: deque[tuple[Place, int, int]] = deque()
         self._in_flight = InFlight(limits)
         # counted up by one thread each, so that no lock is needed
@@ -147,7 +160,8 @@ class LogConsumer:
         self._reached: dict[Place, Reached] = {}
         self._recovering: set[Place] = set()
         self._ended: list[tuple[Place, int]] = []  # partitions read to their end, where no record was the last
-        self._recovery = Recovery(config)
+        self._recovery = Recovery(config, ids)
+        self._origins = Origins(ids)
         self._polled_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"consumer-{group}", daemon=True)
 
@@ -170,7 +184,7 @@ class LogConsumer:
 
     def commit(self, offsets: Mapping[Place, Committed]) -> None:
         """Commit soon. A later commit supersedes; one that fails leaves more to be repeated, nothing to be lost."""
-        self._commits.append(offsets)
+        self._commits.append((offsets, self._faults_met))
 
     def explain(self, place: Place, begin: int, end: int) -> None:
         """Nothing was read between these offsets. `Handler.missing` is called if retention has to do with it.
@@ -242,7 +256,11 @@ class LogConsumer:
 
     def _step(self) -> None:
         while self._commits:
-            self._commit(self._commits.popleft(), wait=False)
+            offsets, faults_met = self._commits.popleft()
+            if faults_met == self._faults_told:
+                self._commit(offsets, wait=False)
+            else:
+                self._loop.call_soon_threadsafe(self._handler.commit_ended, "failed")
         self._apply_back_pressure()
         self._wake_delayed()
         self._recover()
@@ -370,7 +388,12 @@ class LogConsumer:
 
     def _commit(self, offsets: Mapping[Place, Committed], *, wait: bool) -> None:
         parts = [
-            make_part(place, committed.offset, metadata=committed.metadata, epoch=self._reached[place].epoch)
+            make_part(
+                place,
+                committed.offset,
+                metadata=join_note(self._origins.find(place), committed.metadata),
+                epoch=self._reached[place].epoch,
+            )
             for place, committed in offsets.items()
             if place in self._assigned
         ]
@@ -394,6 +417,11 @@ class LogConsumer:
 
     def _measure(self) -> None:
         self._explain_gaps()
+        for place in self._origins.list_changed():
+            if place in self._assigned and place not in self._recovering:
+                self._stop(place)
+                question = Question(place, self._reached[place].offset, None, "made_again")
+                self._recovery.ask(question._replace(topic_id=self._origins.find(place)))
         ends = {}
         for place in self._assigned:
             try:
@@ -435,16 +463,25 @@ class LogConsumer:
         if not places:
             return
         found = find_committed(consumer, places)
-        committed = {
-            place: Committed(part.offset, part.metadata or "") if part.offset >= 0 else None
-            for place, part in found.items()
-        }
+        self._origins.refresh()
+        committed: dict[Place, Committed | None] = {}
+        others = []
+        for place, part in found.items():
+            topic_id, note = split_note(part.metadata)
+            is_same = self._origins.begin(place, topic_id)
+            committed[place] = Committed(part.offset, note) if part.offset >= 0 and is_same else None
+            if not is_same:
+                position = max(part.offset, 0)
+                others.append(ReadFault(place, "made_again", position, 0, describe_other(topic_id), lost=position))
         starts = self._ask(self._handler.assigned(committed))
+        for fault in others:
+            if fault.place not in starts:
+                self._loop.call_soon_threadsafe(self._handler.began_anew, fault)
         assignment = []
         for place in places:
             known = committed[place]
             start = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
-            epoch = found[place].leader_epoch
+            epoch = found[place].leader_epoch if known is not None else None
             self._reached[place] = Reached(max(start, 0), 0, epoch)
             assignment.append(make_part(place, start))
         self._for_each_client(Consumer.incremental_assign, assignment)
@@ -490,6 +527,7 @@ class LogConsumer:
         for place in places:
             self._delayed.pop(place, None)
             self._reached.pop(place, None)
+            self._origins.forget(place)
 
     def _note_error(self, error: KafkaError, message: Message) -> None:
         code = error.code()
@@ -505,9 +543,13 @@ class LogConsumer:
         if place in self._recovering:
             return
         log.warning("consumer_stopped", topic=place[0], partition=place[1], reason=error.str())
+        self._stop(place)
+        question = make_question(place, self._reached[place], error)
+        self._recovery.ask(question._replace(topic_id=self._origins.find(place)))
+
+    def _stop(self, place: Place) -> None:
         self._recovering.add(place)
         self._client_of(place[0]).pause([TopicPartition(*place)])
-        self._recovery.ask(make_question(place, self._reached[place], error))
 
     def _note_end(self, message: Message) -> None:
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
@@ -526,7 +568,10 @@ class LogConsumer:
             if place not in self._recovering and not is_verified:
                 continue  # the partition went away meanwhile
             self._recovering.discard(place)
+            if fault.kind == "made_again":
+                self._origins.accept(place)
             if fault.begin != fault.end:
+                self._faults_told += 1
                 self._loop.call_soon_threadsafe(self._meet, fault)
             self._reached[place] = Reached(fault.end, self._reached[place].time_us)
             client, part = self._client_of(place[0]), TopicPartition(place[0], place[1], fault.end)
@@ -543,6 +588,7 @@ class LogConsumer:
         """On the loop. What was read before is handled before."""
         while self._back:
             self._receive_piece()
+        self._faults_met += 1
         self._handler.met(fault)
 
     async def _answer(self, question: Coroutine[object, object, T]) -> T:

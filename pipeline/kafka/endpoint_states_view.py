@@ -7,6 +7,7 @@ import structlog
 from pipeline.config import KafkaConfig
 from pipeline.core.records import EndpointState, expect
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
@@ -17,9 +18,11 @@ log = structlog.get_logger()
 class EndpointStatesView:
     """Follows the endpoint-states topic."""
 
-    def __init__(self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None) -> None:
+    def __init__(
+        self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None, ids: TopicIds | None = None
+    ) -> None:
         self._states: dict[str, EndpointState] = {}
-        self._view = LogView(config, topic, self._apply, faults)
+        self._view = LogView(config, topic, self._apply, faults, ids)
 
     async def start(self) -> None:
         """Read all that is there. Raises `StartError`."""

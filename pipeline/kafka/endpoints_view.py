@@ -9,6 +9,7 @@ from pipeline.config import KafkaConfig
 from pipeline.core.endpoints import Endpoints
 from pipeline.core.records import Endpoint, expect
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
@@ -19,11 +20,13 @@ log = structlog.get_logger()
 class EndpointsView:
     """Follows the endpoints topic."""
 
-    def __init__(self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None) -> None:
+    def __init__(
+        self, config: KafkaConfig, topic: Topic, faults: ReadFaults | None = None, ids: TopicIds | None = None
+    ) -> None:
         self._endpoints = Endpoints(event_retention_s=config.event_retention_s)
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self.on_deleted: Callable[[str], None] = lambda _: None  # called with a subscription's id
-        self._view = LogView(config, topic, self._apply, faults)
+        self._view = LogView(config, topic, self._apply, faults, ids)
 
     async def start(self) -> None:
         """Read all that is there. Raises `StartError`."""

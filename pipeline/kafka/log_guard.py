@@ -1,7 +1,8 @@
-"""Was a log cut off behind its reader? Asked for a reader whose client does not ask by itself (aiokafka).
+"""Is the log still the one that was read? Asked for a reader whose client does not ask by itself (aiokafka).
 
-With a position goes the epoch of the leader that the partition had then, in memory and in the commit's metadata. When
-the epoch changes, or the log ends before the position, the end of that epoch says where it was cut off.
+With a position go the topic's id and the epoch of the leader that the partition had then, in memory and in the commit's
+metadata. Another id is another topic. When the epoch changes, or the log ends before the position, the end of that
+epoch says where it was cut off. A log that begins behind the position has lost its head.
 """
 
 import asyncio
@@ -17,9 +18,12 @@ from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Reached, find_cuts
+from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other, join_note, split_note
 
 ANSWER_TIMEOUT_S = 5.0
 NOTE = "epoch="
+EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the library's has no types
+LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 log = structlog.get_logger()
 
@@ -27,23 +31,27 @@ log = structlog.get_logger()
 class LogGuard:
     """Of the partitions of one group's reader."""
 
-    def __init__(self, config: KafkaConfig, *, group: str) -> None:
+    def __init__(self, config: KafkaConfig, *, group: str, ids: TopicIds) -> None:
         self._config = config
         self._group = group
         self._admin = AdminClient(dict(connect_options(config)), logger=None)
+        self._origins = Origins(ids)
         self._seen: dict[Place, Reached] = {}
 
     def forget(self) -> None:
         """Partitions were taken away."""
+        for place in self._seen:
+            self._origins.forget(place)
         self._seen.clear()
 
     def note_for(self, place: Place) -> str:
         """For the metadata of a commit."""
         seen = self._seen.get(place)
-        return "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
+        epoch = "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
+        return join_note(self._origins.find(place), epoch)
 
     async def look(self, positions: Mapping[Place, int]) -> list[ReadFault]:
-        """Which logs were cut off before these positions. Of a partition seen for the first time: before its commit.
+        """Which logs are not what they were at these positions. Of a partition seen for the first time: at its commit.
 
         A fault without a reason is only a suspicion: its leader has changed since the look before, so that what was
         read after that look is to be read again.
@@ -57,42 +65,80 @@ class LogGuard:
             return []
 
     def _look(self, positions: Mapping[Place, int]) -> list[ReadFault]:
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library's has no types
-        asked = {TopicPartition(*place): latest for place in positions}
-        ends: dict[Place, tuple[int, int]] = {}
-        for part, future in self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S).items() if asked else ():
-            found = future.result(ANSWER_TIMEOUT_S * 2)
-            ends[part.topic, part.partition] = (found.offset, found.leader_epoch)
+        ends, begins = self._ask(positions, LATEST), self._ask(positions, EARLIEST)
         new = [place for place in positions if place not in self._seen]
-        suspects = self._find_commits(new)
-        for place, (end, epoch) in ends.items():
-            seen = self._seen.get(place)
-            if seen is not None and seen.epoch is not None and (epoch != seen.epoch or end < positions[place]):
+        faults, suspects = self._begin(new, begins)
+        for place, seen in self._seen.items():
+            if place not in positions:
+                continue
+            position, (begin, _), (end, epoch) = positions[place], begins[place], ends[place]
+            if self._origins.is_other(place):
+                faults[place] = self._describe_other(place, self._origins.find(place), position, begins)
+            elif position < begin:
+                faults[place] = ReadFault(place, "head_lost", position, begin, f"the log begins at {begin}")
+            elif seen.epoch is not None and (epoch != seen.epoch or end < position):
                 suspects[place] = seen
-        cuts = {fault.place: fault for fault in find_cuts(self._config, suspects)} if suspects else {}
-        faults = []
+        faults |= self._find_cuts(suspects, positions, new)
         for place, (_, epoch) in ends.items():
-            position = positions[place]
-            cut = cuts.get(place)
-            if cut is not None:
-                faults.append(cut._replace(begin=position))
-                position = cut.end
-            elif place in suspects and place not in new and suspects[place].offset < position:
-                position = suspects[place].offset
-                faults.append(ReadFault(place, "tail_lost", positions[place], position, ""))
+            position = faults[place].end if place in faults else positions[place]
             self._seen[place] = Reached(position, 0, epoch if epoch >= 0 else None)
+        return list(faults.values())
+
+    def _find_cuts(
+        self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int], new: list[Place]
+    ) -> dict[Place, ReadFault]:
+        if not suspects:
+            return {}
+        faults = {
+            cut.place: cut._replace(begin=positions[cut.place], lost=max(0, positions[cut.place] - cut.end))
+            for cut in find_cuts(self._config, suspects)
+        }
+        for place, seen in suspects.items():
+            if place not in faults and place not in new and seen.offset < positions[place]:
+                faults[place] = ReadFault(place, "tail_lost", positions[place], seen.offset, "")
         return faults
 
-    def _find_commits(self, places: list[Place]) -> dict[Place, Reached]:
+    def _ask(self, places: Mapping[Place, int], which: OffsetSpec) -> dict[Place, tuple[int, int]]:
+        """An end of each partition, with the epoch of its leader."""
         if not places:
             return {}
+        asked = {TopicPartition(*place): which for place in places}
+        found = {}
+        for part, future in self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S).items():
+            answer = future.result(ANSWER_TIMEOUT_S * 2)
+            found[part.topic, part.partition] = (answer.offset, answer.leader_epoch)
+        return found
+
+    def _begin(
+        self, places: list[Place], begins: Mapping[Place, tuple[int, int]]
+    ) -> tuple[dict[Place, ReadFault], dict[Place, Reached]]:
+        """Compare what was committed: what is wrong, and where a log may have been cut off before the commit."""
+        faults: dict[Place, ReadFault] = {}
+        suspects: dict[Place, Reached] = {}
+        if not places:
+            return faults, suspects
+        self._origins.refresh()
+        for place, part in self._find_commits(places).items():
+            topic_id, note = split_note(part.metadata)
+            committed, epoch = max(part.offset, 0), note.removeprefix(NOTE)
+            if not self._origins.begin(place, topic_id):
+                faults[place] = self._describe_other(place, topic_id, committed, begins)
+            elif 0 < committed < begins[place][0]:
+                begin, _ = begins[place]
+                faults[place] = ReadFault(place, "head_lost", committed, begin, f"the log begins at {begin}")
+            elif committed and epoch.isdigit():
+                suspects[place] = Reached(committed, 0, int(epoch))
+        return faults, suspects
+
+    def _describe_other(
+        self, place: Place, topic_id: str | None, position: int, begins: Mapping[Place, tuple[int, int]]
+    ) -> ReadFault:
+        self._origins.accept(place)
+        return ReadFault(place, "made_again", position, begins[place][0], describe_other(topic_id), lost=position)
+
+    def _find_commits(self, places: list[Place]) -> dict[Place, TopicPartition]:
         consumer = Consumer(probe_options(self._config) | {"group.id": self._group}, logger=None)
         try:
-            found = find_committed(consumer, places)
+            return find_committed(consumer, places)
         finally:
             consumer.close()
-        return {
-            place: Reached(part.offset, 0, int(epoch))
-            for place, part in found.items()
-            if part.offset > 0 and (epoch := (part.metadata or "").removeprefix(NOTE)).isdigit()
-        }

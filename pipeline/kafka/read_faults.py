@@ -9,22 +9,27 @@ import structlog
 from pipeline.kafka.record import Place
 from pipeline.metrics import Metrics
 
-# unreadable: a batch that no client can read. tail_lost: the log ends before our position. made_again: another topic
-# of the same name. The two last ones begin anew at `end`, which is before `begin`.
-Kind = Literal["unreadable", "tail_lost", "made_again"]
+# unreadable: a batch that no client can read. head_lost: the log begins behind our position. tail_lost: it ends before
+# our position, or did and has grown again. made_again: another topic of the same name. The two last ones begin anew at
+# `end`, which is before `begin`.
+Kind = Literal["unreadable", "head_lost", "tail_lost", "made_again"]
 UNHEALTHY_S = 600.0
 
 log = structlog.get_logger()
 
 
 class ReadFault(NamedTuple):
-    """Reading of `place` went on at `end` instead of `begin`."""
+    """Reading of `place` went on at `end` instead of `begin`.
+
+    `lost`: so many offsets that had been read are not in the log any more.
+    """
 
     place: Place
     kind: Kind
     begin: int
     end: int
     reason: str
+    lost: int = 0
 
 
 class ReadFaults:
@@ -51,6 +56,7 @@ class ReadFaults:
                 reason=fault.reason,
             )
         else:
+            self._metrics.lost_offsets_total.labels(topic, "reader").inc(fault.lost)
             log.error(
                 "log_changed",
                 kind=fault.kind,
@@ -58,6 +64,7 @@ class ReadFaults:
                 partition=partition,
                 position=fault.begin,
                 begins_at=fault.end,
+                lost=fault.lost,
                 reason=fault.reason,
             )
 
@@ -71,4 +78,8 @@ class ReadFaults:
         topic, partition = fault.place
         if fault.kind == "unreadable":
             return f"offsets {fault.begin} to {fault.end - 1} of {topic} [{partition}] cannot be read: {fault.reason}"
+        if fault.kind == "head_lost":
+            return (
+                f"offsets {fault.begin} to {fault.end - 1} of {topic} [{partition}] were deleted before they were read"
+            )
         return f"{topic} [{partition}] was read again from {fault.end}, the position was {fault.begin}: {fault.reason}"

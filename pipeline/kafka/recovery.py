@@ -20,6 +20,7 @@ from pipeline.kafka.partitions import make_part
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import ANSWER_TIMEOUT_S, OUT_OF_RANGE, UNREADABLE, Probe
 from pipeline.kafka.record import Place
+from pipeline.kafka.topic_ids import TopicIds, describe_other
 
 AGAIN_AFTER_S = 1.0
 # How far before the newest record that was read reading begins again when the end of the log was lost: records are not
@@ -27,6 +28,9 @@ AGAIN_AFTER_S = 1.0
 TAIL_MARGIN_MS = 600_000
 
 log = structlog.get_logger()
+
+
+QuestionKind = Literal["unreadable", "out_of_range", "truncated", "made_again"]
 
 
 class Reached(NamedTuple):
@@ -41,19 +45,21 @@ class Question(NamedTuple):
     """Reading stopped at `position`. `newest_ms`: the time of the newest record that was read, None: not known.
 
     `cut_at`: where the log was cut off, which has grown again since; None: it was not, or that is not known.
+    `topic_id`: of the topic in which `position` counts; None: not known.
     """
 
     place: Place
     position: int
     newest_ms: int | None
-    kind: Literal["unreadable", "out_of_range", "truncated"]
+    kind: QuestionKind
     cut_at: int | None = None
+    topic_id: str | None = None
 
 
 def make_question(place: Place, reached: Reached, error: KafkaError) -> Question:
     """What to ask after an error that stopped a partition."""
     code, text = error.code(), error.str()
-    kind: Literal["unreadable", "out_of_range", "truncated"]
+    kind: QuestionKind
     if code in UNREADABLE:
         kind = "unreadable"
     elif code == KafkaError._LOG_TRUNCATION or "truncation" in text:  # noqa: SLF001 - the library's name
@@ -66,8 +72,9 @@ def make_question(place: Place, reached: Reached, error: KafkaError) -> Question
 class Recovery:
     """Asked and listened to by the consuming thread."""
 
-    def __init__(self, config: KafkaConfig) -> None:
+    def __init__(self, config: KafkaConfig, ids: TopicIds | None = None) -> None:
         self._config = config
+        self._ids = ids
         self._questions: queue.SimpleQueue[Question | Mapping[Place, Reached] | None] = queue.SimpleQueue()
         self._answers: deque[ReadFault] = deque()
         self._thread: threading.Thread | None = None
@@ -102,7 +109,7 @@ class Recovery:
             while (question := self._questions.get()) is not None:
                 try:
                     if isinstance(question, Question):
-                        self._answers.append(resolve(probe, question))
+                        self._answers.append(resolve(probe, question, self._ids))
                     else:
                         self._answers.extend(find_cuts(self._config, question))
                 except (KafkaException, TimeoutError) as error:
@@ -135,7 +142,8 @@ def find_cuts(config: KafkaConfig, reached: Mapping[Place, Reached]) -> list[Rea
                 cut_at = parse_cut(error.str())
                 if cut_at is not None:
                     reason = f"the log was cut off at {cut_at} and has grown again"
-                    faults.append(ReadFault(place, "tail_lost", reached[place].offset, cut_at, reason))
+                    position = reached[place].offset
+                    faults.append(ReadFault(place, "tail_lost", position, cut_at, reason, max(0, position - cut_at)))
             elif error is not None and error.code() not in UNREADABLE | {KafkaError._PARTITION_EOF}:  # noqa: SLF001
                 continue
             left.discard(place)
@@ -150,14 +158,19 @@ def parse_cut(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def resolve(probe: Probe, question: Question) -> ReadFault:
+def resolve(probe: Probe, question: Question, ids: TopicIds | None = None) -> ReadFault:
     """Where reading goes on. Blocks. Raises `KafkaException` or `TimeoutError` when Kafka does not answer."""
     place, position = question.place, question.position
     if question.kind != "unreadable":
+        if ids is not None and question.topic_id is not None:
+            ids.ask()
+            if ids.find(place[0]) != question.topic_id:
+                begin, _ = probe.bounds(place)
+                return ReadFault(place, "made_again", position, begin, describe_other(question.topic_id), lost=position)
         low, high = probe.bounds(place)
         if position < low:
-            # the gap is found, and what retention took is counted, when the next record comes
-            return ReadFault(place, "unreadable", low, low, "")
+            # of a log that was never read nothing was missed
+            return ReadFault(place, "head_lost", position or low, low, f"the log begins at {low}")
         if position > high or question.kind == "truncated":
             if question.cut_at is not None:
                 restart = max(low, min(question.cut_at, high))
@@ -165,7 +178,8 @@ def resolve(probe: Probe, question: Question) -> ReadFault:
             else:
                 restart = _find_restart(probe, question, low, high)
                 reason = f"the log ends at {high}"
-            return ReadFault(place, "tail_lost", position, restart, reason)
+            lost = max(0, position - (question.cut_at if question.cut_at is not None else high))
+            return ReadFault(place, "tail_lost", position, restart, reason, lost)
     start, end, reason = probe.find(place, position)
     return ReadFault(place, "unreadable", start, end, reason)
 

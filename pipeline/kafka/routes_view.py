@@ -11,6 +11,7 @@ from pipeline.config import KafkaConfig
 from pipeline.core.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
 from pipeline.core.routes import AppliedRoutes, RoutesHistory, Rule
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
@@ -82,6 +83,7 @@ class RoutesView:
         *,
         history_max: int = 1,
         faults: ReadFaults | None = None,
+        ids: TopicIds | None = None,
     ) -> None:
         self._history_max = history_max
         self._applications: dict[str, Application] = {}
@@ -89,7 +91,7 @@ class RoutesView:
         self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
         # Subscriptions met while the topic is read from its start; None: it has been. See `_find_since`.
         self._met: set[str] | None = set()
-        self._view = LogView(config, topic, self._apply, faults)
+        self._view = LogView(config, topic, self._apply, faults, ids)
 
     async def start(self) -> None:
         """Read all that is there. Raises `StartError`."""

@@ -9,7 +9,8 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE, Probe
 from pipeline.kafka.record import Place
-from pipeline.kafka.recovery import Reached, make_question, resolve
+from pipeline.kafka.recovery import Question, Reached, make_question, resolve
+from pipeline.kafka.topic_ids import Origins, TopicIds
 
 AGAIN_AFTER_S = 1.0
 
@@ -19,8 +20,10 @@ log = structlog.get_logger()
 class Stepper:
     """Follows how far `consumer` has read, and moves it on. For the thread that owns the consumer."""
 
-    def __init__(self, config: KafkaConfig, consumer: Consumer) -> None:
+    def __init__(self, config: KafkaConfig, consumer: Consumer, ids: TopicIds | None = None) -> None:
         self._config = config
+        self._ids = ids
+        self._origins = Origins(ids)
         self._consumer = consumer
         self._probe: Probe | None = None
         self._read_to: dict[Place, int] = {}
@@ -28,6 +31,8 @@ class Stepper:
 
     def begin(self, parts: list[TopicPartition]) -> None:
         """Reading begins here, at offsets or at the beginning."""
+        for part in parts:
+            self._origins.accept((part.topic, part.partition))
         self._read_to = {(part.topic, part.partition): max(part.offset, 0) for part in parts}
 
     def start_batch(self) -> None:
@@ -63,16 +68,27 @@ class Stepper:
         if place not in self._read_to or not (code in UNREADABLE or code in OUT_OF_RANGE):
             log.warning("reader_waits", topic=place[0], reason=error.str())
             return None
+        # without a time: of what is compacted everything is read again
+        return self._resolve(make_question(place, Reached(self._read_to[place]), error))
+
+    def find_made_again(self) -> list[ReadFault]:
+        """Partitions of topics that were made again: reading was moved to their beginnings. Blocks like `recover`."""
+        asked = [Question(place, self._read_to[place], None, "made_again") for place in self._origins.list_changed()]
+        return [fault for question in asked if (fault := self._resolve(question)) is not None]
+
+    def _resolve(self, question: Question) -> ReadFault | None:
+        """Answer it and move reading there."""
+        place = question.place
         if self._probe is None:
             self._probe = Probe(self._config)
-        # without a time: of what is compacted everything is read again
-        question = make_question(place, Reached(self._read_to[place]), error)
         try:
-            fault = resolve(self._probe, question)
+            fault = resolve(self._probe, question._replace(topic_id=self._origins.find(place)), self._ids)
         except (KafkaException, TimeoutError) as failure:
             log.warning("recovery_waits", topic=place[0], reason=str(failure))
             time.sleep(AGAIN_AFTER_S)
             fault = ReadFault(place, "unreadable", question.position, question.position, "")
+        if fault.kind == "made_again":
+            self._origins.accept(place)
         self._read_to[place] = fault.end
         self._moved.add(place)
         part = TopicPartition(*place, fault.end)

@@ -12,6 +12,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.stepping import Stepper
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
@@ -28,10 +29,20 @@ log = structlog.get_logger()
 class LogView:
     """Follows one topic, all partitions. `apply(key, value, timestamp_us)` is called on the loop for every record."""
 
-    def __init__(self, config: KafkaConfig, topic: Topic, apply: Apply, faults: ReadFaults | None = None) -> None:
-        """`faults`: told of what cannot be read; the newest record of some keys may then be missing."""
+    def __init__(
+        self,
+        config: KafkaConfig,
+        topic: Topic,
+        apply: Apply,
+        faults: ReadFaults | None = None,
+        ids: TopicIds | None = None,
+    ) -> None:
+        """`faults`: told of what cannot be read; the newest record of some keys may then be missing.
+
+        `ids`: of this topic; None: one that is made again is not noticed.
+        """
         self._consumer = Consumer(view_options(config), logger=None)
-        self._stepper = Stepper(config, self._consumer)
+        self._stepper = Stepper(config, self._consumer, ids)
         self._faults = faults
         self._is_incomplete = False  # a batch was stepped over, and nobody has asked for it
         self._topic = topic
@@ -71,6 +82,8 @@ class LogView:
         try:
             self._catch_up()
             while not self._closing.is_set():
+                for fault in self._stepper.find_made_again():
+                    self._note(fault)
                 self._hand_over(self._take())
         except KafkaException as error:
             self._report(StartError(f"cannot read topic {self._topic.name}: {error.args[0].str()}"))

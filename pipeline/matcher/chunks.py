@@ -15,15 +15,21 @@ from faust.types.transports import SchedulingStrategyT
 
 CODEC = "hookline-chunk"
 
+Scheduler = Callable[[], SchedulingStrategyT]
+
 
 class ChunkValue:
-    """The records of one chunk, in the order of each partition, and where the chunk ends."""
+    """The records of one chunk, in the order of each partition, and where the chunk ends.
 
-    __slots__ = ("last_offsets", "records")
+    `assignment`: as the progress counted it when they were fetched.
+    """
 
-    def __init__(self, records: list[ConsumerRecord], last_offsets: dict[TP, int]) -> None:
+    __slots__ = ("assignment", "last_offsets", "records")
+
+    def __init__(self, records: list[ConsumerRecord], last_offsets: dict[TP, int], assignment: int = 0) -> None:
         self.records = records
         self.last_offsets = last_offsets
+        self.assignment = assignment
 
 
 class Chunk:
@@ -51,17 +57,19 @@ class Chunk:
         self.value = value
 
 
-def schedule_chunks(records_max: int) -> Callable[[], SchedulingStrategyT]:
+def schedule_chunks(records_max: int, find_assignment: Callable[[], int]) -> Scheduler:
     """A value for the setting `ConsumerScheduler`: chunks of at most `records_max` records."""
 
     class ChunkScheduler(SchedulingStrategyT):
         def iterate(self, records: Mapping[TP, list[ConsumerRecord]]) -> Iterator[tuple[TP, Chunk]]:
-            return cut_chunks(records, records_max)
+            return cut_chunks(records, records_max, find_assignment())
 
     return ChunkScheduler
 
 
-def cut_chunks(records: Mapping[TP, list[ConsumerRecord]], records_max: int) -> Iterator[tuple[TP, Chunk]]:
+def cut_chunks(
+    records: Mapping[TP, list[ConsumerRecord]], records_max: int, assignment: int = 0
+) -> Iterator[tuple[TP, Chunk]]:
     """Cut a fetch into chunks; within a partition the order stays."""
     taken: list[ConsumerRecord] = []
     ends: dict[TP, int] = {}
@@ -75,10 +83,10 @@ def cut_chunks(records: Mapping[TP, list[ConsumerRecord]], records_max: int) -> 
             ends[tp] = piece[-1].offset
             last = tp
             if len(taken) >= records_max:
-                yield tp, Chunk(ChunkValue(taken, ends))
+                yield tp, Chunk(ChunkValue(taken, ends, assignment))
                 taken, ends, last = [], {}, None
     if last is not None:
-        yield last, Chunk(ChunkValue(taken, ends))
+        yield last, Chunk(ChunkValue(taken, ends, assignment))
 
 
 class ChunkCodec(codecs.Codec):

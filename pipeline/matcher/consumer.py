@@ -71,6 +71,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_stop(self) -> None:
         await self._shutdown_thread()
 
+    def list_positions(self) -> dict[TP, int]:
+        """Where the client reads on, of each partition that has a position."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001
+        if assignment is None:
+            return {}
+        states = {tp: assignment.state_value(tp) for tp in assignment.tps}
+        return {
+            TP(tp.topic, tp.partition): state.position
+            for tp, state in states.items()
+            if state is not None and state.has_valid_position
+        }
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         # Faust's own writes no metadata, and ends the app at errors that the next commit gets over
         reader = self.consumer
@@ -170,9 +182,14 @@ class Consumer(driver.Consumer):
         records: Mapping[TP, list[Any]] = await super()._getmany(active_partitions, timeout)
         if records:
             self.pace.note(sum(len(fetched) for fetched in records.values()), self.loop.time())
-        if not records or (self.flow_active and generation == self.app.consumer_generation_id):
+        if self.flow_active and generation == self.app.consumer_generation_id:
             for tp, fetched in records.items():
                 self.reading.note(tp, fetched[0], fetched[-1], self._committed_offset.get(tp))
+            # no turn of the loop since the records were taken: what lies before these positions is noted, or no record
+            for tp, position in self._list_positions().items():
+                self.reading.reach(tp, position)
+            return records
+        if not records:
             return records
         log.info("fetch_put_back", records=sum(len(fetched) for fetched in records.values()))
         for tp, fetched in records.items():
@@ -181,6 +198,11 @@ class Consumer(driver.Consumer):
             except IllegalStateError:
                 continue  # it is somebody else's by now
         return {}
+
+    def _list_positions(self) -> dict[TP, int]:
+        thread = self._thread
+        assert isinstance(thread, ConsumerThread)  # noqa: S101 - which made this one
+        return thread.list_positions()
 
 
 class Transport(driver.Transport):

@@ -48,7 +48,9 @@ class Intake:
         self._idle.clear()
         try:
             self._metrics.chunk_records.observe(len(chunk.records))
-            await self._work(chunk, assignment)
+            # of what was fetched before a log was cut off or made again nothing is committed: its offsets count in
+            # another log
+            await self._work(chunk, chunk.assignment)
         except Exception as error:
             # Faust would begin anew with the chunk behind this one, which would lose it: this ends the process.
             failed: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()

@@ -58,6 +58,11 @@ class Progress:
             self._settled_at_s = time.monotonic()
             self._written.task_done()
 
+    def pass_over(self, tp: TP, begin: int, end: int) -> None:
+        """The log holds no record between these offsets: once all before `begin` is settled, all before `end` is."""
+        if begin <= self.settled.get(tp, begin) < end:
+            self._watermark[tp] = self.settled[tp] = end
+
     async def commit_regularly(self) -> None:
         """Runs for ever: commit what has been settled."""
         while True:

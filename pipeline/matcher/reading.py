@@ -32,6 +32,7 @@ class Reading:
 
     def __init__(self) -> None:
         self._next_offsets: dict[TP, int] = {}
+        self._reached: dict[TP, int] = {}
         self._ages: dict[TP, Ages] = {}
         self._gaps: list[Gap] = []
 
@@ -45,16 +46,26 @@ class Reading:
 
     def positions(self) -> dict[TP, int]:
         """Where each partition that was fetched of goes on."""
-        return dict(self._next_offsets)
+        return {tp: max(offset, self._reached.get(tp, 0)) for tp, offset in self._next_offsets.items()}
+
+    def reach(self, tp: TP, position: int) -> None:
+        """The client goes on here, and all records before were noted: what lies between holds none."""
+        self._reached[tp] = position
+
+    def reached(self, tp: TP) -> int | None:
+        """Where the client goes on: behind the last record, and behind ends of transactions and what was aborted."""
+        return self._reached.get(tp)
 
     def begin(self, tp: TP, offset: int) -> None:
         """Reading goes on here, before what was read."""
         self._next_offsets[tp] = offset
+        self._reached.pop(tp, None)
         self._ages.pop(tp, None)
 
     def forget(self) -> None:
         """Partitions were taken away, and are read from their commit if they come back."""
         self._next_offsets.clear()
+        self._reached.clear()
         self._ages.clear()
 
     def next_offset(self, tp: TP) -> int | None:

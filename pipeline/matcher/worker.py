@@ -21,11 +21,12 @@ from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.producer import LogProducer
-from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.smaller import Smaller
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
-from pipeline.matcher.chunks import CODEC, register_codec, schedule_chunks
+from pipeline.matcher.chunks import CODEC, Scheduler, register_codec, schedule_chunks
 from pipeline.matcher.consumer import Consumer, Transport
 from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
@@ -45,6 +46,7 @@ WATCH_INTERVAL_S = 1.0
 GUARD_INTERVAL_S = 2.0
 ENDS_INTERVAL_S = 5.0
 ENDS_TIMEOUT_S = 10.0
+METADATA_MAX_AGE_MS = 3_000
 
 log = structlog.get_logger()
 
@@ -59,8 +61,9 @@ async def main(process: Process) -> None:
     settings, config = process.settings, process.settings.matcher
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
-    faults = ReadFaults(process.metrics)
-    routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults)
+    ids, faults = TopicIds(settings.kafka, topics.of_matcher()), ReadFaults(process.metrics)
+    await ids.start()
+    routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults, ids=ids)
     await routes.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
@@ -79,7 +82,10 @@ async def main(process: Process) -> None:
     )
     bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
     app = build_app(
-        settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", chunk_max=config.chunk_max_records, faults=faults
+        settings.kafka,
+        group=f"{settings.kafka.topic_prefix}matcher",
+        scheduler=schedule_chunks(config.chunk_max_records, lambda: progress.assignment),
+        faults=faults,
     )
     ready = asyncio.Event()
 
@@ -102,7 +108,7 @@ async def main(process: Process) -> None:
     process.health.ready["writing"] = writer.check
     process.supervisor.start("writing", writer.run())
     intake = Intake(matcher, writer, progress, process.metrics)
-    guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher")
+    guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", ids=ids)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
     @app.agent(events, concurrency=1)
@@ -142,7 +148,8 @@ async def main(process: Process) -> None:
     process.supervisor.start("settling", progress.settle_regularly())
     process.supervisor.start("committing", progress.commit_regularly())
     process.supervisor.start("following", follow())
-    process.supervisor.start("guarding", guard_log(app, guard, progress, ready))
+    process.supervisor.start("topic_ids", ids.run())
+    process.supervisor.start("guarding", guard_log(app, guard, progress, ready, process.metrics))
     try:
         await process.stopping.wait()
         await finish(intake.close(), process)
@@ -173,11 +180,10 @@ async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retenti
             ends, asked_at_s = await ask_ends(consumer), time.monotonic()
         lags = {}
         for tp in consumer.assignment():
-            position, fetched = await consumer.position(tp), consumer.highwater(tp)
+            position, fetched = consumer.reading.reached(tp), consumer.highwater(tp)
+            if position is not None:
+                progress.pass_over(tp, consumer.reading.next_offset(tp) or 0, position)
             settled = progress.settled.get(tp, position)
-            if settled is not None and position is not None and settled == consumer.reading.next_offset(tp):
-                # all events are done; between the last one and the position are ends of transactions
-                settled = max(settled, position)
             if settled is not None and fetched is not None:
                 lags[tp] = max(0, fetched - settled, ends.get(tp, 0) - settled)
         for gauge in (metrics.lag_records, metrics.lag_seconds, metrics.retention_used_ratio):
@@ -205,8 +211,13 @@ async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
         return {}
 
 
-async def guard_log(app: faust.App, guard: LogGuard, progress: Progress, ready: asyncio.Event) -> None:
-    """Runs for ever: go back to where the log was cut off, whenever it was. Repeats are dropped by their ids."""
+async def guard_log(
+    app: faust.App, guard: LogGuard, progress: Progress, ready: asyncio.Event, metrics: Metrics
+) -> None:
+    """Runs for ever: go back to where the log was cut off, or to the beginning of another one.
+
+    Whenever that was. Repeats are dropped by their ids.
+    """
     await ready.wait()
     while True:
         consumer, assignment = consumer_of(app), progress.assignment
@@ -215,15 +226,22 @@ async def guard_log(app: faust.App, guard: LogGuard, progress: Progress, ready: 
             (tp.topic, tp.partition): fetched[tp] if tp in fetched else await consumer.position(tp) or 0
             for tp in consumer.assignment()
         }
-        faults = await guard.look(positions)
+        faults = [fault for fault in await guard.look(positions) if not is_met(fault, consumer)]
         if assignment == progress.assignment and faults:
             # of what is under way nothing is committed any more: its offsets mean other records now
             progress.forget()
             for fault in faults:
                 if fault.reason:
                     consumer.faults.note(fault)
+                if fault.kind == "head_lost":
+                    metrics.missing_total.labels(fault.place[0]).inc(fault.end - fault.begin)
                 await consumer.rewind(TP(*fault.place), fault.end)
         await asyncio.sleep(GUARD_INTERVAL_S)
+
+
+def is_met(fault: ReadFault, consumer: Consumer) -> bool:
+    """Has the reader itself come upon it: a head that is gone, and it has read on behind it?"""
+    return fault.kind == "head_lost" and (consumer.reading.next_offset(TP(*fault.place)) or 0) > fault.end
 
 
 async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
@@ -233,6 +251,8 @@ async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
         return
     starts = await consumer.earliest_offsets(*{gap.tp for gap in gaps})
     for tp, records in consumer.reading.count_missing(starts).items():
+        end = starts[tp]
+        consumer.faults.note(ReadFault((tp.topic, tp.partition), "head_lost", end - records, end, "deleted unread"))
         metrics.missing_total.labels(tp.topic).inc(records)
         log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
 
@@ -243,7 +263,7 @@ def consumer_of(app: faust.App) -> Consumer:
     return app.consumer
 
 
-def build_app(config: KafkaConfig, *, group: str, chunk_max: int, faults: ReadFaults) -> faust.App:
+def build_app(config: KafkaConfig, *, group: str, scheduler: Scheduler, faults: ReadFaults) -> faust.App:
     """A Faust app that only reads: it keeps no tables, serves no web pages and acknowledges nothing by itself."""
     register_codec()
     servers = [URL(f"kafka://{server}") for server in config.bootstrap_servers.split(",")]
@@ -258,7 +278,9 @@ def build_app(config: KafkaConfig, *, group: str, chunk_max: int, faults: ReadFa
         # latency: answer as soon as there is a record
         consumer_max_fetch_size=config.record_max_bytes,
         consumer_auto_offset_reset="earliest",
-        ConsumerScheduler=schedule_chunks(chunk_max),
+        # a topic that was made again is found, and its partitions assigned, within this
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        ConsumerScheduler=scheduler,
         topic_allow_declare=False,
         topic_disable_leader=True,
         datadir=Path(tempfile.mkdtemp(prefix="hookline-matcher-")),

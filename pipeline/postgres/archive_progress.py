@@ -5,11 +5,16 @@ from pipeline.postgres.archive_reads import Pool
 NEWEST_MAX = 50
 
 
-async def read_next_offset(pool: Pool, topic: str, partition: int) -> int:
-    """Everything before this offset of the partition is archived."""
+async def read_next_offset(pool: Pool, topic: str, partition: int, topic_id: str | None = None) -> int:
+    """Everything before this offset of the partition is archived.
+
+    `topic_id`: as it is now; of a position that counts in another topic of this name nothing follows.
+    """
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select next_offset from archive_offsets where topic = %s and partition = %s", (topic, partition)
+            "select next_offset from archive_offsets where topic = %s and partition = %s "
+            "and coalesce(topic_id = %s, true)",
+            (topic, partition, topic_id),
         )
         row = await cursor.fetchone()
     return max(int(row[0]), 0) if row is not None else 0

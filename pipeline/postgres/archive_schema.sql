@@ -129,6 +129,7 @@ create table if not exists archive_offsets (
     vacant bigint not null default 0,
     appended_at_us bigint,
     moved_at timestamptz,
+    topic_id text,
     primary key (topic, partition),
     constraint archive_offsets_add_up check (
         records >= 0 and vacant >= 0

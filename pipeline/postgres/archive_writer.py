@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -26,6 +26,13 @@ NOT_REDRIVEN: LiteralString = (
     "where r.application_id = s.application_id and r.event_id = s.event_id)"
 )
 Row = tuple[Any, ...]  # values in the order of the table's columns
+
+
+class Claimed(NamedTuple):
+    """`next_offset`: where to read on, None: nothing was ever archived. `topic_id`: in which topic that counts."""
+
+    next_offset: int | None
+    topic_id: str | None
 
 
 class FencedError(Exception):
@@ -51,23 +58,28 @@ class ArchiveWriter:
         self._connection: AsyncConnection[TupleRow] | None = None
         self._days: set[date] = set()
 
-    async def claim(self, owners: Mapping[Place, UUID]) -> dict[Place, int | None]:
-        """Make each partition's `owner` its only writer; where to read on, None when nothing was ever archived.
+    async def claim(
+        self, owners: Mapping[Place, UUID], topic_ids: Mapping[str, str] | None = None
+    ) -> dict[Place, Claimed]:
+        """Make each partition's `owner` its only writer; where it is.
 
-        Waits for a transaction of the owner before: what it says holds.
+        `topic_ids`: by topic name, for positions of which the topic is not known yet. Waits for a transaction of the
+        owner before: what it says holds.
         """
-        claimed: dict[Place, int | None] = {}
+        claimed: dict[Place, Claimed] = {}
         async with self._connected() as connection, connection.transaction():
             # an owner frozen in the middle of a batch is found gone at the next try, not after a long wait
             await connection.execute("set local lock_timeout = '5s'")
             for (topic, partition), owner in sorted(owners.items()):  # in one order, or two processes could deadlock
                 cursor = await connection.execute(
-                    "insert into archive_offsets as o (topic, partition, next_offset, owner) values (%s, %s, -1, %s) "
-                    "on conflict (topic, partition) do update set owner = excluded.owner returning o.next_offset",
-                    (topic, partition, owner),
+                    "insert into archive_offsets as o (topic, partition, next_offset, owner, topic_id) "
+                    "values (%s, %s, -1, %s, %s) on conflict (topic, partition) do update "
+                    "set owner = excluded.owner, topic_id = coalesce(o.topic_id, excluded.topic_id) "
+                    "returning o.next_offset, o.topic_id",
+                    (topic, partition, owner, (topic_ids or {}).get(topic)),
                 )
-                row = await cursor.fetchone()
-                claimed[topic, partition] = row[0] if row is not None and row[0] >= 0 else None
+                next_offset, topic_id = await cursor.fetchone() or (-1, None)
+                claimed[topic, partition] = Claimed(next_offset if next_offset >= 0 else None, topic_id)
         return claimed
 
     async def read_positions(self, owners: Mapping[Place, UUID]) -> dict[Place, int]:
@@ -89,7 +101,7 @@ class ArchiveWriter:
         if missing:
             raise FencedError(f"{len(missing)} of {len(places)} partitions have no position: they are archived anew")
 
-    async def set_back(self, place: Place, owner: UUID, position: int) -> None:
+    async def set_back(self, place: Place, owner: UUID, position: int, topic_id: str | None = None) -> None:
         """The log was cut off, or made again: its records from `position` on are others than those that were archived.
 
         Rows stay. A row of its own instead of a changed one: a position that goes back is refused.
@@ -100,9 +112,9 @@ class ArchiveWriter:
             )
             _check_owners([place], {place: position} if cursor.rowcount else {})
             await connection.execute(
-                "insert into archive_offsets (topic, partition, next_offset, from_offset, owner) "
-                "values (%s, %s, %s, %s, %s)",
-                (*place, position, position, owner),
+                "insert into archive_offsets (topic, partition, next_offset, from_offset, owner, topic_id) "
+                "values (%s, %s, %s, %s, %s, %s)",
+                (*place, position, position, owner, topic_id),
             )
 
     async def write(self, batch: ArchiveBatch) -> dict[str, int]:

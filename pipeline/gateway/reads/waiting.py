@@ -65,9 +65,12 @@ async def _catch_up(gateway: Gateway, application_id: str) -> None:
     events = gateway.topics.events
     partition = locate_partition(application_id.encode(), events.partitions)
     end = await gateway.ends.end_offset(events, partition)
+    topic_id = gateway.ids.find(events.name)
 
     async def is_there() -> bool:
-        return await read_next_offset(gateway.pool, events.name, partition) >= end
+        archived = await read_next_offset(gateway.pool, events.name, partition, topic_id)
+        # a position behind the end is of a log that has lost it since: the archive is about to begin there again
+        return archived == end or (archived > end and archived <= await gateway.ends.end_offset(events, partition))
 
     await _poll(is_there)
 

@@ -44,7 +44,8 @@ class Owner:
 
     async def claim(self, *places: Place) -> dict[Place, int | None]:
         self.owners |= {place: uuid4() for place in places}
-        claimed = await self.writer.claim({place: self.owners[place] for place in places})
+        found = await self.writer.claim({place: self.owners[place] for place in places})
+        claimed = {place: each.next_offset for place, each in found.items()}
         for place, offset in claimed.items():
             self.positions.begin(place, NOTHING_YET if offset is None else offset)
         return claimed

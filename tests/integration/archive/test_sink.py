@@ -9,7 +9,9 @@ import pytest
 
 from connectors.postgres.rows import RowBuilder
 from connectors.postgres.sink import ArchiveSink
-from pipeline.config import ArchiveConfig
+from pipeline.config import ArchiveConfig, KafkaConfig
+from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_writer import FencedError
@@ -25,7 +27,9 @@ async def open_sink(database: str) -> AsyncIterator[tuple[ArchiveSink, Outage, M
     outage, metrics = Outage(), Metrics("archive")
     async with open_writer(database) as writer:
         rows = RowBuilder(TOPICS, compress_min_bytes=1024)
-        yield ArchiveSink(writer, rows, outage, ArchiveConfig(), metrics), outage, metrics
+        ids = TopicIds(KafkaConfig(bootstrap_servers="127.0.0.1:1"), ())  # which knows none
+        sink = ArchiveSink(writer, rows, outage, ArchiveConfig(), metrics, ids, ReadFaults(metrics))
+        yield sink, outage, metrics
 
 
 async def test_where_to_read_on(database: str) -> None:

@@ -1,15 +1,18 @@
 """A broker of these tests' own, whose files they may damage."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 
+from pipeline.core.records import Event
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
+from tests.support.eventually import eventually
 from tests.support.kafka import format_prefix
 from tests.support.segments import Segment
 
@@ -43,3 +46,14 @@ def broker() -> Iterator[OwnBroker]:
 def prefix(request: pytest.FixtureRequest) -> str:
     """The start of this test's topic names. They go with the broker."""
     return format_prefix(request.node.name, uuid4().hex[:8])
+
+
+async def wait_for_events(database: str, expected: Sequence[Event]) -> None:
+    async def check() -> bool:
+        async with await psycopg.AsyncConnection.connect(database) as connection:
+            rows = await (await connection.execute("select event_id::text from events")).fetchall()
+        missing = {event.event_id for event in expected} - {row[0] for row in rows}
+        assert not missing, f"{len(missing)} of {len(expected)} events are not archived"
+        return True
+
+    await eventually(check, timeout_s=60)

@@ -9,14 +9,13 @@ import signal
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from pipeline.core.records import Event
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
 from tests.integration.archive.house import House as ArchiveHouse
-from tests.integration.damage.conftest import OwnBroker
+from tests.integration.damage.conftest import OwnBroker, wait_for_events
 from tests.integration.damage.test_wrong_bits import ask
 from tests.integration.deliver.house import House as DeliverHouse
 from tests.integration.matcher.house import House as MatcherHouse
@@ -107,17 +106,6 @@ async def check_said(process: SingleProcess, topic: Topic) -> None:
     assert [line for line in metrics.splitlines() if line.startswith(name) and not line.endswith(" 0.0")]
     assert 503 == status
     assert topic.name in health
-
-
-async def wait_for_events(database: str, expected: list[Event]) -> None:
-    async def check() -> bool:
-        async with await psycopg.AsyncConnection.connect(database) as connection:
-            rows = await (await connection.execute("select event_id::text from events")).fetchall()
-        missing = {event.event_id for event in expected} - {row[0] for row in rows}
-        assert not missing, f"{len(missing)} of {len(expected)} events are not archived"
-        return True
-
-    await eventually(check, timeout_s=60)
 
 
 async def wait_for_commits(events: MatcherHouse, archive: ArchiveHouse, deliveries: DeliverHouse) -> None:

@@ -59,6 +59,9 @@ class Clerk:
     def received(self, records: Sequence[LogRecord]) -> None:
         self.records += records
 
+    def began_anew(self, fault: ReadFault) -> None:
+        self.faults.append(fault)
+
     def measured(self, ends: Mapping[Place, int]) -> None:
         self.ends |= ends
 

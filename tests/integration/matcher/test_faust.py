@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 
 from pipeline.kafka.read_faults import ReadFaults
-from pipeline.matcher.chunks import CODEC
+from pipeline.matcher.chunks import CODEC, schedule_chunks
 from pipeline.matcher.consumer import Consumer
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.progress import Progress
@@ -23,7 +23,12 @@ from tests.support.eventually import eventually
 @asynccontextmanager
 async def open_app(house: House) -> AsyncIterator[tuple[faust.App, list[Any]]]:
     """An app that reads the events in chunks and does nothing with them but keep them."""
-    app = build_app(house.config, group=house.group, chunk_max=100, faults=ReadFaults(Metrics("matcher")))
+    app = build_app(
+        house.config,
+        group=house.group,
+        scheduler=schedule_chunks(100, lambda: 0),
+        faults=ReadFaults(Metrics("matcher")),
+    )
     events = app.topic(house.topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
     chunks: list[Any] = []
 

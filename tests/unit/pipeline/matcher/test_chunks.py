@@ -73,7 +73,7 @@ def test_a_chunk_stands_for_its_last_record(fetched: Mapping[TP, list[Fetched]],
 def test_faust_finds_the_scheduler_and_the_codec() -> None:
     """They are what the settings of Faust's documentation take."""
     register_codec()
-    scheduler = schedule_chunks(2)()
+    scheduler = schedule_chunks(2, lambda: 0)()
     records = {TP("events", 0): [Fetched("events", 0, offset) for offset in range(3)]}
     value = object()
 

@@ -1,0 +1,142 @@
+"""The ids of topics: a topic that was deleted and made again has its old name and another id.
+
+An offset means something only together with the id of the topic it counts in. A reader keeps both, and begins anew when
+the id is another one: the new topic may well be longer than the position in the old one.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.options import connect_options
+from pipeline.kafka.record import Place
+from pipeline.process import StartError
+from pipeline.topics import Topic
+
+INTERVAL_S = 2.0
+ANSWER_TIMEOUT_S = 5.0
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # sixteen zero bytes: the broker knows no ids
+MARK = "|"  # in a commit's metadata, between the topic's id and the reader's own note
+
+log = structlog.get_logger()
+
+
+class TopicIds:
+    """Of the topics of one process. Asked by any thread; the answers are replaced as a whole."""
+
+    def __init__(self, config: KafkaConfig, topics: Sequence[Topic]) -> None:
+        self._config = config
+        self._names = sorted({topic.name for topic in topics})
+        self._admin = AdminClient(dict(connect_options(config)), logger=None)
+        self._ids: Mapping[str, str] = {}
+
+    async def start(self) -> None:
+        """Ask for the first time. Raises `StartError`."""
+        try:
+            await asyncio.to_thread(self.ask)
+        except (KafkaException, TimeoutError) as error:
+            raise StartError(f"cannot ask Kafka for the ids of its topics: {error}") from error
+
+    async def run(self) -> None:
+        """Ask again and again, until cancelled. Without an answer what is known stays."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                await asyncio.to_thread(self.ask)
+            except (KafkaException, TimeoutError) as error:
+                log.warning("topic_ids_not_asked", reason=str(error))
+
+    def find(self, name: str) -> str | None:
+        """The id of a topic as it was asked last; None: not known. A topic that is away keeps the id it had."""
+        return self._ids.get(name)
+
+    def ask(self) -> None:
+        """Ask now. Blocks; raises `KafkaException` or `TimeoutError` when Kafka does not answer."""
+        asked = self._admin.describe_topics(TopicCollection(self._names), request_timeout=ANSWER_TIMEOUT_S)
+        found = dict(self._ids)
+        for name, future in asked.items():
+            try:
+                topic_id = str(future.result(ANSWER_TIMEOUT_S * 2).topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+                continue  # deleted, and not made again yet
+            if topic_id != NO_ID:
+                found[name] = topic_id
+        self._ids = found
+
+
+class Origins:
+    """Which topics the positions of one reader count in."""
+
+    def __init__(self, ids: TopicIds | None) -> None:
+        """`ids`: None: not known, and nothing is found."""
+        self._ids = ids
+        self._origins: dict[Place, str] = {}
+        self._before: dict[Place, str] = {}  # of partitions that were ours
+
+    def refresh(self) -> None:
+        """Ask now, if Kafka answers. Blocks."""
+        if self._ids is None:
+            return
+        try:
+            self._ids.ask()
+        except (KafkaException, TimeoutError) as error:
+            log.warning("topic_ids_not_asked", reason=str(error))
+
+    def begin(self, place: Place, noted_id: str | None) -> bool:
+        """Reading begins in the topic as it is now. Is it the one that was noted, or read by this reader before?
+
+        One of which nothing is known counts as the same.
+        """
+        noted_id, present_id = noted_id or self._before.pop(place, None), self._find(place)
+        self.accept(place)
+        return noted_id is None or present_id is None or noted_id == present_id
+
+    def accept(self, place: Place) -> None:
+        """Reading has begun anew, in the topic as it is now."""
+        present_id = self._find(place)
+        if present_id is not None:
+            self._origins[place] = present_id
+
+    def find(self, place: Place) -> str | None:
+        """The id of the topic in which this position counts."""
+        return self._origins.get(place)
+
+    def is_other(self, place: Place) -> bool:
+        """Is the topic another one by now?"""
+        origin, present_id = self._origins.get(place), self._find(place)
+        return origin is not None and present_id is not None and origin != present_id
+
+    def list_changed(self) -> list[Place]:
+        """Partitions whose topic is another one by now."""
+        return [place for place in self._origins if self.is_other(place)]
+
+    def forget(self, place: Place) -> None:
+        """It is read by another process."""
+        if place in self._origins:
+            self._before[place] = self._origins.pop(place)
+
+    def _find(self, place: Place) -> str | None:
+        return None if self._ids is None else self._ids.find(place[0])
+
+
+def describe_other(topic_id: str | None) -> str:
+    """For people: why the position means nothing any more. `topic_id`: of the topic in which it counts."""
+    known = "" if topic_id is None else f" (its id was {topic_id})"
+    return f"the topic was deleted and made again, and the position counts in the one before{known}"
+
+
+def join_note(topic_id: str | None, note: str) -> str:
+    """A commit's metadata."""
+    return note if topic_id is None else f"{topic_id}{MARK}{note}"
+
+
+def split_note(metadata: str | None) -> tuple[str | None, str]:
+    """The topic's id, None if a process committed that did not know it, and the reader's own note."""
+    before, mark, after = (metadata or "").partition(MARK)
+    return (before, after) if mark else (None, before)

@@ -1,0 +1,1 @@
+alter table archive_offsets drop column topic_id;
