@@ -26,6 +26,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Record, to_bytes
+from pipeline.kafka.acknowledged import Acknowledged
 from pipeline.kafka.failures import (
     KafkaUnavailableError,
     RecordRefusedError,
@@ -109,6 +110,7 @@ class LogProducer:
         self._fatal: str | None = None  # why the client must be replaced
         self._refusals: dict[str, str] = {}  # by topic, until it takes a record again
         self._metrics = metrics
+        self.acknowledged = Acknowledged(metrics)
         self._clock = clock  # told when records were appended
         self._newest: tuple[Message, float] | None = None  # acknowledged, and when it was handed over
         self._loop = asyncio.get_running_loop()
@@ -322,7 +324,7 @@ class LogProducer:
 
     def _give_client(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
         topic, key, value = record
-        on_delivery = partial(self._on_delivery, waiting, topic, handed_over_s)
+        on_delivery = partial(self._on_delivery, self._producer, waiting, topic, handed_over_s)
         self._producer.produce(topic.name, value=value, key=key, partition=topic.locate(key), on_delivery=on_delivery)
 
     def _give_alone(self, record: ToSend, waiting: Unacknowledged) -> None:
@@ -337,6 +339,7 @@ class LogProducer:
 
     def _on_delivery(
         self,
+        client: Producer,
         waiting: Unacknowledged,
         topic: Topic,
         handed_over_s: float,
@@ -353,8 +356,11 @@ class LogProducer:
             return
         self._oldest_s = min(self._oldest_s, handed_over_s)
         self._newest = (message, handed_over_s)
+        placement = Placement(message.partition() or 0, message.offset() or 0)
+        if client is self._producer:  # one that was replaced may tell of older ones after newer ones
+            self.acknowledged.note((topic.name, placement.partition), placement.offset)
         if waiting.left == 1:
-            waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
+            waiting.placement = placement
         self._count_down(waiting, 1)
 
     def _on_delivery_alone(

@@ -6,7 +6,7 @@ which clock a day is old.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import structlog
@@ -82,9 +82,16 @@ async def drop_detached(connection: Connection, *, keep_hours: float, days_max: 
     return days
 
 
-async def forget_redriven(connection: Connection, *, first_kept: date) -> None:
-    """Of events whose first rows have left."""
+async def forget_companions(connection: Connection, *, first_kept: date, keep_hours: float) -> None:
+    """What stands beside the archive for its sake, of days that have left.
+
+    Events that were sent again; and, once no day that could be attached again needs them, attempts that were asked for
+    and versions of subscriptions that no event of the archive has met.
+    """
     await connection.execute("delete from redriven_events where day < %s", (first_kept,))
+    first_needed = first_kept - timedelta(hours=keep_hours) - timedelta(days=1)  # clocks differ, by less than a day
+    await connection.execute("delete from replays where day < %s", (first_needed,))
+    await connection.execute("delete from subscription_versions where ended_at < %s", (first_needed,))
 
 
 async def list_detached(connection: Connection) -> list[DetachedDay]:

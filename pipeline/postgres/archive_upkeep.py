@@ -17,7 +17,7 @@ from pipeline.metrics import Metrics
 from pipeline.postgres.archive_clocks import read_clocks
 from pipeline.postgres.archive_connection import open_archive_connection
 from pipeline.postgres.archive_partitions import Connection, ensure_days, list_days
-from pipeline.postgres.archive_retention import detach_expired, drop_detached, forget_redriven, list_detached
+from pipeline.postgres.archive_retention import detach_expired, drop_detached, forget_companions, list_detached
 from pipeline.postgres.archive_tables import TABLES, day_of
 
 INTERVAL_S = 900.0
@@ -100,7 +100,7 @@ class Upkeep:
     async def _let_go(self, connection: Connection, clocks: Clocks) -> None:
         config = self._config
         first_kept = day_of(clocks.earliest_us) - timedelta(days=config.retention_days)
-        await forget_redriven(connection, first_kept=first_kept)
+        await forget_companions(connection, first_kept=first_kept, keep_hours=config.detached_hours)
         leaving = await detach_expired(
             connection,
             first_kept=first_kept,

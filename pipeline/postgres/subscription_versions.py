@@ -14,7 +14,8 @@ async def keep_versions(
         "and (%(subscription_id)s::uuid is null or subscription_id = %(subscription_id)s)"
     )
     await connection.execute(
-        f"update subscription_versions set to_version = %(version)s where {which} and to_version is null",  # noqa: S608 - our own words
+        "update subscription_versions set to_version = %(version)s, ended_at = now() "  # noqa: S608 - our own words
+        f"where {which} and to_version is null",
         values,
     )
     await connection.execute(

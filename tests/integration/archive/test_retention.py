@@ -236,6 +236,31 @@ async def test_what_all_clocks_agree_on_is_bounded(database: str) -> None:
     assert "hookline_archive_days_detached_total 2.0" in figures
 
 
+async def test_what_stands_beside_the_archive_leaves_with_it(database: str) -> None:
+    """Attempts that were asked for, and versions of subscriptions that no event of the archive can have met."""
+    await fill(database, range(6))
+    with psycopg.connect(database, autocommit=True) as connection:
+        for days in (0, 4, 9, 40):
+            connection.execute(
+                "insert into replays select %s, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
+                "gen_random_uuid(), 'a.b.c', 0, 1, gen_random_uuid(), %s",
+                (TODAY - days * ONE_DAY, days),
+            )
+            connection.execute(
+                "insert into subscription_versions (subscription_id, application_id, from_version, to_version, "
+                "is_enabled, event_types, labels, target_method, target_url, changed_at, ended_at) "
+                "select gen_random_uuid(), gen_random_uuid(), %s, %s, true, '{}', '{}', 'POST', '', %s, %s",
+                (days, days + 1 if days else None, TODAY - 50 * ONE_DAY, TODAY - days * ONE_DAY if days else None),
+            )
+    await keep_once(database, Metrics("archive"), read_clock_us, retention_days=5)
+    with psycopg.connect(database) as connection:
+        asked = connection.execute("select asked_at_us from replays order by 1").fetchall()
+        versions = connection.execute("select from_version from subscription_versions order by 1").fetchall()
+
+    assert [(0,), (4,)] == asked
+    assert [(0,), (4,)] == versions
+
+
 async def test_the_command_attaches_a_day_again(database: str) -> None:
     """`hookline archive restore DAY`, first with --dry-run; one that is not there is refused with what to do."""
     await fill(database, range(3))

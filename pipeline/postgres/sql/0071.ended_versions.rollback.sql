@@ -1,0 +1,1 @@
+alter table subscription_versions drop column ended_at;
