@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.config import KafkaConfig
+from pipeline.core.partition import locate_partition
 from pipeline.core.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
 from pipeline.core.routes import AppliedRoutes, RoutesHistory, Rule
+from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
 
+LOOK_AGAIN_S = 0.005
 log = structlog.get_logger()
 
 
@@ -84,7 +87,11 @@ class RoutesView:
         history_max: int = 1,
         faults: ReadFaults | None = None,
         ids: TopicIds | None = None,
+        ends: LogEnds | None = None,
     ) -> None:
+        """`ends`: None: `wait_for` cannot tell what is late from what does not exist."""
+        self._topic = topic
+        self._ends = ends
         self._history_max = history_max
         self._applications: dict[str, Application] = {}
         self._by_secret: dict[str, str] = {}
@@ -159,18 +166,34 @@ class RoutesView:
         return [] if application is None else sorted(application.secrets)
 
     async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool:
-        """Wait until this version (or a newer one) is here. False when it did not come in time."""
+        """Wait until this version (or a newer one) is here.
+
+        False when it did not come in time, or is not in the topic by now: routes are there before their marker is.
+        """
         if self._has(application_id, version):
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(application_id, []).append((version, future))
         try:
             async with asyncio.timeout(timeout_s):
-                await future
+                await self._read_to_end(application_id, future)
         except TimeoutError:
-            self._wake(application_id, 0)  # forgets this one: its application may never have routes
-            return self._has(application_id, version)
-        return True
+            log.warning("routes_late", application_id=application_id, version=version, waited_s=timeout_s)
+        if future.done():
+            return True
+        future.cancel()
+        self._wake(application_id, 0)  # forgets this one: its application may never have routes
+        return self._has(application_id, version)
+
+    async def _read_to_end(self, application_id: str, future: "asyncio.Future[None]") -> None:
+        """Return when `future` is done, or all that is in the topic at the call is applied."""
+        if self._ends is None:
+            await asyncio.wait([future])
+            return
+        partition = locate_partition(application_id.encode(), self._topic.partitions)
+        end = await self._ends.end_offset(self._topic, partition)
+        while not future.done() and not self._view.has_applied(partition, end):
+            await asyncio.wait([future], timeout=LOOK_AGAIN_S)
 
     def _find(self, application_id: str) -> Application | None:
         """One of which a head was read; parts alone are nothing."""

@@ -43,6 +43,10 @@ class Stepper:
         """The next offset of this partition, as far as records and what was stepped over tell; 0: not known."""
         return self._read_to.get(place, 0)
 
+    def positions(self) -> dict[Place, int]:
+        """`reached` of every partition."""
+        return dict(self._read_to)
+
     def take(self, message: Message) -> bool:
         """Is this a record to be handled? False: an error, or it was fetched before a move and comes again."""
         place = (message.topic() or "", message.partition() or 0)

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.record import Place
 from pipeline.kafka.stepping import Stepper
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.watermarks import find_watermarks
@@ -48,6 +49,7 @@ class LogView:
         self._topic = topic
         self._apply = apply
         self._loop = asyncio.get_running_loop()
+        self._applied: dict[Place, int] = {}  # on the loop: how far each partition is applied
         self._caught_up: asyncio.Future[None] = self._loop.create_future()
         self._closing = threading.Event()
         self._polled_at_s = time.monotonic()
@@ -65,6 +67,10 @@ class LogView:
         if time.monotonic() - self._polled_at_s > SILENCE_MAX_S:
             return f"the view of {self._topic.name} is stuck"
         return None
+
+    def has_applied(self, partition: int, end: int) -> bool:
+        """Is everything of the partition before this offset applied?"""
+        return self._applied.get((self._topic.name, partition), 0) >= end
 
     def take_incomplete(self) -> bool:
         """Was a batch stepped over since this was last asked? What it held must be published again."""
@@ -146,11 +152,12 @@ class LogView:
 
     def _hand_over(self, changes: list[Change]) -> None:
         if changes and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._apply_all, changes)
+            self._loop.call_soon_threadsafe(self._apply_all, changes, self._stepper.positions())
 
-    def _apply_all(self, changes: list[Change]) -> None:
+    def _apply_all(self, changes: list[Change], positions: dict[Place, int]) -> None:
         for key, value, timestamp_us in changes:
             self._apply(key, value, timestamp_us)
+        self._applied = positions
 
     def _report(self, error: StartError | None) -> None:
         def resolve() -> None:

@@ -14,6 +14,7 @@ from pipeline.core.payload_filter import Content
 from pipeline.core.recent import RecentIds
 from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
 from pipeline.core.routes import AppliedRoutes
+from pipeline.kafka.log_clock import monotonic_us
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
 
@@ -193,8 +194,10 @@ class Matcher:
         application_id, version = marker.application_id, marker.routes_version
         if version <= self._announced.get(application_id, 0):
             return
-        wait_s = self._choose_wait_s()
-        if not await self._routes.wait_for(application_id, version, wait_s):
+        begun_us = monotonic_us()
+        is_there = await self._routes.wait_for(application_id, version, self._choose_wait_s())
+        wait_s = (monotonic_us() - begun_us) / 1_000_000
+        if not is_there:
             self._waited_s += wait_s
             # A snapshot is published before its marker, so this one was not written by a gateway, or the routes topic
             # lost data. Standing still would make one application everybody's problem.

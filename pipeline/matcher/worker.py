@@ -16,7 +16,7 @@ from faust.types import TP
 from yarl import URL
 
 from pipeline.config import KafkaConfig
-from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
@@ -63,7 +63,10 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     ids, faults = TopicIds(settings.kafka, topics.of_matcher()), ReadFaults(process.metrics)
     await ids.start()
-    routes = RoutesView(settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults, ids=ids)
+    ends = LogEnds(settings.kafka)
+    routes = RoutesView(
+        settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults, ids=ids, ends=ends
+    )
     await routes.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
@@ -158,6 +161,7 @@ async def main(process: Process) -> None:
         await finish(app.stop(), process)
     await producer.close()
     await routes.close()
+    await ends.close()
 
 
 async def finish(work: Awaitable[None], process: Process) -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pipeline.core.content_types import BINARY_TYPE
 from pipeline.core.positions import HoleError, Step
 from pipeline.postgres.archive_tables import TABLES, day_of
-from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, FencedError
+from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, Claimed, FencedError
 from pipeline.postgres.dead_letters import note_redriven_events
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.records import (
@@ -318,7 +318,7 @@ async def test_two_that_claim_the_same_do_not_deadlock(database: str) -> None:
     for writer in writers:
         await writer.close()
 
-    assert [[dict.fromkeys(places)] * 4] * 5 == rounds
+    assert [[dict.fromkeys(places, Claimed(None, None))] * 4] * 5 == rounds
 
 
 async def test_days_are_made_when_rows_need_them(database: str) -> None:
