@@ -195,6 +195,12 @@ class Metrics:
             ["topic", "kind"],
             registry=registry,
         )
+        self.open_transaction_offsets = Gauge(
+            "hookline_open_transaction_offsets",
+            "Offsets that are written and that nobody can read yet: a producer's transaction before them is open",
+            ["topic", "partition"],
+            registry=registry,
+        )
         self.lost_offsets_total = Counter(
             "hookline_lost_offsets_total",
             "Offsets that this process had read (reader) or had acknowledged (writer) and that are gone from the log",

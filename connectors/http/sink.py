@@ -427,6 +427,7 @@ class HttpSink:
     async def _write(self, record: LogRecord, attempt_id: str, encoded: ToSend, successor: ToSend | None) -> Written:
         if successor is not None:
             await self._outbox.write_and_wait(successor)
+            self._kill_points.reach("after_successor")
         return self._write_attempt(record, attempt_id, encoded)
 
     def _write_attempt(self, record: LogRecord, attempt_id: str, encoded: ToSend) -> Written:

@@ -7,7 +7,7 @@ settled; that is committed, with what is settled beyond it. Nothing here ever wa
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import structlog
 
@@ -175,6 +175,8 @@ class Runtime:
             else:
                 mark = Watermark(known.offset if known is not None else 0, note.done if note is not None else ())
             self._partitions[place] = Partition(place, mark)
+            if known is not None:
+                self._committed[place] = known
         log.info("assigned", partitions=len(committed))
         self.is_assigned.set()
         return starts
@@ -187,7 +189,8 @@ class Runtime:
         grace_s = self._config.shutdown_grace_s if self._is_stopping else self._config.rebalance_grace_s
         self._flow.drop(partitions)
         await self._flow.drain(partitions, grace_s)
-        offsets = {partition.place: self._describe(partition) for partition in partitions}
+        overflowing = self._find_overflowing()
+        offsets = {partition.place: self._describe(partition, overflowing) for partition in partitions}
         self._let_go(partitions)
         await self._sink.revoked(places)
         log.info("revoked", partitions=len(places))
@@ -310,22 +313,38 @@ class Runtime:
                 all_at_s = time.monotonic()
                 self._is_commit_owed = True
             changed = {}
+            overflowing = self._find_overflowing()
             for partition in self._partitions.values():
-                described = self._describe(partition)
+                described = self._describe(partition, overflowing)
                 if self._is_commit_owed or self._committed.get(partition.place) != described:
                     changed[partition.place] = self._committed[partition.place] = described
             if changed:
                 self._consumer.commit(changed)
             self._is_commit_owed = False
 
-    def _describe(self, partition: Partition) -> Committed:
-        offset, done = partition.mark.committable, tuple(partition.mark.completed_beyond())
+    def _find_overflowing(self) -> set[int]:
+        """Numbers of partitions of which, in one topic or another, more is completed than a note can hold."""
+        return {
+            partition.place[1]
+            for partition in self._partitions.values()
+            if not fits(partition.mark.committable, partition.mark.completed_beyond())
+        }
+
+    def _describe(self, partition: Partition, overflowing: Container[int]) -> Committed:
+        """What is to be committed.
+
+        While not all that is completed fits into a note, it names what the one before named, and the place in the
+        attempts that went with it: the attempts from there on tell what was completed since. Those of a retry stand
+        in the partition of the attempts that has its number, and the topic that leads names the place for all.
+        """
+        offset, done = partition.mark.committable, partition.mark.completed_beyond()
         seen = self._sink.attempts_seen(partition.place, self._is_settled)
-        if seen is not None and not fits(offset, done):
-            # what is left out of the note must still be found by reading attempts from the place noted before
-            before = self._committed.get(partition.place)
-            seen = parse_note(before.offset, before.metadata).attempts_offset if before is not None else None
-        return Committed(offset, format_note(offset, CommitNote(done=done, attempts_offset=seen)))
+        before = self._committed.get(partition.place)
+        if partition.place[1] in overflowing:
+            note = parse_note(before.offset, before.metadata) if before is not None else CommitNote()
+            done = [(max(first, offset), end) for first, end in note.done if end > offset]
+            seen = note.attempts_offset
+        return Committed(offset, format_note(offset, CommitNote(done=tuple(done), attempts_offset=seen)))
 
     def _is_settled(self, place: Place, offset: int) -> bool:
         partition = self._partitions.get(place)

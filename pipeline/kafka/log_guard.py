@@ -2,14 +2,16 @@
 
 With a position go the topic's id and the epoch of the leader that the partition had then, in memory and in the commit's
 metadata. Another id is another topic. When the epoch changes, or the log ends before the position, the end of that
-epoch says where it was cut off. A log that begins behind the position has lost its head.
+epoch says where it was cut off. A log that begins behind the position has lost its head. What lies behind the first
+record of an open transaction cannot be read until it ends.
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.config import KafkaConfig
@@ -22,6 +24,8 @@ from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other, join_not
 
 ANSWER_TIMEOUT_S = 5.0
 NOTE = "epoch="
+# a transaction that is open for longer is no producer at work
+OPEN_MAX_S = 5.0
 EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the library's has no types
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -37,6 +41,20 @@ class LogGuard:
         self._admin = AdminClient(dict(connect_options(config)), logger=None)
         self._origins = Origins(ids)
         self._seen: dict[Place, Reached] = {}
+        self.held: dict[Place, int] = {}  # offsets that are written and that an open transaction holds back
+        self._held_since_s: dict[Place, float] = {}
+
+    def check(self) -> str | None:
+        """Health: None, or which partitions an open transaction holds back."""
+        now_s = time.monotonic()
+        held = {place: now_s - since_s for place, since_s in self._held_since_s.items() if now_s - since_s > OPEN_MAX_S}
+        return (
+            "; ".join(
+                f"{topic} [{partition}] cannot be read on for {held_s:.0f} s: a producer's transaction is open"
+                for (topic, partition), held_s in sorted(held.items())
+            )
+            or None
+        )
 
     def forget(self) -> None:
         """Partitions were taken away."""
@@ -66,6 +84,7 @@ class LogGuard:
 
     def _look(self, positions: Mapping[Place, int]) -> list[ReadFault]:
         ends, begins = self._ask(positions, LATEST), self._ask(positions, EARLIEST)
+        self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         new = [place for place in positions if place not in self._seen]
         faults, suspects = self._begin(new, begins)
         for place, seen in self._seen.items():
@@ -98,13 +117,27 @@ class LogGuard:
                 faults[place] = ReadFault(place, "tail_lost", positions[place], seen.offset, "")
         return faults
 
-    def _ask(self, places: Mapping[Place, int], which: OffsetSpec) -> dict[Place, tuple[int, int]]:
+    def _note_held(self, ends: Mapping[Place, int]) -> None:
+        """`ends`: of partitions that are not read to their end."""
+        readable = self._ask(ends, LATEST, isolation=IsolationLevel.READ_COMMITTED)
+        self.held = {place: held for place, end in ends.items() if (held := end - readable[place][0]) > 0}
+        now_s = time.monotonic()
+        self._held_since_s = {place: self._held_since_s.get(place, now_s) for place in self.held}
+
+    def _ask(
+        self,
+        places: Iterable[Place],
+        which: OffsetSpec,
+        *,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[Place, tuple[int, int]]:
         """An end of each partition, with the epoch of its leader."""
-        if not places:
-            return {}
         asked = {TopicPartition(*place): which for place in places}
+        if not asked:
+            return {}
         found = {}
-        for part, future in self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S).items():
+        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S, isolation_level=isolation)
+        for part, future in answers.items():
             answer = future.result(ANSWER_TIMEOUT_S * 2)
             found[part.topic, part.partition] = (answer.offset, answer.leader_epoch)
         return found

@@ -147,6 +147,7 @@ async def main(process: Process) -> None:
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
     process.health.ready["log"] = faults.check
+    process.health.degraded["transactions"] = guard.check
     process.health.alive["progress"] = progress.check
     process.supervisor.start("settling", progress.settle_regularly())
     process.supervisor.start("committing", progress.commit_regularly())
@@ -231,6 +232,9 @@ async def guard_log(
             for tp in consumer.assignment()
         }
         faults = [fault for fault in await guard.look(positions) if not is_met(fault, consumer)]
+        metrics.open_transaction_offsets.clear()
+        for place, offsets in guard.held.items():
+            metrics.open_transaction_offsets.labels(*place).set(offsets)
         if assignment == progress.assignment and faults:
             # of what is under way nothing is committed any more: its offsets mean other records now
             progress.forget()

@@ -7,11 +7,12 @@ import os
 from collections import Counter
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.core.records import Attempt
 from tests.integration.deliver.house import House, ids_of
 from tests.support.eventually import eventually
-from tests.support.receiver import Receiver
+from tests.support.receiver import FailTimes, Ok, Receiver
 
 KILLS = int(os.environ.get("HOOKLINE_TEST_KILLS", "2"))
 SUBSCRIBERS = 3
@@ -61,3 +62,51 @@ async def test_kills_at_named_points(kafka: str, topic_prefix: str, point: str) 
         assert ids_of(deliveries) == ids_of(attempts)
         repeated = arrived.total() - len(arrived)
         assert repeated <= unrecorded, f"{repeated} requests were repeated"
+
+
+async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: str) -> None:
+    """The retry is in the log and the attempt that led to it is not: it is made again, and leads to another copy.
+
+    The chain does not fork all the same: copies share the ids of their attempts, and each of these is made once.
+    """
+    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/a", FailTimes(KILLS + 3), Ok())
+        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[1.0] * (KILLS + 5), concurrency_max=1)
+        house.send(subscriber)
+        process = house.deliver(KAFKA_SESSION_TIMEOUT_S="6")
+        process.set("PROCESS_KILL_AT", "after_successor:1")
+        for _ in range(KILLS):
+            await process.start(wait_ready=False)
+            assert -9 == await process.wait(timeout_s=120)
+        process.set("PROCESS_KILL_AT", None)
+        await process.start()
+        retries = await eventually(lambda: find_retries(house, succeeded=True))
+        # the copies that are left come due meanwhile
+        await eventually(lambda: is_all_read(house), timeout_s=60)
+        assert 0 == await process.stop()
+        attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
+
+    assert [1, 2, 3, 4] == [each.attempt_number for each in attempts]
+    assert ["failed", "failed", "failed", "succeeded"] == [each.outcome for each in attempts]
+    assert KILLS + 4 == receiver.received
+    assert KILLS + 3 == retries
+
+
+def find_retries(house: House, *, succeeded: bool) -> int:
+    """How many copies of retries were written, once the delivery has succeeded."""
+    attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
+    assert succeeded == any(each.outcome == "succeeded" for each in attempts)
+    return len(house.read(house.topics.retries[0]))
+
+
+def is_all_read(house: House) -> bool:
+    """Has the group committed the end of the tier?"""
+    group = {"bootstrap.servers": house.config.bootstrap_servers, "group.id": f"{house.config.topic_prefix}deliver"}
+    consumer = Consumer(group, logger=None)
+    try:
+        place = TopicPartition(house.topics.retries[0].name, 0)
+        (committed,) = consumer.committed([place], timeout=10)
+        return bool(committed.offset == consumer.get_watermark_offsets(place, timeout=10)[1])
+    finally:
+        consumer.close()

@@ -1,6 +1,7 @@
 """The consume loop of every sink, with a sink that does what it is told, on a real broker."""
 
 import asyncio
+import functools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
@@ -20,7 +21,7 @@ from pipeline.core.ranges import CommitNote, parse_note
 from pipeline.core.steady import SteadyGate
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
-from pipeline.topics import Topics
+from pipeline.topics import Topic, Topics
 from tests.integration.kafka.logs import DAY_S, PlainClient, make_topics
 from tests.support.eventually import eventually
 
@@ -44,6 +45,7 @@ class ScriptedSink:
     due: dict[bytes, int] = field(default_factory=dict)
     parked: frozenset[bytes] = frozenset()
     positions: dict[Place, int] = field(default_factory=dict)
+    counts_attempts: bool = False
     shares: bool = False  # do lanes, each of its own application, hold shares?
 
     def lane(self, record: LogRecord) -> Hashable:
@@ -102,7 +104,7 @@ class ScriptedSink:
         pass  # ids tell a repeat from news
 
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
-        return None
+        return len(self.put_values) if self.counts_attempts and "retries" not in place[0] else None
 
     async def revoked(self, places: Sequence[Place]) -> None:
         pass
@@ -118,7 +120,13 @@ class House:
 
     @asynccontextmanager
     async def run(
-        self, sink: ScriptedSink, *, open_max: int = 100, batch_max: int = 1, **settings: float
+        self,
+        sink: ScriptedSink,
+        *,
+        open_max: int = 100,
+        batch_max: int = 1,
+        companions: Sequence[Topic] = (),
+        **settings: float,
     ) -> AsyncIterator["asyncio.Task[None]"]:
         """The runtime, until the end of the block; what went wrong comes out there."""
         stopping = asyncio.Event()
@@ -131,6 +139,7 @@ class House:
             metrics=self.metrics,
             group=self.group,
             lead=[self.topics.events],
+            companions=companions,
             open_max=open_max,
             batch_max=batch_max,
         )
@@ -150,15 +159,21 @@ class House:
     def write(self, key: bytes, *values: bytes, partition: int = 0) -> None:
         self.client.write(self.topics.events, [(key, value) for value in values], partition=partition)
 
-    def committed(self, partition: int = 0) -> tuple[int, CommitNote]:
-        """Offset and note."""
+    def committed(self, partition: int = 0, topic: Topic | None = None) -> tuple[int, CommitNote]:
+        """Offset and note. `topic`: None: the events."""
         consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
         try:
-            place = TopicPartition(self.topics.events.name, partition)
+            place = TopicPartition((topic or self.topics.events).name, partition)
             (part,) = consumer.committed([place], timeout=10)
             return part.offset, parse_note(part.offset, part.metadata)
         finally:
             consumer.close()
+
+    async def commit_again(self) -> None:
+        """Wait until two more commits have come back: the second was described afterwards."""
+        count = functools.partial(self.metrics.registry.get_sample_value, "hookline_commits_total", {"result": "ok"})
+        before = count() or 0
+        await eventually(lambda: (count() or 0) >= before + 2)
 
 
 async def make_house(kafka: str, topic_prefix: str, *, partitions: int = 1) -> House:
@@ -484,3 +499,26 @@ async def test_an_application_that_comes_while_reading_has_stopped_is_found(kafk
         await eventually(lambda: b"quick" in sink.put_values)
 
     assert set(sink.put_away_values) < set(numbered(b"hang", 200))
+
+
+async def test_what_does_not_fit_into_a_note_is_found_in_the_attempts(kafka: str, topic_prefix: str) -> None:
+    """Thousands of retries of a tier are completed between as many that are not: the note holds some of them.
+
+    Of the others the attempts tell, from the place that the commit of the leading topic names.
+    """
+    house = await make_house(kafka, topic_prefix)
+    tier = house.topics.retries[0]
+    sink = ScriptedSink(at_once=10_000, counts_attempts=True)
+    values = [b"late" if number % 2 else b"%d" % number for number in range(4000)]
+    house.client.write(tier, [(b"k", value) for value in values], partition=0)
+    async with house.run(sink, open_max=10_000, companions=[tier], in_flight_max=10_000, commit_all_interval_s=0.1):
+        await eventually(lambda: len(sink.put_values) == 4000)
+
+        await eventually(lambda: house.committed(topic=tier)[0] == 1)
+        await house.commit_again()
+        (offset, note), (_, leading) = house.committed(topic=tier), house.committed()
+    named = {each for first, end in note.done for each in range(first, end)} | set(range(offset))
+    begin = leading.attempts_offset or 0
+    told = {int(value) for value in sink.put_values[begin:] if value != b"late"}
+
+    assert set(range(0, 4000, 2)) <= named | told
