@@ -90,7 +90,7 @@ async def test_back_soon_after_a_long_outage(database: str) -> None:
         took_s = time.monotonic() - restored_at_s
         await eventually(lambda: check() is None)
 
-        assert took_s < 8
+        assert took_s < 5
 
 
 @pytest.mark.parametrize("is_bare", [False, True])
