@@ -195,6 +195,11 @@ class Metrics:
             ["topic", "kind"],
             registry=registry,
         )
+        self.ids_reused_total = Counter(
+            "hookline_ids_reused_total",
+            "Events that are not in the archive because another one, with another content, came before under their id",
+            registry=registry,
+        )
         self.open_transaction_offsets = Gauge(
             "hookline_open_transaction_offsets",
             "Offsets that are written and that nobody can read yet: a producer's transaction before them is open",

@@ -26,7 +26,7 @@ async def main(process: Process) -> None:
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     ids, faults = TopicIds(settings.kafka, topics.of_archive()), ReadFaults(process.metrics)
     await ids.start()
-    writer, outage = ArchiveWriter(settings.database), Outage()
+    writer, outage = ArchiveWriter(settings.database, on_reused=process.metrics.ids_reused_total.inc), Outage()
     rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
     sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics, ids, faults)
     runtime = Runtime(

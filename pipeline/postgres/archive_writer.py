@@ -3,13 +3,14 @@
 One connection of the writer's own, opened again after every failure. Which rows a record becomes is not known here.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
+import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composed, Identifier
@@ -25,7 +26,19 @@ NOT_REDRIVEN: LiteralString = (
     "and not exists (select from redriven_events r join events o using (application_id, event_id, day) "
     "where r.application_id = s.application_id and r.event_id = s.event_id)"
 )
+# Events of this batch whose ids the archive has from other places in the log, with other contents.
+REUSED_IDS: LiteralString = (
+    "select s.application_id::text, s.event_id::text, s.event_partition, s.event_offset from staged_events s "
+    "join events o on o.application_id = s.application_id and o.event_id = s.event_id "
+    "and o.day between s.day - 1 and s.day + 1 "
+    "where (o.event_partition, o.event_offset) <> (s.event_partition, s.event_offset) "
+    "and (o.event_type, o.payload_content_type, o.payload, o.labels) "
+    "is distinct from (s.event_type, s.payload_content_type, s.payload, s.labels)"
+)
 Row = tuple[Any, ...]  # values in the order of the table's columns
+
+
+log = structlog.get_logger()
 
 
 class Claimed(NamedTuple):
@@ -53,8 +66,10 @@ class ArchiveBatch:
 class ArchiveWriter:
     """Writes batches. Not for use by two tasks at once."""
 
-    def __init__(self, config: DatabaseConfig) -> None:
+    def __init__(self, config: DatabaseConfig, *, on_reused: Callable[[int], None] = lambda _: None) -> None:
+        """`on_reused`: called with how many events of a batch are not kept, because others have their ids."""
         self._config = config
+        self._on_reused = on_reused
         self._connection: AsyncConnection[TupleRow] | None = None
         self._days: set[date] = set()
 
@@ -125,7 +140,16 @@ class ArchiveWriter:
         async with self._connected() as connection, connection.transaction():
             # first, so that nobody can claim the partitions until this is committed
             await _advance(connection, batch)
-            return await _add_all(connection, batch.rows)
+            added = await _add_all(connection, batch.rows)
+            reused = []
+            if added.get(EVENTS.name, 0) < len(batch.rows.get(EVENTS.name, ())):
+                reused = await (await connection.execute(REUSED_IDS)).fetchall()
+        for application_id, event_id, partition, offset in reused:
+            log.error(
+                "event_id_reused", application_id=application_id, event_id=event_id, partition=partition, offset=offset
+            )
+        self._on_reused(len(reused))
+        return added
 
     async def try_rows(self, rows: Mapping[str, list[Row]]) -> str | None:
         """Would the tables take these rows, by table name? None, or why not. Nothing is written."""

@@ -76,6 +76,23 @@ async def test_every_record_becomes_its_rows(database: str) -> None:
     )
 
 
+async def test_an_event_under_the_id_of_another_is_told(database: str) -> None:
+    """It is not kept; the same event once more, at another place in the log, is no news."""
+    log, told = Log(), []
+    first = make_event(make_id(), payload=b'{"n": 1}')
+    again, other = log.append(first), make_event(first.application_id, first.event_id, payload=b'{"n": 2}')
+    writer = ArchiveWriter(configure(database), on_reused=told.append)
+    owner = Owner(writer)
+    await owner.write(again, log.append(first), log.append(other))
+    await owner.write(log.append(make_event(make_id())), log.append(other), log.append(first))
+    await writer.close()
+
+    assert [1, 1] == told
+    assert [b'{"n": 1}'] == [
+        row["payload"] for row in read_rows(database, "events") if row["event_id"] == first.event_id
+    ]
+
+
 async def test_offsets_are_where_the_rows_are(database: str) -> None:
     """Whoever owns a partition next reads on behind the last row; a partition of which nothing is archived says so."""
     log = Log()
