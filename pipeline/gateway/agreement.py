@@ -2,11 +2,11 @@
 
 The database is the truth. An application of which the log has something that cannot have come from this database is
 published again as a whole, under a version above all of the log; one that the database does not have is taken back.
-When a batch of the log cannot be read, all applications are published again.
+When a batch of the log cannot be read, or what was published is lost from it, all applications are published again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -28,7 +28,18 @@ log = structlog.get_logger()
 class Agreement:
     """Compares, says and heals. `run` for ever; `check` for health."""
 
-    def __init__(self, pool: Pool, routes: RoutesView, publisher: Publisher, ghosts: Ghosts, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        routes: RoutesView,
+        publisher: Publisher,
+        ghosts: Ghosts,
+        metrics: Metrics,
+        *,
+        take_lost: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """`take_lost`: has the log lost something that was published, since this was last asked?"""
+        self._take_lost = take_lost
         self._pool = pool
         self._routes = routes
         self._publisher = publisher
@@ -58,8 +69,9 @@ class Agreement:
         if await read_identity(self._pool) is None:
             return
         states = {state.application_id: state for state in await list_states(self._pool)}
-        # whose records were in a batch that cannot be read is not known
-        foreign = list(states) if self._routes.take_incomplete() else self._list_foreign(heads, states)
+        # whose records were in a batch that cannot be read, or are lost, is not known
+        is_incomplete = self._routes.take_incomplete() | await self._take_lost()
+        foreign = list(states) if is_incomplete else self._list_foreign(heads, states)
         ghosts = [each for each, head in heads.items() if each not in states and not head.deleted]
         self._differing = len(foreign) + len(ghosts)
         self._metrics.disagreements.set(self._differing)

@@ -178,7 +178,14 @@ async def main(process: Process) -> None:
     )
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
-    agreement = Agreement(databases.primary, routes, gateway.publisher, ghosts, process.metrics)
+    agreement = Agreement(
+        databases.primary,
+        routes,
+        gateway.publisher,
+        ghosts,
+        process.metrics,
+        take_lost=lambda: producer.acknowledged.take_lost((topics.routes, topics.endpoints), gateway.ends),
+    )
     process.health.degraded["control_plane"] = agreement.check
     process.supervisor.start("repair", gateway.publisher.repair_regularly())
     process.supervisor.start("mailer", accounts.mailer.run())

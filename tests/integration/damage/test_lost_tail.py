@@ -104,6 +104,9 @@ async def check_said(process: SingleProcess, topic: Topic) -> None:
     # twice when its partitions are taken away before the first commit of the new log
     name = f'hookline_read_faults_total{{kind="tail_lost",topic="{topic.name}"}}'
     assert [line for line in metrics.splitlines() if line.startswith(name) and not line.endswith(" 0.0")]
+    lost = f'hookline_lost_offsets_total{{known_to="reader",topic="{topic.name}"}} '
+    (line,) = [line for line in metrics.splitlines() if line.startswith(lost)]
+    assert float(line.removeprefix(lost)) >= FIRST - LOST_FROM
     assert 503 == status
     assert topic.name in health
 
@@ -111,4 +114,5 @@ async def check_said(process: SingleProcess, topic: Topic) -> None:
 async def wait_for_commits(events: MatcherHouse, archive: ArchiveHouse, deliveries: DeliverHouse) -> None:
     """What was read is committed, so that those that start afterwards begin there."""
     await eventually(lambda: events.committed() == {0: FIRST})
-    await asyncio.sleep(1)  # the two others commit twice a second
+    await eventually(lambda: archive.committed()[archive.topics.events.name, 0] == FIRST)
+    await eventually(lambda: deliveries.committed(deliveries.topics.deliveries) == FIRST)

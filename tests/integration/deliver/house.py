@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.core.ids import derive_delivery_id
@@ -171,6 +171,16 @@ class House:
         messages = read_log(self._bootstrap_servers, topic, isolation="read_committed")
         records = [from_bytes(message.value() or b"") for message in messages]
         return [record for record in records if not isinstance(record, Probe)]
+
+    def committed(self, topic: Topic, partition: int = 0) -> int:
+        """How far deliver has committed a partition; 0: not at all."""
+        group = {"bootstrap.servers": self._bootstrap_servers, "group.id": f"{self.config.topic_prefix}deliver"}
+        consumer = Consumer(group, logger=None)
+        try:
+            (found,) = consumer.committed([TopicPartition(topic.name, partition)], timeout=10)
+            return max(0, found.offset)
+        finally:
+            consumer.close()
 
     async def attempts(self, count: int, *, timeout_s: float = 30.0) -> list[Attempt]:
         """Wait for at least `count` attempts; all there are."""

@@ -7,7 +7,6 @@ import os
 from collections import Counter
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.core.records import Attempt
 from tests.integration.deliver.house import House, ids_of
@@ -81,9 +80,10 @@ async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: s
             assert -9 == await process.wait(timeout_s=120)
         process.set("PROCESS_KILL_AT", None)
         await process.start()
+        tier = house.topics.retries[0]
         retries = await eventually(lambda: find_retries(house, succeeded=True))
         # the copies that are left come due meanwhile
-        await eventually(lambda: is_all_read(house), timeout_s=60)
+        await eventually(lambda: house.committed(tier) == len(house.read(tier)), timeout_s=60)
         assert 0 == await process.stop()
         attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
 
@@ -98,15 +98,3 @@ def find_retries(house: House, *, succeeded: bool) -> int:
     attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
     assert succeeded == any(each.outcome == "succeeded" for each in attempts)
     return len(house.read(house.topics.retries[0]))
-
-
-def is_all_read(house: House) -> bool:
-    """Has the group committed the end of the tier?"""
-    group = {"bootstrap.servers": house.config.bootstrap_servers, "group.id": f"{house.config.topic_prefix}deliver"}
-    consumer = Consumer(group, logger=None)
-    try:
-        place = TopicPartition(house.topics.retries[0].name, 0)
-        (committed,) = consumer.committed([place], timeout=10)
-        return bool(committed.offset == consumer.get_watermark_offsets(place, timeout=10)[1])
-    finally:
-        consumer.close()
