@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 METADATA_MAX_BYTES = 4096
 VERSION = "1"
-_VARINTS_MAX_BYTES = (METADATA_MAX_BYTES - 40) * 3 // 4
+# the topic's id and its mark (23 bytes), version, attempts offset (19 digits) and separators
+_HEAD_MAX_BYTES = 64
+_VARINTS_MAX_BYTES = (METADATA_MAX_BYTES - _HEAD_MAX_BYTES) * 3 // 4
 
 Range = tuple[int, int]
 
