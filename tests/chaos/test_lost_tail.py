@@ -24,7 +24,7 @@ from tests.integration.damage.test_wrong_bits import ask
 from tests.support.api import Space, describe_event, describe_subscription
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
-from tests.support.stack import PARTITIONS, Stack, run_stack
+from tests.support.stack import MASTER_KEY, PARTITIONS, Stack, run_stack
 
 TYPE = "billing.invoice.paid"
 NAMES = ("gateway", "matcher", "deliver", "archive")
@@ -71,9 +71,9 @@ class Load:
         return await self._call("PUT", f"/subscriptions/{self._sick['subscription_id']}", body) == 200
 
     async def _call(self, method: str, path: str, body: dict[str, Any]) -> int:
-        token = self._space.secret if path == "/event" else None
+        token = self._space.secret if path == "/event" else MASTER_KEY
         try:
-            return (await self._stack.api.call(method, path, body, **({"token": token} if token else {}))).status
+            return (await self._stack.api.call(method, path, body, token=token)).status
         except (aiohttp.ClientError, TimeoutError):
             return 0
 

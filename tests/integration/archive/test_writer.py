@@ -78,7 +78,8 @@ async def test_every_record_becomes_its_rows(database: str) -> None:
 
 async def test_an_event_under_the_id_of_another_is_told(database: str) -> None:
     """It is not kept; the same event once more, at another place in the log, is no news."""
-    log, told = Log(), []
+    log = Log()
+    told: list[int] = []
     first = make_event(make_id(), payload=b'{"n": 1}')
     again, other = log.append(first), make_event(first.application_id, first.event_id, payload=b'{"n": 2}')
     writer = ArchiveWriter(configure(database), on_reused=told.append)
