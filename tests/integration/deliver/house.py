@@ -172,13 +172,14 @@ class House:
         records = [from_bytes(message.value() or b"") for message in messages]
         return [record for record in records if not isinstance(record, Probe)]
 
-    def committed(self, topic: Topic, partition: int = 0) -> int:
-        """How far deliver has committed a partition; 0: not at all."""
+    def lag(self, topic: Topic, partition: int = 0) -> int:
+        """How many offsets of a partition deliver has not committed."""
         group = {"bootstrap.servers": self._bootstrap_servers, "group.id": f"{self.config.topic_prefix}deliver"}
         consumer = Consumer(group, logger=None)
         try:
-            (found,) = consumer.committed([TopicPartition(topic.name, partition)], timeout=10)
-            return max(0, found.offset)
+            place = TopicPartition(topic.name, partition)
+            (found,) = consumer.committed([place], timeout=10)
+            return int(consumer.get_watermark_offsets(place, timeout=10)[1] - max(0, found.offset))
         finally:
             consumer.close()
 

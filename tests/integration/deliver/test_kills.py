@@ -83,7 +83,7 @@ async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: s
         tier = house.topics.retries[0]
         retries = await eventually(lambda: find_retries(house, succeeded=True))
         # the copies that are left come due meanwhile
-        await eventually(lambda: house.committed(tier) == len(house.read(tier)), timeout_s=60)
+        await eventually(lambda: house.lag(tier) == 0, timeout_s=60)
         assert 0 == await process.stop()
         attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
 

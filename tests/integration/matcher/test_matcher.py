@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from confluent_kafka import Producer
 
 from pipeline.core.content_types import BINARY_TYPE
 from pipeline.core.ids import derive_delivery_id
@@ -210,20 +211,21 @@ async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str)
 
 
 async def test_an_event_behind_a_marker_is_matched_with_the_new_routes(kafka: str, topic_prefix: str) -> None:
-    """By position in the log, not by luck, however quickly one follows the other."""
+    """However quickly one follows the other. A version that was appended in the event's millisecond may apply as well."""
     house = await House(kafka, topic_prefix, partitions=1).prepare()
-    application_id, subscription_ids = make_id(), [make_id() for _ in range(30)]
+    application_id, subscription_ids = make_id(), [make_id() for _ in range(10)]
     async with house.matcher(MATCHER_ROUTES_WAIT_S="30"):
-        for version in range(1, 31):
+        for version in range(1, 11):
             house.publish(
                 application_id, {each: {} for each in subscription_ids[:version]}, version=version, marker=True
             )
             house.send(application_id)
-        dispatches = await house.dispatches(30)
+        dispatches = await house.dispatches(10)
 
-    assert [(version, version) for version in range(1, 31)] == [
-        (dispatch.routes_version, len(dispatch.matches)) for dispatch in dispatches
-    ]
+    assert 10 == len(dispatches)
+    for version, dispatch in enumerate(dispatches, start=1):
+        assert version <= dispatch.routes_version <= version + 1
+        assert dispatch.routes_version == len(dispatch.matches)
 
 
 async def test_a_marker_of_routes_that_never_come_is_waited_for_once(kafka: str, topic_prefix: str) -> None:
@@ -377,7 +379,10 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
     house = await House(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
     house.publish(application_id, {make_id(): {}})
-    matcher = house.matcher(MATCHER_ROUTES_WAIT_S="60")
+    matcher = house.matcher()
+    # what lies behind the first record of an open transaction cannot be read
+    holding = Producer({"bootstrap.servers": kafka, "transactional.id": topic_prefix})
+    await asyncio.to_thread(holding.init_transactions, 30)
     async with matcher, aiohttp.ClientSession() as session:
         address = (await matcher.wait_ready())["metrics"]
 
@@ -390,7 +395,9 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
 
         house.send(application_id, 10)
         await house.dispatches(10)
-        house.mark(application_id, 2)
+        holding.begin_transaction()
+        holding.produce(house.topics.events.name, key=application_id.encode(), value=b"taken back")
+        await asyncio.to_thread(holding.flush, 30)
         house.send(application_id, 30)
 
         async def waits() -> bool:
@@ -411,7 +418,7 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
 
         await eventually(waits)
         await eventually(grows_old)
-        house.publish(application_id, {}, version=2)
+        await asyncio.to_thread(holding.abort_transaction, 30)
         await eventually(is_done)
 
         assert 0.0 == await find_share()
