@@ -211,7 +211,7 @@ async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str)
 
 
 async def test_an_event_behind_a_marker_is_matched_with_the_new_routes(kafka: str, topic_prefix: str) -> None:
-    """However quickly one follows the other. A version that was appended in the event's millisecond may apply as well."""
+    """However quickly one follows the other. A version appended in the millisecond of the event may apply as well."""
     house = await House(kafka, topic_prefix, partitions=1).prepare()
     application_id, subscription_ids = make_id(), [make_id() for _ in range(10)]
     async with house.matcher(MATCHER_ROUTES_WAIT_S="30"):
