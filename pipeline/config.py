@@ -105,6 +105,10 @@ class GatewayConfig(Section):
     )
     payload_max_chars: int = Field(699_050, ge=1, description="longest payload of an event, in characters")
     in_flight_max: int = Field(10_000, ge=1, description="events waiting for their acknowledgement; more get a 503")
+    ahead_max_records: int = Field(
+        20_000, ge=1, le=1_000_000, description="events read ahead, from which applications take turns"
+    )
+    ahead_max_bytes: int = Field(32 * MIB, ge=MIB, description="the same, in bytes; bounds memory")
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to answer 409 without a look-up")
     lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
     archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
@@ -214,11 +218,15 @@ class AccountsConfig(Section):
 class MatcherConfig(Section):
     """HOOKLINE_MATCHER_*: events to deliveries."""
 
-    chunk_max_records: int = Field(2000, ge=1, le=100_000, description="events matched in one step")
+    chunk_max_records: int = Field(2000, ge=1, le=100_000, description="events taken from a fetch in one step")
     commit_interval_s: float = Field(0.5, gt=0, le=60, description="how often the watermark is committed")
     routes_wait_s: float = Field(
         10.0, gt=0, le=300, description="how long a RoutesChanged marker waits for its version"
     )
+    ahead_max_records: int = Field(
+        20_000, ge=1, le=1_000_000, description="events read ahead, from which applications take turns"
+    )
+    ahead_max_bytes: int = Field(32 * MIB, ge=MIB, description="the same, in bytes; bounds memory")
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to match a repeated event only once")
     chunks_in_flight_max: int = Field(32, ge=1, le=1000, description="chunks waiting for their acknowledgements")
     routes_history_max: int = Field(16, ge=1, le=1000, description="older versions of an application's routes kept")

@@ -19,16 +19,15 @@ Scheduler = Callable[[], SchedulingStrategyT]
 
 
 class ChunkValue:
-    """The records of one chunk, in the order of each partition, and where the chunk ends.
+    """The records of one chunk, in the order of each partition.
 
     `assignment`: as the progress counted it when they were fetched.
     """
 
-    __slots__ = ("assignment", "last_offsets", "records")
+    __slots__ = ("assignment", "records")
 
-    def __init__(self, records: list[ConsumerRecord], last_offsets: dict[TP, int], assignment: int = 0) -> None:
+    def __init__(self, records: list[ConsumerRecord], assignment: int = 0) -> None:
         self.records = records
-        self.last_offsets = last_offsets
         self.assignment = assignment
 
 
@@ -72,7 +71,6 @@ def cut_chunks(
 ) -> Iterator[tuple[TP, Chunk]]:
     """Cut a fetch into chunks; within a partition the order stays."""
     taken: list[ConsumerRecord] = []
-    ends: dict[TP, int] = {}
     last: TP | None = None
     for tp, partition_records in records.items():
         at = 0
@@ -80,13 +78,12 @@ def cut_chunks(
             piece = partition_records[at : at + records_max - len(taken)]
             at += len(piece)
             taken += piece
-            ends[tp] = piece[-1].offset
             last = tp
             if len(taken) >= records_max:
-                yield tp, Chunk(ChunkValue(taken, ends, assignment))
-                taken, ends, last = [], {}, None
+                yield tp, Chunk(ChunkValue(taken, assignment))
+                taken, last = [], None
     if last is not None:
-        yield last, Chunk(ChunkValue(taken, ends, assignment))
+        yield last, Chunk(ChunkValue(taken, assignment))
 
 
 class ChunkCodec(codecs.Codec):

@@ -1,15 +1,22 @@
-"""Chunk after chunk: match, write, tell the progress. Knows neither Faust nor a client."""
+"""Read ahead, match in turns, write, tell the progress. Knows neither Faust nor a client."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from faust.types import TP
+
 from pipeline.kafka.producer import Placement
 from pipeline.matcher.chunks import ChunkValue
 from pipeline.matcher.matching import Matcher, ToWrite
 from pipeline.matcher.progress import Progress
+from pipeline.matcher.read_ahead import ReadAhead, Waiting
 from pipeline.metrics import Metrics
+
+# Matched at once, and what they may lead to: for so long (10 ms) nothing new is read, and nobody else has a turn.
+PORTION_RECORDS = 100
+PORTION_WRITES = 400
 
 
 class Writer(Protocol):
@@ -22,68 +29,108 @@ class Writer(Protocol):
         """Returns when all are handed over; the future is done when all are acknowledged."""
 
     async def wait_open(self) -> None:
-        """Return when what a chunk leads to can be written."""
+        """Return when what a record leads to can be written."""
 
 
 class Intake:
-    """Takes one chunk at a time."""
+    """Takes chunks as they are read, and matches what is in them in portions. `ahead_max_*`: what may wait."""
 
-    def __init__(self, matcher: Matcher, writer: Writer, progress: Progress, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        writer: Writer,
+        progress: Progress,
+        metrics: Metrics,
+        *,
+        ahead_max_records: int,
+        ahead_max_bytes: int,
+    ) -> None:
         self._matcher = matcher
         self._writer = writer
         self._progress = progress
         self._metrics = metrics
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._ahead_max_records = ahead_max_records
+        self._ahead_max_bytes = ahead_max_bytes
+        self._ahead = ReadAhead()
+        self._portion_records = PORTION_RECORDS
+        self._is_filled = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self._is_closed = False
 
     async def take(self, chunk: ChunkValue) -> None:
-        """Match a chunk and hand on what it leads to; returns when it is on its way."""
+        """Take a chunk in; returns when there is room for another."""
         if self._is_closed:
             return  # nothing is committed behind what was taken: it is read again
-        assignment = self._progress.assignment
-        await self._writer.wait_open()
-        if self._is_closed or assignment != self._progress.assignment:
-            return  # its partitions were taken away meanwhile
-        self._idle.clear()
-        try:
-            self._metrics.chunk_records.observe(len(chunk.records))
-            # of what was fetched before a log was cut off or made again nothing is committed: its offsets count in
-            # another log
-            await self._work(chunk, chunk.assignment)
-        except Exception as error:
-            # Faust would begin anew with the chunk behind this one, which would lose it: this ends the process.
-            failed: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
-            failed.set_exception(error)
-            self._is_closed = True
-            await self._progress.add(failed, {}, assignment)
-        finally:
-            self._idle.set()
+        self._metrics.chunk_records.observe(len(chunk.records))
+        for record in chunk.records:
+            mark = self._progress.take(TP(record.topic, record.partition), record.offset, chunk.assignment)
+            self._ahead.add(Waiting(record, mark))
+        self._is_filled.set()
+        while self._is_full() and not self._is_closed:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def run(self) -> None:
+        """Runs for ever: match what was taken. Raises what went wrong, so that nothing behind it is ever committed."""
+        while True:
+            await self._is_filled.wait()
+            await self._writer.wait_open()
+            portion = self._ahead.take(self._portion_records)
+            if not portion or self._is_closed:
+                self._is_filled.clear()
+                continue
+            self._is_idle.clear()
+            await self._work(portion)
+            self._is_idle.set()
+            if not self._is_full():
+                self._has_room.set()
+            await asyncio.sleep(0)  # handing over waits for nothing as long as there is room: let others have a turn
 
     async def drain(self) -> None:
-        """Wait until what was taken is settled, and commit."""
-        await self._idle.wait()
+        """Wait until what is being matched is settled, and commit. What waits is read again from there."""
+        self._drop()
+        await self._is_idle.wait()
         await self._progress.drain()
 
     def forget(self) -> None:
         """Partitions were taken away."""
+        self._drop()
         self._progress.forget()
         self._matcher.forget()
+
+    def restart(self) -> None:
+        """What is under way is read again: of what was taken up to now nothing is committed."""
+        self._drop()
+        self._progress.forget()
 
     async def close(self) -> None:
         """Take nothing more; the rest as `drain`."""
         self._is_closed = True
         await self.drain()
 
-    async def _work(self, chunk: ChunkValue, assignment: int) -> None:
-        portion: list[ToWrite] = []
-        async for following in self._matcher.match(chunk.records):
-            if portion:
-                await self._progress.add(await self._writer.send_patiently(portion), {}, assignment)
-            portion = following
-        # with the last one all of the chunk is written
-        written = await self._writer.send_patiently(portion)
-        oldest_s = chunk.records[0].timestamp / 1000
+    def _drop(self) -> None:
+        self._ahead.clear()
+        self._has_room.set()
+
+    def _is_full(self) -> bool:
+        return len(self._ahead) >= self._ahead_max_records or self._ahead.size_bytes >= self._ahead_max_bytes
+
+    async def _work(self, portion: list[Waiting]) -> None:
+        to_write: list[ToWrite] = []
+        written_records = 0
+        async for following in self._matcher.match([waiting.record for waiting in portion]):
+            if to_write:
+                await self._progress.add(await self._writer.send_patiently(to_write), [])
+            to_write = following
+            written_records += len(following)
+        # with the last one all of the portion is written
+        written = await self._writer.send_patiently(to_write)
+        oldest_s = portion[0].record.timestamp / 1000
         written.add_done_callback(lambda _: self._metrics.match_seconds.observe(max(0.0, time.time() - oldest_s)))
         self._metrics.in_flight.set(len(self._writer))
-        await self._progress.add(written, chunk.last_offsets, assignment)
+        await self._progress.add(written, [(each.mark, each.record.offset) for each in portion if each.mark])
+        # an event may match thousands: as many of the next ones as lead to about so much
+        each_leads_to = max(1, written_records // len(portion))
+        self._portion_records = max(1, min(PORTION_RECORDS, PORTION_WRITES // each_leads_to))

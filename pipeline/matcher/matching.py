@@ -33,6 +33,7 @@ log = structlog.get_logger()
 class EventRecord(Protocol):
     """A record of the events topic, as the consumer hands it over. `timestamp`: milliseconds, set by the broker."""
 
+    topic: str
     partition: int
     offset: int
     timestamp: int

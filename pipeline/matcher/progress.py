@@ -1,25 +1,24 @@
-"""How far the matcher has come: what was written is settled in order, the newest watermark is committed by a task of
-its own.
-"""
+"""How far the matcher has come: what was written is settled, the watermark is committed by a task of its own."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from faust.types import TP
 
+from pipeline.core.watermark import Watermark
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 
 Commit = Callable[[Mapping[TP, int]], Awaitable[bool]]
+Settled = Sequence[tuple[Watermark, int]]  # marks and offsets
 STUCK_AFTER_S = 120.0
 log = structlog.get_logger()
 
 
 class Progress:
-    """In: what is being written, and how far it brings us. Out: commits of `last offset + 1`, never ahead of an
-    acknowledgement.
+    """In: what was read, what of it is being written. Out: commits, never ahead of an acknowledgement.
 
     A commit can hang for half a minute while a broker is away, so it is never on the path of the work: the newest
     watermark supersedes the ones that were not committed yet. `commit` answers False when the group has gone on
@@ -30,38 +29,54 @@ class Progress:
         self._commit = commit
         self._metrics = metrics
         self._interval_s = commit_interval_s
-        self._written: asyncio.Queue[tuple[asyncio.Future[Placement], Mapping[TP, int], int]] = asyncio.Queue(
-            in_flight_max
-        )
-        self._watermark: dict[TP, int] = {}  # to be committed
-        self.settled: dict[TP, int] = {}  # where each partition goes on behind what is written
+        self._written: asyncio.Queue[tuple[asyncio.Future[Placement], Settled]] = asyncio.Queue(in_flight_max)
+        self._marks: dict[TP, Watermark] = {}
+        self._committed: dict[TP, int] = {}
         self._settled_at_s = time.monotonic()
-        self.assignment = 0  # counted up when partitions are taken away
+        self.assignment = 0  # counted up when partitions are taken away, or read anew
 
-    async def add(self, written: "asyncio.Future[Placement]", last_offsets: Mapping[TP, int], assignment: int) -> None:
-        """Something is on its way; waits while too much is. Everything up to `last_offsets` is done with it.
+    def take(self, tp: TP, offset: int, assignment: int) -> Watermark | None:
+        """A record was read; the mark that it is to be settled in. `assignment`: as it was when it was fetched.
 
-        `assignment`: what it was when the records were read. They are somebody else's if it has changed since.
+        None: partitions were taken away since, or their offsets count in another log: nothing is committed of it.
         """
+        if assignment != self.assignment:
+            return None
+        mark = self._marks.get(tp)
+        if mark is None or offset < mark.next_offset:  # the first one, or reading went back
+            mark = self._marks[tp] = Watermark(offset)
+            self._committed[tp] = offset
+        mark.take(offset)
+        return mark
+
+    async def add(self, written: "asyncio.Future[Placement]", settled: Settled) -> None:
+        """Something is on its way; waits while too much is. With it the records of `settled` are done with."""
         if self._written.empty():
             self._settled_at_s = time.monotonic()
-        await self._written.put((written, last_offsets, assignment))
+        await self._written.put((written, settled))
 
     async def settle_regularly(self) -> None:
         """Runs for ever: await the acknowledgements in order. Raises what writing raised."""
         while True:
-            written, last_offsets, assignment = await self._written.get()
+            written, settled = await self._written.get()
             await written
-            if assignment == self.assignment:
-                for tp, offset in last_offsets.items():
-                    self._watermark[tp] = self.settled[tp] = max(offset + 1, self.settled.get(tp, 0))
+            for mark, offset in settled:
+                mark.settle(offset)
             self._settled_at_s = time.monotonic()
             self._written.task_done()
 
-    def pass_over(self, tp: TP, begin: int, end: int) -> None:
-        """The log holds no record between these offsets: once all before `begin` is settled, all before `end` is."""
-        if begin <= self.settled.get(tp, begin) < end:
-            self._watermark[tp] = self.settled[tp] = end
+    def pass_over(self, tp: TP, begin: int | None, end: int) -> None:
+        """The log holds no record between these offsets. `begin`: behind the last record read; None: none was yet."""
+        mark = self._marks.get(tp)
+        if mark is not None and mark.next_offset == begin:
+            mark.skip_to(end)
+        elif mark is None and begin is None:
+            self._marks[tp] = Watermark(end)
+
+    def settled(self, tp: TP) -> int | None:
+        """Everything before this offset is done with; None: nothing was read of it."""
+        mark = self._marks.get(tp)
+        return None if mark is None else mark.committable
 
     async def commit_regularly(self) -> None:
         """Runs for ever: commit what has been settled."""
@@ -69,33 +84,36 @@ class Progress:
             await asyncio.sleep(self._interval_s)
             await self.commit_now()
 
-    async def commit_now(self) -> None:
-        """Commit the newest watermark. One that fails leaves more to be repeated, nothing to be lost."""
-        if not self._watermark:
+    async def commit_now(self, *, all_of_them: bool = False) -> None:
+        """Commit the watermarks that moved. One that fails leaves more to be repeated, nothing to be lost."""
+        positions = {tp: mark.committable for tp, mark in self._marks.items()}
+        if not all_of_them:
+            positions = {tp: offset for tp, offset in positions.items() if offset != self._committed.get(tp)}
+        if not positions:
             return
-        watermark, self._watermark = self._watermark, {}
-        assignment = self.assignment
         try:
-            is_done = await self._commit(watermark)
+            is_done = await self._commit(positions)
         except Exception as error:
             # aiokafka raises whatever the broker answered
             self._metrics.commits_total.labels("failed").inc()
             log.warning("commit_failed", reason=f"{type(error).__name__}: {error}")
-            if assignment == self.assignment:
-                self._watermark = watermark | self._watermark  # to be tried again, unless there is something newer
-            return
+            return  # to be tried again, unless there is something newer
+        self._committed.update({tp: offset for tp, offset in positions.items() if tp in self._marks})
         self._metrics.commits_total.labels("ok" if is_done else "superseded").inc()
 
     async def drain(self) -> None:
-        """Wait until all is written, then commit: before partitions are given away, and at the end."""
+        """Wait until all is written, then commit: before partitions are given away, and at the end.
+
+        Where nothing is done as well: Faust goes on with a partition without a commit where it has read up to.
+        """
         await self._written.join()
-        await self.commit_now()
+        await self.commit_now(all_of_them=True)
 
     def forget(self) -> None:
         """Partitions were taken away: do not commit for them, nor for what of them is still on its way."""
         self.assignment += 1
-        self._watermark.clear()
-        self.settled.clear()
+        self._marks.clear()
+        self._committed.clear()
 
     def check(self) -> str | None:
         """Health: None, or what is wrong."""

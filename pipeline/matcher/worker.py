@@ -110,7 +110,14 @@ async def main(process: Process) -> None:
     )
     process.health.ready["writing"] = writer.check
     process.supervisor.start("writing", writer.run())
-    intake = Intake(matcher, writer, progress, process.metrics)
+    intake = Intake(
+        matcher,
+        writer,
+        progress,
+        process.metrics,
+        ahead_max_records=config.ahead_max_records,
+        ahead_max_bytes=config.ahead_max_bytes,
+    )
     guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", ids=ids)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
@@ -149,11 +156,12 @@ async def main(process: Process) -> None:
     process.health.ready["log"] = faults.check
     process.health.degraded["transactions"] = guard.check
     process.health.alive["progress"] = progress.check
+    process.supervisor.start("matching", intake.run())
     process.supervisor.start("settling", progress.settle_regularly())
     process.supervisor.start("committing", progress.commit_regularly())
     process.supervisor.start("following", follow())
     process.supervisor.start("topic_ids", ids.run())
-    process.supervisor.start("guarding", guard_log(app, guard, progress, ready, process.metrics))
+    process.supervisor.start("guarding", guard_log(app, guard, intake, progress, ready, process.metrics))
     try:
         await process.stopping.wait()
         await finish(intake.close(), process)
@@ -187,15 +195,17 @@ async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retenti
         for tp in consumer.assignment():
             position, fetched = consumer.reading.reached(tp), consumer.highwater(tp)
             if position is not None:
-                progress.pass_over(tp, consumer.reading.next_offset(tp) or 0, position)
-            settled = progress.settled.get(tp, position)
+                progress.pass_over(tp, consumer.reading.next_offset(tp), position)
+            settled = progress.settled(tp)
+            if settled is None:
+                settled = position
             if settled is not None and fetched is not None:
                 lags[tp] = max(0, fetched - settled, ends.get(tp, 0) - settled)
         for gauge in (metrics.lag_records, metrics.lag_seconds, metrics.retention_used_ratio):
             gauge.clear()
         for tp, lag in lags.items():
             metrics.lag_records.labels(tp.topic, tp.partition).set(lag)
-            age_us = consumer.reading.measure_age_us(tp, progress.settled.get(tp, 0), clock_us(), is_done=not lag)
+            age_us = consumer.reading.measure_age_us(tp, progress.settled(tp) or 0, clock_us(), is_done=not lag)
             metrics.lag_seconds.labels(tp.topic, tp.partition).set(age_us / 1_000_000)
             metrics.retention_used_ratio.labels(tp.topic, tp.partition).set(age_us / retention_us)
         metrics.runnable_lag_records.set(sum(lags.values()))
@@ -217,7 +227,7 @@ async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
 
 
 async def guard_log(
-    app: faust.App, guard: LogGuard, progress: Progress, ready: asyncio.Event, metrics: Metrics
+    app: faust.App, guard: LogGuard, intake: Intake, progress: Progress, ready: asyncio.Event, metrics: Metrics
 ) -> None:
     """Runs for ever: go back to where the log was cut off, or to the beginning of another one.
 
@@ -236,8 +246,13 @@ async def guard_log(
         for place, offsets in guard.held.items():
             metrics.open_transaction_offsets.labels(*place).set(offsets)
         if assignment == progress.assignment and faults:
-            # of what is under way nothing is committed any more: its offsets mean other records now
-            progress.forget()
+            # Of what is under way nothing is committed any more: its offsets mean other records now. Of the other
+            # partitions it is read again from their marks.
+            marks = {tp: progress.settled(tp) for tp in consumer.assignment()}
+            intake.restart()
+            for tp, offset in marks.items():
+                if offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
+                    await consumer.rewind(tp, offset)
             for fault in faults:
                 if fault.reason:
                     consumer.faults.note(fault)

@@ -120,7 +120,7 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
         house.flush()
         (event,) = house.send(application_id)
         (dispatch,) = await house.dispatches(1)
-        letters = house.read_records(house.topics.dead, DeadLetter)
+        letters = sorted(house.read_records(house.topics.dead, DeadLetter), key=lambda letter: letter.source_offset)
 
     assert event.event_id == dispatch.event_id
     assert [reason for _, _, reason in poison] == [letter.reason for letter in letters]

@@ -22,6 +22,7 @@ class StoredRecord:
     offset: int = 0
     partition: int = 3
     timestamp: int = NOW_US // 1000
+    topic: str = "t.events"
 
 
 class FixedRoutes:

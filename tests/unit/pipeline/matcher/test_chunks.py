@@ -50,15 +50,6 @@ def test_every_record_is_in_one_chunk_in_order(fetched: Mapping[TP, list[Fetched
 
 
 @given(fetches(), st.integers(1, 15))
-def test_a_chunk_says_where_it_ends(fetched: Mapping[TP, list[Fetched]], records_max: int) -> None:
-    """For each partition in it the offset of its last record: what may be committed, plus one."""
-    for _, chunk in cut_chunks(fetched, records_max):
-        expected = {TP(record.topic, record.partition): record.offset for record in chunk.value.records}
-
-        assert expected == chunk.value.last_offsets
-
-
-@given(fetches(), st.integers(1, 15))
 def test_a_chunk_stands_for_its_last_record(fetched: Mapping[TP, list[Fetched]], records_max: int) -> None:
     """Faust compares offset and partition with what it has read: both must be of the same record."""
     for tp, chunk in cut_chunks(fetched, records_max):

@@ -36,10 +36,19 @@ class Desk:
         self.metrics = Metrics("matcher")
         self.progress = Progress(self.commits, self.metrics, in_flight_max=in_flight_max, commit_interval_s=60)
         self.settling = asyncio.create_task(self.progress.settle_regularly())
+        self.next_offsets: dict[TP, int] = {}
 
     async def add(self, last_offsets: Mapping[TP, int]) -> "asyncio.Future[Placement]":
+        """Records up to these offsets, of each partition those behind the last call's, are being written."""
         written: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
-        await self.progress.add(written, last_offsets, self.progress.assignment)
+        settled = []
+        for tp, last in last_offsets.items():
+            for offset in range(self.next_offsets.get(tp, 0), last + 1):
+                mark = self.progress.take(tp, offset, self.progress.assignment)
+                assert mark is not None
+                settled.append((mark, offset))
+            self.next_offsets[tp] = last + 1
+        await self.progress.add(written, settled)
         return written
 
     async def commit(self) -> list[dict[TP, int]]:
@@ -169,3 +178,44 @@ async def test_health() -> None:
         assert desk.progress.check() is None
         await desk.add({ONE: 1})
         assert desk.progress.check() is None
+
+
+async def test_what_waits_holds_the_watermark_back() -> None:
+    """Records are matched in another order than they were read in: what was not, is read again after a restart."""
+    async with open_desk() as desk:
+        settled = [(mark, offset) for offset in range(5, 9) if (mark := desk.progress.take(ONE, offset, 0))]
+        later, earlier = (asyncio.get_running_loop().create_future() for _ in range(2))
+        await desk.progress.add(later, settled[2:])
+        later.set_result(DONE)
+        assert [] == await desk.commit()
+        await desk.progress.add(earlier, settled[:2])
+        earlier.set_result(DONE)
+
+        assert [{ONE: 9}] == await desk.commit()
+
+
+async def test_reading_that_goes_back_counts_from_there() -> None:
+    """The log was cut off: the same offsets are other records, and those from before settle nothing."""
+    async with open_desk() as desk:
+        before = await desk.add({ONE: 9})
+        desk.next_offsets[ONE] = 4
+        after = await desk.add({ONE: 5})
+        before.set_result(DONE)
+        assert [] == await desk.commit()
+        after.set_result(DONE)
+
+        assert [{ONE: 6}] == await desk.commit()
+
+
+async def test_offsets_without_a_record_are_passed_over() -> None:
+    """Ends of transactions at the end of a partition: behind what was read, and not before it is settled."""
+    async with open_desk() as desk:
+        written = await desk.add({ONE: 4})
+        desk.progress.pass_over(ONE, 5, 7)
+        desk.progress.pass_over(OTHER, None, 3)
+        assert [{OTHER: 3}] == await desk.commit()
+        written.set_result(DONE)
+
+        assert [{OTHER: 3}, {ONE: 7}] == await desk.commit()
+        desk.progress.pass_over(ONE, 9, 12)  # records before 9 were fetched, and not taken yet
+        assert 7 == desk.progress.settled(ONE)
