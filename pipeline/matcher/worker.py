@@ -257,7 +257,7 @@ async def guard_log(
                 if fault.reason:
                     consumer.faults.note(fault)
                 if fault.kind == "head_lost":
-                    metrics.missing_total.labels(fault.place[0]).inc(fault.end - fault.begin)
+                    tell_missing(TP(*fault.place), fault.end - fault.begin, metrics)
                 await consumer.rewind(TP(*fault.place), fault.end)
         await asyncio.sleep(GUARD_INTERVAL_S)
 
@@ -276,8 +276,13 @@ async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
     for tp, records in consumer.reading.count_missing(starts).items():
         end = starts[tp]
         consumer.faults.note(ReadFault((tp.topic, tp.partition), "head_lost", end - records, end, "deleted unread"))
-        metrics.missing_total.labels(tp.topic).inc(records)
-        log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
+        tell_missing(tp, records, metrics)
+
+
+def tell_missing(tp: TP, records: int, metrics: Metrics) -> None:
+    """Records were deleted before they were read."""
+    metrics.missing_total.labels(tp.topic).inc(records)
+    log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
 
 
 def consumer_of(app: faust.App) -> Consumer:
