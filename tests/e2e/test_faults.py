@@ -1,67 +1,10 @@
 """The promise that matters: whatever dies, what was accepted is delivered and archived."""
 
-import asyncio
 from pathlib import Path
 
-import psycopg
-
-from tests.e2e.ledger import draw_up, send_all
-from tests.support.api import Api
-from tests.support.eventually import eventually
-from tests.support.payloads import real_payloads
-from tests.support.processes import HooklineUp
-from tests.support.receiver import ReceiverProcess
-
-EVENTS = 10_000
-AT_ONCE = 32
-SUBSCRIPTIONS = 2
-# Requests of a process that is killed: what one endpoint may have open at most, and what was answered a moment ago and
-# not recorded yet. Events are sent by 32 clients that wait for their answer, so there is never much more on its way.
-IN_FLIGHT_MAX = 100 * SUBSCRIPTIONS + 2 * AT_ONCE
-PAYLOADS = [payload for payload in real_payloads() if len(payload.payload) < 12_000]
+from tests.e2e.killing import kill_everything_once
 
 
 async def test_nothing_accepted_is_lost_when_everything_is_killed_once(tmp_path: Path) -> None:
-    """During 10,000 events gateway, matcher, deliver and archive are killed: all is delivered and archived, once."""
-    event_types = sorted({payload.event_type for payload in PAYLOADS})
-    async with HooklineUp("--no-demo") as up, ReceiverProcess(tmp_path / "journal") as receiver:
-        async with Api(up.report.api, up.report.master_api_key) as api:
-            space = await api.make_space(*event_types)
-            for number in range(SUBSCRIPTIONS):
-                for start in range(0, len(event_types), 100):
-                    await api.subscribe(space, receiver.url(f"/{number}"), *event_types[start : start + 100])
-        sending = asyncio.create_task(
-            send_all(up.report.api, space.application_id, space.secret, PAYLOADS, count=EVENTS, at_once=AT_ONCE)
-        )
-        try:
-            for turn, name in enumerate(("gateway", "matcher", "deliver", "archive"), start=1):
-                await eventually(lambda: len(receiver.requests()) > turn * 1500, timeout_s=240)  # noqa: B023 - in this turn
-                up.kill(name)
-                await up.wait_restarted(name)
-            accepted = await sending
-        finally:
-            sending.cancel()
-
-        def is_at_rest() -> bool:
-            with psycopg.connect(up.report.database_url) as connection:
-                row = connection.execute(
-                    "select count(*) from attempts where application_id = %s and outcome = 'succeeded'",
-                    (space.application_id,),
-                ).fetchone()
-            assert row is not None
-            assert row[0] == EVENTS * SUBSCRIPTIONS, f"{row[0]} deliveries have succeeded"
-            return True
-
-        await eventually(is_at_rest, timeout_s=180)
-        ledger = draw_up(
-            up.report.database_url,
-            space.application_id,
-            accepted,
-            receiver.requests(),
-            subscriptions=SUBSCRIPTIONS,
-        )
-
-    assert EVENTS == ledger.events
-    assert EVENTS * SUBSCRIPTIONS == ledger.deliveries == ledger.attempts
-    assert ledger.repeated == ledger.unknown
-    assert ledger.repeated <= IN_FLIGHT_MAX, f"{ledger.repeated} requests were repeated"
+    """During 4,000 events; the long form is in tests/chaos."""
+    await kill_everything_once(tmp_path, 4_000)
