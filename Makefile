@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run check test unit chaos bench alerts kubernetes docs lock clean
+.PHONY: help setup run lint check test unit chaos bench alerts kubernetes docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -24,12 +24,13 @@ setup: $(STAMP)  ## create the virtual environment and install pinned packages
 run: setup       ## start everything: Kafka, PostgreSQL, Hookline, a demo subscription
 	@$(BIN)/hookline up
 
-check: setup     ## format, lint, types, layers, unit tests; no services needed
+lint: setup      ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit -q
+
+check: lint unit ## all that needs no services: format, lint, types, layers, unit tests
 
 unit: setup      ## unit tests only
 	$(BIN)/pytest tests/unit -q

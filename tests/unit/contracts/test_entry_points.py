@@ -2,6 +2,7 @@
 
 import os
 import re
+import tomllib
 
 import yaml
 
@@ -35,8 +36,17 @@ def test_ci_checks_and_ends_with_the_tests() -> None:
     """The same targets that people use; the tests come last, so that their closing line is the last one."""
     lines = [line for line in CI.read_text().strip().split("\n") if line.startswith("make ")]
 
-    assert ["make check", "make test 2>/dev/null"] == lines
+    assert ["make lint", "make test 2>/dev/null"] == lines
     assert CI.read_text().strip().endswith(lines[-1])
+
+
+def test_ci_checks_all_that_check_does() -> None:
+    """`make check` is `make lint` and the unit tests, which `make test` runs as well: they run once."""
+    (parts,) = re.findall(r"^check: (.*?) ##", MAKEFILE, re.MULTILINE)
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+
+    assert ["lint", "unit"] == parts.split()
+    assert "tests/unit" in options["testpaths"]
 
 
 def test_hooks_fetch_nothing() -> None:
@@ -50,8 +60,8 @@ def test_hooks_fetch_nothing() -> None:
 
 def test_hooks_do_what_check_does() -> None:
     """A commit that passes them passes `make check`, but for the other unit tests."""
-    (recipe,) = re.findall(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
-    checked = set(re.findall(r"\$\(BIN\)/([\w-]+)", recipe))
+    recipes = re.findall(r"^(?:lint|unit):.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    checked = set(re.findall(r"\$\(BIN\)/([\w-]+)", "".join(recipes)))
     hooked = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in HOOKS["repos"][0]["hooks"]}
 
     assert checked == hooked
