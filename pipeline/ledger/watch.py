@@ -13,6 +13,7 @@ from pipeline.process import StartError
 from pipeline.topics import Topics
 
 WAIT_S = 60.0
+FIRST_AFTER_S = 30.0  # a start has other things to do
 # A count takes no more than this share of the time, however large the archive is.
 SHARE_MAX = 0.05
 CLOSED_DAYS_KEPT_S = 86_400.0
@@ -33,6 +34,7 @@ class LedgerWatch:
 
     async def run(self) -> None:
         """Runs for ever; for nothing if the interval is 0. What fails is tried again."""
+        await asyncio.sleep(min(self._interval_s, FIRST_AFTER_S))
         while self._interval_s:
             try:
                 async with await open_long_connection(self._database) as connection:
