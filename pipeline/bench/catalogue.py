@@ -186,15 +186,19 @@ HANGING_ENDPOINT = Scenario(
 
 
 def _neighbours(name: str, slow: Group) -> Case:
-    """Healthy endpoints, and slow ones that are sent a burst: neither ends before the other is measured."""
+    """Healthy endpoints, and slow ones that are sent a burst: neither ends before the other is measured.
+
+    What a burst costs others, whatever becomes of it, is in phases of its own.
+    """
     return Case(
         name=name,
         groups=(Group(name="healthy", load=Open(rate_per_s=100.0)), slow),
         phases=(
             WARMING_UP,
-            Phase(name="before", seconds=20.0, is_measured=True),
-            Phase(name="filling", seconds=120.0, until_accepted=slow.name),
-            Phase(name="meanwhile", seconds=30.0, is_measured=True),
+            Phase(name="before", seconds=40.0, is_measured=True),
+            Phase(name="filling", seconds=120.0, is_measured=True, until_accepted=slow.name),
+            Phase(name="parking", seconds=10.0, is_measured=True),
+            Phase(name="meanwhile", seconds=60.0, is_measured=True),
         ),
     )
 
