@@ -75,7 +75,7 @@ class HoldingWriter:
         self._held: deque[tuple[Write, list[ToSend]]] = deque()
         self._under_way: dict[Write, None] = {}  # the oldest first
         self._opened = asyncio.Event()
-        self._reason = "not tried yet"
+        self._reason = ""
 
     def __len__(self) -> int:
         return len(self._producer) + sum(len(records) for _, records in self._held)
@@ -133,7 +133,8 @@ class HoldingWriter:
 
     async def _prove(self) -> bool:
         probe = to_bytes(Probe(process=self._process, written_at_us=time.time_ns() // 1000))
-        self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
+        if not self._reason:
+            self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
         probes = [self._producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in self._unproven]
         outcomes = await asyncio.gather(*probes, return_exceptions=True)
         failed = {}
