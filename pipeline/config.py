@@ -59,7 +59,7 @@ class KafkaConfig(Section):
     produce_timeout_s: float = Field(5.0, gt=0, le=300, description="give up waiting for an acknowledgement after")
     produce_buffer_max_bytes: int = Field(64 * MIB, ge=MIB, description="records waiting for acknowledgement, in all")
     topics_check_interval_s: float = Field(
-        30.0, gt=0, le=3600, description="how often the settings of topics are compared with what is relied on"
+        30.0, gt=0, le=3600, description="how often topics are tried and their settings compared"
     )
     session_timeout_s: float = Field(10.0, ge=6, le=300, description="a silent group member loses its partitions after")
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from aiohttp import web
@@ -24,6 +24,8 @@ from aiohttp import web
 from pipeline.config import Settings
 from pipeline.core.service_links import list_service_links
 from pipeline.ending import Ending
+from pipeline.host_clock import watch_host_clock
+from pipeline.log_output import LogOutput
 from pipeline.metrics import Metrics
 from pipeline.supervisor import Supervisor, cancel_leftovers
 from pipeline.topics import declare_topics_for
@@ -150,6 +152,7 @@ async def _supervise(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(process.supervisor.hear_loop)
     runner: web.AppRunner | None = None
+    supervisor.start("host_clock", watch_host_clock())
     try:
         runner = await _serve_operations(process)
         await _run_main(process, main, ending)
@@ -248,6 +251,7 @@ async def _serve_operations(process: Process) -> web.AppRunner:
 
 def configure_logs(level: str, form: str) -> None:
     """Logs go to stderr: one line each, an action word first, then key=value; or JSON."""
+    output = LogOutput()
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -267,7 +271,7 @@ def configure_logs(level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, output)),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=output, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -5,7 +5,7 @@ A task that dies unnoticed leaves a process that looks well and does half of its
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 Work = Coroutine[Any, Any, object]
+Together = Callable[..., Awaitable[None]]  # `run_together`, or a supervisor's
 
 OURS = tuple(str(Path(__file__).resolve().parents[1] / package) + "/" for package in ("pipeline", "connectors"))
 FAIL_AFTER_S = 0.5
@@ -35,6 +36,11 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._take_leave)
         return task
+
+    async def run_together(self, stopping: asyncio.Event, **works: Work) -> None:
+        """As the function of this name."""
+        chosen = {name: work if name != self._fail_at else _fail_during(work, name) for name, work in works.items()}
+        await run_together(stopping, **chosen)
 
     def fail(self, where: str, error: BaseException) -> None:
         """End the process: `error` was raised where nothing awaits it."""

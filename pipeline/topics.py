@@ -62,6 +62,10 @@ class Topics:
         """What each process reads or writes."""
         return (self.events, self.routes, self.endpoints, self.endpoint_states)
 
+    def of_gateway_output(self) -> tuple[Topic, ...]:
+        """What the gateway writes of its own accord, and must be able to."""
+        return (self.events, self.routes, self.endpoints)
+
     def of_matcher(self) -> tuple[Topic, ...]:
         return (self.events, self.routes, self.deliveries, self.dispatches, self.dead)
 
@@ -130,7 +134,7 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         )
 
     return Topics(
-        events=topic("events", ("event", "routes_changed"), "application_id"),
+        events=topic("events", ("event", "routes_changed", "probe"), "application_id"),
         dispatches=topic("dispatches", ("dispatch", "probe"), "application_id", linger_s=DISPATCH_LINGER_S),
         deliveries=topic("deliveries", ("delivery", "probe"), "subscription_id"),
         retries=tuple(

@@ -39,8 +39,13 @@ class EndpointMemory:
         sealer: Sealer,
         metrics: Metrics,
         steady_us: Callable[[], int] = monotonic_us,
+        clock_us: Callable[[], int] = wall_us,
+        find_endpoint: Callable[[str], Endpoint | None] = lambda _: None,
     ) -> None:
-        """`steady_us`: a clock that nobody sets."""
+        """`steady_us`: a clock that nobody sets; `clock_us`: the log's.
+
+        `find_endpoint`: by subscription id, for the bounds of an endpoint that nothing was sent to yet.
+        """
         # one endpoint never holds more than half of the places
         most = max(1, min(CONCURRENCY_MAX, worker.max_connections // 2))
         self._policy = GatePolicy(
@@ -55,6 +60,8 @@ class EndpointMemory:
         self._targets: dict[str, Target] = {}
         self._health: dict[str, EndpointHealth] = {}
         self._steady_us = steady_us
+        self._clock_us = clock_us
+        self._find_endpoint = find_endpoint
         self._guard = EgressGuard(
             round(deliver.egress_window_s * SECOND_US), now_us=steady_us(), inherited=states.list_failing()
         )
@@ -65,11 +72,13 @@ class EndpointMemory:
         if gate is None:
             if len(self._gates) >= GATES_MAX:
                 self._forget_idle_gates()
-            gate = self._gates[lane] = EndpointGate(self._policy)
-            state = self._states.get(lane.decode(errors="replace")) if isinstance(lane, bytes) else None
+            subscription_id = lane.decode(errors="replace") if isinstance(lane, bytes) else ""
+            endpoint = self._find_endpoint(subscription_id)
+            gate = self._gates[lane] = EndpointGate(self._bound(endpoint) if endpoint is not None else self._policy)
+            state = self._states.get(subscription_id)
             if state is not None:
                 # a breaker that another process opened, or we before a restart; by its clock, which may be wrong
-                left_us = min(state.opened_until_us - wall_us(), self._policy.open_max_us)
+                left_us = min(state.opened_until_us - self._clock_us(), self._policy.open_max_us)
                 gate.opened_until_us = self._steady_us() + left_us if left_us > 0 else 0
         return gate
 
@@ -85,7 +94,8 @@ class EndpointMemory:
         """
         target = self._targets.get(endpoint.subscription_id)
         if target is None or target.endpoint is not endpoint:
-            target = self._targets[endpoint.subscription_id] = compile_target(endpoint, self._sealer, now_us=wall_us())
+            target = compile_target(endpoint, self._sealer, now_us=self._clock_us())
+            self._targets[endpoint.subscription_id] = target
             self.gate(endpoint.subscription_id.encode()).adopt(self._bound(endpoint))
             self._health.pop(endpoint.subscription_id, None)
         return target
@@ -161,7 +171,7 @@ class EndpointMemory:
         health = self._health.get(endpoint.subscription_id)
         if health is None:
             state = self._states.get(endpoint.subscription_id)
-            now_us = wall_us()
+            now_us = self._clock_us()
             health = (
                 restore_health(state, endpoint_version=endpoint.version, now_us=now_us)
                 if state is not None

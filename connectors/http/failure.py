@@ -4,7 +4,6 @@ It is a failed attempt of class `E_INTERNAL`, retried by the schedule: an except
 process, which would repeat it for ever and stop everybody else's deliveries. Uses nothing that may have failed already.
 """
 
-import time
 import traceback
 
 from connectors.http.attempt import describe_attempt
@@ -51,6 +50,7 @@ def describe_error(
     error: BaseException,
     *,
     started_at_us: int,
+    finished_at_us: int,
     next_due_at_us: int | None,
 ) -> Attempt:
     """The attempt, without request and answer: one of them may be what cannot be described."""
@@ -61,6 +61,6 @@ def describe_error(
         outcome="failed",
         verdict=judge_error(error),
         started_at_us=started_at_us,
-        finished_at_us=max(started_at_us, time.time_ns() // 1000),
+        finished_at_us=max(started_at_us, finished_at_us),
         next_due_at_us=next_due_at_us,
     )

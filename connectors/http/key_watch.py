@@ -10,6 +10,7 @@ import structlog
 from connectors.http.shortage import WAIT_MAX_S, WAIT_MIN_S, WAIT_SHARE
 from pipeline.core.records import Endpoint
 from pipeline.core.sealing import Sealed, Sealer, UnsealError
+from pipeline.kafka.log_clock import wall_us
 from pipeline.metrics import Metrics
 from pipeline.process import StartError
 
@@ -35,11 +36,14 @@ class KeyWatch:
         metrics: Metrics,
         *,
         clock_s: Callable[[], float] = time.monotonic,
+        clock_us: Callable[[], int] = wall_us,
     ) -> None:
+        """`clock_us`: by which a secret is still valid."""
         self._endpoints = endpoints
         self._sealer = sealer
         self._metrics = metrics
         self._clock_s = clock_s
+        self._clock_us = clock_us
         self._since_s: dict[str, float] = {}
         self._logged_s = float("-inf")
         self._unusable: Mapping[str, int] = {}  # key id → endpoints that wait for it
@@ -57,7 +61,7 @@ class KeyWatch:
     def look(self) -> int:
         """Look through all endpoints, every few seconds; how many there are."""
         total, waiting, usable = 0, Counter[str](), dict[str, bool]()
-        now_us = time.time_ns() // 1000
+        now_us = self._clock_us()
         for endpoint in self._endpoints.list_active():
             total += 1
             for key_id in list_unusable_keys(endpoint, self._sealer, usable, now_us):

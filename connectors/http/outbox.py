@@ -5,8 +5,7 @@ the process, and is raised as `WriteError`.
 """
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -15,6 +14,7 @@ from connectors.sink import LogRecord
 from pipeline.core.ids import derive_dead_id
 from pipeline.core.records import Attempt, DeadLetter, Delivery, EndpointState, to_bytes
 from pipeline.core.tiers import choose_tier
+from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
@@ -41,10 +41,13 @@ class WriteError(Exception):
 class Outbox:
     """Writes by the `Writer` it is given."""
 
-    def __init__(self, topics: Topics, writer: Writer, metrics: Metrics) -> None:
+    def __init__(
+        self, topics: Topics, writer: Writer, metrics: Metrics, *, clock_us: Callable[[], int] = wall_us
+    ) -> None:
         self._topics = topics
         self._writer = writer
         self._metrics = metrics
+        self._clock_us = clock_us
         self.delays_s = [tier.delay_s for tier in topics.retries]
 
     # Encoding.
@@ -73,7 +76,7 @@ class Outbox:
             subscription_id=delivery.subscription_id if delivery is not None else None,
             delivery_id=delivery.delivery_id if delivery is not None else None,
             event_id=delivery.event_id if delivery is not None else None,
-            died_at_us=time.time_ns() // 1000,
+            died_at_us=self._clock_us(),
         )
         self._metrics.dead_total.labels(reason).inc()
         key = (record.key or b"").decode(errors="replace").encode()

@@ -354,7 +354,13 @@ class HttpSink:
         decision = decide_after_error(delivery, endpoint, now_us)
         due_at_us = decision.due_at_us if isinstance(decision, RetryAt) else None
         attempt = describe_error(
-            record, delivery, endpoint, error, started_at_us=started_at_us, next_due_at_us=due_at_us
+            record,
+            delivery,
+            endpoint,
+            error,
+            started_at_us=started_at_us,
+            finished_at_us=now_us,
+            next_due_at_us=due_at_us,
         )
         encoded = self._outbox.encode_attempt(attempt)
         successor = self._encode_successor(record, delivery, decision, now_us)

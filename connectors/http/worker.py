@@ -50,10 +50,11 @@ async def main(process: Process) -> None:
     states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults, ids)
     await states.start()
     states.keep(endpoints.is_alive)
-    keys, shortages = KeyWatch(endpoints, sealer, process.metrics), Shortages(process.metrics)
-    keys.verify()
-    clock = LogClock(process.metrics)
+    clock, shortages = LogClock(process.metrics), Shortages(process.metrics)
     process.health.degraded["clock"] = clock.check
+    process.supervisor.start("clock", clock.watch())
+    keys = KeyWatch(endpoints, sealer, process.metrics, clock_us=clock.now_us)
+    keys.verify()
     producer = LogProducer(settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, clock=clock)
     await producer.warm_up()
     writer = HoldingWriter(
@@ -69,7 +70,15 @@ async def main(process: Process) -> None:
     tls.find(None)  # reads the system's authorities while there are files to be had
     await asyncio.to_thread(warm_up)
     client = HttpClient(settings.deliver, tls=tls)
-    memory = EndpointMemory(settings.deliver, settings.worker, states=states, sealer=sealer, metrics=process.metrics)
+    memory = EndpointMemory(
+        settings.deliver,
+        settings.worker,
+        states=states,
+        sealer=sealer,
+        metrics=process.metrics,
+        clock_us=clock.now_us,
+        find_endpoint=endpoints.get,
+    )
 
     def forget(subscription_id: str) -> None:
         memory.forget(subscription_id)
@@ -89,7 +98,7 @@ async def main(process: Process) -> None:
         memory=memory,
         client=client,
         ledger=Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max),
-        outbox=Outbox(topics, writer, process.metrics),
+        outbox=Outbox(topics, writer, process.metrics, clock_us=clock.now_us),
         keys=keys,
         shortages=shortages,
         clock_us=clock.now_us,
@@ -124,7 +133,7 @@ async def main(process: Process) -> None:
     process.health.alive["progress"] = runtime.check
     process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys))
     process.supervisor.start("announcing", _announce(process, runtime))
-    await runtime.run(process.stopping)
+    await runtime.run(process.stopping, together=process.supervisor.run_together)
     await process.supervisor.stop()
     await producer.close()
     client.close()

@@ -61,7 +61,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("ledger", ledger.run())
     process.supervisor.start("owners", sink.watch_owners())
     process.supervisor.start("announcing", _announce(process, runtime))
-    await runtime.run(process.stopping)
+    await runtime.run(process.stopping, together=process.supervisor.run_together)
     await process.supervisor.stop()
     await writer.close()
 

@@ -26,7 +26,7 @@ from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import CommitResult, Metrics
-from pipeline.supervisor import run_together
+from pipeline.supervisor import Together, run_together
 from pipeline.topics import Topic
 
 TICK_S = 0.25
@@ -113,11 +113,14 @@ class Runtime:
             ids=ids,
         )
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Consume until `stopping`, then settle what is open, commit, and leave the group. Raises what went wrong."""
+    async def run(self, stopping: asyncio.Event, *, together: Together = run_together) -> None:
+        """Consume until `stopping`, then settle what is open, commit, and leave the group. Raises what went wrong.
+
+        `together`: runs the tasks of the loop.
+        """
         self._consumer.start()
         try:
-            await run_together(
+            await together(
                 stopping,
                 committing=self._commit_regularly(),
                 ticking=self._tick_regularly(),

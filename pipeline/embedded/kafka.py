@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +80,14 @@ class EmbeddedKafka:
         progress: Progress = keep_silent,
         log_dir: Path | None = None,
         cache_dir: Path | None = None,
+        extra: Mapping[str, str] = {},
     ) -> "EmbeddedKafka":
         """Start on `port` and `controller_port` (None: any free one), with the data of `data_dir`.
 
         Raises `EmbeddedError`.
 
         Returns when the broker takes requests. Logs go to `log_dir` (None: the data directory), jars come from
-        `cache_dir` (None: ~/.cache/hookline). A later start may use another port.
+        `cache_dir` (None: ~/.cache/hookline). A later start may use another port. `extra`: more settings of the broker.
         """
         data_dir = make_directory(data_dir)
         log_dir = make_directory(log_dir or data_dir)
@@ -95,7 +97,7 @@ class EmbeddedKafka:
             chosen = choose_port(port, "Kafka")
             controller = choose_port(controller_port, "Kafka's controller")
             progress(f"starting Apache Kafka {KAFKA_VERSION} on {LOOPBACK}:{chosen} ...")
-            properties = _write_configuration(data_dir, log_dir, chosen, controller)
+            properties = _write_configuration(data_dir, log_dir, chosen, controller, extra)
             java = _java_command(data_dir, heap_mib)
             classes = KafkaClasses(java, jars, data_dir)
             java += [*classes.provide(progress), "-cp", ":".join(str(jar) for jar in jars)]
@@ -138,7 +140,9 @@ def _java_command(data_dir: Path, heap_mib: int) -> list[str]:
     ]
 
 
-def _write_configuration(data_dir: Path, log_dir: Path, port: int, controller_port: int) -> Path:
+def _write_configuration(
+    data_dir: Path, log_dir: Path, port: int, controller_port: int, extra: Mapping[str, str]
+) -> Path:
     properties = {
         "process.roles": "broker,controller",
         "node.id": 1,
@@ -176,6 +180,7 @@ def _write_configuration(data_dir: Path, log_dir: Path, port: int, controller_po
         "num.network.threads": 1,
         "num.io.threads": 2,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        **extra,
     }
     path = data_dir / "server.properties"
     path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))

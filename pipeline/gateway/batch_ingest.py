@@ -171,7 +171,7 @@ async def accept_all(
                 gateway.event_ids.settle(each.key, accepted=index in written)
             elif index in written:
                 gateway.event_ids.remember(each.key, each.content)
-    problems = {index: describe_unwritten(error) for index, error in failures.items()}
+    problems = {index: await describe_unwritten(gateway, error) for index, error in failures.items()}
     if problems and len(problems) == len(candidates) and all(each.status == UNAVAILABLE for each in problems.values()):
         raise next(iter(problems.values()))
     for index, each in new.items():

@@ -14,9 +14,11 @@ from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.tokens import Tokens
 from pipeline.kafka.admin import LogEnds
+from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.topic_ids import TopicIds
+from pipeline.kafka.write_probe import WriteProbe
 from pipeline.metrics import Metrics
 from pipeline.postgres.databases import Databases
 from pipeline.postgres.pool import Pool
@@ -43,6 +45,8 @@ class Gateway:
     publisher: Publisher
     health: ApiHealth
     proxies: Proxies
+    clock: LogClock
+    writing: WriteProbe
 
     @property
     def pool(self) -> Pool:

@@ -5,8 +5,7 @@ record is done with when PostgreSQL and the log have what follows from it; repea
 """
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -48,6 +47,7 @@ class EndpointStates:
         hold_s: float,
         ids: TopicIds,
         faults: ReadFaults,
+        clock_us: Callable[[], int],
     ) -> None:
         """`hold_s`: what waits for a subscription that is disabled here is kept so long."""
         self._topics = topics
@@ -56,6 +56,7 @@ class EndpointStates:
         self._publisher = publisher
         self._metrics = metrics
         self._hold_s = hold_s
+        self._clock_us = clock_us
         self._faults = faults
         self._faults_met = 0
         self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()  # with the faults met before it came
@@ -140,7 +141,7 @@ class EndpointStates:
     async def _apply(self, state: EndpointState) -> None:
         await save_state(self._pool, state)
         if is_certificate_warning(state):
-            event = describe_certificate_expiring(state, now_us=time.time_ns() // 1000)
+            event = describe_certificate_expiring(state, now_us=self._clock_us())
             await self._producer.send(self._topics.events, state.application_id, event)
         if state.disable_reason is None:
             return
@@ -161,5 +162,5 @@ class EndpointStates:
                 last_error=state.last_error,
             )
         # also when it was disabled before: a crash may have come between that and this, and the id is the same
-        event = describe_disabled(state, now_us=time.time_ns() // 1000)
+        event = describe_disabled(state, now_us=self._clock_us())
         await self._producer.send(self._topics.events, state.application_id, event)

@@ -6,7 +6,6 @@ then whether the id is new and the type exists.
 
 import base64
 import binascii
-import time
 from typing import TypedDict
 from uuid import UUID
 
@@ -36,7 +35,7 @@ from pipeline.gateway.duplicates import Claim
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
-from pipeline.kafka.producer import KafkaUnavailableError, RecordRefusedError
+from pipeline.kafka.producer import KafkaUnavailableError, RecordRefusedError, TopicRefusedError
 
 
 class EventContent(Form, frozen=True, kw_only=True):
@@ -130,7 +129,7 @@ def make_event(gateway: Gateway, application_id: str, form: EventContent, *, eve
         labels=form.labels,
         metadata=form.metadata or {},
         occurred_at_us=int(form.occurred_at),
-        received_at_us=time.time_ns() // 1000,
+        received_at_us=gateway.clock.now_us(),
         ip=ip,
         content_crc32=sum_content(event_id, form.event_type, form.payload_content_type, payload),
     )
@@ -182,7 +181,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
         await gateway.producer.send(gateway.topics.events, event.application_id, event)
         accepted = True
     except KafkaUnavailableError as error:
-        raise describe_unwritten(error) from error
+        raise await describe_unwritten(gateway, error) from error
     finally:
         if not is_own_id:
             gateway.event_ids.settle(key, accepted=accepted)
@@ -211,13 +210,18 @@ def refuse_known(claim: Claim) -> None:
             pass
 
 
-def describe_unwritten(error: KafkaUnavailableError) -> Problem:
-    """What to answer for an event that was not written: whether it is of use to send it again."""
-    if isinstance(error, RecordRefusedError):
+async def describe_unwritten(gateway: Gateway, error: KafkaUnavailableError) -> Problem:
+    """What to answer for an event that was not written: whether it is of use to send it again.
+
+    It is not when the log takes other events: this one is too large then, else it is the topic that is wrong.
+    """
+    if isinstance(error, RecordRefusedError) and await gateway.writing.ask(gateway.topics.events):
         return Problem(
             "JsonPayload", detail="The event is larger than the log takes; do not send it again.", status=413
         )
     detail = "Kafka did not acknowledge the event in time. Send it again under the same `event_id`."
+    if isinstance(error, RecordRefusedError | TopicRefusedError):
+        detail = "The log takes no events at this moment. Send it again later under the same `event_id`."
     return Problem("ServiceUnavailable", detail=detail)
 
 

@@ -5,7 +5,6 @@ A subscription that had the event before gets one more attempt of the same deliv
 secrets. The attempts are noted first, so that they are listed from the moment this is answered.
 """
 
-import time
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -82,7 +81,7 @@ async def replay(request: web.Request) -> web.Response:
         selected = [str(form.subscription_id)]
     known = await list_deliveries(gateway.pool, application_id, event_id)
     version = routes.version if routes is not None else 0
-    plan = plan_replay(application_id, event, selected, known, routes_version=version, now_us=time.time_ns() // 1000)
+    plan = plan_replay(application_id, event, selected, known, routes_version=version, now_us=gateway.clock.now_us())
     await carry_out(gateway, application_id, event, plan, routes_version=version)
     gateway.log.info("event_replayed", application_id=application_id, event_id=event_id, deliveries=len(selected))
     return answer_nothing()

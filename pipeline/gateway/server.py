@@ -1,6 +1,7 @@
 """The gateway process: the HTTP API, wired."""
 
 import asyncio
+import contextlib
 import time
 
 from aiohttp import web
@@ -64,6 +65,7 @@ from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
+from pipeline.kafka.write_probe import WriteProbe
 from pipeline.postgres.databases import open_databases
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
@@ -72,6 +74,7 @@ from pipeline.topics import declare_topics_for
 API_PATH = "/api/v1"
 SHUTDOWN_TIMEOUT_S = 20.0
 KEEPALIVE_S = 75.0
+CLOSE_TIMEOUT_S = 5.0
 MODULES = (
     ingest,
     batch_ingest,
@@ -125,11 +128,24 @@ async def main(process: Process) -> None:
     await routes.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
+    process.supervisor.start("clock", clock.watch())
     producer = LogProducer(settings.kafka, process.metrics, clock=clock)
     await producer.warm_up()
     config = settings.gateway
     kafka = KafkaProbe(settings.kafka, topics.events)
     process.health.ready["kafka"] = kafka.check
+    writing = WriteProbe(
+        producer,
+        topics.of_gateway_output(),
+        process.metrics,
+        process=process.name,
+        interval_s=settings.kafka.topics_check_interval_s,
+    )
+    # one cause, one problem
+    process.health.ready["writing"] = lambda: None if kafka.check() else writing.check(topics.events)
+    # events are accepted all the same
+    process.health.degraded["publishing"] = lambda: writing.check(topics.routes, topics.endpoints)
+    process.supervisor.start("writing", writing.run())
     ghosts = Ghosts(databases.primary, producer, settings.kafka, topics)
     gateway = Gateway(
         settings=settings,
@@ -152,16 +168,24 @@ async def main(process: Process) -> None:
             timeout_s=config.lookup_timeout_s,
         ),
         publisher=Publisher(
-            databases.primary, producer, topics, ghosts, process.metrics, routes=routes, check_log=kafka.check
+            databases.primary,
+            producer,
+            topics,
+            ghosts,
+            process.metrics,
+            routes=routes,
+            check_log=lambda: kafka.check() or writing.check(),
         ),
         health=ApiHealth(process, databases.primary, kafka, key=config.health_key),
         proxies=read_proxies(config),
+        clock=clock,
+        writing=writing,
     )
     topic_watch = TopicWatch(settings.kafka, topics.of_gateway(), process.metrics)
     # events are accepted all the same, and what cannot be written is answered so
     process.health.degraded["topics"] = topic_watch.check
     process.supervisor.start("topic_watch", topic_watch.run())
-    process.health.degraded["writing"] = producer.check
+    process.health.degraded["topics_written"] = producer.check
     process.health.ready["routes"] = routes.check
     process.health.degraded.update(databases.list_checks())
     runner = await serve(gateway)
@@ -175,6 +199,7 @@ async def main(process: Process) -> None:
         hold_s=settings.gateway.disabled_hold_s,
         ids=ids,
         faults=faults,
+        clock_us=clock.now_us,
     )
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
@@ -204,7 +229,10 @@ async def main(process: Process) -> None:
         await asyncio.sleep(config.drain_s)
     await runner.cleanup()
     await process.supervisor.stop()
-    await producer.close()
+    with contextlib.suppress(TimeoutError):
+        # no request waits any more: what Kafka does not acknowledge now was answered with 503, or is a probe
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await producer.close()
     await gateway.ends.close()
     await routes.close()
 

@@ -5,7 +5,10 @@ same clock. It is learned from acknowledgements and carried on by the monotonic 
 changes nothing.
 """
 
+import asyncio
 import time
+
+import structlog
 
 from pipeline.metrics import Metrics
 
@@ -13,6 +16,9 @@ SECOND_US = 1_000_000
 # A host's clock that is off by more is said: people read its times in logs.
 TOLERANCE_US = 5 * SECOND_US
 MILLISECOND_US = 1000
+WATCH_INTERVAL_S = 2.0
+
+log = structlog.get_logger()
 
 
 def wall_us() -> int:
@@ -31,6 +37,7 @@ class LogClock:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._offset_us: int | None = None  # of the log's clock to the monotonic one
+        self._is_wrong = False  # the host's, as was logged last
 
     def now_us(self) -> int:
         """Now. May be called in any thread."""
@@ -46,7 +53,23 @@ class LogClock:
             self._offset_us = least
         else:
             self._offset_us = min(max(self._offset_us, least), most)
-        self._metrics.clock_ahead_seconds.set(self.ahead_us() / SECOND_US)
+        self.look()
+
+    async def watch(self) -> None:
+        """Runs for ever: log that the host's clock is wrong, or right again, also while nothing is written."""
+        while True:
+            self.look()
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    def look(self) -> None:
+        """Compare the clocks once."""
+        ahead_us, problem = self.ahead_us(), self.check()
+        self._metrics.clock_ahead_seconds.set(ahead_us / SECOND_US)
+        if problem is not None and not self._is_wrong:
+            log.error("clock_wrong", reason=problem)
+        elif problem is None and self._is_wrong:
+            log.info("clock_right")
+        self._is_wrong = problem is not None
 
     def ahead_us(self) -> int:
         """By how much the host's clock is ahead of the log's; negative: behind."""

@@ -1,8 +1,7 @@
 """Read ahead, match in turns, write, tell the progress. Knows neither Faust nor a client."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from faust.types import TP
@@ -44,11 +43,14 @@ class Intake:
         *,
         ahead_max_records: int,
         ahead_max_bytes: int,
+        clock_us: Callable[[], int],
     ) -> None:
+        """`clock_us`: the log's, which set the times of what is taken."""
         self._matcher = matcher
         self._writer = writer
         self._progress = progress
         self._metrics = metrics
+        self._clock_us = clock_us
         self._ahead_max_records = ahead_max_records
         self._ahead_max_bytes = ahead_max_bytes
         self._ahead = ReadAhead()
@@ -127,8 +129,12 @@ class Intake:
             written_records += len(following)
         # with the last one all of the portion is written
         written = await self._writer.send_patiently(to_write)
-        oldest_s = portion[0].record.timestamp / 1000
-        written.add_done_callback(lambda _: self._metrics.match_seconds.observe(max(0.0, time.time() - oldest_s)))
+        oldest_us = portion[0].record.timestamp * 1000
+
+        def observe(_: object) -> None:
+            self._metrics.match_seconds.observe(max(0, self._clock_us() - oldest_us) / 1_000_000)
+
+        written.add_done_callback(observe)
         self._metrics.in_flight.set(len(self._writer))
         await self._progress.add(written, [(each.mark, each.record.offset) for each in portion if each.mark])
         # an event may match thousands: as many of the next ones as lead to about so much

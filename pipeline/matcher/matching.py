@@ -12,7 +12,7 @@ from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.payload_filter import Content
 from pipeline.core.recent import RecentIds
-from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, to_bytes
+from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
 from pipeline.core.routes import AppliedRoutes
 from pipeline.kafka.log_clock import monotonic_us
 from pipeline.metrics import Metrics
@@ -104,6 +104,8 @@ class Matcher:
 
     async def _lead_on(self, record: EventRecord) -> Iterable[ToWrite]:
         """What one record leads to."""
+        if is_probe(record.value):
+            return ()
         parsed = self._parse(
             record.value,
             record.key,

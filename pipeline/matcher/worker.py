@@ -5,7 +5,7 @@ import math
 import ssl
 import tempfile
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,6 @@ METADATA_MAX_AGE_MS = 3_000
 log = structlog.get_logger()
 
 
-def clock_us() -> int:
-    """Now, in microseconds since the epoch."""
-    return time.time_ns() // 1000
-
-
 async def main(process: Process) -> None:
     """Match until told to stop; then settle what is on its way, commit, and leave the group."""
     settings, config = process.settings, process.settings.matcher
@@ -70,6 +65,7 @@ async def main(process: Process) -> None:
     await routes.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
+    process.supervisor.start("clock", clock.watch())
     producer = LogProducer(
         settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, pace_min_s=PACE_MIN_S, clock=clock
     )
@@ -81,7 +77,7 @@ async def main(process: Process) -> None:
         recent_ids_max=config.recent_ids_max,
         record_max_bytes=settings.kafka.record_max_bytes,
         routes_wait_s=config.routes_wait_s,
-        clock_us=clock_us,
+        clock_us=clock.now_us,
     )
     bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
     app = build_app(
@@ -104,7 +100,7 @@ async def main(process: Process) -> None:
     writer = HoldingWriter(
         producer,
         (topics.deliveries, topics.dispatches, topics.dead),
-        replace=Smaller(topics, clock_us),
+        replace=Smaller(topics, clock.now_us),
         metrics=process.metrics,
         process=process.name,
     )
@@ -117,6 +113,7 @@ async def main(process: Process) -> None:
         process.metrics,
         ahead_max_records=config.ahead_max_records,
         ahead_max_bytes=config.ahead_max_bytes,
+        clock_us=clock.now_us,
     )
     guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", ids=ids)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
@@ -146,7 +143,8 @@ async def main(process: Process) -> None:
         await ready.wait()
         process.announce_ready()
         consumer_of(app).note_for = guard.note_for
-        await watch(app, progress, process.metrics, retention_s=settings.kafka.event_retention_s)
+        retention_s = settings.kafka.event_retention_s
+        await watch(app, progress, process.metrics, retention_s=retention_s, clock_us=clock.now_us)
 
     topic_watch = TopicWatch(settings.kafka, topics.of_matcher(), process.metrics)
     process.health.ready["topics"] = topic_watch.check
@@ -182,7 +180,9 @@ async def finish(work: Awaitable[None], process: Process) -> None:
         process.log.warning("drain_timed_out", timeout_s=DRAIN_TIMEOUT_S)
 
 
-async def watch(app: faust.App, progress: Progress, metrics: Metrics, *, retention_s: int) -> None:
+async def watch(
+    app: faust.App, progress: Progress, metrics: Metrics, *, retention_s: int, clock_us: Callable[[], int]
+) -> None:
     """Runs until Faust gives up, and raises why. Measures the lag, and how near to retention it is, meanwhile."""
     consumer, retention_us = consumer_of(app), retention_s * 1_000_000
     ends: Mapping[TP, int] = {}

@@ -1,6 +1,5 @@
 """`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: what was sent, and what is still owed."""
 
-import time
 from typing import Any, TypedDict
 
 from aiohttp import web
@@ -99,7 +98,7 @@ async def show_attempts(request: web.Request) -> web.Response:
         await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
         pool = gateway.pool
     attempts = await list_attempts(pool, wanted)
-    now_us = time.time_ns() // 1000
+    now_us = gateway.clock.now_us()
     response = answer_json([show_item(attempt, now_us) for attempt in attempts])
     if attempts:
         first, last = _point_at(attempts[0]), _point_at(attempts[-1])
@@ -117,7 +116,7 @@ async def show_attempt(request: web.Request) -> web.Response:
     if attempt is None:
         raise Problem("NotFound")
     exchange = await find_anywhere(gateway, lambda pool: find_response(pool, application_id, attempt_id))
-    info: AttemptInfo = {**show_item(attempt, time.time_ns() // 1000), **show_exchange(exchange)}
+    info: AttemptInfo = {**show_item(attempt, gateway.clock.now_us()), **show_exchange(exchange)}
     return answer_json(info)
 
 

@@ -9,10 +9,9 @@ import pytest
 
 from pipeline.core.records import Delivery
 from tests.integration.deliver.house import SECRET, House
-from tests.support.clock import Clock
 from tests.support.eventually import eventually
 from tests.support.python_clock import PythonClock
-from tests.support.receiver import FailTimes, Receiver
+from tests.support.receiver import FailTimes, Ok, Receiver, TooMany
 from tests.support.single_process import SingleProcess
 from tests.support.verification import verify_delivery
 
@@ -20,6 +19,12 @@ HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 IDS = 5
 RETRY_DELAYS_S = [0.5, 3.0]
+RATE_PER_S, LIMITED = 5, 15
+BACK_OFF_S = 2
+BROKEN_TIMES = 4
+WITHIN_S = 60.0
+# how late the first of several requests may be noticed by the receiver
+SLACK_S = 1.0
 
 
 async def read_degraded(process: SingleProcess) -> str:
@@ -31,24 +36,25 @@ async def read_degraded(process: SingleProcess) -> str:
 async def deliver_with_clock(kafka: str, topic_prefix: str, folder: Path, shift_s: int) -> None:
     """Some deliveries that fail twice, by a process whose clock is set after its start."""
     house = await House(kafka, topic_prefix).prepare()
-    clock = PythonClock(folder) if shift_s > 0 else Clock(folder)
+    clock = PythonClock(folder)
     async with Receiver() as receiver:
         receiver.script("/a", FailTimes(2 * IDS, 503))
         subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=RETRY_DELAYS_S, concurrency_max=IDS)
         steady = house.subscribe(receiver.url("/b"))
-        deliver = SingleProcess("deliver", house.environ() | dict(clock.environ))
+        deliver = SingleProcess("deliver", house.environ(KAFKA_SESSION_TIMEOUT_S="6") | dict(clock.environ))
         await deliver.start()
         try:
             house.send(steady)
             await house.attempts(1)
             clock.set(shift_s)
+            if shift_s < 0:
+                await end_and_start_again(deliver)
             house.send(subscriber, count=IDS)
             house.send(steady, count=IDS)
             attempts = await house.attempts(1 + IDS + 3 * IDS, timeout_s=60)
             said = await eventually(lambda: is_told(deliver))
         finally:
-            # waits that are under way in librdkafka end at a time of the wall clock, and may not end in order
-            await deliver.kill()
+            await deliver.stop()
 
         requests = receiver.requests("/a")
         assert {3} == set(Counter(request.header("webhook-id") for request in requests).values())
@@ -65,6 +71,13 @@ async def deliver_with_clock(kafka: str, topic_prefix: str, folder: Path, shift_
         assert "clock is" in said
 
 
+async def end_and_start_again(process: SingleProcess) -> None:
+    """Its clock was set back: it ends by itself, with the reason, and is started again as whoever runs it would do."""
+    assert 1 == await process.wait(timeout_s=WITHIN_S)
+    assert "was set back by" in process.log()
+    await process.start()
+
+
 async def is_told(process: SingleProcess) -> str:
     said = await read_degraded(process)
     return said if "clock" in said else ""
@@ -74,3 +87,36 @@ async def is_told(process: SingleProcess) -> str:
 async def test_a_wrong_clock_changes_nothing(kafka: str, topic_prefix: str, tmp_path: Path, shift_s: int) -> None:
     """Everything is delivered, tried again when it is due, and written down; /health says how wrong the clock is."""
     await deliver_with_clock(kafka, topic_prefix, tmp_path, shift_s)
+
+
+@pytest.mark.parametrize("shift_s", [40 * DAY_S, -40 * DAY_S], ids=["40d-ahead", "40d-behind"])
+async def test_gates_go_by_no_wall_clock(kafka: str, topic_prefix: str, tmp_path: Path, shift_s: int) -> None:
+    """A rate holds, an endpoint that asks for time gets it, a breaker opens and closes: as long as it should be."""
+    house = await House(kafka, topic_prefix).prepare()
+    clock = PythonClock(tmp_path)
+    clock.set(min(0, shift_s))  # behind from its start: set back, it would end
+    async with Receiver() as receiver:
+        receiver.script("/busy", TooMany(BACK_OFF_S), Ok())
+        receiver.script("/broken", FailTimes(BROKEN_TIMES, 503))
+        limited = house.subscribe(receiver.url("/limited"), rate_per_s=RATE_PER_S)
+        busy = house.subscribe(receiver.url("/busy"), retry_delays_s=[0.1] * 3)
+        broken = house.subscribe(receiver.url("/broken"), retry_delays_s=[0.1] * (BROKEN_TIMES + 1), concurrency_max=1)
+        deliver = SingleProcess("deliver", house.environ(KAFKA_SESSION_TIMEOUT_S="6") | dict(clock.environ))
+        async with deliver:
+            house.send(limited)
+            await house.attempts(1)
+            clock.set(shift_s)
+            house.send(busy)
+            house.send(broken)
+            house.send(limited, count=LIMITED)
+            await eventually(lambda: len(receiver.requests("/limited")) == 1 + LIMITED, timeout_s=WITHIN_S)
+            await eventually(lambda: len(receiver.requests("/busy")) == 2, timeout_s=WITHIN_S)
+            await eventually(lambda: len(receiver.requests("/broken")) == BROKEN_TIMES + 1, timeout_s=WITHIN_S)
+            await house.attempts(1 + LIMITED + 2 + BROKEN_TIMES + 1)
+
+        times_s = [request.arrived_monotonic_s for request in receiver.requests("/limited")[1:]]
+        first, second = receiver.requests("/busy")
+        # a second's worth may go at once
+        assert times_s[-1] - times_s[0] >= (LIMITED - RATE_PER_S) / RATE_PER_S - SLACK_S
+        assert second.arrived_monotonic_s - first.arrived_monotonic_s >= BACK_OFF_S - SLACK_S
+        assert 1 == len({request.header("webhook-id") for request in receiver.requests("/broken")})

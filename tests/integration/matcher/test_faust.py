@@ -9,6 +9,7 @@ import faust
 import pytest
 from faust.types import TP
 
+from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.matcher.chunks import CODEC, schedule_chunks
 from pipeline.matcher.consumer import Consumer
@@ -82,7 +83,7 @@ async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) ->
 
     async with open_app(house) as (app, _):
         progress = Progress(commit, metrics, in_flight_max=1, commit_interval_s=60)
-        watching = asyncio.create_task(watch(app, progress, metrics, retention_s=3600))
+        watching = asyncio.create_task(watch(app, progress, metrics, retention_s=3600, clock_us=wall_us))
         # what no broker and no caller of ours says
         await consumer_of(app).commit_offsets({TP(house.topics.events.name, 0): "junk"})  # type: ignore[dict-item]  # as said
         async with asyncio.timeout(30):

@@ -13,10 +13,31 @@ AT_ONCE = 4
 END_TIMEOUT_S = 60.0
 
 TASKS = {
-    "gateway": ("repair", "endpoint_states", "kafka_probe", "database_watch"),
-    "matcher": ("settling", "committing", "following"),
-    "deliver": ("sweeping", "announcing"),
-    "archive": ("upkeep", "announcing"),
+    "gateway": (
+        "host_clock",
+        "clock",
+        "topic_watch",
+        "writing",
+        "repair",
+        "agreement",
+        "endpoint_states",
+        "kafka_probe",
+        "database_watch",
+    ),
+    "matcher": ("clock", "topic_watch", "writing", "settling", "committing", "following", "guarding"),
+    "deliver": (
+        "clock",
+        "topic_watch",
+        "writing",
+        "sweeping",
+        "announcing",
+        # of the consume loop
+        "committing",
+        "ticking",
+        "working",
+        "consuming",
+    ),
+    "archive": ("topic_watch", "upkeep", "owners", "announcing", "committing", "ticking", "working", "consuming"),
 }
 
 

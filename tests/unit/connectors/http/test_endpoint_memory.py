@@ -31,3 +31,24 @@ def test_a_deleted_endpoint_is_forgotten() -> None:
 def test_an_endpoint_that_is_not_known_can_be_forgotten() -> None:
     """Most were never sent to by this process."""
     make_memory().forget("00000000-0000-0000-0000-000000000000")
+
+
+def test_the_first_requests_keep_to_the_endpoints_bounds() -> None:
+    """Asked for before anything was sent to it: its rate holds for those that come at once after a start, too."""
+    settings = Settings()
+    endpoint = make_endpoint("https://example.com/", rate_per_s=2.0, concurrency_max=3)
+    memory = EndpointMemory(
+        settings.deliver,
+        settings.worker,
+        states=NoStates(),
+        sealer=SEALER,
+        metrics=Metrics("deliver"),
+        find_endpoint={endpoint.subscription_id: endpoint}.get,
+    )
+    gate = memory.gate(endpoint.subscription_id.encode())
+    rooms = [gate.room(NOW_US)]
+    memory.compile(endpoint)
+    rooms.append(gate.room(NOW_US))
+
+    assert [2, 2] == rooms
+    assert settings.worker.concurrency == memory.gate(b"unknown").room(NOW_US)

@@ -79,7 +79,13 @@ class Desk:
         )
         self.progress = Progress(self._commit, metrics, in_flight_max=100, commit_interval_s=60)
         self.intake = Intake(
-            matcher, self.ledger, self.progress, metrics, ahead_max_records=ahead_max_records, ahead_max_bytes=MIB
+            matcher,
+            self.ledger,
+            self.progress,
+            metrics,
+            ahead_max_records=ahead_max_records,
+            ahead_max_bytes=MIB,
+            clock_us=lambda: 0,
         )
         self.matching = asyncio.create_task(self.intake.run())
         self.settling = asyncio.create_task(self.progress.settle_regularly())

@@ -1,0 +1,102 @@
+"""Does the log take what this process writes? Known before a request is answered, also when there are none.
+
+A record that means nothing is written to each topic: at the start, every few seconds, and at once when it matters. What
+a topic's settings or permissions are is not what counts.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from pipeline.core.records import Probe, to_bytes
+from pipeline.kafka.failures import KafkaUnavailableError, ToSend
+from pipeline.kafka.producer import Placement
+from pipeline.metrics import Metrics
+from pipeline.topics import Topic
+
+PROBE_KEY = b"hookline.probe"
+RETRY_S = 2.0
+# without an acknowledgement for so long nothing can be promised
+STALLED_AFTER_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Producer(Protocol):
+    """Writes to the log."""
+
+    def send_bytes(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]": ...
+
+
+class WriteProbe:
+    """Asks for each of `topics`. `run` for ever; `check` is the answer."""
+
+    def __init__(
+        self, producer: Producer, topics: Sequence[Topic], metrics: Metrics, *, process: str, interval_s: float
+    ) -> None:
+        self._interval_s = interval_s
+        self._producer = producer
+        self._topics = topics
+        self._metrics = metrics
+        self._process = process
+        self._problems: Mapping[Topic, str] = {}
+        self._under_way: dict[Topic, asyncio.Future[Placement]] = {}
+
+    async def run(self) -> None:
+        """Ask again and again, until cancelled."""
+        while True:
+            await asyncio.gather(*(self.ask(topic) for topic in self._topics))
+            await asyncio.sleep(min(RETRY_S, self._interval_s) if self._problems else self._interval_s)
+
+    def check(self, *topics: Topic) -> str | None:
+        """Health: None, or which of `topics` (none named: of all) take nothing, and why."""
+        chosen = topics or self._topics
+        return "; ".join(self._problems[topic] for topic in chosen if topic in self._problems) or None
+
+    async def ask(self, topic: Topic) -> bool:
+        """Does it take a record now?"""
+        written = self._under_way.get(topic)
+        if written is None or written.done():
+            written = self._producer.send_bytes([(topic, PROBE_KEY, self._make_probe(topic))])
+            written.add_done_callback(_hear)
+            self._under_way[topic] = written
+        done, _ = await asyncio.wait([written], timeout=STALLED_AFTER_S)
+        self._note(topic, _find_problem(topic, written) if done else _describe_silence(topic))
+        return topic not in self._problems
+
+    def _make_probe(self, topic: Topic) -> bytes | None:
+        if topic.retention_s is None:
+            return None  # of a key that is in no view: the end of nothing, which compaction removes
+        return to_bytes(Probe(process=self._process, written_at_us=time.time_ns() // 1000))
+
+    def _note(self, topic: Topic, problem: str | None) -> None:
+        before = self._problems.get(topic)
+        others = {each: why for each, why in self._problems.items() if each != topic}
+        self._problems = others | ({topic: problem} if problem is not None else {})
+        self._metrics.writable.set(not self._problems)
+        if problem is not None and before is None:
+            log.error("topic_not_writable", topic=topic.name, reason=problem)
+        elif problem is None and before is not None:
+            log.info("topic_writable", topic=topic.name)
+
+
+def _find_problem(topic: Topic, written: "asyncio.Future[Placement]") -> str | None:
+    error = written.exception()
+    if error is None:
+        return None
+    if not isinstance(error, KafkaUnavailableError):
+        raise error
+    return f"{topic.name} takes no records: {error}"
+
+
+def _describe_silence(topic: Topic) -> str:
+    return f"{topic.name} takes no records: no acknowledgement for {STALLED_AFTER_S:g} s"
+
+
+def _hear(written: "asyncio.Future[Placement]") -> None:
+    """Take the exception, if there is one: it may come when it has been noted as silence already."""
+    if not written.cancelled():
+        written.exception()
