@@ -7,7 +7,7 @@ import psutil
 from tests.integration.deliver.house import House, ids_of
 from tests.integration.deliver.test_keys import read_health
 from tests.support.eventually import eventually
-from tests.support.receiver import Receiver, Slow
+from tests.support.receiver import FailTimes, Receiver, Slow
 
 FILES = 80
 ENDPOINTS = 60
@@ -52,4 +52,21 @@ async def test_threads_used_up(kafka: str, topic_prefix: str) -> None:
         assert ids_of(sent) == ids_of(attempts)
         assert {("succeeded", 1, None)} == {
             (attempt.outcome, attempt.attempt_number, attempt.error_detail) for attempt in attempts
+        }
+
+
+async def test_a_full_disk_for_logs(kafka: str, topic_prefix: str) -> None:
+    """What cannot be logged is not; everything else goes on as before."""
+    house = await House(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/0", FailTimes(1, 500))
+        subscribers = [house.subscribe(receiver.url(f"/{number}"), retry_delays_s=[0.1]) for number in range(3)]
+        # each write to it fails for lack of space, as on a disk that is full
+        async with house.deliver("sh", "-c", 'exec "$0" "$@" 2>/dev/full') as deliver:
+            sent = [delivery for each in subscribers for delivery in house.send(each)]
+            attempts = await house.attempts(len(sent) + 1, timeout_s=60)
+            assert deliver.is_running
+
+        assert {delivery.delivery_id for delivery in sent} == {
+            attempt.delivery_id for attempt in attempts if attempt.outcome == "succeeded"
         }

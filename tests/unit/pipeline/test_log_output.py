@@ -12,7 +12,7 @@ from pipeline.log_output import LogOutput
 def test_a_full_disk_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not when it is written, and not at the end either."""
     with Path("/dev/full").open("wb", buffering=0) as full:
-        text = io.TextIOWrapper(io.BufferedWriter(full))  # type: ignore[arg-type]  # as sys.stderr is made
+        text = io.TextIOWrapper(io.BufferedWriter(full))  # as sys.stderr is made
         monkeypatch.setattr(sys, "stderr", text)
         output = LogOutput()
         output.write("a line\n")
@@ -24,7 +24,7 @@ def test_a_line_is_written_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     """Also one that cannot be encoded."""
     path = tmp_path / "log"
     with path.open("wb", buffering=0) as file:
-        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(file)))  # type: ignore[arg-type]  # the same
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(file)))
         LogOutput().write("größe \ud800\n" * 1000)
 
     assert "größe \\ud800\n" * 1000 == path.read_text()
