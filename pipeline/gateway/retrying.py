@@ -4,7 +4,6 @@ One more attempt of the same delivery, under the same `webhook-id`, signed with 
 subscription is disabled, which an owner wants before enabling it again. What follows a failed one is not asked for.
 """
 
-import time
 from typing import TypedDict
 from uuid import UUID
 
@@ -79,7 +78,7 @@ async def retry(request: web.Request) -> web.Response:
         [attempt.subscription_id],
         known,
         routes_version=version,
-        now_us=time.time_ns() // 1000,
+        now_us=gateway.clock.now_us(),
         is_forced=True,
     )
     await carry_out(gateway, application_id, event, plan, routes_version=version)

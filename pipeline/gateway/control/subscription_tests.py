@@ -1,6 +1,5 @@
 """`POST /subscriptions/{subscription_id}/test`: an event for one subscription, delivered and recorded as any other."""
 
-import time
 from typing import TypedDict
 from uuid import UUID
 
@@ -67,7 +66,7 @@ async def test(request: web.Request) -> web.Response:
     subscription = await find_own(request, caller)
     if subscription.application_id != application_id:
         raise Problem("NotFound")
-    subscription_id, now_us = subscription.subscription_id, time.time_ns() // 1000
+    subscription_id, now_us = subscription.subscription_id, gateway.clock.now_us()
     payload = orjson.dumps({"test": True, "subscription_id": subscription_id})
     if form.payload is not None:
         findings = Findings()

@@ -263,7 +263,8 @@ async def rotate(request: web.Request) -> web.Response:
         application_id,
         subscription_id,
         SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed),
-        previous_valid_until=datetime.now(UTC) + timedelta(seconds=form.overlap_s),
+        previous_valid_until=datetime.fromtimestamp(gateway.clock.now_us() / 1_000_000, UTC)
+        + timedelta(seconds=form.overlap_s),
     )
     await gateway.publisher.publish(application_id)
     if subscription is None:
