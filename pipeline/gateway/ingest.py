@@ -196,7 +196,7 @@ async def accept_operational(gateway: Gateway, event: Event) -> None:
     try:
         await gateway.producer.send(gateway.topics.events, event.application_id, event)
     except KafkaUnavailableError as error:
-        raise describe_unwritten(error) from error
+        raise await describe_unwritten(gateway, error) from error
 
 
 def refuse_known(claim: Claim) -> None:
