@@ -78,11 +78,24 @@ class RawHttp:
             self._streams = None
 
 
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    """RFC 9112 §7.1, without extensions and trailers."""
+    body = b""
+    while (size := int(await reader.readline(), 16)) > 0:
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return body
+
+
 async def _read(reader: asyncio.StreamReader, *, is_head: bool) -> RawReply:
     head = await reader.readuntil(b"\r\n\r\n")
     status_line, *lines = head.decode("latin-1").rstrip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(0 if is_head else int(headers.get("content-length", 0)))
+    if headers.get("transfer-encoding") == "chunked" and not is_head:
+        body = await _read_chunks(reader)
+    else:
+        body = await reader.readexactly(0 if is_head else int(headers.get("content-length", 0)))
     return RawReply(int(status_line.split(" ")[1]), headers, body, head)
 
 

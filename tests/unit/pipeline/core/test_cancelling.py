@@ -1,5 +1,6 @@
 """What disabling cancels: what was matched before it, whatever the clocks say."""
 
+import msgspec
 import pytest
 
 from pipeline.core.cancelling import is_cancelled
@@ -64,3 +65,11 @@ def test_time_where_a_version_is_not_known(routes_version: int, cancel_before_ve
 def test_deleted() -> None:
     """Then everything is."""
     assert is_cancelled(make_delivery(7), make_endpoint(0, 0, deleted=True))
+
+
+def test_what_a_person_asked_for_of_this_subscription() -> None:
+    """It is made though the subscription was disabled later; not when it is deleted."""
+    forced = msgspec.structs.replace(make_delivery(4), is_forced=True)
+
+    assert not is_cancelled(forced, make_endpoint(5, NOW_US + FAR_US))
+    assert is_cancelled(forced, make_endpoint(0, 0, deleted=True))
