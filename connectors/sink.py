@@ -1,77 +1,96 @@
-"""What a sink is: where its records come from, which lane each belongs to, and `put`.
+"""What a sink is: how it classifies a record, what may be open at once, and where records go.
 
-A new connector (another store, a queue, e-mail) is a folder beside this file with one such class; the consume loop,
-lanes, bounds, rebalancing and commits are the runtime's.
+A new connector (another store, a queue, e-mail) is a folder beside this file with one `Sink`. Reading, lanes, bounds,
+rebalancing and commits are the runtime's. `Parking`, `Bookmark` and `PositionKeeper` are optional: a sink that needs
+one hands it to the runtime.
 """
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from pipeline.core.lanes import Gate, Jam, Rank
-from pipeline.core.ranges import CommitNote
+from pipeline.core.commit_note import CommitNote
+from pipeline.core.lane import Gate, Jam, Rank
 from pipeline.kafka.record import LogRecord, Place
 
-__all__ = ["IsSettled", "LogRecord", "Place", "Sink"]
+__all__ = ["Bookmark", "Incoming", "IsSettled", "LogRecord", "Parking", "Place", "PositionKeeper", "Sink"]
 
 IsSettled = Callable[[Place, int], bool]
+
+
+class Incoming(NamedTuple):
+    """A record as its sink sees it: all that the runtime needs to know of it."""
+
+    work: Any  # what `put` takes: the record, or what the sink has made of it
+    lane: Hashable  # the ordered sub-stream it belongs to
+    rank: Rank = Rank.FRESH
+    due_at_us: int = 0  # not to be put before, in microseconds since the epoch; 0: at once
 
 
 class Sink(Protocol):
     """Consumes records into something. Called on the loop."""
 
-    def lane(self, record: LogRecord) -> Hashable:
-        """The ordered sub-stream this record belongs to."""
-
-    def owner(self, lane: Hashable) -> Hashable | None:
-        """The application a lane belongs to: lanes of one application share what it may hold of this process.
-
-        None: this sink holds back nothing, and `put_away` is called for records that are not due only. Then reading
-        stops while too much is in flight.
-        """
+    def classify(self, record: LogRecord) -> Incoming:
+        """Asked once per record, when it is read. Changes nothing."""
 
     def gate(self, lane: Hashable) -> Gate:
-        """What may be done at once in this lane; the same object as long as the lane has work."""
+        """What may be open at once in this lane; the same object as long as the lane has work."""
 
-    def rank(self, record: LogRecord) -> Rank:
-        """Has this record waited before, so that others go first?"""
+    async def put(self, works: Sequence[Any]) -> "asyncio.Future[Any] | None":
+        """Bring `Incoming.work` of one lane to its target.
 
-    def due_at_us(self, record: LogRecord) -> int:
-        """Not to be put before this time, in microseconds since the epoch; 0: at once."""
-
-    async def put(self, records: Sequence[LogRecord]) -> "asyncio.Future[Any] | None":
-        """Bring records of one lane to their target.
-
-        The records are settled, and their place in the lane is free, when the future it returns is done, at once when
-        there is none. An exception ends the process, with the records uncommitted.
-        """
-
-    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
-        """Keep a record for later, outside of this process: it is not due, or its lane took no more of them.
-
-        `jam`: what is in its lane. Settled when the future is done.
+        The records are settled, and their place in the lane is free, when the future it returns is done; at once when
+        it returns none. An exception ends the process, with the records uncommitted.
         """
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
-        """Partitions are ours, with what their last commit said (None: there was none).
+        """Partitions are ours, with the note of their last commit (None: there was none).
 
         Returns where to begin those of which the sink knows better than the commit.
         """
 
+    async def revoked(self, places: Sequence[Place]) -> None:
+        """These partitions belong to another process; no record of theirs is open."""
+
+
+class Parking(Protocol):
+    """Writes records that cannot start soon to a retry topic, and bounds what one application holds.
+
+    Without it every lane takes all its records, and reading stops while too much is in flight. A record that is due
+    later than in a moment, or whose lane is full, is an error then.
+    """
+
+    def owner(self, lane: Hashable) -> Hashable:
+        """The application of a lane: the lanes of one application share what it may hold of this process."""
+
+    def park(self, incoming: Incoming, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
+        """Write a record to a retry topic: it is not due, or its lane is full. `jam`: what waits in its lane.
+
+        Settled when the future is done.
+        """
+
+    def came_back(self, incoming: Incoming) -> None:
+        """A record that was parked has been read again."""
+
+
+class Bookmark(Protocol):
+    """What the note of a commit says of the attempts topic."""
+
+    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
+        """The offset for a commit of `place` made now; None: the partition has no bookmark.
+
+        `is_settled`: is the record at this place and offset settled, as far as the commit will say?
+        """
+
+
+class PositionKeeper(Protocol):
+    """Keeps the positions of partitions itself, and must hear of offsets that hold no record."""
+
     def note_vacant(self, place: Place, begin: int, end: int) -> None:
-        """The log holds no record between these offsets; said before the record at `end` comes."""
+        """The log holds no record between these offsets. Called before the record at `end` is classified."""
 
     def reached(self, place: Place, offset: int) -> None:
-        """Everything before this offset is settled, or holds no record. Said again and again."""
+        """Everything before this offset is settled, or holds no record. Called again and again."""
 
     def set_back(self, place: Place, position: int) -> None:
         """The partition's log was cut off or made again: its next records are others, from `position` on."""
-
-    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
-        """For the note of a commit made now; None: this sink has no such thing.
-
-        `is_settled`: is this record (its place and offset) done with, as far as the commit will say?
-        """
-
-    async def revoked(self, places: Sequence[Place]) -> None:
-        """These are somebody else's now; nothing of theirs is open any more."""

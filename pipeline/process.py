@@ -1,7 +1,7 @@
 """What every long-running process shares: settings, logs, /health and /metrics, signals, ordered shutdown.
 
 A process is a function `async def main(process: Process) -> None` that returns when `process.stopping` is set and its
-work is put away. An exception it lets out is logged and ends the process with a non-zero code: offsets that were not
+work is finished. An exception it lets out is logged and ends the process with a non-zero code: offsets that were not
 committed are read again by whoever takes over.
 """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from connectors.http.exchange import Answer, Result
+from connectors.http.client.exchange import Answer, Result
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
 from pipeline.core.ids import derive_attempt_id

@@ -25,7 +25,7 @@ class AttemptsTail:
     def find_seen(self, is_settled: IsSettled) -> int:
         """Attempts before this offset need not be read again, if a commit is made now."""
         sources = self._sources
-        # from the end: what is settled there is never asked for again
+        # from the end: settled ones are not looked at again
         while sources and is_settled(*sources[-1]):
             sources.pop()
         return self._start if sources else self.end

@@ -3,23 +3,23 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
-from connectors.http.exchange import Certificate
+from connectors.http.client.exchange import Certificate
 from connectors.http.target import Target, compile_target
+from pipeline.clock import monotonic_us, wall_us
 from pipeline.config import DeliverConfig, WorkerConfig
 from pipeline.core.egress import EgressGuard
 from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, is_expiring, restore_health
 from pipeline.core.gate import CONCURRENCY_MAX, EndpointGate, GatePolicy
 from pipeline.core.records import Endpoint, EndpointState
 from pipeline.core.sealing import Sealer
-from pipeline.kafka.log_clock import monotonic_us, wall_us
+from pipeline.core.units import SECOND_US
 from pipeline.metrics import Metrics
 
 GATES_MAX = 100_000
-SECOND_US = 1_000_000
 
 
 class States(Protocol):
-    """What was told last of each endpoint: a view of the endpoint-states topic."""
+    """The state of each endpoint that was published last: a view of the endpoint-states topic."""
 
     def get(self, subscription_id: str) -> EndpointState | None: ...
 
@@ -42,7 +42,7 @@ class EndpointMemory:
         clock_us: Callable[[], int] = wall_us,
         find_endpoint: Callable[[str], Endpoint | None] = lambda _: None,
     ) -> None:
-        """`steady_us`: a clock that nobody sets; `clock_us`: the log's.
+        """`steady_us`: a monotonic clock; `clock_us`: the log's.
 
         `find_endpoint`: by subscription id, for the bounds of an endpoint that nothing was sent to yet.
         """
@@ -51,8 +51,7 @@ class EndpointMemory:
         self._policy = GatePolicy(
             concurrency=min(worker.concurrency, most), concurrency_max=most, waiting_max=worker.lane_max_records
         )
-        self._disable_after_us = round(deliver.disable_after_s * SECOND_US)
-        self._warn_before_us = deliver.certificate_warning_days * 86_400 * SECOND_US
+        self._config = deliver
         self._states = states
         self._sealer = sealer
         self._metrics = metrics
@@ -83,7 +82,7 @@ class EndpointMemory:
         return gate
 
     def forget_parked(self) -> None:
-        """What was parked comes back to somebody else, for all we know."""
+        """Parked records may come back to another process from now on."""
         for gate in self._gates.values():
             gate.parked.clear()
 
@@ -128,19 +127,21 @@ class EndpointMemory:
         if opened_until_us:
             opened_until_us += now_us - steady_us  # for other processes
         health.fail(now_us, steady_us, error=error, opened_until_us=opened_until_us)
+        disable_after_us = round(self._config.disable_after_s * SECOND_US)
         if is_gone:
             self._ask_to_disable(health, GONE)
-        elif health.has_failed_for(self._disable_after_us) and not self._guard.suspects_us(steady_us):
+        elif health.has_failed_for(disable_after_us) and not self._guard.suspects_us(steady_us):
             self._ask_to_disable(health, FAILING)
 
     def see_certificate(self, endpoint: Endpoint, certificate: Certificate, now_us: int) -> None:
         """A connection was made."""
         begins_at_us, expires_at_us = certificate
-        if is_expiring(now_us, begins_at_us=begins_at_us, expires_at_us=expires_at_us, warn_us=self._warn_before_us):
+        warn_us = self._config.certificate_warning_days * 86_400 * SECOND_US
+        if is_expiring(now_us, begins_at_us=begins_at_us, expires_at_us=expires_at_us, warn_us=warn_us):
             self._find_health(endpoint).see_expiry(now_us, expires_at_us)
 
     def tell(self, endpoint: Endpoint, now_us: int) -> EndpointState | None:
-        """The endpoint's new state, when there is one to be told now."""
+        """The endpoint's new state; None: there is none to be published now."""
         health = self._health.get(endpoint.subscription_id)
         steady_us = self._steady_us()
         if health is None or not health.should_tell(steady_us):
@@ -154,7 +155,7 @@ class EndpointMemory:
         )
 
     def list_untold(self) -> list[Endpoint]:
-        """Endpoints whose state has changed since it was told, perhaps too recently to be told again."""
+        """Endpoints whose state has changed since it was published."""
         return [
             self._targets[subscription_id].endpoint
             for subscription_id, health in self._health.items()

@@ -7,7 +7,7 @@ process, which would repeat it for ever and stop everybody else's deliveries. Us
 import traceback
 
 from connectors.http.attempt import describe_attempt
-from connectors.http.exchange import ErrorClass
+from connectors.http.client.exchange import ErrorClass
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
 from pipeline.core.records import Attempt, Delivery, Endpoint
@@ -17,7 +17,7 @@ DETAIL_MAX_CHARS = 300
 
 
 def explain_error(error: BaseException) -> str:
-    """What was raised, and where; short, and fit for every store."""
+    """The exception and the place it came from; short, and printable in every store."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {'/'.join(frames[-1].filename.split('/')[-2:])}:{frames[-1].lineno}" if frames else ""
     text = "".join(character if character.isprintable() else "\ufffd" for character in str(error))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from connectors.http.shortage import WAIT_MAX_S, WAIT_MIN_S, WAIT_SHARE
+from connectors.http.shortages import WAIT_MAX_S, WAIT_MIN_S, WAIT_SHARE
 from pipeline.core.records import Endpoint
 from pipeline.core.sealing import Sealed, Sealer, UnsealError
 from pipeline.kafka.log_clock import wall_us

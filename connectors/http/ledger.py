@@ -10,8 +10,8 @@ import structlog
 
 from connectors.http.attempts_tail import AttemptsTail
 from connectors.sink import IsSettled, LogRecord, Place
-from pipeline.core.ranges import CommitNote
-from pipeline.core.recent import RecentIds
+from pipeline.core.commit_note import CommitNote
+from pipeline.core.recent_ids import RecentIds
 from pipeline.core.records import Attempt, expect, is_probe
 from pipeline.kafka.producer import Placement
 from schemas import SchemaError
@@ -20,8 +20,8 @@ from schemas import SchemaError
 ReadTail = Callable[[Mapping[int, int]], Awaitable[tuple[Sequence[LogRecord], Mapping[int, int]]]]
 Written = asyncio.Future[Placement]
 # Attempts read before those that no commit knew of. A matcher that died with this process matches again what it had
-# read since its last commit (half a second and what was in flight): the same deliveries come at new offsets, and those
-# that were answered must be recognised. At 500 attempts a second in a partition this is two seconds.
+# read since its last commit (half a second, and the records in flight): the same deliveries come at new offsets, and
+# those that were answered must be recognised. At 500 attempts a second in a partition this is two seconds.
 REMATCHED_MAX = 1_000
 
 log = structlog.get_logger()
@@ -108,7 +108,7 @@ class Ledger:
         log.info("attempts_read", partitions=len(ends), attempts=len(records))
 
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
-        """See `connectors.sink.Sink`."""
+        """See `connectors.sink.Bookmark`."""
         topic, partition = place
         tail = self._tails.get(partition) if topic == self._lead else None
         return None if tail is None else tail.find_seen(is_settled)

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from connectors.http.exchange import Request
+from connectors.http.client.exchange import Request
 from connectors.http.target import Target, format_headers
 from pipeline.core.asymmetric import sign_asymmetric
 from pipeline.core.headers import find_value_problem
-from pipeline.core.hops import HOP_HEADER
+from pipeline.core.loop_detection import HOP_HEADER
 from pipeline.core.names import encode_header_text
 from pipeline.core.records import Delivery
 from pipeline.core.signature import sign_hook0, sign_standard
-
-SECOND_US = 1_000_000
+from pipeline.core.units import SECOND_US
 
 
 class HeaderError(ValueError):

@@ -11,10 +11,10 @@ from typing import Protocol
 import structlog
 
 from connectors.sink import LogRecord
-from pipeline.core.ids import derive_dead_id
-from pipeline.core.records import Attempt, DeadLetter, Delivery, EndpointState, to_bytes
+from pipeline.clock import wall_us
+from pipeline.core.dead_letters import make_dead_letter
+from pipeline.core.records import Attempt, Delivery, EndpointState, to_bytes
 from pipeline.core.tiers import choose_tier
-from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
@@ -31,7 +31,7 @@ class Writer(Protocol):
         """The future is done when all records are acknowledged."""
 
     async def wait_open(self) -> None:
-        """Return when what is caused now can be written down."""
+        """Return when the outcome of a request made now can be written."""
 
 
 class WriteError(Exception):
@@ -62,21 +62,17 @@ class Outbox:
 
     def encode_dead(self, record: LogRecord, reason: str, detail: str, delivery: Delivery | None = None) -> ToSend:
         """The dead letter of a record. `delivery`: what it holds, if it could be read."""
-        letter = DeadLetter(
-            dead_id=derive_dead_id(record.topic, record.partition, record.offset),
-            reason=reason,
-            detail=detail,
-            source_topic=record.topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
-            source_appended_at_us=delivery.appended_at_us if delivery is not None else record.timestamp_us,
-            source_key=record.key,
-            source_value=record.value,
-            application_id=delivery.application_id if delivery is not None else None,
-            subscription_id=delivery.subscription_id if delivery is not None else None,
-            delivery_id=delivery.delivery_id if delivery is not None else None,
-            event_id=delivery.event_id if delivery is not None else None,
+        letter = make_dead_letter(
+            reason,
+            detail,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            appended_at_us=record.timestamp_us,
             died_at_us=self._clock_us(),
+            delivery=delivery,
         )
         self._metrics.dead_total.labels(reason).inc()
         key = (record.key or b"").decode(errors="replace").encode()
@@ -85,11 +81,11 @@ class Outbox:
     # Writing.
 
     async def wait_open(self) -> None:
-        """Return when the outcome of a request made now can be written down."""
+        """Return when the outcome of a request made now can be written."""
         await self._writer.wait_open()
 
     def write(self, encoded: ToSend) -> Written:
-        """Write what was encoded. Raises `WriteError`."""
+        """Write an encoded record. Raises `WriteError`."""
         if encoded[0] in self._topics.retries:
             self._metrics.retries_scheduled_total.labels(encoded[0].name).inc()
         try:
@@ -118,12 +114,18 @@ class Outbox:
         self._metrics.parked_total.labels(reason).inc()
         return self.put_in_tier(record, number)
 
-    def bury(self, record: LogRecord, reason: str, detail: str, delivery: Delivery | None = None) -> Written:
+    def park_again(self, delivery: Delivery, wait_us: int, reason: str) -> Written:
+        """Wait for the control plane in a retry topic: the delivery counts how often it has."""
+        encoded = self.encode_retry(delivery, wait_us)
+        self._metrics.parked_total.labels(reason).inc()
+        return self.write(encoded)
+
+    def give_up(self, record: LogRecord, reason: str, detail: str, delivery: Delivery | None = None) -> Written:
         """Write a dead letter."""
         return self.write(self.encode_dead(record, reason, detail, delivery))
 
-    def tell(self, state: EndpointState) -> None:
-        """Tell how an endpoint does. Not waited for: a state that is lost is told again when it changes."""
+    def publish_state(self, state: EndpointState) -> None:
+        """Write how an endpoint does. Not waited for: a state that is lost is written again when it changes."""
         written = self.write((self._topics.endpoint_states, state.subscription_id.encode(), to_bytes(state)))
 
         def on_done(done: Written) -> None:

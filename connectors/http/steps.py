@@ -1,10 +1,11 @@
-"""The pure steps that every delivery goes through, as one value: a test can hand in a step that fails."""
+"""The steps that every delivery goes through, as one value: a test can hand in a step that fails, or no chance."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from connectors.http.attempt import describe_attempt
-from connectors.http.exchange import Request
+from connectors.http.client.exchange import Request
 from connectors.http.message import build_request
 from connectors.http.verdict import Verdict, judge
 from connectors.sink import LogRecord
@@ -30,3 +31,4 @@ class Steps:
     judge: Callable[..., Verdict] = judge
     decide: Callable[..., RetryAt | GiveUp] = decide_retry
     describe: Callable[..., Attempt] = describe_attempt
+    draw_jitter: Callable[[], float] = random.random  # between 0 and 1, for `decide`: spreads load, guards nothing

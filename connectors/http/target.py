@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.http.origin import Origin
+from connectors.http.client.origin import Origin
 from pipeline.core.destination import METHODS, Destination, DestinationError, parse_destination
 from pipeline.core.headers import find_header_problem, redact
 from pipeline.core.records import Endpoint, name_client_key_context

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from connectors.http.exchange import Answer, ErrorClass, Failure, Result
+from connectors.http.client.exchange import Answer, ErrorClass, Failure, Result
 
 OVERLOAD_STATUSES = frozenset({429, 503})
 
@@ -22,7 +22,7 @@ class Verdict:
     is_overload: bool  # slow down
     is_fault: bool  # the endpoint is not able, as opposed to not willing
     retry_after_s: float | None = None
-    status: int | None = None  # what was answered, when it failed
+    status: int | None = None  # of a failed attempt that was answered
 
 
 SUCCEEDED = Verdict(error_class=None, detail=None, is_overload=False, is_fault=False)

@@ -4,15 +4,15 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 
-from connectors.http.client import HttpClient
+from connectors.http.client.client import HttpClient
+from connectors.http.client.lookup import warm_up
+from connectors.http.client.tls import TlsContexts
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.key_watch import KeyWatch
 from connectors.http.ledger import Ledger
-from connectors.http.lookup import warm_up
 from connectors.http.outbox import Outbox
-from connectors.http.shortage import Shortages
+from connectors.http.shortages import Shortages
 from connectors.http.sink import HttpSink
-from connectors.http.tls import TlsContexts
 from connectors.runtime.runtime import Runtime
 from connectors.sink import LogRecord
 from pipeline.kafka.admin import verify_topics
@@ -30,7 +30,7 @@ from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
 
-# Long enough to sit out a broker's restart: what is written here must not be lost.
+# Long enough to sit out a broker's restart: attempts and retries must not be lost.
 PRODUCE_TIMEOUT_S = 300.0
 SWEEP_INTERVAL_S = 1.0
 LOOK_SWEEPS = 5  # a look through 100,000 endpoints takes tens of milliseconds
@@ -38,7 +38,7 @@ TAIL_MAX_RECORDS = 50_000
 
 
 async def main(process: Process) -> None:
-    """Deliver until told to stop; then let requests in flight end, commit, and leave the group."""
+    """Deliver until `stopping` is set; then let requests in flight end, commit, and leave the group."""
     settings = process.settings
     sealer = load_sealer(settings.sealing)
     topics = declare_topics_for(settings.kafka)
@@ -91,13 +91,14 @@ async def main(process: Process) -> None:
             read_tail, settings.kafka, topics.attempts, starts, records_max=TAIL_MAX_RECORDS, faults=faults
         )
 
+    ledger = Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max)
     sink = HttpSink(
         settings,
         topics,
         endpoints=endpoints,
         memory=memory,
         client=client,
-        ledger=Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max),
+        ledger=ledger,
         outbox=Outbox(topics, writer, process.metrics, clock_us=clock.now_us),
         keys=keys,
         shortages=shortages,
@@ -113,6 +114,8 @@ async def main(process: Process) -> None:
         lead=[topics.deliveries],
         companions=topics.retries,
         open_max=settings.worker.max_connections,
+        parking=sink.parking,
+        bookmark=ledger,
         faults=faults,
         skips_probes=True,
         clock_us=clock.now_us,
@@ -131,7 +134,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
     process.health.alive["progress"] = runtime.check
-    process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys))
+    process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys, clock))
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping, together=process.supervisor.run_together)
     await process.supervisor.stop()
@@ -146,10 +149,10 @@ async def _announce(process: Process, runtime: Runtime) -> None:
     process.announce_ready()
 
 
-async def _sweep_regularly(client: HttpClient, sink: HttpSink, keys: KeyWatch) -> None:
+async def _sweep_regularly(client: HttpClient, sink: HttpSink, keys: KeyWatch, clock: LogClock) -> None:
     for sweep in itertools.count(1):
         await asyncio.sleep(SWEEP_INTERVAL_S)
         client.sweep()
-        sink.tell_states()
+        sink.learning.publish_states(clock.now_us())
         if sweep % LOOK_SWEEPS == 0:
             keys.look()

@@ -14,8 +14,9 @@ import msgspec
 import structlog
 
 from connectors.sink import LogRecord, Place
+from pipeline.core.dead_letters import make_dead_letter
 from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.ids import derive_attempt_id, derive_dead_id
+from pipeline.core.ids import derive_attempt_id
 from pipeline.core.records import (
     Attempt,
     DeadLetter,
@@ -57,9 +58,9 @@ class RowBuilder:
 
     def build(self, records: Iterable[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED) -> Rows:
         """The rows of `records`, in their order."""
-        return self.build_and_bury(records, refused)[0]
+        return self.build_with_reasons(records, refused)[0]
 
-    def build_and_bury(
+    def build_with_reasons(
         self, records: Iterable[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED
     ) -> tuple[Rows, list[str]]:
         """The rows, and the reasons of the dead letters among them that are written here.
@@ -68,12 +69,12 @@ class RowBuilder:
         be made, whatever the reason: it is about this record alone.
         """
         rows: Rows = defaultdict(list)
-        buried = []
+        reasons = []
         for record in records:
             detail = refused.get(record) if refused else None
             if detail is not None:
-                rows[DEAD_LETTERS.name].append(self._bury(record, "unwritable", detail))
-                buried.append("unwritable")
+                rows[DEAD_LETTERS.name].append(self._letter_row(record, "unwritable", detail))
+                reasons.append("unwritable")
                 continue
             own: Rows = defaultdict(list)
             try:
@@ -81,16 +82,16 @@ class RowBuilder:
             except SchemaError as error:
                 if is_probe(record.value):
                     continue
-                own = {DEAD_LETTERS.name: [self._bury(record, "undecodable", str(error))]}
-                buried.append("undecodable")
+                own = {DEAD_LETTERS.name: [self._letter_row(record, "undecodable", str(error))]}
+                reasons.append("undecodable")
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"[:500]
-                own = {DEAD_LETTERS.name: [self._bury(record, "unwritable", detail)]}
-                buried.append("unwritable")
+                own = {DEAD_LETTERS.name: [self._letter_row(record, "unwritable", detail)]}
+                reasons.append("unwritable")
                 log.error("record_refused", **describe_place(record), reason=detail)
             for table, group in own.items():
                 rows[table] += group
-        return rows, buried
+        return rows, reasons
 
     def read_log_times(self, records: Iterable[LogRecord]) -> dict[Place, int]:
         """The timestamp of the newest record of each partition, where it is the broker's clock that set it."""
@@ -213,23 +214,22 @@ class RowBuilder:
         _check_integers(letter.source_partition)
         rows[DEAD_LETTERS.name].append(self._to_row(letter))
 
-    def _bury(self, record: LogRecord, reason: str, detail: str) -> Row:
+    def _letter_row(self, record: LogRecord, reason: str, detail: str) -> Row:
         """The row of a record that has none of its own."""
         application_id, event_id = self._find_event(record)
         return self._to_row(
-            DeadLetter(
-                dead_id=derive_dead_id(record.topic, record.partition, record.offset),
-                reason=reason,
-                detail=detail,
-                source_topic=record.topic,
-                source_partition=record.partition,
-                source_offset=record.offset,
-                source_appended_at_us=record.timestamp_us,
-                source_key=record.key,
-                source_value=record.value,
+            make_dead_letter(
+                reason,
+                detail,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                key=record.key,
+                value=record.value,
+                appended_at_us=record.timestamp_us,
+                died_at_us=record.timestamp_us,
                 application_id=application_id,
                 event_id=event_id,
-                died_at_us=record.timestamp_us,
             )
         )
 

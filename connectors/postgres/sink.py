@@ -1,34 +1,31 @@
 """The archive sink: what happened, exactly once, in PostgreSQL.
 
-Rows and positions are written in one transaction, so PostgreSQL knows best where to read on; what is committed to Kafka
-only shows the lag. How rows are written lives in pipeline.postgres, which rows a record becomes in `rows`.
+Rows and positions are written in one transaction, so PostgreSQL knows best where to read on; the commits to Kafka only
+show the lag. How rows are written lives in pipeline.postgres, which rows a record becomes in `rows`.
 """
 
 import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from datetime import date, timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
 import structlog
 
+from connectors.postgres.days import Days
 from connectors.postgres.refusals import find_refused
 from connectors.postgres.rows import NONE_REFUSED, RowBuilder, describe_place
-from connectors.sink import IsSettled, LogRecord, Place
+from connectors.sink import Incoming, LogRecord, Place
 from pipeline.config import ArchiveConfig
-from pipeline.core.lanes import Jam, Rank
+from pipeline.core.commit_note import CommitNote
+from pipeline.core.fixed_gate import FixedGate
 from pipeline.core.positions import NOTHING_YET, Positions, Step
-from pipeline.core.ranges import CommitNote
-from pipeline.core.steady import SteadyGate
-from pipeline.kafka.producer import Placement
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.topic_ids import TopicIds, describe_other
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_outage import Outage
 from pipeline.postgres.archive_refusals import is_about_a_row
-from pipeline.postgres.archive_tables import day_of
 from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
 
 LANE = "archive"
@@ -37,7 +34,7 @@ log = structlog.get_logger()
 
 
 class ArchiveSink:
-    """One lane: batches over all topics, one transaction each."""
+    """One lane: batches over all topics, one transaction each. Satisfies `Sink` and `PositionKeeper`."""
 
     def __init__(
         self,
@@ -52,42 +49,26 @@ class ArchiveSink:
         self._writer = writer
         self._rows = rows
         self._outage = outage
-        self._config = config
         self._metrics = metrics
         self._ids = ids
         self._faults = faults
         self._owners: dict[Place, UUID] = {}
         self._positions = Positions()
-        self._log_us = 0  # the broker's clock at the newest record that was read
+        self._days = Days(config)
         # to be written before the first record of the other log: its position, and the id of its topic
         self._set_back: dict[Place, tuple[int, str | None]] = {}
         self._advancing: asyncio.Task[None] | None = None
         self._is_in_doubt = False  # was a write begun, and not heard to have been committed?
-        self._gate = SteadyGate(1)
+        self._gate = FixedGate(1)
         self._writing = asyncio.Lock()  # partitions can be claimed while a batch of others is being written
 
     # In one lane, so that rows come in the order of the log and batches are as large as there is work.
 
-    def lane(self, record: LogRecord) -> Hashable:
-        return LANE
+    def classify(self, record: LogRecord) -> Incoming:
+        return Incoming(record, LANE)
 
-    def owner(self, lane: Hashable) -> None:
-        return None
-
-    def gate(self, lane: Hashable) -> SteadyGate:
+    def gate(self, lane: Hashable) -> FixedGate:
         return self._gate
-
-    def rank(self, record: LogRecord) -> Rank:
-        return Rank.FRESH
-
-    def due_at_us(self, record: LogRecord) -> int:
-        return 0
-
-    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Placement]":
-        raise AssertionError("the archive's lane is never full and its records are always due")
-
-    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
-        return None
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         """Become the owner of these. Where to read on; a partition of which nothing is archived is left out."""
@@ -101,7 +82,7 @@ class ArchiveSink:
                 present_id = ids.get(place[0], topic_id)
                 if topic_id != present_id:
                     await self._begin_anew(place, offset or 0, topic_id, present_id)
-        # whatever Kafka's own offsets say: of what was never archived everything is still to be archived
+        # Kafka's own offsets do not count: a partition without archived records is archived from its beginning
         return {place: self._positions.read_on_at(place) for place in notes}
 
     async def _begin_anew(self, place: Place, position: int, topic_id: str | None, present_id: str | None) -> None:
@@ -110,7 +91,7 @@ class ArchiveSink:
         self._faults.note(ReadFault(place, "made_again", position, 0, describe_other(topic_id), lost=position))
 
     async def revoked(self, places: Sequence[Place]) -> None:
-        """These are somebody else's now."""
+        """Another process owns these now."""
         for place in places:
             self._owners.pop(place, None)
             self._positions.forget(place)
@@ -162,7 +143,7 @@ class ArchiveSink:
         """Write `records`; returns when they are committed. Sits out an outage of PostgreSQL.
 
         Raises `FencedError` when another process has become the owner of one of their partitions, `HoleError` when they
-        do not continue what is archived of each: this process then ends, and the next one reads on from what is.
+        do not continue the archived records of each: this process ends, and the next one reads on behind those.
         """
         async with self._writing:
             await self._put(records)
@@ -214,19 +195,19 @@ class ArchiveSink:
             records = await self._leave_out_written(records)
         if not records:
             return {}
-        rows, buried = self._rows.build_and_bury(records, refused)
+        rows, dead_reasons = self._rows.build_with_reasons(records, refused)
         batch = ArchiveBatch(
             steps=self._plan(records),
             owners=owners,
             appended_at_us=self._rows.read_log_times(records),
             rows=rows,
         )
-        self._log_us = max(batch.appended_at_us.values(), default=self._log_us)
-        await self._writer.ensure_days(self._choose_days(batch))
+        self._days.note_log_times(batch.appended_at_us.values())
+        await self._writer.ensure_days(self._days.choose({row[0] for group in batch.rows.values() for row in group}))
         self._is_in_doubt = True  # also when this is cancelled in the middle
         added = await self._writer.write(batch)
         self._is_in_doubt = False
-        for reason in buried:
+        for reason in dead_reasons:
             self._metrics.dead_total.labels(reason).inc()
         for place, step in batch.steps.items():
             self._positions.move(place, step.next_offset)
@@ -243,11 +224,3 @@ class ArchiveSink:
         for record in records:
             offsets[record.place].append(record.offset)
         return {place: self._positions.plan(place, offsets[place]) for place in offsets}
-
-    def _choose_days(self, batch: ArchiveBatch) -> set[date]:
-        """Of rows to come. A day far from this host's clock and from the log's is some other clock's mistake; its rows
-        go to the default partition."""
-        before, after = timedelta(days=self._config.retention_days), timedelta(days=self._config.days_ahead)
-        todays = {day_of(time.time_ns() // 1000), day_of(self._log_us)}
-        days = {row[0] for group in batch.rows.values() for row in group}
-        return {day for day in days if any(today - before <= day <= today + after for today in todays)}

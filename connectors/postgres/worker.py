@@ -19,7 +19,7 @@ from pipeline.topics import declare_topics_for
 
 
 async def main(process: Process) -> None:
-    """Archive until told to stop; then finish the batch in hand and leave the group."""
+    """Archive until `stopping` is set; then finish the batch in hand and leave the group."""
     settings = process.settings
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
@@ -37,6 +37,7 @@ async def main(process: Process) -> None:
         group=f"{settings.kafka.topic_prefix}archive",
         lead=topics.of_archive(),
         open_max=1,
+        positions=sink,
         batch_max=settings.archive.batch_max_records,
         linger_s=settings.archive.linger_s,
         faults=faults,

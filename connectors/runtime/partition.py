@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from connectors.sink import LogRecord, Place
-from pipeline.core.ages import Ages
+from connectors.sink import Incoming, LogRecord, Place
 from pipeline.core.budget import Account
+from pipeline.core.unsettled_age import UnsettledAge
 from pipeline.core.watermark import Watermark
 
 
@@ -14,7 +14,7 @@ class Partition:
 
     place: Place
     mark: Watermark
-    ages: Ages = field(default_factory=Ages)
+    age: UnsettledAge = field(default_factory=UnsettledAge)
     open: int = 0  # records given to the sink and not settled
     is_ours: bool = True
 
@@ -25,6 +25,7 @@ class Work:
 
     record: LogRecord
     partition: Partition
+    incoming: Incoming
     account: Account | None = None  # of its lane, as long as the record counts there
 
     @property

@@ -12,11 +12,11 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import structlog
 
 from connectors.runtime.flow import Flow
-from connectors.runtime.partition import Partition, Work
-from connectors.sink import LogRecord, Place, Sink
+from connectors.runtime.partition import Partition
+from connectors.sink import Bookmark, LogRecord, Parking, Place, PositionKeeper, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.budget import Budget
-from pipeline.core.ranges import CommitNote, fits, format_note, parse_note
+from pipeline.core.commit_note import CommitNote, fits, format_note, parse_note
 from pipeline.core.records import is_probe
 from pipeline.core.watermark import Watermark
 from pipeline.kafka.consumer import LogConsumer
@@ -54,6 +54,9 @@ class Runtime:
         lead: Sequence[Topic],
         companions: Sequence[Topic] = (),
         open_max: int,
+        parking: Parking | None = None,
+        bookmark: Bookmark | None = None,
+        positions: PositionKeeper | None = None,
         batch_max: int = 1,
         linger_s: float = 0,
         faults: ReadFaults | None = None,
@@ -67,6 +70,8 @@ class Runtime:
         `clock_us`: on which records are due.
         """
         self._sink = sink
+        self._bookmark = bookmark
+        self._positions = positions
         self._clock_us = clock_us
         self._config = config
         self._metrics = metrics
@@ -75,6 +80,7 @@ class Runtime:
         self._retentions_s = {topic.name: topic.retention_s for topic in (*lead, *companions) if topic.retention_s}
         self._flow = Flow(
             sink,
+            parking=parking,
             budget=Budget(
                 records_max=config.in_flight_max,
                 bytes_max=config.in_flight_max_bytes,
@@ -217,7 +223,7 @@ class Runtime:
                 expected = partition.mark.next_offset
                 if record.offset > expected:
                     self._note_vacant(partition.place, expected, record.offset)
-                partition.ages.note(record.offset, record.timestamp_us)
+                partition.age.note(record.offset, record.timestamp_us)
                 if record.topic in self._lead_names:
                     self._flow.parked_pace.note(now_us - record.timestamp_us)
                 if not partition.mark.take(record.offset):
@@ -227,7 +233,7 @@ class Runtime:
                     partition.mark.settle(record.offset)
                     self._release(record)
                     continue
-                self._flow.admit(Work(record, partition), now_us)
+                self._flow.admit(record, partition, now_us)
             self._flow.start()
         except Exception as error:
             self._fail(error)
@@ -266,12 +272,14 @@ class Runtime:
             return
         if fault.kind == "head_lost":
             self.missing(fault.place, fault.end - partition.mark.next_offset)
-            self._sink.note_vacant(fault.place, partition.mark.next_offset, fault.end)
+            if self._positions is not None:
+                self._positions.note_vacant(fault.place, partition.mark.next_offset, fault.end)
             partition.mark.skip_to(fault.end)
             return
         # What is under way of the old log goes on and settles its own marks: the same offsets mean other records now.
         self._partitions[fault.place] = Partition(fault.place, Watermark(fault.end))
-        self._sink.set_back(fault.place, fault.end)
+        if self._positions is not None:
+            self._positions.set_back(fault.place, fault.end)
         self._committed.pop(fault.place, None)
 
     def missing(self, place: Place, records: int) -> None:
@@ -281,7 +289,8 @@ class Runtime:
 
     def _note_vacant(self, place: Place, begin: int, end: int) -> None:
         """Nothing was read between these offsets."""
-        self._sink.note_vacant(place, begin, end)
+        if self._positions is not None:
+            self._positions.note_vacant(place, begin, end)
         if begin > 0:
             self._consumer.explain(place, begin, end)
 
@@ -341,7 +350,7 @@ class Runtime:
         in the partition of the attempts that has its number, and the topic that leads names the place for all.
         """
         offset, done = partition.mark.committable, partition.mark.completed_beyond()
-        seen = self._sink.attempts_seen(partition.place, self._is_settled)
+        seen = self._bookmark.attempts_seen(partition.place, self._is_settled) if self._bookmark is not None else None
         before = self._committed.get(partition.place)
         if partition.place[1] in overflowing:
             note = parse_note(before.offset, before.metadata) if before is not None else CommitNote()
@@ -364,9 +373,10 @@ class Runtime:
             self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)
             self._metrics.in_flight.set(sum(len(partition.mark) for partition in self._partitions.values()))
             self._metrics.lanes.set(len(self._flow))
-            for place, partition in self._partitions.items():
-                if not len(partition.mark):
-                    self._sink.reached(place, partition.mark.next_offset)
+            if self._positions is not None:
+                for place, partition in self._partitions.items():
+                    if not len(partition.mark):
+                        self._positions.reached(place, partition.mark.next_offset)
 
     def _measure_age(self, partition: Partition, lag: int) -> None:
         retention_s = self._retentions_s.get(partition.place[0])
@@ -374,8 +384,8 @@ class Runtime:
             return
         now_us, settled = self._clock_us(), partition.mark.committable
         if not lag:
-            partition.ages.catch_up(settled, now_us)
-        oldest_us = partition.ages.oldest_us(settled)
+            partition.age.catch_up(settled, now_us)
+        oldest_us = partition.age.oldest_us(settled)
         used_us = max(0, now_us - oldest_us) if oldest_us is not None else 0
         self._metrics.lag_seconds.labels(*partition.place).set(used_us / 1_000_000)
         self._metrics.retention_used_ratio.labels(*partition.place).set(used_us / 1_000_000 / retention_s)

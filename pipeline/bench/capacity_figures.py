@@ -9,7 +9,8 @@ import msgspec
 from pipeline.bench.errors import BenchError
 from pipeline.bench.result import CaseResult, ScenarioResult
 from pipeline.bench.scenario import FAN_OUT_CASE, LARGE_CASE, PLAIN_CASE, SATURATION_NAME
-from pipeline.core.capacity import KINDS, SERVICES, Cost, Figures, fit_cost
+from pipeline.core.capacity import SERVICES, Cost, Figures, fit_cost
+from pipeline.core.process_kinds import PROCESS_KINDS
 
 FILE = "figures.json"
 US_PER_1000_S = 1000.0  # microseconds for one, of seconds for 1,000
@@ -53,12 +54,13 @@ def derive_figures(results: Sequence[ScenarioResult]) -> Figures:
         f"others on the machine kept up to {others:.1f} cores busy",
         cpu_us={
             process: fit(process, lambda case, process=process: _measure_cpu_us(case, process))  # type: ignore[misc]
-            for process in (*KINDS, *SERVICES)
+            for process in (*PROCESS_KINDS, *SERVICES)
         },
         kafka_bytes=fit("kafka", lambda case: _measure_bytes(case, case.growth.kafka_bytes)),
         database_bytes=fit("postgres", lambda case: _measure_bytes(case, case.growth.database_bytes)),
         memory_mib={
-            kind: max(case.growth.pss_mib_after.get(kind, 0.0) for case in result.cases) for kind in (*KINDS, *SERVICES)
+            kind: max(case.growth.pss_mib_after.get(kind, 0.0) for case in result.cases)
+            for kind in (*PROCESS_KINDS, *SERVICES)
         },
     )
 

@@ -26,6 +26,7 @@ from pipeline.bench.scenario import (
     ScheduledRetries,
     Share,
 )
+from pipeline.core.process_kinds import PROCESS_KINDS
 
 WARMING_UP = Phase(name=WARM_UP, seconds=WARM_UP_S)
 SATURATING = Group(load=InFlight(events_max=5000))
@@ -307,7 +308,7 @@ PROCESSES = Scenario(
         Case(
             name=f"{count} of each",
             groups=(replace(SATURATING, audiences=64, applications=16),),
-            counts=dict.fromkeys(("gateway", "matcher", "deliver", "archive"), count),
+            counts=dict.fromkeys(PROCESS_KINDS, count),
         )
         for count in (1, 2)
     ),

@@ -21,6 +21,7 @@ from pipeline.bench.result import CaseResult, GroupFigures, Growth, PhaseFigures
 from pipeline.bench.scenario import ArchiveWrites, Case, FullArchive, Reads
 from pipeline.bench.stage import Watching
 from pipeline.bench.writes import measure_writes
+from pipeline.clock import wall_us
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.archive_filling import fill_archive
 from pipeline.postgres.pool import open_pool
@@ -54,7 +55,7 @@ async def run_direct_case(installation: Installation, case: Case, watching: Watc
                     await fill_archive(
                         pool,
                         case.preparation.rows,
-                        now_us=time.time_ns() // 1000,
+                        now_us=wall_us(),
                         progress=lambda rows: watching.on_step(f"filling the archive: {rows:,} rows ..."),
                     )
                 found = await measure_reads(installation, pool, case.direct, watching)

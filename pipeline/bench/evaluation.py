@@ -11,9 +11,9 @@ from pipeline.bench.phases import PhaseTime
 from pipeline.bench.result import Curves, GroupFigures, PhaseFigures, ServerUse
 from pipeline.bench.sampling import Sample
 from pipeline.bench.scenario import Group
+from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive_counts import ServerFigures
 
-SECOND_US = 1_000_000
 US_PER_S = 1_000_000
 APART_MIN_US = 400_000
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-SECOND_US = 1_000_000
+from pipeline.core.units import SECOND_US
+
 ROUNDING = 1e-9  # 0.7 of 10 is 7, whatever binary fractions make of it
 CURVE = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 

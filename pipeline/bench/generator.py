@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.bench.alarm import Alarm
 from pipeline.bench.child_side import follow_commands, say
+from pipeline.bench.fine_timer import FineTimer
 from pipeline.bench.journal import write_columns
 from pipeline.bench.plan import Command, GeneratorPlan, GeneratorProgress, read_plan
 from pipeline.bench.request import RequestWriter
@@ -26,7 +26,7 @@ class Generator:
 
     def __init__(self, plan: GeneratorPlan) -> None:
         self._plan = plan
-        self._alarm = Alarm()
+        self._timer = FineTimer()
         run_id = random.randrange(RUN_IDS)  # noqa: S311 - tells runs apart, guards nothing
         self._streams = [
             Stream(
@@ -39,7 +39,7 @@ class Generator:
                     run_id=run_id,
                 ),
                 apis=plan.apis,
-                alarm=self._alarm,
+                timer=self._timer,
             )
             for stream in plan.streams
         ]
@@ -65,7 +65,7 @@ class Generator:
         await self._rest()
         for task in (reporting, finishing):
             task.cancel()
-        self._alarm.close()
+        self._timer.close()
         for stream in self._streams:
             await stream.close()
         self._save()

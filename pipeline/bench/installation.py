@@ -15,8 +15,8 @@ import msgspec
 
 from pipeline.bench.child import build_environ
 from pipeline.bench.errors import BenchError
+from pipeline.core.process_kinds import PROCESS_KINDS
 
-KINDS = ("gateway", "matcher", "deliver", "archive")
 START_TIMEOUT_S = 300.0  # the first start on a machine downloads Kafka
 STOP_TIMEOUT_S = 90.0
 LINE_MAX_BYTES = 1024 * 1024
@@ -52,7 +52,7 @@ async def run_installation(counts: Mapping[str, int], *, keeps_data: bool = Fals
     `keeps_data`: leave the directory, with its logs.
     """
     data_dir = Path(tempfile.mkdtemp(prefix="hookline-bench-"))
-    arguments = [word for kind in KINDS for word in (f"--{kind}", str(counts.get(kind, 1)))]
+    arguments = [word for kind in PROCESS_KINDS for word in (f"--{kind}", str(counts.get(kind, 1)))]
     with (data_dir / "up.log").open("ab") as log:
         up = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pipeline.cli", "up", "--json", "--no-demo", "--data-dir", str(data_dir)),

@@ -1,7 +1,6 @@
 """A case while it runs: one phase after the other, with the load and the answers that each has."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +9,9 @@ from pipeline.bench.errors import BenchError
 from pipeline.bench.plan import Answer, Command, GeneratorProgress, ReceiverProgress
 from pipeline.bench.provisioning import Provisioned
 from pipeline.bench.scenario import Burst, Case, InFlight, Phase
+from pipeline.clock import wall_us
+from pipeline.core.units import SECOND_US
 
-SECOND_US = 1_000_000
 START_AFTER_S = 0.2  # from the command to the first event
 LOOK_INTERVAL_S = 0.05
 LIMIT_INTERVAL_S = 0.2  # asks the archive each time, which costs it about two milliseconds
@@ -127,4 +127,4 @@ class Course:
 
 
 def _now_us() -> int:
-    return time.time_ns() // 1000
+    return wall_us()

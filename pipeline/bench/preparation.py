@@ -1,6 +1,5 @@
 """What is to be there before a load begins: a full archive, retries that wait for their time."""
 
-import time
 from collections.abc import Callable, Sequence
 
 from uuid_utils import uuid4, uuid7
@@ -9,6 +8,7 @@ from pipeline.bench.errors import BenchError
 from pipeline.bench.installation import Installation
 from pipeline.bench.provisioning import EVENT_TYPE, Provisioned
 from pipeline.bench.scenario import FullArchive, Preparation, ScheduledRetries
+from pipeline.clock import wall_us
 from pipeline.config import KafkaConfig
 from pipeline.core.records import Delivery, to_bytes
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
@@ -41,7 +41,7 @@ async def prepare(
         case FullArchive(rows=rows):
             if pool is None:
                 raise BenchError("a full archive needs the database: say --database-url")
-            now_us = time.time_ns() // 1000
+            now_us = wall_us()
             await fill_archive(
                 pool, rows, now_us=now_us, progress=lambda done: on_step(f"filling the archive: {done:,} rows ...")
             )
@@ -60,7 +60,7 @@ async def _schedule_retries(
     topics = declare_topics_for(config)
     tier = topics.retries[-1]
     places = [(group.application_ids[0], each) for group in groups for each in group.subscription_ids]
-    now_us = time.time_ns() // 1000
+    now_us = wall_us()
     producer = LogProducer(config, Metrics("bench"), linger_ms=LINGER_MS)
     try:
         for first in range(0, deliveries, BATCH):

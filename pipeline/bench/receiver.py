@@ -6,7 +6,6 @@ The path `/e/17` is endpoint 17. An endpoint may also be slow or sick, and chang
 import asyncio
 import gc
 import sys
-import time
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +15,7 @@ from pipeline.bench.child_side import follow_commands, say
 from pipeline.bench.journal import RECEIVED, open_columns, write_columns
 from pipeline.bench.plan import DRIP, HANG, RESET, Answer, Command, ReceiverPlan, ReceiverProgress, read_plan
 from pipeline.bench.stamp import END, NUMBER, STREAM, TIME
+from pipeline.clock import wall_us
 
 REPORT_INTERVAL_S = 0.1
 DRIP_INTERVAL_S = 1.0
@@ -61,7 +61,7 @@ class House:
         """A delivery has arrived that is answered with success. Raises ValueError when it bears no mark."""
         columns = self._columns
         columns["intended_us"].append(int(body[TIME]))
-        columns["arrived_us"].append(time.time_ns() // 1000)
+        columns["arrived_us"].append(wall_us())
         columns["endpoint"].append(endpoint.index)
         columns["stream"].append(int(body[STREAM]))
         columns["number"].append(int(body[NUMBER]))

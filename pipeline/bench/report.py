@@ -6,8 +6,10 @@ from pipeline.bench.figures import CURVE, Latency
 from pipeline.bench.machine import Machine
 from pipeline.bench.result import CaseResult, Curves, GroupFigures, PhaseFigures, ScenarioResult
 from pipeline.bench.svg import Plot, draw, draw_percentiles
+from pipeline.core.capacity import SERVICES
+from pipeline.core.process_kinds import PROCESS_KINDS
 
-OURS = ("gateway", "matcher", "deliver", "archive", "kafka", "postgres")
+OURS = (*PROCESS_KINDS, *SERVICES)
 INSTRUMENTS = ("generator", "receiver")
 FIGURES = (
     *("case", "phase", "endpoints", "seconds", "accepted/s", "delivered/s", "archived/s"),

@@ -24,9 +24,8 @@ from pipeline.bench.machine import measure_loop_us
 from pipeline.bench.result import CaseResult, Growth, PhaseFigures, ServerUse
 from pipeline.bench.scenario import Case
 from pipeline.bench.stage import Conditions, Payloads, Stage, Watching, set_stage
+from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive_counts import read_server_figures
-
-SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

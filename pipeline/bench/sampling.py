@@ -11,10 +11,10 @@ from pipeline.bench.accounting import Meter, Usage, measure_machine_cpu_s
 from pipeline.bench.child import BenchChild
 from pipeline.bench.exposition import total
 from pipeline.bench.plan import GeneratorProgress, ReceiverProgress
+from pipeline.clock import wall_us
 
 INTERVAL_S = 1.0
 SCRAPE_TIMEOUT_S = 5.0
-SECOND_US = 1_000_000
 ARCHIVE = "archive"
 
 
@@ -76,7 +76,7 @@ class Sampler:
         used: dict[str, Usage] = self._meter.measure()
         pages = self._pages
         sample = Sample(
-            at_us=time.time_ns() // 1000,
+            at_us=wall_us(),
             cpu_s={name: usage.cpu_s for name, usage in used.items()},
             rss_mib={name: usage.rss_mib for name, usage in used.items()},
             machine_cpu_s=measure_machine_cpu_s(),

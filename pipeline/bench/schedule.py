@@ -3,8 +3,7 @@
 import math
 
 from pipeline.bench.plan import Pace
-
-SECOND_US = 1_000_000
+from pipeline.core.units import SECOND_US
 
 
 class Schedule:

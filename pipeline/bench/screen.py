@@ -8,10 +8,12 @@ from rich.status import Status
 from rich.text import Text
 
 from pipeline.bench.sampling import Sample
+from pipeline.core.capacity import SERVICES
+from pipeline.core.process_kinds import PROCESS_KINDS
 
 LINE_INTERVAL_S = 5.0
 REFRESHES_PER_S = 2  # the machine has better things to do
-PROCESSES = ("gateway", "matcher", "deliver", "archive", "kafka", "postgres", "generator", "receiver")
+PROCESSES = (*PROCESS_KINDS, *SERVICES, "generator", "receiver")
 
 
 class BenchScreen:

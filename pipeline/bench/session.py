@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.bench.direct import run_direct_case
 from pipeline.bench.errors import BenchError
-from pipeline.bench.installation import KINDS, Installation, run_installation
+from pipeline.bench.installation import Installation, run_installation
 from pipeline.bench.machine import describe_machine, find_commit
 from pipeline.bench.payloads import generate_payload, generate_payloads, read_payloads
 from pipeline.bench.report import draw_plots, format_report
@@ -19,6 +19,7 @@ from pipeline.bench.run import run_case
 from pipeline.bench.scenario import Case, Scenario
 from pipeline.bench.screen import BenchScreen
 from pipeline.bench.stage import Conditions, Payloads, Watching
+from pipeline.core.process_kinds import PROCESS_KINDS
 
 REPORT = "report.md"
 PLOTS = "plots"
@@ -136,7 +137,7 @@ async def _provide(given: Installation | None, case: Case) -> AsyncIterator[Inst
         async with run_installation(case.counts) as installation:
             yield installation
         return
-    for kind in KINDS:
+    for kind in PROCESS_KINDS:
         asked, running = case.counts.get(kind, 1), len(given.pids.get(kind, ()))
         if running and asked != running and kind in case.counts:
             raise BenchError(f"{case.name} needs {asked} {kind} processes, and {running} run")

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import cycle
@@ -10,12 +9,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.bench.alarm import Alarm
 from pipeline.bench.client import ClientConnection, ReadingConnection
+from pipeline.bench.fine_timer import FineTimer
 from pipeline.bench.journal import SENT, open_columns
 from pipeline.bench.plan import StreamPlan
 from pipeline.bench.request import RequestWriter
 from pipeline.bench.schedule import Schedule
+from pipeline.clock import wall_us
 
 ACCEPTED = 201
 BATCH_ANSWERED = 200
@@ -41,7 +41,7 @@ _decode_batch = msgspec.json.Decoder(BatchAnswer).decode
 class Stream:
     """Sends one stream. `columns`: a row a request, in the order of their numbers."""
 
-    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, apis: Sequence[str], alarm: Alarm) -> None:
+    def __init__(self, plan: StreamPlan, writer: RequestWriter, *, apis: Sequence[str], timer: FineTimer) -> None:
         self._plan = plan
         self._writer = writer
         self._places = cycle([urlsplit(api) for api in apis])
@@ -50,7 +50,7 @@ class Stream:
         # in turn, so that none is idle for so long that the gateway closes it
         self._idle: deque[ClientConnection] = deque()
         self._due = 0
-        self._alarm = alarm
+        self._timer = timer
         self._is_set = False  # the alarm
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +69,7 @@ class Stream:
     def start(self, at_us: int) -> None:
         """Begin at this time."""
         self._schedule.start(at_us)
-        self._alarm.set(self._wake, at_us)
+        self._timer.set(self._wake, at_us)
 
     def stop(self) -> None:
         """Send what is due by now, and nothing more."""
@@ -115,7 +115,7 @@ class Stream:
                 return
         if not self._is_set and (next_us := self._schedule.next_us(self._due)) is not None:
             self._is_set = True
-            self._alarm.set(self._wake, next_us)
+            self._timer.set(self._wake, next_us)
 
     def _wake(self) -> None:
         self._is_set = False
@@ -200,4 +200,4 @@ class Stream:
 
 
 def _now_us() -> int:
-    return time.time_ns() // 1000
+    return wall_us()

@@ -10,6 +10,7 @@ from pipeline.bench.measured import Measured
 from pipeline.bench.result import ServerUse
 from pipeline.bench.scenario import ArchiveWrites
 from pipeline.bench.stage import Watching
+from pipeline.clock import wall_us
 from pipeline.config import DatabaseConfig
 from pipeline.core.ids import derive_attempt_id
 from pipeline.core.positions import Step
@@ -32,7 +33,7 @@ async def measure_writes(
     stream = Stream([str(uuid4()) for _ in range(APPLICATIONS)], owner)
     try:
         await writer.claim({PLACE: owner})
-        await writer.ensure_days({day_of(time.time_ns() // 1000)})
+        await writer.ensure_days({day_of(wall_us())})
         found = []
         for events in wanted.batches:
             name = f"{events * ROWS_PER_EVENT:,} rows a transaction"
@@ -81,7 +82,7 @@ class Stream:
 
 
 def _make_rows(application_id: str, offset: int) -> dict[str, Row]:
-    now_us = time.time_ns() // 1000
+    now_us = wall_us()
     day, kind = day_of(now_us), "shop.order.placed"
     event_id, delivery_id, subscription_id = str(uuid7()), str(uuid4()), application_id
     first_id, next_id = derive_attempt_id(delivery_id, 1), derive_attempt_id(delivery_id, 2)

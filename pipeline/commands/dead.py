@@ -167,12 +167,12 @@ async def _show(settings: "Settings", dead_id: str) -> None:
 async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: bool, limit: int | None) -> None:
     from rich.progress import Progress
 
+    from pipeline.gateway.parts import open_parts
     from pipeline.gateway.redriving import redrive as send_again
-    from pipeline.gateway.tools import open_tools
     from pipeline.postgres.dead_letters import count_letters
 
-    async with open_tools(settings, name="dead") as tools:
-        counts = await count_letters(tools.pool, wanted)
+    async with open_parts(settings, name="dead") as parts:
+        counts = await count_letters(parts.pool, wanted)
         total = min(sum(counts.values()), limit or sum(counts.values()))
         if dry_run or not total:
             click.echo(
@@ -182,9 +182,9 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
         with Progress() as progress:
             bar = progress.add_task("redriving", total=total)
             done = await send_again(
-                tools.pool,
-                tools.producer,
-                tools.topics,
+                parts.pool,
+                parts.producer,
+                parts.topics,
                 wanted,
                 limit=limit,
                 progress=lambda count: progress.update(bar, advance=count),

@@ -87,14 +87,14 @@ async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
 async def _heal(settings: "Settings", application_ids: list[str], routes: "RoutesView") -> None:
     """Publish these applications again, and wait until the view has what was published."""
     from pipeline.gateway.ghosts import Ghosts
+    from pipeline.gateway.parts import open_parts
     from pipeline.gateway.publishing import VIEW_WAIT_S, Publisher
-    from pipeline.gateway.tools import open_tools
     from pipeline.metrics import Metrics
 
-    async with open_tools(settings, name="doctor") as tools:
-        ghosts = Ghosts(tools.pool, tools.producer, settings.kafka, tools.topics)
+    async with open_parts(settings, name="doctor") as parts:
+        ghosts = Ghosts(parts.pool, parts.producer, settings.kafka, parts.topics)
         metrics = Metrics("doctor")
-        publisher = Publisher(tools.pool, tools.producer, tools.topics, ghosts, metrics, routes=routes)
+        publisher = Publisher(parts.pool, parts.producer, parts.topics, ghosts, metrics, routes=routes)
         for application_id in application_ids:
             version = await publisher.publish_or_raise(application_id, is_forced=True)
             if version is not None:

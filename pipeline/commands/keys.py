@@ -110,7 +110,7 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
     from rich.progress import track
 
     from pipeline.core.sealing import NONCE_BYTES, Sealed
-    from pipeline.gateway.tools import open_tools
+    from pipeline.gateway.parts import open_parts
     from pipeline.postgres.sealed_secrets import list_applications_to_reseal, reseal_application
     from pipeline.postgres.service_tokens import count_tokens_to_reseal, reseal_tokens
     from pipeline.sealing_keys import load_sealer
@@ -121,19 +121,19 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
         secret = sealer.unseal(sealed, context=context)
         return sealer.seal(secret, context=context, nonce=os.urandom(NONCE_BYTES))
 
-    async with open_tools(settings, name="keys") as tools:
-        application_ids = await list_applications_to_reseal(tools.pool, sealer.current_key_id)
+    async with open_parts(settings, name="keys") as parts:
+        application_ids = await list_applications_to_reseal(parts.pool, sealer.current_key_id)
         if dry_run:
             click.echo(
                 f"{len(application_ids)} applications have secrets to be sealed again with {sealer.current_key_id}"
             )
-            tokens = await count_tokens_to_reseal(tools.pool, sealer.current_key_id)
+            tokens = await count_tokens_to_reseal(parts.pool, sealer.current_key_id)
             click.echo(f"{tokens} service tokens are to be sealed again")
             return
-        tokens, count = await reseal_tokens(tools.pool, sealer.current_key_id, reseal), 0
+        tokens, count = await reseal_tokens(parts.pool, sealer.current_key_id, reseal), 0
         for application_id in track(application_ids, description="sealing again", disable=not application_ids):
-            count += await reseal_application(tools.pool, application_id, sealer.current_key_id, reseal)
-            await tools.publisher.publish_or_raise(application_id)
+            count += await reseal_application(parts.pool, application_id, sealer.current_key_id, reseal)
+            await parts.publisher.publish_or_raise(application_id)
     click.echo(f"sealed {count} secrets of {len(application_ids)} applications again with {sealer.current_key_id}")
     if tokens:
         click.echo(f"sealed {tokens} service tokens again")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.sending.options import sender_options
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
@@ -18,21 +20,9 @@ DEFAULT_PAYLOAD = '{"hello":"world"}'
 EXIT_FAILED = 1
 
 
-def parse_label(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
-    """`key=value` words as a mapping."""
-    pairs = [word.partition("=") for word in words]
-    wrong = [
-        word for word, (key, separator, value) in zip(words, pairs, strict=True) if not (key and separator and value)
-    ]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not key=value")
-    return {key: value for key, _, value in pairs}
-
-
 @click.command()
 @click.argument("payload", default=DEFAULT_PAYLOAD)
 @click.option("--type", "event_type", metavar="TYPE", help="Event type, like billing.invoice.paid.")
-@click.option("--label", "labels", multiple=True, metavar="K=V", callback=parse_label, help="A label; may be repeated.")
 @click.option(
     "--content-type",
     default="application/json",
@@ -41,17 +31,8 @@ def parse_label(_context: click.Context, _parameter: click.Parameter, words: tup
 )
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How many to send.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many a second.")
-@click.option("--api", metavar="URL", help="Address of the API; ends in /api/v1.")
-@click.option("--application-id", metavar="ID", help="The application that sends.")
-@click.option("--secret", metavar="SECRET", help="A secret of the application.")
 @click.option("--kafka", "is_kafka", is_flag=True, help="Write straight into Kafka instead of calling the API.")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".hookline"),
-    show_default=True,
-    help="Of a running `hookline up`, whose demo is used for what is not given.",
-)
+@sender_options
 def send(
     payload: str,
     event_type: str | None,

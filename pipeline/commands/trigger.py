@@ -5,22 +5,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.send import parse_label, report
+from pipeline.commands.send import report
+from pipeline.commands.sending.options import sender_options
 
 
 @click.command()
 @click.argument("event_type", metavar="TYPE")
-@click.option("--label", "labels", multiple=True, metavar="K=V", callback=parse_label, help="A label; may be repeated.")
-@click.option("--api", metavar="URL", help="Address of the API; ends in /api/v1.")
-@click.option("--application-id", metavar="ID", help="The application that sends.")
-@click.option("--secret", metavar="SECRET", help="A secret of the application.")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".hookline"),
-    show_default=True,
-    help="Of a running `hookline up`, whose demo is used for what is not given.",
-)
+@sender_options
 def trigger(
     event_type: str,
     labels: dict[str, str],

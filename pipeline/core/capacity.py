@@ -8,8 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.core.process_kinds import PROCESS_KINDS
+from pipeline.core.units import SECOND_US
+
 DAY_S = 86_400
-SECOND_US = 1_000_000
 KB = 1000.0
 # Of a core, so that a burst, or the partitions of a process that died, find room.
 BUSY_MAX = 0.6
@@ -22,7 +24,6 @@ PARTITIONS_MIN = 8
 RULE_EVENTS_PER_SERVER, RULE_SERVERS_MIN = 2000, 2
 RULE_DELIVERIES_PER_WORKER, RULE_WORKERS_MIN = 100, 1
 
-KINDS = ("gateway", "matcher", "deliver", "archive")
 SERVICES = ("kafka", "postgres")
 # Whose work with a payload grows with its deliveries. Kafka holds it once for the event, and once for each of them.
 PER_DELIVERY = frozenset({"matcher", "deliver"})
@@ -103,8 +104,8 @@ class Capacity:
 def plan_capacity(demand: Demand, figures: Figures) -> Capacity:
     """Compute it. Raises ValueError for a load that is none."""
     _check(demand)
-    needs = {kind: _plan_kind(kind, demand, figures) for kind in KINDS}
-    most = max(needs[kind].processes for kind in KINDS if kind != "gateway")
+    needs = {kind: _plan_kind(kind, demand, figures) for kind in PROCESS_KINDS}
+    most = max(needs[kind].processes for kind in PROCESS_KINDS if kind != "gateway")
     average_per_s = demand.average_events_per_s if demand.average_events_per_s is not None else demand.events_per_s
     events_per_day = average_per_s * DAY_S
     archive_per_day = events_per_day * _weigh(figures.database_bytes, "postgres", demand)

@@ -6,7 +6,7 @@ the others, because nothing comes in, but never before them.
 
 from dataclasses import dataclass
 
-SECOND_US = 1_000_000
+from pipeline.core.units import SECOND_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

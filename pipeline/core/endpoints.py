@@ -11,8 +11,7 @@ import msgspec
 
 from pipeline.core.delivery_settings import DELAY_MAX_S
 from pipeline.core.records import Endpoint
-
-SECOND_US = 1_000_000
+from pipeline.core.units import SECOND_US
 
 
 class Endpoints:

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.core.budget import Standing
-from pipeline.core.lanes import Jam
+from pipeline.core.lane import Jam
 from pipeline.core.tiers import choose_tier
+from pipeline.core.token_bucket import TokenBucket
+from pipeline.core.units import SECOND_US
 
-SECOND_US = 1_000_000
-# 50,000 that waited for one endpoint were put away twelve times each in three minutes before they went up a tier early
+# 50,000 that waited for one endpoint were parked twelve times each in three minutes before they went up a tier early
 PARK_UP_FROM = 0.3
 PROBES_PARKED = 20
 CONCURRENCY_MAX = 100  # requests at once to one endpoint
@@ -39,12 +40,12 @@ class GatePolicy:
     open_max_us: int = 300 * SECOND_US
     slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
     # How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment:
-    # unbounded, what was parked in a minute of overload came back after ten. Too early costs a trip through Kafka.
+    # unbounded, deliveries parked in a minute of overload came back after ten. Too early costs a trip through Kafka.
     park_max_s: int = 60
 
 
 class EndpointGate:
-    """One endpoint's gate. Satisfies `lanes.Gate`; outcomes are told by `succeed` and `fail`."""
+    """One endpoint's gate. Satisfies `lane.Gate`; outcomes come in by `succeed` and `fail`."""
 
     __slots__ = (
         "_cut_at_us",
@@ -56,9 +57,8 @@ class EndpointGate:
         "_outcomes",
         "_policy",
         "_progress_at_us",
+        "_rate",
         "_taken_us",
-        "_tokens",
-        "_tokens_at_us",
         "limit",
         "open",
         "opened_until_us",
@@ -69,7 +69,7 @@ class EndpointGate:
         self._policy = policy
         self.limit = policy.concurrency
         self.open = 0
-        self.parked: Counter[int] = Counter()  # put away and not back yet, by tier
+        self.parked: Counter[int] = Counter()  # parked and not back yet, by tier
         self.opened_until_us = 0  # the breaker; 0: closed
         self._open_for_us = policy.open_first_us
         self._is_starting = False  # slow start: every success adds to the limit
@@ -80,13 +80,16 @@ class EndpointGate:
         self._outcomes: deque[bool] = deque(maxlen=policy.window)
         self._progress_at_us = 0
         self._taken_us = 0.0  # how long a request takes, smoothed
-        self._tokens = policy.rate_per_s or 0.0
-        self._tokens_at_us = 0
+        self._rate = make_bucket(policy.rate_per_s, tokens=policy.rate_per_s or 0.0)  # None: unlimited
 
     def adopt(self, policy: GatePolicy) -> None:
-        """Other bounds from now on; what was learned about the endpoint stays."""
+        """Other bounds from now on; everything learned about the endpoint stays."""
         if policy.rate_per_s != self._policy.rate_per_s:
-            self._tokens = min(self._tokens, 1.0) if self._policy.rate_per_s is not None else 1.0
+            if self._rate is None or policy.rate_per_s is None:
+                self._rate = make_bucket(policy.rate_per_s, tokens=1.0)
+            else:
+                self._rate.tokens = min(self._rate.tokens, 1.0)
+                self._rate.rate_per_s = self._rate.burst = policy.rate_per_s
         self._policy = policy
         self.limit = min(self.limit, policy.concurrency_max)
 
@@ -106,19 +109,16 @@ class EndpointGate:
         if self.opened_until_us:
             return 1 - self.open if self.opened_until_us <= now_us else 0
         room = self.limit - self.open
-        if room > 0 and self._policy.rate_per_s is not None:
-            self._refill(now_us)
-            room = min(room, int(self._tokens))
+        if room > 0 and self._rate is not None:
+            room = min(room, int(self._rate.earn(now_us)))
         return room
 
     def wakes_at_us(self, now_us: int) -> int | None:
         if self.opened_until_us:
             return self.opened_until_us if self.opened_until_us > now_us else None
-        rate_per_s = self._policy.rate_per_s
-        if rate_per_s is None or self.open >= self.limit:
+        if self._rate is None or self.open >= self.limit:
             return None
-        self._refill(now_us)
-        return now_us + max(1000, round((1 - self._tokens) / rate_per_s * SECOND_US))
+        return now_us + max(1000, self._rate.wait_us(now_us))
 
     def is_slow(self, now_us: int) -> bool:
         after_us = self._policy.slow_after_us
@@ -138,8 +138,8 @@ class EndpointGate:
         if self.open == 0:
             self._progress_at_us = now_us
         self.open += 1
-        if self._policy.rate_per_s is not None:
-            self._tokens -= 1
+        if self._rate is not None:
+            self._rate.take()
 
     def end(self, now_us: int) -> None:
         self.open -= 1
@@ -227,8 +227,7 @@ class EndpointGate:
     def _smooth(self, taken_us: int) -> None:
         self._taken_us += 0.2 * (taken_us - self._taken_us)
 
-    def _refill(self, now_us: int) -> None:
-        rate_per_s = self._policy.rate_per_s or 0.0
-        earned = (now_us - self._tokens_at_us) * rate_per_s / SECOND_US
-        self._tokens = min(max(1.0, rate_per_s), self._tokens + max(0.0, earned))
-        self._tokens_at_us = now_us
+
+def make_bucket(rate_per_s: float | None, *, tokens: float) -> TokenBucket | None:
+    """Of an endpoint's rate: a second's worth of requests may start at once."""
+    return None if rate_per_s is None else TokenBucket(rate_per_s=rate_per_s, burst=rate_per_s, tokens=tokens)

@@ -1,9 +1,8 @@
 """Lanes: an ordered sub-stream of work each, so that no lane waits for another one.
 
-A lane has a queue for each rank: fresh work, and as its backlog retries and what was parked. It gives out fresh work
-first, with every `BACKLOG_SHARE`-th item from what is behind it, and so on, so that none starves. Among lanes turns go
-round: first among groups (applications), then among a group's lanes. How much a lane may have open at once, and from
-when on, its gate decides; how much lanes and groups may have together, the caller of `take` (see `budget`).
+Among lanes turns go round: first among groups (applications), then among a group's lanes. How much a lane may have open
+at once, and from when on, its gate decides; how much lanes and groups may have together, the caller of `take` (see
+`budget`).
 
 Lanes of each standing (their gate says which) take turns among themselves, and so do lanes with nothing but parked
 work, which can be passed over while others need the machine. Each of these gets a share of the starts when there are
@@ -15,18 +14,13 @@ only make more of it.
 """
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from enum import IntEnum
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pipeline.core.budget import Standing
+from pipeline.core.lane import NO_JAM, Gate, Jam, Lane, Rank
 from pipeline.core.turns import Turns
 
-BACKLOG_SHARE = 4
-# A lane's speed is that of about its last ten seconds.
-SPEED_WINDOW_US = 10_000_000
-SPEED_ITEMS_MIN = 20
 LONGER_FACTOR = 2  # than the mean of the others
 # Where a search for a lane looks first, in turn: (are there only parked items in it, its standing). So each kind has a
 # share of the starts when there are fewer places than work.
@@ -46,112 +40,6 @@ ORDERS = (
 
 T = TypeVar("T")
 MayOpen = Callable[[Hashable, Standing], bool]
-
-
-class Rank(IntEnum):
-    """What goes before what in a lane."""
-
-    FRESH = 0
-    RETRY = 1
-    PARKED = 2
-
-
-class Jam(NamedTuple):
-    """What somebody who is not let into a lane would have waited behind."""
-
-    waiting: int
-    us_per_item: float  # at the lane's speed; 0: not known
-
-
-NO_JAM = Jam(0, 0.0)
-
-
-class Gate(Protocol):
-    """Says what one lane may do now. Asked for every item: it must be cheap."""
-
-    def accepts(self, waiting: int, now_us: int) -> bool:
-        """May an item wait in the lane, with `waiting` before it? If not, it is to be put away elsewhere."""
-
-    def is_long(self, waiting: int) -> bool:
-        """Are so many enough to ask whether the lane is full?"""
-
-    def room(self, now_us: int) -> int:
-        """How many more may be started at this moment."""
-
-    def wakes_at_us(self, now_us: int) -> int | None:
-        """When there will be room without anything ending; None: not by time."""
-
-    def is_slow(self, now_us: int) -> bool:
-        """Does its work take long?"""
-
-    def standing(self, waiting: int, now_us: int) -> Standing:
-        """How the lane is doing, with so many waiting in it."""
-
-    def start(self, now_us: int) -> None:
-        """Something was started."""
-
-    def end(self, now_us: int) -> None:
-        """Something ended, however."""
-
-    def note_drained(self, us_per_item: float, now_us: int) -> None:
-        """The lane has given out all that it had, at this speed."""
-
-
-class Lane(Generic[T]):
-    """One lane's waiting work."""
-
-    __slots__ = ("gate", "given", "group", "key", "queues", "ready_in", "timed", "timed_from_us")
-
-    def __init__(self, key: Hashable, gate: Gate, group: Hashable, now_us: int) -> None:
-        self.key = key
-        self.gate = gate
-        self.group = group
-        self.queues: tuple[deque[T], ...] = tuple(deque() for _ in Rank)
-        self.given = 0
-        self.ready_in: Turns[Lane[T]] | None = None  # where it waits for its turn
-        self.timed = 0  # given since then
-        self.timed_from_us = now_us
-
-    def __len__(self) -> int:
-        fresh, retries, parked = self.queues
-        return len(fresh) + len(retries) + len(parked)
-
-    @property
-    def is_parked(self) -> bool:
-        """Is there nothing in it but what was parked?"""
-        fresh, retries, _ = self.queues
-        return not fresh and not retries
-
-    def pop(self) -> tuple[T, Rank]:
-        """The next item. The lane must not be empty."""
-        self.given += 1
-        self.timed += 1
-        fresh, retries, parked = self.queues
-        if not retries and not parked:
-            return fresh.popleft(), Rank.FRESH
-        filled = [rank for rank in Rank if self.queues[rank]]
-        turn, choice = self.given, 0
-        while turn % BACKLOG_SHARE == 0 and choice < len(filled) - 1:
-            turn //= BACKLOG_SHARE
-            choice += 1
-        return self.queues[filled[choice]].popleft(), filled[choice]
-
-    def pop_last(self) -> T | None:
-        """What would have been given last; None: the lane is empty."""
-        for queue in reversed(self.queues):
-            if queue:
-                return queue.pop()
-        return None
-
-    def measure_us_per_item(self, now_us: int) -> float:
-        """How long it has taken for an item while there was work; 0: not known."""
-        if self.timed < SPEED_ITEMS_MIN:
-            return 0.0
-        taken_us = now_us - self.timed_from_us
-        us_per_item = taken_us / self.timed
-        if taken_us > SPEED_WINDOW_US:
-            self.timed_from_us, self.timed = now_us - taken_us // 2, self.timed // 2
-        return us_per_item
 
 
 class Taken(NamedTuple, Generic[T]):
@@ -241,7 +129,7 @@ class Lanes(Generic[T]):
         has_place: Callable[[Standing], bool] = lambda _standing: True,
         with_parked: bool = True,
     ) -> Taken[T] | None:
-        """The next items to be started, of one lane; its gate has been told. None when nothing may start now.
+        """The next items to be started, of one lane; its gate has counted them. None when nothing may start now.
 
         `may_open`: is there a place for a lane of this group and standing? `has_place`: for any lane of this standing?
         If not, thousands of groups need not be asked.
@@ -302,7 +190,7 @@ class Lanes(Generic[T]):
         return items
 
     def drop(self, is_unwanted: Callable[[T], bool]) -> list[T]:
-        """Take out the items that nobody wants any more."""
+        """Take out these items."""
         dropped: list[T] = []
         for lane in list(self._lanes.values()):
             for queue in lane.queues:

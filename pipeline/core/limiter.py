@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-SECOND_US = 1_000_000
+from pipeline.core.token_bucket import CellRate
+from pipeline.core.units import SECOND_US
+
 # when something ends is not known: ask again so much later
 BUSY_WAIT_US = SECOND_US
 DESTINATIONS_MAX = 100_000
@@ -17,9 +19,9 @@ FORGET_STEPS = 16
 
 @dataclass(slots=True)
 class Usage:
-    """`paid_until_us`: at the permitted rate, what was started so far would have taken until then."""
+    """`served_until_us`: at the permitted rate, what was started so far takes until then."""
 
-    paid_until_us: float = 0.0
+    served_until_us: float = 0.0
     open: int = 0
 
 
@@ -30,12 +32,10 @@ class DestinationLimiter:
     `destinations_max`; those with requests in flight it keeps, and the process bounds their number.
     """
 
-    __slots__ = ("_destinations_max", "_interval_us", "_open_max", "_slack_us", "_uses")
+    __slots__ = ("_destinations_max", "_open_max", "_rate", "_uses")
 
     def __init__(self, *, rate_per_s: float, open_max: int, destinations_max: int = DESTINATIONS_MAX) -> None:
-        self._interval_us = SECOND_US / rate_per_s if rate_per_s > 0 else 0.0
-        # less than one request a second: one at a time
-        self._slack_us = max(SECOND_US - self._interval_us, 0.0)
+        self._rate = CellRate(interval=SECOND_US / rate_per_s, burst=rate_per_s) if rate_per_s > 0 else None
         self._open_max = open_max
         self._destinations_max = destinations_max
         self._uses: OrderedDict[Hashable, Usage] = OrderedDict()
@@ -44,9 +44,9 @@ class DestinationLimiter:
         """Destinations that are remembered."""
         return len(self._uses)
 
-    def may_send(self, destination: Hashable, now_us: int) -> int:
-        """0: yes, and the request counts as started, so `end` must follow. Else microseconds to wait, at least."""
-        if not self._interval_us and not self._open_max:
+    def try_start(self, destination: Hashable, now_us: int) -> int:
+        """0: the request has started, and `end` must follow. Else nothing has: microseconds to wait, at least."""
+        if self._rate is None and not self._open_max:
             return 0
         use = self._uses.get(destination)
         if use is None:
@@ -56,16 +56,16 @@ class DestinationLimiter:
             self._uses.move_to_end(destination)
         if self._open_max and use.open >= self._open_max:
             return BUSY_WAIT_US
-        if self._interval_us:
-            wait_us = use.paid_until_us - self._slack_us - now_us
+        if self._rate is not None:
+            wait_us = self._rate.wait(use.served_until_us, now_us)
             if wait_us > 0:
                 return max(1, round(wait_us))
-            use.paid_until_us = max(use.paid_until_us, now_us) + self._interval_us
+            use.served_until_us = self._rate.serve(use.served_until_us, now_us)
         use.open += 1
         return 0
 
     def end(self, destination: Hashable) -> None:
-        """A request that `may_send` let go has ended, however."""
+        """A request that `try_start` let go has ended, however."""
         use = self._uses.get(destination)
         if use is not None and use.open > 0:
             use.open -= 1

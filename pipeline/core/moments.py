@@ -8,6 +8,8 @@ off. Python's own `datetime` has no year 0 and no second 60, and its timestamps 
 import re
 from datetime import UTC, date, datetime, timedelta
 
+from pipeline.core.units import SECOND_US
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written three times as fast without a zone
 EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -15,7 +17,6 @@ FIRST_US = -62_167_219_200_000_000  # the beginning of the year 0
 LAST_US = 253_402_300_799_999_999  # the end of the year 9999
 YEAR_1_US = -62_135_596_800_000_000
 ONE_US = timedelta(microseconds=1)
-SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 DAY_US = 1440 * MINUTE_US
 # the calendar repeats itself after 400 years

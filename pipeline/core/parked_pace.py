@@ -6,7 +6,8 @@ processors with it. More of it than the target slows the parked down, less lets 
 handed in.
 """
 
-SECOND_US = 1_000_000
+from pipeline.core.token_bucket import TokenBucket
+from pipeline.core.units import SECOND_US
 
 TARGET_US = 5_000
 RATE_MAX_PER_S = 10_000.0
@@ -31,21 +32,23 @@ class ParkedPace:
         "_min",
         "_started",
         "_tokens",
-        "_tokens_at_us",
         "_window_from_us",
-        "rate_per_s",
     )
 
     def __init__(self, *, rate_min_per_s: float) -> None:
         self._min = rate_min_per_s
-        self.rate_per_s = max(RATE_FIRST_PER_S, rate_min_per_s)
+        first_per_s = max(RATE_FIRST_PER_S, rate_min_per_s)
+        self._tokens = TokenBucket(rate_per_s=first_per_s, burst=first_per_s * BURST_S, tokens=1.0)
         self._delays, self._delays_us = 0, 0  # since the last adjustment: how many, and their sum
         self._started = 0
         self._least_us: float | None = None
         self._least_before_us: float | None = None
         self._window_from_us = 0
-        self._tokens = 1.0
-        self._tokens_at_us = 0
+
+    @property
+    def rate_per_s(self) -> float:
+        """What may be started now."""
+        return self._tokens.rate_per_s
 
     def note(self, delay_us: int) -> None:
         """A new record took so long from the log to here. Clocks may differ, as long as they differ by the same."""
@@ -54,15 +57,12 @@ class ParkedPace:
 
     def wait_us(self, now_us: int) -> int:
         """How long until one more may be started; 0: now."""
-        earned = max(0, now_us - self._tokens_at_us) * self.rate_per_s / SECOND_US
-        self._tokens = min(max(1.0, self.rate_per_s * BURST_S), self._tokens + earned)
-        self._tokens_at_us = now_us
-        return 0 if self._tokens >= 1 else 1 + round((1 - self._tokens) / self.rate_per_s * SECOND_US)
+        return self._tokens.wait_us(now_us)
 
     def start(self) -> None:
         """One was started, whether there was room for it or not: then those behind it wait longer."""
         self._started += 1
-        self._tokens -= 1
+        self._tokens.take()
 
     def adjust(self, now_us: int, passed_s: float) -> None:
         """To be called regularly; `passed_s`: since the last time."""
@@ -73,7 +73,8 @@ class ParkedPace:
             mean_us = self._delays_us / self._delays
             excess = min(1.0, (mean_us - self._note_least(mean_us, now_us) - TARGET_US) / TARGET_US)
             change = -CUT * excess if excess > 0 else -GROWTH * excess if is_used else 0.0
-        self.rate_per_s = min(max(self._min, self.rate_per_s * (1 + change)), RATE_MAX_PER_S)
+        rate_per_s = min(max(self._min, self.rate_per_s * (1 + change)), RATE_MAX_PER_S)
+        self._tokens.rate_per_s, self._tokens.burst = rate_per_s, rate_per_s * BURST_S
         self._delays, self._delays_us, self._started = 0, 0, 0
 
     def _note_least(self, mean_us: float, now_us: int) -> float:

@@ -6,7 +6,7 @@ longer than the wait may be taken.
 
 from collections.abc import Sequence
 
-SECOND_US = 1_000_000
+from pipeline.core.units import SECOND_US
 
 
 def choose_tier(delays_s: Sequence[int], wait_us: int, *, up_from: float = 1.0) -> int:

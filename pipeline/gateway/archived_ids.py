@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from pipeline.core.fingerprint import fingerprint
-from pipeline.gateway.duplicates import EventKey, Known
+from pipeline.gateway.event_ids import EventKey, Known
 from pipeline.postgres.archive_contents import read_contents
 from pipeline.postgres.archive_reads import known_event_ids
 from pipeline.postgres.pool import DatabaseUnavailable, Pool

@@ -20,7 +20,7 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
-from pipeline.gateway.duplicates import Claim, EventKey
+from pipeline.gateway.event_ids import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import EventContent, describe_unwritten, make_event, refuse_loop, require_event_type

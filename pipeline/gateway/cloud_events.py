@@ -1,13 +1,13 @@
 """`POST /cloudevents`: CloudEvents 1.0 over HTTP, in the structured, the binary and the batch mode."""
 
 import base64
-import time
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
+from pipeline.clock import wall_us
 from pipeline.core.cloud_events import (
     BATCH_TYPE,
     HEADER_PREFIX,
@@ -143,7 +143,7 @@ def _require_json(body: bytes) -> None:
 def _to_content(event: CloudEvent) -> EventContent:
     """As if it had come by `POST /event`: the same rules hold."""
     is_binary = event.payload_content_type == BINARY_TYPE
-    now_us = time.time_ns() // 1000
+    now_us = wall_us()
     return EventContent(
         event_type=event.event_type,
         payload=base64.b64encode(event.payload).decode() if is_binary else event.payload.decode(),

@@ -9,7 +9,7 @@ from pipeline.config import Settings
 from pipeline.core.client_address import Proxies
 from pipeline.core.sealing import Sealer
 from pipeline.gateway.accounts.accounts import Accounts
-from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.tokens import Tokens

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import structlog
 
+from pipeline.clock import wall_us
 from pipeline.config import KafkaConfig
 from pipeline.core.records import RoutesChanged, RoutesHead, to_bytes
 from pipeline.gateway.published_records import end_endpoint, name_part
@@ -56,7 +57,7 @@ class Ghosts:
         identity = await read_identity(self._pool)
         if identity is None:
             return
-        now_us, version = time.time_ns() // 1000, head.version + 1
+        now_us, version = wall_us(), head.version + 1
         records = await self.list_ends(application_id, version, set())
         for start in range(0, len(records), PORTION_MAX_RECORDS):
             await self._producer.send_bytes(records[start : start + PORTION_MAX_RECORDS])

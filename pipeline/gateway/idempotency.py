@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from pipeline.gateway.duplicates import EventIds
+from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.ingest import EventContent
 from pipeline.gateway.problems import Problem
 

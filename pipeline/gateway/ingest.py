@@ -21,8 +21,8 @@ from pipeline.core.content_types import (
     JSON_TYPE,
 )
 from pipeline.core.fingerprint import fingerprint
-from pipeline.core.hops import HOP_HEADER, find_hop_problem
 from pipeline.core.json_text import find_json_problem
+from pipeline.core.loop_detection import HOP_HEADER, find_hop_problem
 from pipeline.core.moments import Moment, decode_moment, show_moment
 from pipeline.core.names import LABELS_MAX, METADATA_MAX
 from pipeline.core.records import Event
@@ -31,7 +31,7 @@ from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
-from pipeline.gateway.duplicates import Claim
+from pipeline.gateway.event_ids import Claim
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings

@@ -13,8 +13,8 @@ from aiohttp.http_exceptions import InvalidURLError
 from aiohttp.web_protocol import RequestHandler
 
 from pipeline.gateway.answer_headers import secure
-from pipeline.gateway.frame import answer_unrouted
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.wrapping import answer_unrouted
 
 log = structlog.get_logger()
 

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from pipeline.clock import wall_us
 from pipeline.core.records import RoutesChanged, to_bytes
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.problems import Problem
@@ -172,7 +173,7 @@ class Publisher:
             await asyncio.sleep(BUSY_POLL_S)
 
     async def _write(self, publication: Publication) -> None:
-        now_us = time.time_ns() // 1000
+        now_us = wall_us()
         portion: list[Written] = []
         size_bytes = 0
         async for record in self._list_records(publication):

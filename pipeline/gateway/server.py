@@ -36,9 +36,8 @@ from pipeline.gateway.control import (
     subscriptions,
 )
 from pipeline.gateway.database_verification import begin_to_verify
-from pipeline.gateway.duplicates import EventIds
 from pipeline.gateway.endpoint_states import EndpointStates
-from pipeline.gateway.frame import frame_routes
+from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.operations import Operation
@@ -57,6 +56,7 @@ from pipeline.gateway.reads import (
 )
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.tokens import Tokens
+from pipeline.gateway.wrapping import wrap_routes
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
@@ -276,7 +276,7 @@ def build_app(gateway: Gateway) -> web.Application:
     app[exports.STREAM_HEADERS] = headers
     operations = list_operations()
     documents.add_document(app, operations, base_path=API_PATH)
-    framed = frame_routes(
+    framed = wrap_routes(
         operations,
         gateway.metrics,
         prefix=API_PATH,

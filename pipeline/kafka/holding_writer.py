@@ -6,7 +6,6 @@ something is held, or no acknowledgement comes. It goes on by itself when the to
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from pipeline.clock import wall_us
 from pipeline.core.records import Probe, to_bytes
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
 from pipeline.kafka.producer import Placement
@@ -132,7 +132,7 @@ class HoldingWriter:
     # Proving.
 
     async def _prove(self) -> bool:
-        probe = to_bytes(Probe(process=self._process, written_at_us=time.time_ns() // 1000))
+        probe = to_bytes(Probe(process=self._process, written_at_us=wall_us()))
         if not self._reason:
             self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
         probes = [self._producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in self._unproven]

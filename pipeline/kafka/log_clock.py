@@ -6,29 +6,20 @@ changes nothing.
 """
 
 import asyncio
-import time
 
 import structlog
 
+from pipeline.clock import monotonic_us, wall_us
+from pipeline.core.units import MILLISECOND_US, SECOND_US
 from pipeline.metrics import Metrics
 
-SECOND_US = 1_000_000
+__all__ = ["LogClock", "monotonic_us", "wall_us"]
+
 # A host's clock that is off by more is said: people read its times in logs.
 TOLERANCE_US = 5 * SECOND_US
-MILLISECOND_US = 1000
 WATCH_INTERVAL_S = 2.0
 
 log = structlog.get_logger()
-
-
-def wall_us() -> int:
-    """The host's clock, in microseconds since the epoch."""
-    return time.time_ns() // 1000
-
-
-def monotonic_us() -> int:
-    """Since some moment: for gates, lanes, limits and pace. Never jumps; means nothing to another process."""
-    return time.monotonic_ns() // 1000
 
 
 class LogClock:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException
 
 from pipeline.config import KafkaConfig
-from pipeline.core.ranges import Range, parse_note
+from pipeline.core.commit_note import Range, parse_note
 from pipeline.kafka.options import view_options
 from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.record import Place

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.core.ids import derive_dead_id
+from pipeline.core.dead_letters import make_dead_letter
 from pipeline.core.records import Attempt, DeadLetter, Delivery, Dispatch, EndpointState, from_bytes, to_bytes
 from pipeline.kafka.failures import RecordRefusedError, ToSend
 from pipeline.topics import Topics
@@ -32,13 +32,13 @@ class Smaller:
         try:
             record = from_bytes(value or b"")
         except SchemaError:
-            return [(self._topics.dead, key, to_bytes(self._bury(refused, error, None)))]
+            return [(self._topics.dead, key, to_bytes(self._make_letter(refused, error, None)))]
         match record:
             case Attempt():
                 shorter = _shorten(record)
                 return None if shorter == record else [(topic, key, to_bytes(shorter))]
             case Delivery():
-                return [(self._topics.dead, key, to_bytes(self._bury(refused, error, record)))]
+                return [(self._topics.dead, key, to_bytes(self._make_letter(refused, error, record)))]
             case Dispatch():
                 # the archive adds up what several dispatches of an event say
                 half = len(record.matches) // 2
@@ -53,25 +53,22 @@ class Smaller:
             case _:
                 return None
 
-    def _bury(self, refused: ToSend, error: RecordRefusedError, delivery: Delivery | None) -> DeadLetter:
+    def _make_letter(self, refused: ToSend, error: RecordRefusedError, delivery: Delivery | None) -> DeadLetter:
         topic, key, value = refused
         now_us = self._clock_us()
         name = f"{delivery.delivery_id}/{delivery.attempt_number}" if delivery is not None else key.hex()
-        return DeadLetter(
-            dead_id=derive_dead_id(f"{topic.name}/{name}", NOWHERE, NOWHERE),
-            reason=REASON,
-            detail=f"{topic.name} does not take it: {error}"[:DETAIL_MAX_CHARS],
-            source_topic=topic.name,
-            source_partition=NOWHERE,
-            source_offset=NOWHERE,
-            source_appended_at_us=delivery.appended_at_us if delivery is not None else now_us,
-            source_key=key,
-            source_value=value,
-            application_id=delivery.application_id if delivery is not None else None,
-            subscription_id=delivery.subscription_id if delivery is not None else None,
-            delivery_id=delivery.delivery_id if delivery is not None else None,
-            event_id=delivery.event_id if delivery is not None else None,
+        return make_dead_letter(
+            REASON,
+            f"{topic.name} does not take it: {error}"[:DETAIL_MAX_CHARS],
+            topic=topic.name,
+            partition=NOWHERE,
+            offset=NOWHERE,
+            key=key,
+            value=value,
+            appended_at_us=now_us,
             died_at_us=now_us,
+            delivery=delivery,
+            name=name,
         )
 
 

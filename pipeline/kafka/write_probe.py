@@ -5,12 +5,12 @@ a topic's settings or permissions are is not what counts.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
+from pipeline.clock import wall_us
 from pipeline.core.records import Probe, to_bytes
 from pipeline.kafka.failures import KafkaUnavailableError, ToSend
 from pipeline.kafka.producer import Placement
@@ -70,7 +70,7 @@ class WriteProbe:
     def _make_probe(self, topic: Topic) -> bytes | None:
         if topic.retention_s is None:
             return None  # of a key that is in no view: the end of nothing, which compaction removes
-        return to_bytes(Probe(process=self._process, written_at_us=time.time_ns() // 1000))
+        return to_bytes(Probe(process=self._process, written_at_us=wall_us()))
 
     def _note(self, topic: Topic, problem: str | None) -> None:
         before = self._problems.get(topic)

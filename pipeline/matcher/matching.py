@@ -6,13 +6,14 @@ from typing import Protocol
 import structlog
 
 from pipeline.core.checksum import choose_sum
+from pipeline.core.dead_letters import make_dead_letter
 from pipeline.core.event import Unreadable, parse_event
 from pipeline.core.fingerprint import fingerprint
-from pipeline.core.ids import derive_dead_id, derive_delivery_id, is_uuid
+from pipeline.core.ids import derive_delivery_id, is_uuid
 from pipeline.core.operational import OPERATIONAL_TYPES
 from pipeline.core.payload_filter import Content
-from pipeline.core.recent import RecentIds
-from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
+from pipeline.core.recent_ids import RecentIds
+from pipeline.core.records import Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
 from pipeline.core.routes import AppliedRoutes
 from pipeline.kafka.log_clock import monotonic_us
 from pipeline.metrics import Metrics
@@ -98,7 +99,7 @@ class Matcher:
             except Exception as error:
                 # One event must not stop all others. What it led to before the exception is written as well: redriven,
                 # it is matched again under the same ids.
-                portion.append(self._bury_failed(error, record))
+                portion.append(self._give_up_failed(error, record))
                 size_bytes += len(record.value or b"")
         yield portion
 
@@ -121,7 +122,7 @@ class Matcher:
                 await self._follow_marker(parsed)
                 return ()
             case Unreadable():
-                return (self._bury(parsed, record),)
+                return (self._give_up(parsed, record),)
 
     def _match_event(self, event: Event, record: EventRecord) -> Iterator[ToWrite]:
         self._metrics.events_matched_total.inc()
@@ -130,18 +131,18 @@ class Matcher:
         routes = self._routes.at(application_id, appended_at_us, self._announced.get(application_id, 0))
         if routes is None or routes.deleted:
             detail = f"there is no application {application_id}"
-            yield self._bury(_refuse(event, "unknown_application", detail), record)
+            yield self._give_up(_refuse(event, "unknown_application", detail), record)
             return
         key, content = (application_id, event.event_id), fingerprint(event)
         if key in self._recent:
             self._metrics.events_repeated_total.inc()
             if self._recent.get(key) != content:
                 detail = f"an event with the id {event.event_id} and another content came before"
-                yield self._bury(_refuse(event, "id_reused", detail), record)
+                yield self._give_up(_refuse(event, "id_reused", detail), record)
             return
         if len(event.payload) > self._payload_max_bytes:
             detail = f"the payload has {len(event.payload)} bytes; it may have {self._payload_max_bytes}"
-            yield self._bury(_refuse(event, "invalid_event", detail), record)
+            yield self._give_up(_refuse(event, "invalid_event", detail), record)
             return
         content_of = Content(event.payload, event.payload_content_type)
         subscription_ids = routes.match(event.event_type, event.labels, content_of)
@@ -151,7 +152,7 @@ class Matcher:
             and (event.event_type not in OPERATIONAL_TYPES)
         ):
             detail = f"the application has no event type {event.event_type}"
-            yield self._bury(_refuse(event, "unknown_event_type", detail), record)
+            yield self._give_up(_refuse(event, "unknown_event_type", detail), record)
             return
         # not before: an event that was refused may come again, redriven once its type exists
         self._recent.add(key, content)
@@ -208,12 +209,12 @@ class Matcher:
             return
         self._announced[application_id] = version
 
-    def _bury_failed(self, error: Exception, record: EventRecord) -> ToWrite:
+    def _give_up_failed(self, error: Exception, record: EventRecord) -> ToWrite:
         """The dead letter of a record whose handling raised an exception that no code foresaw."""
         log.error("event_failed_internally", partition=record.partition, offset=record.offset, exc_info=error)
         self._metrics.internal_errors_total.inc()
         detail = f"an error inside Hookline: {type(error).__name__}: {str(error)!a}"
-        return self._bury(Unreadable(reason="internal", detail=detail), record)
+        return self._give_up(Unreadable(reason="internal", detail=detail), record)
 
     def _choose_wait_s(self) -> float:
         """In vain, all markers together wait `routes_wait_s` a minute at most: any producer can write them."""
@@ -222,7 +223,7 @@ class Matcher:
             self._waited_in, self._waited_s = minute, 0.0
         return max(0.0, self._routes_wait_s - self._waited_s)
 
-    def _bury(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
+    def _give_up(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
         """The dead letter of a record. It always fits into one: nothing of what it repeats is taken at its word."""
         topic = self._topics.events.name
         self._metrics.dead_total.labels(unreadable.reason).inc()
@@ -235,19 +236,18 @@ class Matcher:
         if value is not None and len(value) > self._payload_max_bytes:
             detail += f" (its value has {len(value)} bytes, too many to be repeated here)"
             value = None
-        letter = DeadLetter(
-            dead_id=derive_dead_id(topic, record.partition, record.offset),
-            reason=unreadable.reason,
-            detail=detail,
-            source_topic=topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
-            source_appended_at_us=record.timestamp * 1000,
-            source_key=key,
-            source_value=value,
+        letter = make_dead_letter(
+            unreadable.reason,
+            detail,
+            topic=topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=key,
+            value=value,
+            appended_at_us=record.timestamp * 1000,
+            died_at_us=self._clock_us(),
             application_id=_take_id(unreadable.application_id),
             event_id=_take_id(unreadable.event_id),
-            died_at_us=self._clock_us(),
         )
         return (self._topics.dead, key or b"", to_bytes(letter))
 

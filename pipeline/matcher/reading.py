@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
-from pipeline.core.ages import Ages
+from pipeline.core.unsettled_age import UnsettledAge
 
 
 class Gap(NamedTuple):
@@ -33,7 +33,7 @@ class Reading:
     def __init__(self) -> None:
         self._next_offsets: dict[TP, int] = {}
         self._reached: dict[TP, int] = {}
-        self._ages: dict[TP, Ages] = {}
+        self._ages: dict[TP, UnsettledAge] = {}
         self._gaps: list[Gap] = []
 
     def note(self, tp: TP, first: Fetched, last: Fetched, committed: int | None) -> None:
@@ -42,7 +42,7 @@ class Reading:
         if expected is not None and first.offset > expected:
             self._gaps.append(Gap(tp, expected, first.offset))
         self._next_offsets[tp] = last.offset + 1
-        self._ages.setdefault(tp, Ages()).note(first.offset, first.timestamp * 1000)
+        self._ages.setdefault(tp, UnsettledAge()).note(first.offset, first.timestamp * 1000)
 
     def positions(self) -> dict[TP, int]:
         """Where each partition that was fetched of goes on."""
@@ -74,7 +74,7 @@ class Reading:
 
     def measure_age_us(self, tp: TP, settled: int, now_us: int, *, is_done: bool) -> int:
         """How old the oldest record is that is not settled. `is_done`: there is none."""
-        ages = self._ages.setdefault(tp, Ages())
+        ages = self._ages.setdefault(tp, UnsettledAge())
         if is_done:
             ages.catch_up(settled, now_us)
         oldest_us = ages.oldest_us(settled)

@@ -5,13 +5,13 @@ letter, and of its subscription. A page looks at `SCANNED_MAX` deliveries at mos
 that is asked for; where it stopped, the next one goes on.
 """
 
-import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Composed
 
+from pipeline.clock import wall_us
 from pipeline.core.ids import derive_attempt_id
 from pipeline.postgres.archive_attempts import Cursor, turn_back
 from pipeline.postgres.archive_reads import Pool
@@ -126,7 +126,7 @@ async def list_deliveries(pool: Pool, wanted: DeliveryFilter) -> DeliveryPage:
     is_backward = wanted.after is not None and wanted.after.is_backward
     way = SQL("asc" if is_backward else "desc")
     where, values = _select(wanted)
-    values |= {"now_us": time.time_ns() // 1000, "states": list(wanted.states), "page": PAGE_MAX}
+    values |= {"now_us": wall_us(), "states": list(wanted.states), "page": PAGE_MAX}
     limit = SCANNED_MAX if wanted.states else PAGE_MAX
     scanned = SCANNED.format(where=where, way=way, limit=SQL("{}").format(limit))
     query = CHOSEN.format(
@@ -165,7 +165,7 @@ async def find_delivery(pool: Pool, application_id: str, delivery_id: str) -> Ar
     values = {
         "application_id": application_id,
         "attempt_id": derive_attempt_id(delivery_id, 1),
-        "now_us": time.time_ns() // 1000,
+        "now_us": wall_us(),
     }
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedDelivery)) as cursor:
         await cursor.execute(JUDGED.format(scanned=scanned), values)

@@ -11,8 +11,10 @@ from datetime import timedelta
 import structlog
 from psycopg import Error
 
+from pipeline.clock import wall_us
 from pipeline.config import ArchiveConfig, DatabaseConfig
-from pipeline.core.clocks import SECOND_US, Clocks
+from pipeline.core.clocks import Clocks
+from pipeline.core.units import SECOND_US
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive_clocks import read_clocks
 from pipeline.postgres.archive_connection import open_archive_connection
@@ -36,7 +38,7 @@ class Upkeep:
         config: ArchiveConfig,
         metrics: Metrics,
         *,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        now_us: Callable[[], int] = wall_us,
     ) -> None:
         self._database = database
         self._config = config

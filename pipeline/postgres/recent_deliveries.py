@@ -1,11 +1,11 @@
 """How a subscription's newest deliveries went: a bounded number of them, whatever the archive has."""
 
-import time
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
 from psycopg.sql import SQL
 
+from pipeline.clock import wall_us
 from pipeline.postgres.archive_deliveries import JUDGED, SCANNED
 from pipeline.postgres.archive_reads import Pool
 
@@ -55,7 +55,7 @@ async def summarise_recent(pool: Pool, application_id: str, subscription_id: str
         "application_id": application_id,
         "subscription_id": subscription_id,
         "recent_max": RECENT_MAX,
-        "now_us": time.time_ns() // 1000,
+        "now_us": wall_us(),
     }
     query = SUMMARY.format(scanned=scanned, judged=JUDGED.format(scanned=SQL("select * from recent")))
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Recent)) as cursor:

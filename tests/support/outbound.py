@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from connectors.http.exchange import Request
+from connectors.http.client.exchange import Request
 from connectors.http.message import Signing, build_request
 from connectors.http.target import compile_target
 from pipeline.core.records import Delivery, Endpoint

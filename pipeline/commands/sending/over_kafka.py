@@ -1,11 +1,11 @@
 """Events straight into the events topic, as producers that speak Kafka do: Avro, keyed by the application."""
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from uuid_utils import uuid7
 
+from pipeline.clock import wall_us
 from pipeline.commands.sending.destination import Destination
 from pipeline.commands.sending.pace import SendError
 from pipeline.config import KafkaConfig
@@ -31,7 +31,7 @@ async def open_kafka(
     topics = declare_topics_for(config)
 
     def build() -> Event:
-        now_us = time.time_ns() // 1000
+        now_us = wall_us()
         event_id = str(uuid7())
         return Event(
             application_id=destination.application_id,

@@ -17,7 +17,7 @@ TAIL_LINES = 8
 EXIT_REFUSED = 2  # a process that cannot start as configured
 EXIT_STOPPED = 0
 
-Relay = Callable[[str], None]  # takes one line of standard output, without its end
+ShowLine = Callable[[str], None]  # takes one line of standard output, without its end
 
 
 class Child:
@@ -34,7 +34,7 @@ class Child:
         inherited: Sequence[int],
         arguments: Sequence[str] = (),
         command: Sequence[str] = (sys.executable, "-m", "pipeline.cli"),
-        relay: Relay | None = None,
+        show_line: ShowLine | None = None,
     ) -> None:
         self.name = name
         self.number = number
@@ -44,7 +44,7 @@ class Child:
         self._environ = environ
         self._run_dir = run_dir
         self._inherited = tuple(inherited)
-        self._relay = relay
+        self._show_line = show_line
         self._relaying: asyncio.Task[None] | None = None
         self._process: Process | None = None
 
@@ -62,14 +62,14 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=DEVNULL,
-                stdout=PIPE if self._relay else log,
+                stdout=PIPE if self._show_line else log,
                 stderr=log,
                 env=self._environ,
                 pass_fds=self._inherited,
                 start_new_session=True,  # Ctrl-C in the terminal is for us, who stop it in order
             )
-        if self._relay is not None:
-            self._relaying = asyncio.create_task(self._relay_lines(self._relay))
+        if self._show_line is not None:
+            self._relaying = asyncio.create_task(self._show_lines(self._show_line))
 
     async def wait(self) -> int:
         """Wait for its end; the exit code, or the negative number of the signal it died of."""
@@ -141,11 +141,11 @@ class Child:
         assert self._process is not None, f"{self.label} was not started"  # noqa: S101 - the keeper's order
         return self._process
 
-    async def _relay_lines(self, relay: Relay) -> None:
+    async def _show_lines(self, show_line: ShowLine) -> None:
         stdout = self._running().stdout
         assert stdout is not None  # noqa: S101 - a pipe was asked for
         with self._open_log() as log:
             async for line in stdout:
                 log.write(line)
                 log.flush()
-                relay(line.decode(errors="replace").rstrip("\n"))
+                show_line(line.decode(errors="replace").rstrip("\n"))

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from pipeline.commands.up.child import Child, Relay
+from pipeline.commands.up.child import Child, ShowLine
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.free_ports import FreePorts
 from pipeline.commands.up.options import LISTEN
@@ -47,7 +47,7 @@ class Children:
         gateway_port: int,
         receiver_port: int,
         inherited: Sequence[int],
-        relay: Relay | None,
+        show_line: ShowLine | None,
     ) -> None:
         self._environ = environ
         self._data = data
@@ -55,7 +55,7 @@ class Children:
         self._gateway_port = gateway_port
         self._receiver_port = receiver_port
         self._inherited = inherited
-        self._relay = relay
+        self._show_line = show_line
 
     def make(self, name: str, number: int) -> Child:
         """The n-th process of a name, not started yet."""
@@ -71,7 +71,7 @@ class Children:
             run_dir=self._data.run,
             log_dir=self._data.logs,
             inherited=self._inherited,
-            relay=self._relay if name == LISTEN else None,
+            show_line=self._show_line if name == LISTEN else None,
         )
 
     def _list_listen_arguments(self) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.commands.up.api import Api
-from pipeline.commands.up.child import Child, Relay
+from pipeline.commands.up.child import Child, ShowLine
 from pipeline.commands.up.children import Children, build_environ
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.demo import Demo, provide_demo, read_demo
 from pipeline.commands.up.free_ports import FreePorts
 from pipeline.commands.up.keeper import Keeper, Kept, Say
 from pipeline.commands.up.keys import provide_keys
-from pipeline.commands.up.options import KINDS, LISTEN, UpOptions
+from pipeline.commands.up.options import LISTEN, UpOptions
 from pipeline.commands.up.private_file import write_private
 from pipeline.commands.up.report import Report, remove_report, write_report
 from pipeline.commands.up.services import (
@@ -29,11 +29,12 @@ from pipeline.commands.up.services import (
     prepare_postgres,
 )
 from pipeline.config import Settings
+from pipeline.core.process_kinds import PROCESS_KINDS
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.ports import LOOPBACK
 from pipeline.embedded.progress import Progress
 
-STOP_ORDER = (*KINDS, LISTEN, POSTGRES, KAFKA)
+STOP_ORDER = (*PROCESS_KINDS, LISTEN, POSTGRES, KAFKA)
 # Longer than a process takes by itself (HOOKLINE_WORKER_SHUTDOWN_GRACE_S) when requests hang.
 STOP_MARGIN_S = 5.0
 MASTER_KEY_VARIABLE = "HOOKLINE_GATEWAY_MASTER_API_KEY"
@@ -53,7 +54,7 @@ class Instance:
         gateway_port: int,
         progress: Progress,
         say: Say,
-        relay: Relay | None,
+        show_line: ShowLine | None,
     ) -> None:
         self._options = options
         self._settings = settings
@@ -63,7 +64,7 @@ class Instance:
         self._gateway_port = gateway_port
         self._progress = progress
         self._say = say
-        self._relay = relay
+        self._show_line = show_line
         self._keepers: list[Keeper] = []
         # Our processes hold the other end, and stop when this one closes: even a kill -9 of us closes it.
         self._watched_fd, self._watch_fd = os.pipe()
@@ -83,7 +84,7 @@ class Instance:
             gateway_port=self._gateway_port,
             receiver_port=receiver_port,
             inherited=(self._watched_fd, self._data.run_lock),
-            relay=self._relay,
+            show_line=self._show_line,
         )
         announced: dict[str, dict[str, str]] = {}
         demo = Demo()
@@ -95,7 +96,7 @@ class Instance:
             if _name_process(child) == "gateway" and self._options.has_demo:
                 demo = await self._provide_demo(found["api"], keys[MASTER_KEY_VARIABLE], receiver_port)
 
-        names = [(name, number) for name in KINDS for number in range(1, self._options.counts[name] + 1)]
+        names = [(name, number) for name in PROCESS_KINDS for number in range(1, self._options.counts[name] + 1)]
         if self._options.has_demo:
             names.append((LISTEN, 1))
         await all_of(*(start_child(children.make(*name)) for name in names))

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# In the order in which they are stopped: first nothing new comes in, then what came in may flow on.
-KINDS = ("gateway", "matcher", "deliver", "archive")
 LISTEN = "listen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
-    """`port` None: one is chosen. `counts`: how many processes of each of `KINDS`."""
+    """`port` None: one is chosen. `counts`: how many processes of each of `PROCESS_KINDS`."""
 
     data_dir: Path
     port: int | None

@@ -12,8 +12,8 @@ from pipeline.commands.up.banner import Surroundings, format_banner
 from pipeline.commands.up.data_directory import DataDirectory, open_data_directory
 from pipeline.commands.up.free_ports import FreePorts
 from pipeline.commands.up.instance import MASTER_KEY_VARIABLE, Instance
+from pipeline.commands.up.line_limit import LineLimit
 from pipeline.commands.up.options import UpOptions
-from pipeline.commands.up.relay import Relay
 from pipeline.commands.up.report import Report, format_report
 from pipeline.commands.up.screen import Screen
 from pipeline.config import ConfigError, Settings, load_settings
@@ -81,7 +81,7 @@ class Session:
         self._screen = screen
         self._started_at_s = started_at_s
         self._stopping = asyncio.Event()
-        self._relay = Relay(screen.show_delivery, time.monotonic)
+        self._lines = LineLimit(screen.show_delivery, time.monotonic)
 
     async def run(self, ports: FreePorts, gateway_port: int) -> int:
         """Start, watch, stop."""
@@ -94,7 +94,7 @@ class Session:
             gateway_port=gateway_port,
             progress=self._progress,
             say=self._screen.say,
-            relay=None if self._options.is_json else self._relay.pass_on,
+            show_line=None if self._options.is_json else self._lines.pass_on,
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
@@ -106,7 +106,7 @@ class Session:
             self._stopping.set()  # also when it failed: what is still starting in a thread gives up
             self._screen.end_steps()
             await instance.stop()
-            self._relay.finish()  # the receiver has ended: its last lines have been passed on
+            self._lines.finish()  # the receiver has ended: its last lines have been passed on
 
     async def _run(self, instance: Instance) -> int:
         asked = asyncio.create_task(self._stopping.wait())
@@ -158,4 +158,4 @@ class Session:
     async def _relay_regularly(self) -> None:
         while True:
             await asyncio.sleep(RELAY_INTERVAL_S)
-            self._relay.keep_time()
+            self._lines.keep_time()

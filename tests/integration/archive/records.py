@@ -8,10 +8,10 @@ import msgspec
 from connectors.sink import LogRecord
 from pipeline.core.ids import derive_attempt_id, derive_delivery_id
 from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, to_bytes
+from pipeline.core.units import SECOND_US
 from pipeline.topics import Topic, declare_topics
 
 TOPICS = declare_topics(prefix="test.", partitions=4, event_retention_s=7 * 86_400)
-SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 
 

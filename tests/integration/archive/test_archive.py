@@ -86,7 +86,7 @@ async def test_poison_stops_nothing(kafka: str, topic_prefix: str, database: str
         await eventually(lambda: read_positions(database) == house.ends())
 
     letters = read_rows(database, "dead_letters")
-    buried = {
+    dead = {
         topic.name: sorted(row["source_offset"] for row in letters if row["source_topic"] == topic.name)
         for topic in house.archived
     }
@@ -95,7 +95,7 @@ async def test_poison_stops_nothing(kafka: str, topic_prefix: str, database: str
         house.topics.dispatches.name: list(range(count + 1)),
         house.topics.attempts.name: list(range(count)),
         house.topics.dead.name: list(range(count)),
-    } == {name: offsets for name, offsets in buried.items() if name != house.topics.events.name}
+    } == {name: offsets for name, offsets in dead.items() if name != house.topics.events.name}
     assert [1, 1, 1, 1] == [count_rows(database, name) for name in ("events", "dispatches", "deliveries", "attempts")]
     (row,) = [row for row in letters if row["source_offset"] == 2 and row["source_topic"] == house.topics.attempts.name]
     assert (b"\xff\xfe", poison[2][1], "undecodable") == (row["source_key"], row["source_value"], row["reason"])

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core.ids import derive_attempt_id
 from pipeline.core.records import Attempt, Dispatch
+from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive_attempts import (
     PAGE_MAX,
     ArchivedAttempt,
@@ -19,7 +20,6 @@ from pipeline.postgres.archive_attempts import (
 )
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.records import (
-    SECOND_US,
     Log,
     change,
     make_attempt,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from connectors.http.client import HttpClient
+from connectors.http.client.client import HttpClient
 from pipeline.config import DeliverConfig
 
 TOTAL_TIMEOUT_S = 0.7

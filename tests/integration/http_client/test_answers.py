@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from connectors.http.exchange import Answer, ErrorClass, Failure
+from connectors.http.client.exchange import Answer, ErrorClass, Failure
 from tests.integration.http_client.clients import open_client
 from tests.support.eventually import eventually
 from tests.support.outbound import make_request

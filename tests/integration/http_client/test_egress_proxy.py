@@ -8,9 +8,9 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from connectors.http.client import HttpClient
-from connectors.http.exchange import Answer, ErrorClass, Failure, Request
-from connectors.http.origin import Origin
+from connectors.http.client.client import HttpClient
+from connectors.http.client.exchange import Answer, ErrorClass, Failure, Request
+from connectors.http.client.origin import Origin
 from pipeline.config import DeliverConfig
 from pipeline.core.destination import UNREACHABLE
 from pipeline.endpoint_tls import TlsIdentity

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from connectors.http.exchange import Answer, ErrorClass, Failure
+from connectors.http.client.exchange import Answer, ErrorClass, Failure
 from tests.integration.http_client.clients import TOTAL_TIMEOUT_S, open_client
 from tests.support.eventually import eventually
 from tests.support.outbound import make_request

@@ -1,8 +1,8 @@
 import asyncio
 import socket
 
-from connectors.http.connection import Connection
-from connectors.http.exchange import Answer, ErrorClass, Failure
+from connectors.http.client.connection import Connection
+from connectors.http.client.exchange import Answer, ErrorClass, Failure
 from tests.integration.http_client.clients import open_client
 from tests.integration.http_client.servers import listen
 from tests.support.eventually import eventually

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from connectors.http.client import HttpClient
-from connectors.http.exchange import ErrorClass, Failure
+from connectors.http.client.client import HttpClient
+from connectors.http.client.exchange import ErrorClass, Failure
 from pipeline.config import DeliverConfig
 from pipeline.core.destination import UNREACHABLE
 from tests.support.outbound import make_request

@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from connectors.http.client import HttpClient
-from connectors.http.exchange import Answer
+from connectors.http.client.client import HttpClient
+from connectors.http.client.exchange import Answer
 from pipeline.config import DeliverConfig
 from tests.support.outbound import make_request
 from tests.support.receiver import Receiver

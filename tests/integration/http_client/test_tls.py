@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from connectors.http.exchange import Answer, ErrorClass, Failure, Request, Result
+from connectors.http.client.exchange import Answer, ErrorClass, Failure, Request, Result
 from pipeline.endpoint_tls import TlsIdentity
 from tests.integration.http_client.clients import TOTAL_TIMEOUT_S, open_client
 from tests.integration.http_client.servers import listen, shake_hands

@@ -14,11 +14,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.runtime.runtime import Runtime
-from connectors.sink import IsSettled, LogRecord, Place
+from connectors.sink import Incoming, IsSettled, LogRecord, Place
 from pipeline.config import KafkaConfig, WorkerConfig
-from pipeline.core.lanes import Jam, Rank
-from pipeline.core.ranges import CommitNote, parse_note
-from pipeline.core.steady import SteadyGate
+from pipeline.core.commit_note import CommitNote, parse_note
+from pipeline.core.fixed_gate import FixedGate
+from pipeline.core.lane import Jam, Rank
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
@@ -37,41 +37,29 @@ class ScriptedSink:
     put_values: list[bytes] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     done_values: list[bytes] = field(default_factory=list)
-    put_away_values: list[bytes] = field(default_factory=list)
     notes: dict[Place, CommitNote | None] = field(default_factory=dict)
     open: Counter[Hashable] = field(default_factory=Counter)
     open_max: Counter[Hashable] = field(default_factory=Counter)
-    gates: dict[Hashable, SteadyGate] = field(default_factory=dict)
+    gates: dict[Hashable, FixedGate] = field(default_factory=dict)
     late: list["asyncio.Future[Placement]"] = field(default_factory=list)
     due: dict[bytes, int] = field(default_factory=dict)
     parked: frozenset[bytes] = frozenset()
-    positions: dict[Place, int] = field(default_factory=dict)
-    counts_attempts: bool = False
-    shares: bool = False  # do lanes, each of its own application, hold shares?
 
-    def lane(self, record: LogRecord) -> Hashable:
-        return record.key
+    def classify(self, record: LogRecord) -> Incoming:
+        rank = Rank.PARKED if record.value in self.parked else Rank.FRESH
+        return Incoming(record, record.key, rank, self.due.get(record.value or b"", 0))
 
-    def owner(self, lane: Hashable) -> Hashable | None:
-        return lane if self.shares else None
+    def gate(self, lane: Hashable) -> FixedGate:
+        return self.gates.setdefault(lane, FixedGate(self.at_once))
 
-    def gate(self, lane: Hashable) -> SteadyGate:
-        return self.gates.setdefault(lane, SteadyGate(self.at_once))
-
-    def rank(self, record: LogRecord) -> Rank:
-        return Rank.PARKED if record.value in self.parked else Rank.FRESH
-
-    def due_at_us(self, record: LogRecord) -> int:
-        return self.due.get(record.value or b"", 0)
-
-    async def put(self, records: Sequence[LogRecord]) -> "asyncio.Future[Any] | None":
-        lane = records[0].key
+    async def put(self, works: Sequence[LogRecord]) -> "asyncio.Future[Any] | None":
+        lane = works[0].key
         self.open[lane] += 1
         self.open_max[lane] = max(self.open_max[lane], self.open[lane])
-        self.batches.append(len(records))
-        self.put_values += [record.value or b"" for record in records]
+        self.batches.append(len(works))
+        self.put_values += [record.value or b"" for record in works]
         try:
-            value = records[0].value or b""
+            value = works[0].value or b""
             if value.startswith(b"hang"):
                 await asyncio.Event().wait()
             if value.startswith(b"fail"):
@@ -86,33 +74,44 @@ class ScriptedSink:
         finally:
             self.open[lane] -= 1
 
-    def put_away(self, record: LogRecord, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
-        self.put_away_values.append(record.value or b"")
-        future: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
-        future.set_result(DONE)
-        return future
-
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         self.notes |= notes
         return {place: start for place, start in self.starts.items() if place in notes}
-
-    def note_vacant(self, place: Place, begin: int, end: int) -> None:
-        pass
-
-    def reached(self, place: Place, offset: int) -> None:
-        self.positions[place] = offset
-
-    def set_back(self, place: Place, position: int) -> None:
-        pass  # ids tell a repeat from news
-
-    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
-        return len(self.done_values) if self.counts_attempts and "retries" not in place[0] else None
 
     async def revoked(self, places: Sequence[Place]) -> None:
         pass
 
 
-class House:
+@dataclass
+class ScriptedParking:
+    """Records what it is given, and settles it at once. Each lane is of its own application."""
+
+    values: list[bytes] = field(default_factory=list)
+
+    def owner(self, lane: Hashable) -> Hashable:
+        return lane
+
+    def park(self, incoming: Incoming, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
+        self.values.append(incoming.work.value or b"")
+        future: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
+        future.set_result(DONE)
+        return future
+
+    def came_back(self, incoming: Incoming) -> None:
+        pass
+
+
+@dataclass
+class CountedBookmark:
+    """Stands for the attempts topic: an attempt for each record that a sink was done with."""
+
+    sink: ScriptedSink
+
+    def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
+        return None if "retries" in place[0] else len(self.sink.done_values)
+
+
+class RuntimeOnKafka:
     """Topics, a client, and where the group is."""
 
     def __init__(self, kafka: str, topic_prefix: str, config: KafkaConfig, topics: Topics) -> None:
@@ -125,6 +124,8 @@ class House:
         self,
         sink: ScriptedSink,
         *,
+        parking: ScriptedParking | None = None,
+        bookmark: CountedBookmark | None = None,
         open_max: int = 100,
         batch_max: int = 1,
         companions: Sequence[Topic] = (),
@@ -134,6 +135,8 @@ class House:
         stopping = asyncio.Event()
         runtime = self.runtime = Runtime(
             sink,
+            parking=parking,
+            bookmark=bookmark,
             kafka=self.config,
             config=WorkerConfig.model_validate(
                 {"commit_interval_s": 0.1, "shutdown_grace_s": 0.5, "rebalance_grace_s": 0.5, **settings}
@@ -178,9 +181,9 @@ class House:
         await eventually(lambda: (count() or 0) >= before + 2)
 
 
-async def make_house(kafka: str, topic_prefix: str, *, partitions: int = 1) -> House:
+async def make_runtime(kafka: str, topic_prefix: str, *, partitions: int = 1) -> RuntimeOnKafka:
     config, topics = await make_topics(kafka, topic_prefix, partitions=partitions)
-    return House(kafka, topic_prefix, config, topics)
+    return RuntimeOnKafka(kafka, topic_prefix, config, topics)
 
 
 def numbered(name: bytes, count: int) -> list[bytes]:
@@ -189,13 +192,13 @@ def numbered(name: bytes, count: int) -> list[bytes]:
 
 async def test_lanes_keep_their_order_and_their_limits(kafka: str, topic_prefix: str) -> None:
     """Each record is put once, those of one key one after the other, and the commit covers all of them."""
-    house, sink = await make_house(kafka, topic_prefix, partitions=2), ScriptedSink()
+    on_kafka, sink = await make_runtime(kafka, topic_prefix, partitions=2), ScriptedSink()
     keys = [b"k%d" % number for number in range(10)]
     for key in keys:
-        house.write(key, *numbered(key, 50), partition=key[1] % 2)
-    async with house.run(sink):
+        on_kafka.write(key, *numbered(key, 50), partition=key[1] % 2)
+    async with on_kafka.run(sink):
         await eventually(lambda: len(sink.put_values) == 500)
-        await eventually(lambda: [house.committed(partition)[0] for partition in (0, 1)] == [250, 250])
+        await eventually(lambda: [on_kafka.committed(partition)[0] for partition in (0, 1)] == [250, 250])
 
     for key in keys:
         assert numbered(key, 50) == [value for value in sink.put_values if value.startswith(key + b" ")]
@@ -204,53 +207,53 @@ async def test_lanes_keep_their_order_and_their_limits(kafka: str, topic_prefix:
 
 async def test_several_of_a_lane_at_once_up_to_its_gate(kafka: str, topic_prefix: str) -> None:
     """And never more than the process may have open in all."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(at_once=3)
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink(at_once=3)
     for key in (b"a", b"b"):
-        house.write(key, *numbered(b"hang", 10))
-    async with house.run(sink, open_max=5):
+        on_kafka.write(key, *numbered(b"hang", 10))
+    async with on_kafka.run(sink, open_max=5):
         await eventually(lambda: sum(sink.open.values()) == 5)
         assert sorted(sink.open.values()) == [2, 3]
 
 
 async def test_a_record_that_hangs_holds_nobody_and_is_the_only_one_repeated(kafka: str, topic_prefix: str) -> None:
     """The watermark stands before it; what is done beyond it is in the note, so that the next process skips it."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", b"first", b"hangs", b"behind it")
-    house.write(b"b", *numbered(b"b", 200))
-    async with house.run(sink):
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", b"first", b"hangs", b"behind it")
+    on_kafka.write(b"b", *numbered(b"b", 200))
+    async with on_kafka.run(sink):
         await eventually(lambda: len(sink.put_values) == 202)
-        await eventually(lambda: house.committed() == (1, CommitNote(done=((3, 203),))))
+        await eventually(lambda: on_kafka.committed() == (1, CommitNote(done=((3, 203),))))
     again = ScriptedSink()
-    house.write(b"b", b"news")
-    async with house.run(again):
+    on_kafka.write(b"b", b"news")
+    async with on_kafka.run(again):
         await eventually(lambda: b"news" in again.put_values)
 
-    assert CommitNote(done=((3, 203),)) == again.notes[house.topics.events.name, 0]
+    assert CommitNote(done=((3, 203),)) == again.notes[on_kafka.topics.events.name, 0]
     assert {b"hangs", b"news"} == set(again.put_values)
 
 
 async def test_what_is_settled_later_is_committed_then(kafka: str, topic_prefix: str) -> None:
     """The commit waits for the future, and so does the place in the lane: no more is under way than may be."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(at_once=2)
-    house.write(b"a", b"late 1", b"late 2", b"quick")
-    house.write(b"b", b"other")
-    async with house.run(sink):
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink(at_once=2)
+    on_kafka.write(b"a", b"late 1", b"late 2", b"quick")
+    on_kafka.write(b"b", b"other")
+    async with on_kafka.run(sink):
         await eventually(lambda: set(sink.put_values) == {b"late 1", b"late 2", b"other"})
         sink.late[1].set_result(DONE)
         await eventually(lambda: b"quick" in sink.put_values)
-        await eventually(lambda: house.committed() == (0, CommitNote(done=((1, 4),))))
+        await eventually(lambda: on_kafka.committed() == (0, CommitNote(done=((1, 4),))))
         sink.late[0].set_result(DONE)
-        await eventually(lambda: house.committed() == (4, CommitNote()))
+        await eventually(lambda: on_kafka.committed() == (4, CommitNote()))
 
 
 @pytest.mark.parametrize("how", ["put", "settling"])
 async def test_a_failure_ends_the_process_uncommitted(kafka: str, topic_prefix: str, how: str) -> None:
     """Whatever it was, it is not passed over: it comes out of `run`, and the record is read again."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", b"fine", b"fail" if how == "put" else b"late")
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", b"fine", b"fail" if how == "put" else b"late")
 
     async def run() -> None:
-        async with house.run(sink) as running:
+        async with on_kafka.run(sink) as running:
             await eventually(lambda: len(sink.put_values) == 2)
             if how == "settling":
                 sink.late[0].set_exception(RuntimeError("a mistake of ours"))
@@ -259,16 +262,16 @@ async def test_a_failure_ends_the_process_uncommitted(kafka: str, topic_prefix: 
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         await run()
 
-    assert house.committed()[0] in (-1001, 0, 1)
+    assert on_kafka.committed()[0] in (-1001, 0, 1)
 
 
 async def test_batches_are_as_large_as_there_is_work(kafka: str, topic_prefix: str) -> None:
     """One lane, several records in one call, in order, up to the most that may be."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", *numbered(b"a", 1000))
-    async with house.run(sink, batch_max=300, batch_size=1000):
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", *numbered(b"a", 1000))
+    async with on_kafka.run(sink, batch_max=300, batch_size=1000):
         await eventually(lambda: len(sink.put_values) == 1000)
-        await eventually(lambda: house.committed()[0] == 1000)
+        await eventually(lambda: on_kafka.committed()[0] == 1000)
 
     assert numbered(b"a", 1000) == sink.put_values
     assert max(sink.batches) == 300
@@ -276,37 +279,37 @@ async def test_batches_are_as_large_as_there_is_work(kafka: str, topic_prefix: s
 
 async def test_a_sink_that_knows_better_begins_elsewhere(kafka: str, topic_prefix: str) -> None:
     """Where its target says, whatever was committed; what was before is neither put nor missed."""
-    house = await make_house(kafka, topic_prefix)
-    sink = ScriptedSink(starts={(house.topics.events.name, 0): 7})
-    house.write(b"a", *numbered(b"a", 10))
-    async with house.run(sink):
+    on_kafka = await make_runtime(kafka, topic_prefix)
+    sink = ScriptedSink(starts={(on_kafka.topics.events.name, 0): 7})
+    on_kafka.write(b"a", *numbered(b"a", 10))
+    async with on_kafka.run(sink):
         await eventually(lambda: len(sink.put_values) == 3)
-        await eventually(lambda: house.committed()[0] == 10)
+        await eventually(lambda: on_kafka.committed()[0] == 10)
 
     assert numbered(b"a", 10)[7:] == sink.put_values
-    assert None is house.metrics.registry.get_sample_value("hookline_records_missing_total")
+    assert None is on_kafka.metrics.registry.get_sample_value("hookline_records_missing_total")
 
 
 async def test_what_was_parked_goes_at_a_pace(kafka: str, topic_prefix: str) -> None:
     """Even with room for all of it at once, what is new does not wait behind it; in the end all of it is put."""
-    house = await make_house(kafka, topic_prefix)
+    on_kafka = await make_runtime(kafka, topic_prefix)
     parked = numbered(b"p", 150)
     sink = ScriptedSink(at_once=1000, parked=frozenset(parked))
-    house.write(b"a", *parked)
-    house.write(b"b", b"new")
-    async with house.run(sink, open_max=1000):
+    on_kafka.write(b"a", *parked)
+    on_kafka.write(b"b", b"new")
+    async with on_kafka.run(sink, open_max=1000):
         await eventually(lambda: len(sink.put_values) == 151)
 
     assert sink.put_values.index(b"new") < 150
     assert parked == [value for value in sink.put_values if value != b"new"]
 
 
-async def test_a_record_for_later_is_put_away_or_held(kafka: str, topic_prefix: str) -> None:
+async def test_a_record_for_later_is_parked_or_held(kafka: str, topic_prefix: str) -> None:
     """Due in an hour: elsewhere. Due in a moment: here, not before its time, holding up nobody."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    on_kafka, sink, parking = await make_runtime(kafka, topic_prefix), ScriptedSink(), ScriptedParking()
     now_us = time.time_ns() // 1000
     sink.due = {b"in an hour": now_us + 3_600_000_000}
-    house.write(b"a", b"in an hour", b"in a moment", b"now")
+    on_kafka.write(b"a", b"in an hour", b"in a moment", b"now")
     put_at_us = 0
 
     def is_put() -> bool:
@@ -315,88 +318,88 @@ async def test_a_record_for_later_is_put_away_or_held(kafka: str, topic_prefix: 
         return b"in a moment" in sink.put_values
 
     sink.due[b"in a moment"] = due_at_us = time.time_ns() // 1000 + 900_000
-    async with house.run(sink):
+    async with on_kafka.run(sink, parking=parking):
         await eventually(lambda: b"now" in sink.put_values)
         await eventually(is_put)
-        await eventually(lambda: house.committed()[0] == 3)
+        await eventually(lambda: on_kafka.committed()[0] == 3)
 
-    assert [b"in an hour"] == sink.put_away_values
+    assert [b"in an hour"] == parking.values
     assert due_at_us <= put_at_us
 
 
 async def test_the_end_of_a_transaction_is_read(kafka: str, topic_prefix: str) -> None:
     """It takes an offset and is no record: the commit moves behind it, and nothing counts as waiting."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    topic = house.topics.events.name
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    topic = on_kafka.topics.events.name
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})
     await asyncio.to_thread(producer.init_transactions, 30)
-    async with house.run(sink):
+    async with on_kafka.run(sink):
         for outcome in (producer.commit_transaction, producer.abort_transaction):
             producer.begin_transaction()
             producer.produce(topic, key=b"a", value=b"in one", partition=0)
             await asyncio.to_thread(producer.flush, 30)
             await asyncio.to_thread(outcome, 30)
-        await eventually(lambda: house.committed()[0] == 4)
+        await eventually(lambda: on_kafka.committed()[0] == 4)
         lag = f'hookline_lag_records{{partition="0",topic="{topic}"}} 0.0'
-        await eventually(lambda: lag in house.metrics.render().decode())
+        await eventually(lambda: lag in on_kafka.metrics.render().decode())
 
     assert [b"in one"] == sink.put_values
 
 
 async def test_what_does_not_change_is_committed_again(kafka: str, topic_prefix: str) -> None:
     """Kafka forgets commits of topics that no member of the group subscribes to."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", b"1")
-    async with house.run(sink, commit_all_interval_s=0.5):
-        await eventually(lambda: house.committed()[0] == 1)
-        before = count_commits(house)
-        await eventually(lambda: count_commits(house) >= before + 3)
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", b"1")
+    async with on_kafka.run(sink, commit_all_interval_s=0.5):
+        await eventually(lambda: on_kafka.committed()[0] == 1)
+        before = count_commits(on_kafka)
+        await eventually(lambda: count_commits(on_kafka) >= before + 3)
 
 
-def count_commits(house: House) -> int:
-    lines = house.metrics.render().decode().splitlines()
+def count_commits(on_kafka: RuntimeOnKafka) -> int:
+    lines = on_kafka.metrics.render().decode().splitlines()
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith('hookline_commits_total{result="ok"}'))
 
 
 async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: str) -> None:
     """Records that were gone before anybody read them are counted: never silently."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", *numbered(b"a", 10))
-    async with house.run(sink):
-        await eventually(lambda: house.committed()[0] == 10)
-    house.write(b"a", *numbered(b"b", 10))
-    delete_until(house, 15)
-    expected = f'hookline_records_missing_total{{topic="{house.topics.events.name}"}} 5.0'
-    async with house.run(sink):
-        await eventually(lambda: house.committed()[0] == 20)
-        await eventually(lambda: expected in house.metrics.render().decode())
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", *numbered(b"a", 10))
+    async with on_kafka.run(sink):
+        await eventually(lambda: on_kafka.committed()[0] == 10)
+    on_kafka.write(b"a", *numbered(b"b", 10))
+    delete_until(on_kafka, 15)
+    expected = f'hookline_records_missing_total{{topic="{on_kafka.topics.events.name}"}} 5.0'
+    async with on_kafka.run(sink):
+        await eventually(lambda: on_kafka.committed()[0] == 20)
+        await eventually(lambda: expected in on_kafka.metrics.render().decode())
 
     assert numbered(b"b", 10)[5:] == sink.put_values[10:]
 
 
-def delete_until(house: House, offset: int) -> None:
+def delete_until(on_kafka: RuntimeOnKafka, offset: int) -> None:
     """As retention does."""
-    admin = AdminClient({"bootstrap.servers": house.config.bootstrap_servers}, logger=None)
-    place = TopicPartition(house.topics.events.name, 0, offset)
+    admin = AdminClient({"bootstrap.servers": on_kafka.config.bootstrap_servers}, logger=None)
+    place = TopicPartition(on_kafka.topics.events.name, 0, offset)
     for future in admin.delete_records([place]).values():
         future.result(10)
 
 
 async def test_work_moves_with_its_partition(kafka: str, topic_prefix: str) -> None:
     """Two share the work, one leaves: every record is put, and only what was open when it left is put twice."""
-    house = await make_house(kafka, topic_prefix, partitions=4)
+    on_kafka = await make_runtime(kafka, topic_prefix, partitions=4)
     first, second = ScriptedSink(), ScriptedSink()
     keys = {partition: b"k%d" % partition for partition in range(4)}
     for partition, key in keys.items():
-        house.write(key, *numbered(key, 200), partition=partition)
-    async with house.run(first):
-        async with house.run(second):
+        on_kafka.write(key, *numbered(key, 200), partition=partition)
+    async with on_kafka.run(first):
+        async with on_kafka.run(second):
             await eventually(lambda: len(second.notes) == 2)
             for partition, key in keys.items():
-                house.write(key, *numbered(b"more " + key, 200), partition=partition)
+                on_kafka.write(key, *numbered(b"more " + key, 200), partition=partition)
             await eventually(lambda: len(first.put_values) + len(second.put_values) >= 1600)
         for partition, key in keys.items():
-            house.write(key, b"last " + key, partition=partition)
+            on_kafka.write(key, b"last " + key, partition=partition)
         await eventually(lambda: len([value for value in first.put_values if value.startswith(b"last")]) == 4)
 
     counts = Counter([*first.put_values, *second.put_values])
@@ -406,14 +409,14 @@ async def test_work_moves_with_its_partition(kafka: str, topic_prefix: str) -> N
 
 async def test_lag_is_what_waits(kafka: str, topic_prefix: str) -> None:
     """Measured by partition, and how near it is to be dropped by retention."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", *numbered(b"hang", 10))
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", *numbered(b"hang", 10))
 
     def read(name: str) -> str:
-        (line,) = [line for line in house.metrics.render().decode().splitlines() if line.startswith(name)]
+        (line,) = [line for line in on_kafka.metrics.render().decode().splitlines() if line.startswith(name)]
         return line.split()[-1]
 
-    async with house.run(sink):
+    async with on_kafka.run(sink):
         await eventually(lambda: read("hookline_runnable_lag_records ") == "9.0")
         await eventually(lambda: read("hookline_lag_records{") == "10.0")
         await eventually(lambda: 2 < float(read("hookline_lag_seconds{")) < 60)
@@ -423,15 +426,15 @@ async def test_lag_is_what_waits(kafka: str, topic_prefix: str) -> None:
 
 async def test_what_is_settled_is_young_again(kafka: str, topic_prefix: str) -> None:
     """An old record that is done with is no reason for an alarm."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", *numbered(b"late", 1))
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", *numbered(b"late", 1))
     name = "hookline_retention_used_ratio{"
 
     def find() -> list[float]:
-        lines = house.metrics.render().decode().splitlines()
+        lines = on_kafka.metrics.render().decode().splitlines()
         return [float(line.split()[-1]) for line in lines if line.startswith(name)]
 
-    async with house.run(sink):
+    async with on_kafka.run(sink):
         await eventually(lambda: bool(find()) and find()[0] > 1 / DAY_S)
         sink.late.pop().set_result(DONE)
         await eventually(lambda: find() == [0.0])
@@ -441,17 +444,17 @@ async def test_what_is_settled_is_young_again(kafka: str, topic_prefix: str) -> 
 
 async def test_a_commit_that_failed_is_made_again(kafka: str, topic_prefix: str) -> None:
     """Also when nothing more is settled: a restart would repeat it although the group had only hiccuped."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
-    house.write(b"a", b"1")
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
+    on_kafka.write(b"a", b"1")
 
     def count(result: str) -> float:
-        return house.metrics.registry.get_sample_value("hookline_commits_total", {"result": result}) or 0.0
+        return on_kafka.metrics.registry.get_sample_value("hookline_commits_total", {"result": result}) or 0.0
 
-    async with house.run(sink):
-        await eventually(lambda: house.committed()[0] == 1)
+    async with on_kafka.run(sink):
+        await eventually(lambda: on_kafka.committed()[0] == 1)
         for _ in range(2):  # the first may be an answer that was on its way
             before = count("ok")
-            house.runtime.commit_ended("failed")
+            on_kafka.runtime.commit_ended("failed")
             await eventually(lambda: count("ok") > before)  # noqa: B023 - called within the turn
 
     assert 2.0 == count("failed")
@@ -459,25 +462,25 @@ async def test_a_commit_that_failed_is_made_again(kafka: str, topic_prefix: str)
 
 async def test_work_that_stands_still_is_said(kafka: str, topic_prefix: str) -> None:
     """Every place is taken, and work waits that could be done: unhealthy after a while, and well again at a start."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink()
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
     for key in (b"a", b"b", b"c"):
-        house.write(key, b"late " + key)
-    async with house.run(sink, open_max=2, stalled_after_s=0.5):
-        problem = await eventually(house.runtime.check_movement) or ""
+        on_kafka.write(key, b"late " + key)
+    async with on_kafka.run(sink, open_max=2, stalled_after_s=0.5):
+        problem = await eventually(on_kafka.runtime.check_movement) or ""
         assert "work could be started and none was" in problem
-        assert house.metrics.stalled_seconds.labels("places")._value.get() > 0  # noqa: SLF001 - the client has no other way
+        assert on_kafka.metrics.stalled_seconds.labels("places")._value.get() > 0  # noqa: SLF001 - the client has no other way
         for future in sink.late:
             future.set_result(DONE)
         await eventually(lambda: len(sink.put_values) == 3)
-        await eventually(lambda: house.runtime.check_movement() is None)
+        await eventually(lambda: on_kafka.runtime.check_movement() is None)
 
 
 async def test_reading_that_stands_still_is_said(kafka: str, topic_prefix: str) -> None:
     """A sink that holds back nothing stops reading at the bound: unhealthy after a while, and well again afterwards."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(at_once=100)
-    house.write(b"a", *numbered(b"late", 10))
-    async with house.run(sink, in_flight_max=5, batch_size=5, stalled_after_s=0.5):
-        problem = await eventually(house.runtime.check_movement) or ""
+    on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink(at_once=100)
+    on_kafka.write(b"a", *numbered(b"late", 10))
+    async with on_kafka.run(sink, in_flight_max=5, batch_size=5, stalled_after_s=0.5):
+        problem = await eventually(on_kafka.runtime.check_movement) or ""
         assert "too much is in flight" in problem
         assert len(sink.put_values) < 10
 
@@ -488,19 +491,19 @@ async def test_reading_that_stands_still_is_said(kafka: str, topic_prefix: str) 
             return len(sink.put_values) == 10
 
         await eventually(settle_all)
-        await eventually(lambda: house.runtime.check_movement() is None)
+        await eventually(lambda: on_kafka.runtime.check_movement() is None)
 
 
 async def test_an_application_that_comes_while_reading_has_stopped_is_found(kafka: str, topic_prefix: str) -> None:
     """One that is alone may fill the process; another one behind it in the log does not wait for it."""
-    house, sink = await make_house(kafka, topic_prefix), ScriptedSink(shares=True)
-    house.write(b"a", *numbered(b"hang", 200))
-    async with house.run(sink, open_max=4, in_flight_max=10, batch_size=5):
+    on_kafka, sink, parking = await make_runtime(kafka, topic_prefix), ScriptedSink(), ScriptedParking()
+    on_kafka.write(b"a", *numbered(b"hang", 200))
+    async with on_kafka.run(sink, parking=parking, open_max=4, in_flight_max=10, batch_size=5):
         await eventually(lambda: sink.put_values == [b"hang 0"])
-        house.write(b"b", b"quick")
+        on_kafka.write(b"b", b"quick")
         await eventually(lambda: b"quick" in sink.put_values)
 
-    assert set(sink.put_away_values) < set(numbered(b"hang", 200))
+    assert set(parking.values) < set(numbered(b"hang", 200))
 
 
 async def test_what_does_not_fit_into_a_note_is_found_in_the_attempts(kafka: str, topic_prefix: str) -> None:
@@ -508,17 +511,24 @@ async def test_what_does_not_fit_into_a_note_is_found_in_the_attempts(kafka: str
 
     Of the others the attempts tell, from the place that the commit of the leading topic names.
     """
-    house = await make_house(kafka, topic_prefix)
-    tier = house.topics.retries[0]
-    sink = ScriptedSink(at_once=10_000, counts_attempts=True)
+    on_kafka = await make_runtime(kafka, topic_prefix)
+    tier = on_kafka.topics.retries[0]
+    sink = ScriptedSink(at_once=10_000)
     values = [b"late" if number % 2 else b"%d" % number for number in range(4000)]
-    house.client.write(tier, [(b"k", value) for value in values], partition=0)
-    async with house.run(sink, open_max=10_000, companions=[tier], in_flight_max=10_000, commit_all_interval_s=0.1):
+    on_kafka.client.write(tier, [(b"k", value) for value in values], partition=0)
+    async with on_kafka.run(
+        sink,
+        bookmark=CountedBookmark(sink),
+        open_max=10_000,
+        companions=[tier],
+        in_flight_max=10_000,
+        commit_all_interval_s=0.1,
+    ):
         await eventually(lambda: len(sink.put_values) == 4000)
 
-        await eventually(lambda: house.committed(topic=tier)[0] == 1)
-        await house.commit_again()
-        (offset, note), (_, leading) = house.committed(topic=tier), house.committed()
+        await eventually(lambda: on_kafka.committed(topic=tier)[0] == 1)
+        await on_kafka.commit_again()
+        (offset, note), (_, leading) = on_kafka.committed(topic=tier), on_kafka.committed()
     named = {each for first, end in note.done for each in range(first, end)} | set(range(offset))
     begin = leading.attempts_offset or 0
     told = {int(value) for value in sink.done_values[begin:]}

@@ -18,7 +18,7 @@ STAND_IN = (sys.executable, str(Path(__file__).with_name("child_stand_in.py")))
 class Bench:
     """One keeper with its process, and what it says."""
 
-    def __init__(self, root: Path, way: str, relay: Callable[[str], None] | None) -> None:
+    def __init__(self, root: Path, way: str, show_line: Callable[[str], None] | None) -> None:
         self.said: list[str] = []
         self.root = root
         self.child = Child(
@@ -30,7 +30,7 @@ class Bench:
             run_dir=root,
             log_dir=root,
             inherited=(),
-            relay=relay,
+            show_line=show_line,
         )
         self.keeper = Keeper(self.child, run_dir=root, say=self.said.append)
 
@@ -63,8 +63,8 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Makes a bench whose process behaves in a given way; it is stopped in the end."""
     benches: list[Bench] = []
 
-    def build(way: str, relay: Callable[[str], None] | None = None) -> Bench:
-        benches.append(Bench(tmp_path, way, relay))
+    def build(way: str, show_line: Callable[[str], None] | None = None) -> Bench:
+        benches.append(Bench(tmp_path, way, show_line))
         return benches[-1]
 
     yield build
@@ -180,7 +180,7 @@ async def test_a_stop_while_it_waits_to_start_again_starts_nothing(make: Make) -
     assert 1 == len((bench.root / "memory").read_text())
 
 
-async def test_lines_are_relayed_and_logged(make: Make) -> None:
+async def test_lines_are_shown_and_logged(make: Make) -> None:
     """A person sees them at once; they are in the log as well."""
     seen: list[str] = []
     bench = make("chatty", seen.append)

@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 import click
 
 from pipeline.cli import ENTRY_POINT_GROUP, cli
-from pipeline.commands.up.options import KINDS
+from pipeline.core.process_kinds import PROCESS_KINDS
 from tests.unit.contracts.repository import list_files, name
 
 # In the order in which an event passes them.
-PROCESSES = KINDS
+PROCESSES = PROCESS_KINDS
 GROUP = re.compile(r"topic_prefix\}(\w+)\"")
 
 

@@ -10,7 +10,8 @@ from tests.unit.contracts.repository import list_files, name
 
 # where a dead letter's reason is chosen
 REASON = re.compile(
-    r"""(?:Unreadable\(\s*reason=|GiveUp\(\s*reason=|_refuse\(event, |_bury\(record, |reason == )"(\w+)\""""
+    r"""(?:(?:Unreadable|GiveUp)\(\s*reason=|_refuse\(event, |(?:_letter_row|give_up)\(record, |reason [!=]= )"""
+    r'''"(\w+)"'''
 )
 
 SERIES = {

@@ -19,7 +19,7 @@ AROUND = ["# Müller CA\n{}", "{}\n\ud83d\udd12", "\ufeff{}", "subject=CN = x\n{
 
 @pytest.mark.parametrize("around", AROUND, ids=ascii)
 def test_text_around_certificates_is_left_out(authority: Authority, around: str) -> None:
-    """Tools write comments there (`openssl s_client`, `curl`): accepted, and then loaded."""
+    """GatewayParts write comments there (`openssl s_client`, `curl`): accepted, and then loaded."""
     certificate, key = authority.client_certificate("a")
     ca_pem, certificate_pem = around.format(authority.ca_file.read_text()), certificate
 

@@ -2,7 +2,7 @@ from connectors.http.endpoint_memory import EndpointMemory
 from pipeline.config import Settings
 from pipeline.metrics import Metrics
 from tests.support.outbound import NOW_US, SEALER, make_endpoint
-from tests.unit.connectors.http.sink_house import NoStates
+from tests.unit.connectors.http.sink_alone import NoStates
 
 
 def make_memory() -> EndpointMemory:

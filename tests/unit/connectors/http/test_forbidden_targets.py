@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from connectors.http.client import HttpClient
-from connectors.http.exchange import ErrorClass, Failure, Result
+from connectors.http.client.client import HttpClient
+from connectors.http.client.exchange import ErrorClass, Failure, Result
 from connectors.http.target import compile_target
 from pipeline.config import DeliverConfig
 from pipeline.core.destination import UNREACHABLE

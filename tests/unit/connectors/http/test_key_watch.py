@@ -10,7 +10,7 @@ from pipeline.core.sealing import Sealer
 from pipeline.metrics import Metrics
 from pipeline.process import StartError
 from tests.support.outbound import SEALER, SUBSCRIPTION_ID, make_endpoint
-from tests.unit.connectors.http.sink_house import Endpoints, SinkHouse
+from tests.unit.connectors.http.sink_alone import Endpoints, SinkAlone
 
 OLD, NEW = ("test", bytes(range(32))), ("new", bytes(32))
 WRONG = Sealer([("test", bytes(32))])
@@ -62,23 +62,23 @@ def test_health_is_green_when_the_key_is_not_needed_any_more() -> None:
 async def test_a_delivery_waits_for_its_key() -> None:
     """Parked as it is, without an attempt; with the key it goes on."""
     endpoint = make(SUBSCRIPTION_ID, seal(Sealer([NEW]), SUBSCRIPTION_ID))
-    house = SinkHouse(endpoint)
-    await house.put()
+    alone = SinkAlone(endpoint)
+    await alone.put()
 
-    assert ["retries.1s"] == house.log.names()
-    assert 1 == house.metrics.registry.get_sample_value("hookline_parked_total", {"reason": "key_missing"})
-    again = SinkHouse(endpoint, sealer=Sealer([OLD, NEW]))
-    await again.put(house.log.retries()[0])
+    assert ["retries.1s"] == alone.log.names()
+    assert 1 == alone.metrics.registry.get_sample_value("hookline_parked_total", {"reason": "key_missing"})
+    again = SinkAlone(endpoint, sealer=Sealer([OLD, NEW]))
+    await again.put(alone.log.retries()[0])
     assert ["succeeded"] == [attempt.outcome for attempt in again.log.attempts()]
 
 
 async def test_a_secret_that_is_no_longer_valid_needs_no_key() -> None:
     """The key of a secret that was rotated away may be gone."""
     old = seal(Sealer([NEW]), SUBSCRIPTION_ID, valid_until_us=1)
-    house = SinkHouse(make(SUBSCRIPTION_ID, seal(SEALER, SUBSCRIPTION_ID), old))
-    await house.put()
+    alone = SinkAlone(make(SUBSCRIPTION_ID, seal(SEALER, SUBSCRIPTION_ID), old))
+    await alone.put()
 
-    assert ["succeeded"] == [attempt.outcome for attempt in house.log.attempts()]
+    assert ["succeeded"] == [attempt.outcome for attempt in alone.log.attempts()]
 
 
 def test_the_key_that_seals_is_named() -> None:

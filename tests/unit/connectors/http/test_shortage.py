@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from connectors.http.client import HttpClient
-from connectors.http.exchange import ErrorClass, Failure
-from connectors.http.shortage import FORGET_S, HEALTH_S, LOG_INTERVAL_S, ShortageError, Shortages, find_shortage
-from connectors.http.tls import TlsContexts
+from connectors.http.client.client import HttpClient
+from connectors.http.client.exchange import ErrorClass, Failure
+from connectors.http.client.shortage import ShortageError, find_shortage
+from connectors.http.client.tls import TlsContexts
+from connectors.http.shortages import FORGET_S, HEALTH_S, LOG_INTERVAL_S, Shortages
 from pipeline.config import DeliverConfig
 from pipeline.metrics import Metrics
 from tests.support.outbound import make_delivery, make_request
-from tests.unit.connectors.http.sink_house import ScriptedClient, SinkHouse
+from tests.unit.connectors.http.sink_alone import ScriptedClient, SinkAlone
 
 OURS = [
     (OSError(errno.EMFILE, "x"), "files"),
@@ -68,14 +69,14 @@ async def test_a_delivery_waits_for_what_we_lack(error: Exception, kind: str, st
         connect=connect,
         tls=TlsContexts(build=fail),
     )
-    house = SinkHouse(client=ScriptedClient(error) if step == "send" else client)
+    alone = SinkAlone(client=ScriptedClient(error) if step == "send" else client)
     with capture_logs() as logs:
-        await house.put()
+        await alone.put()
 
-    (parked,) = house.log.retries()
-    assert ["retries.1s"] == house.log.names()
+    (parked,) = alone.log.retries()
+    assert ["retries.1s"] == alone.log.names()
     assert make_delivery() == parked
-    assert 1 == house.metrics.registry.get_sample_value("hookline_local_shortages_total", {"kind": kind})
+    assert 1 == alone.metrics.registry.get_sample_value("hookline_local_shortages_total", {"kind": kind})
     assert ["local_shortage"] == [entry["event"] for entry in logs]
 
 

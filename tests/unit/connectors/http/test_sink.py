@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from connectors.http.client import HttpClient
-from connectors.http.exchange import Answer, ErrorClass, Failure
+from connectors.http.client.client import HttpClient
+from connectors.http.client.exchange import Answer, ErrorClass, Failure
+from connectors.http.client.tls import TlsContexts
 from connectors.http.outbox import WriteError
 from connectors.http.steps import Steps
-from connectors.http.tls import TlsContexts
 from connectors.sink import LogRecord
 from pipeline.config import DeliverConfig
 from pipeline.core.records import Endpoint
 from pipeline.kafka.producer import KafkaUnavailableError
 from tests.support.outbound import make_delivery, make_endpoint
-from tests.unit.connectors.http.sink_house import ScriptedClient, SinkHouse, make_record
+from tests.unit.connectors.http.sink_alone import ScriptedClient, SinkAlone, make_record
 
 pytestmark = pytest.mark.usefixtures("quiet")
 FAILURE = Failure(error_class=ErrorClass.CONNECTION, detail="could not connect")
@@ -32,21 +32,21 @@ def quiet() -> Iterator[None]:
 
 async def test_a_success_is_one_attempt() -> None:
     """Nothing else is written."""
-    house = SinkHouse()
-    await house.put()
+    alone = SinkAlone()
+    await alone.put()
 
-    assert ["attempts"] == house.log.names()
-    (attempt,) = house.log.attempts()
+    assert ["attempts"] == alone.log.names()
+    (attempt,) = alone.log.attempts()
     assert ("succeeded", 200, None) == (attempt.outcome, attempt.response_status, attempt.next_due_at_us)
 
 
 async def test_a_failure_is_a_retry_and_then_an_attempt() -> None:
     """In this order: a crash in between repeats the attempt, and loses nothing."""
-    house = SinkHouse(client=ScriptedClient(FAILURE))
-    await house.put()
+    alone = SinkAlone(client=ScriptedClient(FAILURE))
+    await alone.put()
 
-    assert ["retries.1s", "attempts"] == house.log.names()
-    (attempt,), (retry,) = house.log.attempts(), house.log.retries()
+    assert ["retries.1s", "attempts"] == alone.log.names()
+    (attempt,), (retry,) = alone.log.attempts(), alone.log.retries()
     assert ("failed", "E_CONNECTION", retry.due_at_us) == (
         attempt.outcome,
         attempt.error_class,
@@ -57,38 +57,38 @@ async def test_a_failure_is_a_retry_and_then_an_attempt() -> None:
 
 async def test_the_last_failure_is_a_dead_letter() -> None:
     """Then the attempt, without a next one."""
-    house = SinkHouse(make_endpoint("https://example.com/", retry_delays_s=[]), client=ScriptedClient(FAILURE))
-    await house.put()
+    alone = SinkAlone(make_endpoint("https://example.com/", retry_delays_s=[]), client=ScriptedClient(FAILURE))
+    await alone.put()
 
-    assert ["dead", "attempts"] == house.log.names()
-    assert ["exhausted"] == [letter.reason for letter in house.log.letters()]
+    assert ["dead", "attempts"] == alone.log.names()
+    assert ["exhausted"] == [letter.reason for letter in alone.log.letters()]
 
 
 async def test_a_copy_is_not_sent() -> None:
     """Neither while the first is under way nor afterwards; both records are settled."""
-    house = SinkHouse()
-    await asyncio.gather(house.put(), house.put())
-    await house.put()
+    alone = SinkAlone()
+    await asyncio.gather(alone.put(), alone.put())
+    await alone.put()
 
-    assert 1 == len(house.client.requests)
-    assert ["attempts"] == house.log.names()
+    assert 1 == len(alone.client.requests)
+    assert ["attempts"] == alone.log.names()
 
 
 async def test_cancelled_when_disabled() -> None:
     """Without a request."""
-    house = SinkHouse(make_endpoint("https://example.com/", enabled=False))
-    await house.put()
+    alone = SinkAlone(make_endpoint("https://example.com/", enabled=False))
+    await alone.put()
 
-    assert ["cancelled"] == [attempt.outcome for attempt in house.log.attempts()]
-    assert [] == house.client.requests
+    assert ["cancelled"] == [attempt.outcome for attempt in alone.log.attempts()]
+    assert [] == alone.client.requests
 
 
-async def test_what_cannot_be_read_is_buried() -> None:
+async def test_what_cannot_be_read_is_a_dead_letter() -> None:
     """The record stays in the dead letter."""
-    house = SinkHouse()
-    await house.put(record=LogRecord("hookline.deliveries", 0, 0, b"k", b"junk", 0))
+    alone = SinkAlone()
+    await alone.put(record=LogRecord("hookline.deliveries", 0, 0, b"k", b"junk", 0))
 
-    assert [("undecodable", b"junk")] == [(letter.reason, letter.source_value) for letter in house.log.letters()]
+    assert [("undecodable", b"junk")] == [(letter.reason, letter.source_value) for letter in alone.log.letters()]
 
 
 def fail(*_: Any, **__: Any) -> Any:
@@ -114,23 +114,23 @@ def client_that(**parts: Any) -> HttpClient:
     return HttpClient(DeliverConfig(), **parts)
 
 
-def fail_at(step: str) -> SinkHouse:
+def fail_at(step: str) -> SinkAlone:
     """A sink in which one step raises what nobody foresaw."""
     lookup: Callable[[str], list[str]] = lambda _: ["203.0.114.1"]  # noqa: E731 - one line, used in three
     match step:
         case "endpoint":
-            return SinkHouse(endpoints=FailingEndpoints())
+            return SinkAlone(endpoints=FailingEndpoints())
         case "compile":
-            return SinkHouse(make_endpoint("https://example.com/", headers={"X-A": None}))
+            return SinkAlone(make_endpoint("https://example.com/", headers={"X-A": None}))
         case "build" | "judge" | "decide" | "describe":
             client = ScriptedClient(FAILURE) if step == "decide" else None
-            return SinkHouse(client=client, steps=Steps(**{step: fail}))
+            return SinkAlone(client=client, steps=Steps(**{step: fail}))
         case "resolve":
-            return SinkHouse(client=client_that(lookup=fail))
+            return SinkAlone(client=client_that(lookup=fail))
         case "connect":
-            return SinkHouse(client=client_that(lookup=lookup, connect=fail_async))
+            return SinkAlone(client=client_that(lookup=lookup, connect=fail_async))
         case "send":
-            return SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
+            return SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
         case _:
             raise AssertionError(step)
 
@@ -141,75 +141,75 @@ STEPS = ["endpoint", "compile", "build", "resolve", "connect", "send", "judge", 
 @pytest.mark.parametrize("step", STEPS)
 async def test_an_unforeseen_exception_is_a_failed_attempt(step: str) -> None:
     """At whatever step: retried by the schedule, archived with its detail, and the sink goes on with the next one."""
-    house = fail_at(step)
-    await house.put()
+    alone = fail_at(step)
+    await alone.put()
 
-    (attempt,), (retry,) = house.log.attempts(), house.log.retries()
+    (attempt,), (retry,) = alone.log.attempts(), alone.log.retries()
     assert ("failed", "E_INTERNAL") == (attempt.outcome, attempt.error_class)
     assert "Error" in (attempt.error_detail or "")
     assert (2, retry.due_at_us) == (retry.attempt_number, attempt.next_due_at_us)
-    assert ["attempts"] == house.log.names()[1:]
-    assert 1 == house.metrics.registry.get_sample_value("hookline_internal_errors_total")
+    assert ["attempts"] == alone.log.names()[1:]
+    assert 1 == alone.metrics.registry.get_sample_value("hookline_internal_errors_total")
 
 
 async def test_an_exception_while_tls_is_prepared() -> None:
     """The instance that was met: a certificate that one library reads and another one does not."""
-    house = SinkHouse(
+    alone = SinkAlone(
         client=HttpClient(
             DeliverConfig(allow_private_addresses=True), lookup=lambda _: ["127.0.0.1"], connect=make_socket,
             tls=TlsContexts(build=fail),
         )
     )  # fmt: skip
-    await house.put()
+    await alone.put()
 
-    assert ["E_INTERNAL"] == [attempt.error_class for attempt in house.log.attempts()]
+    assert ["E_INTERNAL"] == [attempt.error_class for attempt in alone.log.attempts()]
 
 
 async def test_an_exception_while_reading_is_a_dead_letter() -> None:
     """There is no delivery to retry: the record is kept, and the partition moves on."""
-    house = SinkHouse(steps=Steps(read=fail))
+    alone = SinkAlone(steps=Steps(read=fail))
     record = make_record(make_delivery())
 
-    assert 0 == house.sink.due_at_us(record._replace(topic="hookline.retries.1s"))
-    await house.put(record=record)
-    assert ["internal"] == [letter.reason for letter in house.log.letters()]
+    assert 0 == alone.sink.classify(record._replace(topic="hookline.retries.1s")).due_at_us
+    await alone.put(record=record)
+    assert ["internal"] == [letter.reason for letter in alone.log.letters()]
 
 
 async def test_an_internal_failure_says_nothing_about_the_endpoint() -> None:
     """No breaker opens, however often it happens."""
-    house = SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
+    alone = SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
     for number in range(1, 41):
-        await house.put(make_delivery(attempt_number=number, schedule_from=number))
+        await alone.put(make_delivery(attempt_number=number, schedule_from=number))
 
-    assert 0 == house.memory.gate(make_delivery().subscription_id.encode()).opened_until_us
-    assert 40 == len(house.log.attempts())
+    assert 0 == alone.memory.gate(make_delivery().subscription_id.encode()).opened_until_us
+    assert 40 == len(alone.log.attempts())
 
 
 async def test_an_internal_failure_ends_with_the_schedule() -> None:
     """A poison delivery is not tried without end."""
-    house = SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
-    await house.put(make_delivery(attempt_number=25))
+    alone = SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
+    await alone.put(make_delivery(attempt_number=25))
 
-    assert ["dead", "attempts"] == house.log.names()
+    assert ["dead", "attempts"] == alone.log.names()
 
 
 async def test_a_copy_of_a_delivery_that_failed_is_settled() -> None:
     """It would hold up its partition's commits for ever."""
-    house = SinkHouse(client=ScriptedClient(TypeError("nobody foresaw this")))
-    await asyncio.gather(house.put(), house.put())
+    alone = SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
+    await asyncio.gather(alone.put(), alone.put())
 
-    assert 1 == len(house.log.attempts())
+    assert 1 == len(alone.log.attempts())
 
 
 @pytest.mark.parametrize("result", [FAILURE, Answer(status=200, headers={}, body=b"")])
 async def test_a_log_that_takes_nothing_ends_the_process(result: Failure | Answer) -> None:
     """It is not a failure of the delivery, and must not be recorded as one."""
-    house = SinkHouse(client=ScriptedClient(result))
-    house.log.error = KafkaUnavailableError("the log is full")
+    alone = SinkAlone(client=ScriptedClient(result))
+    alone.log.error = KafkaUnavailableError("the log is full")
 
     with pytest.raises((WriteError, KafkaUnavailableError)):
-        await house.put()
-    assert [] == house.log.written
+        await alone.put()
+    assert [] == alone.log.written
 
 
 class NoSocket:

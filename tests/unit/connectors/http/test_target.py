@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.http.client.origin import Origin
 from connectors.http.message import HeaderError, Signing, build_request
-from connectors.http.origin import Origin
 from connectors.http.target import compile_target
-from pipeline.core.hops import derive_hop
+from pipeline.core.loop_detection import derive_hop
 from pipeline.core.records import Endpoint, from_bytes, name_client_key_context, to_bytes
 from pipeline.core.sealing import SealingError
 from pipeline.core.signature import sign_hook0, sign_standard

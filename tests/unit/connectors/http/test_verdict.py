@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.http.exchange import Answer, ErrorClass, Failure
+from connectors.http.client.exchange import Answer, ErrorClass, Failure
 from connectors.http.verdict import judge, read_retry_after
 
 NOW_S = 1_795_500_460.0

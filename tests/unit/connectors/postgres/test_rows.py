@@ -130,7 +130,7 @@ def test_what_is_no_event_has_no_row() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [(None, None), (b"k", b""), (b"\xff", b"junk"), (b"k", to_bytes(make_event(make_id())))]
 )
-def test_what_our_own_topics_must_not_hold_is_buried(topic: Topic, key: bytes | None, value: bytes | None) -> None:
+def test_what_our_topics_must_not_hold_is_a_dead_letter(topic: Topic, key: bytes | None, value: bytes | None) -> None:
     """It becomes a dead letter with its coordinates, and the records around it are archived."""
     log = Log()
     dispatch = make_dispatch(make_event(make_id()), make_id())
@@ -155,7 +155,7 @@ def test_what_our_own_topics_must_not_hold_is_buried(topic: Topic, key: bytes | 
         {"matches": [{"subscription_id": make_id(), "delivery_id": "x"}]},
     ],
 )
-def test_ids_that_no_column_takes_are_buried(fields: dict[str, Any]) -> None:
+def test_ids_that_no_column_takes_are_dead_letters(fields: dict[str, Any]) -> None:
     """PostgreSQL would refuse the whole batch, again and again."""
     rows = build(Log().append(change(make_dispatch(make_event(make_id())), **fields)))
 

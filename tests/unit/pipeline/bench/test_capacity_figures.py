@@ -7,10 +7,11 @@ from pipeline.bench.capacity_figures import derive_figures, load_figures, write_
 from pipeline.bench.errors import BenchError
 from pipeline.bench.result import CaseResult
 from pipeline.bench.scenario import FAN_OUT_CASE, LARGE_CASE, PLAIN_CASE, SATURATION_NAME
-from pipeline.core.capacity import KINDS, SERVICES, Figures
+from pipeline.core.capacity import SERVICES, Figures
+from pipeline.core.process_kinds import PROCESS_KINDS
 from tests.unit.pipeline.bench.results import make_case, make_result
 
-PROCESSES = (*KINDS, *SERVICES)
+PROCESSES = (*PROCESS_KINDS, *SERVICES)
 
 
 def make_saturation(

@@ -15,10 +15,10 @@ from pipeline.bench.journal import SENT, open_columns
 from pipeline.bench.phases import PhaseTime
 from pipeline.bench.sampling import Sample
 from pipeline.bench.scenario import Group, Open, Phase
+from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive_counts import ServerFigures
 
 START_US = 1_764_000_000_000_000
-SECOND_US = 1_000_000
 TIMES = [
     PhaseTime(phase=Phase(name="warm-up", seconds=2), start_us=START_US, end_us=START_US + 2 * SECOND_US),
     PhaseTime(

@@ -1,7 +1,6 @@
 import pytest
 
 from pipeline.bench.catalogue import BY_NAME, LONG, SCENARIOS
-from pipeline.bench.installation import KINDS
 from pipeline.bench.scenario import (
     MEASURED,
     WARM_UP,
@@ -20,6 +19,7 @@ from pipeline.bench.scenario import (
     adapt,
 )
 from pipeline.bench.stamp import STREAMS_MAX
+from pipeline.core.process_kinds import PROCESS_KINDS
 
 # those that have a load; the others measure directly
 CASES = [(scenario, case) for scenario in SCENARIOS for case in scenario.cases if case.direct is None]
@@ -42,7 +42,7 @@ def test_a_case_holds_together(scenario: Scenario, case: Case) -> None:
     waited_for = {phase.until_accepted for phase in case.phases} | {phase.until_delivered for phase in case.phases}
     assert waited_for - {None} <= {group.name for group in case.groups if isinstance(group.load, Burst)}
     assert {group.load.of for group in case.groups if isinstance(group.load, Share)} <= before
-    assert case.counts.keys() <= set(KINDS)
+    assert case.counts.keys() <= set(PROCESS_KINDS)
     assert any(phase.is_measured for phase in case.phases)
     assert not case.phases[0].is_measured, "the first phase warms up"
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.bench.plan import Pace
-from pipeline.bench.schedule import SECOND_US, Schedule
+from pipeline.bench.schedule import Schedule
+from pipeline.core.units import SECOND_US
 
 START_US = 1_764_000_000_000_000
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from pipeline.bench.alarm import Alarm
+from pipeline.bench.fine_timer import FineTimer
 from pipeline.bench.plan import Audience, Pace, StreamPlan
 from pipeline.bench.request import RequestWriter
 from pipeline.bench.stream import Stream
@@ -33,9 +33,9 @@ async def test_connections_that_were_closed_while_idle_are_replaced() -> None:
     api = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
     pace = Pace(is_limited=True)
     plan = StreamPlan(number=0, pace=pace, audiences=[AUDIENCE], connections=CONNECTIONS)
-    alarm = Alarm()
+    alarm = FineTimer()
     writer = RequestWriter(plan, api=api, payloads=["{}"], has_event_ids=False, run_id=1)
-    stream = Stream(plan, writer, apis=[api], alarm=alarm)
+    stream = Stream(plan, writer, apis=[api], timer=alarm)
     await stream.connect()
     stream.start(time.time_ns() // 1000)
     stream.allow(10)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from pipeline.core.capacity import (
     BUSY_MAX,
-    KINDS,
     SERVICES,
     Cost,
     Demand,
@@ -15,13 +14,14 @@ from pipeline.core.capacity import (
     fit_cost,
     plan_capacity,
 )
+from pipeline.core.process_kinds import PROCESS_KINDS
 
 FIGURES = Figures(
     source="made up",
-    cpu_us={name: Cost(per_event=50.0, per_delivery=100.0, per_kb=10.0) for name in (*KINDS, *SERVICES)},
+    cpu_us={name: Cost(per_event=50.0, per_delivery=100.0, per_kb=10.0) for name in (*PROCESS_KINDS, *SERVICES)},
     kafka_bytes=Cost(per_event=200.0, per_delivery=300.0, per_kb=500.0),
     database_bytes=Cost(per_event=400.0, per_delivery=600.0, per_kb=1000.0),
-    memory_mib=dict.fromkeys((*KINDS, *SERVICES), 60.0),
+    memory_mib=dict.fromkeys((*PROCESS_KINDS, *SERVICES), 60.0),
 )
 DEMAND = Demand(events_per_s=1000.0)
 
@@ -105,11 +105,11 @@ def test_more_never_needs_less(events_per_s: float, fan_out: float, latency_ms: 
     small = plan_capacity(demand, FIGURES)
     large = plan_capacity(replace(demand, events_per_s=events_per_s * more), FIGURES)
 
-    assert all(small.needs[kind].processes <= large.needs[kind].processes for kind in KINDS)
+    assert all(small.needs[kind].processes <= large.needs[kind].processes for kind in PROCESS_KINDS)
     assert small.log_bytes <= large.log_bytes
     assert small.partitions <= large.partitions
     assert large.partitions.bit_count() == 1
-    assert large.partitions >= 4 * max(large.needs[kind].processes for kind in KINDS if kind != "gateway")
+    assert large.partitions >= 4 * max(large.needs[kind].processes for kind in PROCESS_KINDS if kind != "gateway")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_load_that_is_none_is_refused(members: dict[str, float]) -> None:
 COSTS = st.floats(0, 1000)
 
 
-@given(process=st.sampled_from((*KINDS, *SERVICES)), per_event=COSTS, per_delivery=COSTS, per_kb=COSTS)
+@given(process=st.sampled_from((*PROCESS_KINDS, *SERVICES)), per_event=COSTS, per_delivery=COSTS, per_kb=COSTS)
 def test_a_cost_is_found_from_three_measurements(
     process: str, per_event: float, per_delivery: float, per_kb: float
 ) -> None:

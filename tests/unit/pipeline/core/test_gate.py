@@ -1,8 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.gate import DRAINED_FOR_US, PROBES_PARKED, SECOND_US, EndpointGate, GatePolicy
-from pipeline.core.lanes import NO_JAM, Jam
+from pipeline.core.gate import DRAINED_FOR_US, PROBES_PARKED, EndpointGate, GatePolicy
+from pipeline.core.lane import NO_JAM, Jam
+from pipeline.core.units import SECOND_US
 from pipeline.topics import RETRY_TIERS_S
 
 POLICY = GatePolicy(concurrency=4, concurrency_max=10)
@@ -168,7 +169,7 @@ def test_never_beyond_its_bounds(steps: list[tuple[str, int]]) -> None:
     assert gate.room(now_us + 400 * SECOND_US) > 0
 
 
-def test_what_is_put_away_comes_back_within_bounds() -> None:
+def test_what_is_parked_comes_back_within_bounds() -> None:
     """However much waits for an endpoint: with a full lane, and while a probe shows whether it is back."""
     full, probing = EndpointGate(POLICY), EndpointGate(POLICY)
     break_open(probing, START_US)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.core.budget import Standing
-from pipeline.core.lanes import BACKLOG_SHARE, NO_JAM, SPEED_ITEMS_MIN, SPEED_WINDOW_US, Jam, Lanes, Rank
+from pipeline.core.lane import BACKLOG_SHARE, NO_JAM, SPEED_ITEMS_MIN, SPEED_WINDOW_US, Jam, Rank
+from pipeline.core.lanes import Lanes
 
 KEYS = ("a", "b", "c", "d")
 NOW_US = 1_000_000

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.limiter import BUSY_WAIT_US, SECOND_US, DestinationLimiter
+from pipeline.core.limiter import BUSY_WAIT_US, DestinationLimiter
+from pipeline.core.units import SECOND_US
 
 A, B = ("a.example.com", 443), ("b.example.com", 443)
 PAUSES = st.lists(st.integers(0, 2 * SECOND_US), min_size=1, max_size=200)
@@ -11,7 +12,7 @@ def test_without_bounds_everything_goes() -> None:
     """The defaults hold nobody back and remember nobody."""
     limiter = DestinationLimiter(rate_per_s=0, open_max=0)
 
-    assert [0] * 1000 == [limiter.may_send(A, 0) for _ in range(1000)]
+    assert [0] * 1000 == [limiter.try_start(A, 0) for _ in range(1000)]
     limiter.end(A)
     assert 0 == len(limiter)
 
@@ -23,7 +24,7 @@ def test_the_rate_is_kept(pauses_us: list[int], rate_per_s: float) -> None:
     now_us, sent_us = 0, list[int]()
     for pause_us in pauses_us:
         now_us += pause_us
-        if limiter.may_send(A, now_us) == 0:
+        if limiter.try_start(A, now_us) == 0:
             sent_us.append(now_us)
 
     for index, first_us in enumerate(sent_us):
@@ -39,13 +40,13 @@ def test_the_wait_is_enough_and_not_too_long(pauses_us: list[int], rate_per_s: f
     now_us = 0
     for pause_us in pauses_us:
         now_us += pause_us
-        wait_us = limiter.may_send(A, now_us)
+        wait_us = limiter.try_start(A, now_us)
         if wait_us:
             assert wait_us <= SECOND_US / rate_per_s + 1
             if wait_us > 2:
-                assert limiter.may_send(A, now_us + wait_us - 2) > 0
+                assert limiter.try_start(A, now_us + wait_us - 2) > 0
             now_us += wait_us + 1
-            assert 0 == limiter.may_send(A, now_us)
+            assert 0 == limiter.try_start(A, now_us)
 
 
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 5))
@@ -55,7 +56,7 @@ def test_no_more_are_open_than_may_be(steps: list[bool], open_max: int) -> None:
     is_open = 0
     for is_start in steps:
         if is_start:
-            wait_us = limiter.may_send(A, 0)
+            wait_us = limiter.try_start(A, 0)
             assert (BUSY_WAIT_US if is_open == open_max else 0) == wait_us
             is_open += wait_us == 0
         elif is_open:
@@ -67,26 +68,26 @@ def test_destinations_do_not_share() -> None:
     """One that is at its bound takes nothing from another; ending what never began opens nothing."""
     limiter = DestinationLimiter(rate_per_s=1, open_max=1)
 
-    assert 0 == limiter.may_send(A, 0)
-    assert limiter.may_send(A, 0) > 0
-    assert 0 == limiter.may_send(B, 0)
+    assert 0 == limiter.try_start(A, 0)
+    assert limiter.try_start(A, 0) > 0
+    assert 0 == limiter.try_start(B, 0)
     limiter.end(("c", 1))
-    assert limiter.may_send(A, 2 * SECOND_US) > 0
+    assert limiter.try_start(A, 2 * SECOND_US) > 0
     limiter.end(A)
     limiter.end(A)
-    assert 0 == limiter.may_send(A, 2 * SECOND_US)
-    assert limiter.may_send(A, 4 * SECOND_US) > 0
+    assert 0 == limiter.try_start(A, 2 * SECOND_US)
+    assert limiter.try_start(A, 4 * SECOND_US) > 0
 
 
 def test_memory_is_bounded() -> None:
     """The ones used longest ago are forgotten, those in flight are not."""
     limiter = DestinationLimiter(rate_per_s=1, open_max=1, destinations_max=10)
-    limiter.may_send("open", 0)
+    limiter.try_start("open", 0)
     for number in range(1000):
-        limiter.may_send(number, 0)
+        limiter.try_start(number, 0)
         limiter.end(number)
 
     assert 10 == len(limiter)
-    assert limiter.may_send("open", 10 * SECOND_US) > 0
-    assert limiter.may_send(999, 0) > 0
-    assert 0 == limiter.may_send(0, 0)
+    assert limiter.try_start("open", 10 * SECOND_US) > 0
+    assert limiter.try_start(999, 0) > 0
+    assert 0 == limiter.try_start(0, 0)

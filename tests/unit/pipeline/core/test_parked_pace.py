@@ -1,7 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.parked_pace import RATE_MAX_PER_S, SECOND_US, TARGET_US, WINDOW_US, ParkedPace
+from pipeline.core.parked_pace import RATE_MAX_PER_S, TARGET_US, WINDOW_US, ParkedPace
+from pipeline.core.units import SECOND_US
 
 RATE_MIN_PER_S = 50.0
 TICK_US = 250_000

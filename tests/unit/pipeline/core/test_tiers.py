@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.tiers import SECOND_US, choose_tier
+from pipeline.core.tiers import choose_tier
+from pipeline.core.units import SECOND_US
 from pipeline.topics import RETRY_TIERS_S
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.core.ranges import METADATA_MAX_BYTES, CommitNote, format_note, parse_note
+from pipeline.core.commit_note import METADATA_MAX_BYTES, CommitNote, format_note, parse_note
 from pipeline.core.watermark import Watermark
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.fingerprint import fingerprint
 from pipeline.core.records import Event
 from pipeline.gateway.batch_ingest import Candidate, Origin, accept_all
-from pipeline.gateway.duplicates import Claim, EventIds, EventKey, Known
+from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
 from pipeline.metrics import Metrics
 
 

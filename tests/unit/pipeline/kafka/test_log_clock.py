@@ -1,6 +1,7 @@
 """The log's clock, learned from acknowledgements."""
 
-from pipeline.kafka.log_clock import LogClock, monotonic_us, wall_us
+from pipeline.clock import monotonic_us, wall_us
+from pipeline.kafka.log_clock import LogClock
 from pipeline.metrics import Metrics
 
 HOUR_MS = 3_600_000

@@ -1,0 +1,139 @@
+"""From a host name to the addresses that may be dialled. Connections go to addresses returned here and to no others."""
+
+import asyncio
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from connectors.http.client.lookup import Lookup, Lookups, LookupsBusyError
+from connectors.http.client.shortage import ShortageError, find_shortage
+from pipeline.core.addresses import AddressRules
+
+# More than any host has that means to be reached. All of them are looked at, so there must be an end to it.
+ADDRESSES_MAX = 64
+CACHE_MAX = 10_000
+FOUND_TTL_S = 30.0
+MISSING_TTL_S = 5.0
+NOT_FOUND = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+
+
+class ForbiddenAddressError(Exception):
+    """The host has an address that endpoints must not have."""
+
+
+class NameNotFoundError(Exception):
+    """The host has no address."""
+
+
+class ResolveError(Exception):
+    """The resolver did not answer; another time it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One look-up, remembered."""
+
+    addresses: tuple[str, ...]
+    expires_at_s: float
+
+
+class Resolver:
+    """Resolves names, with a short memory. A remembered answer is checked again at each use.
+
+    Names are asked for as they are, without the search domains of this machine (and so without its hosts file), unless
+    private addresses are allowed: then a name may be a neighbour's.
+    """
+
+    def __init__(
+        self,
+        rules: AddressRules,
+        *,
+        lookup: Lookup,
+        lookups_max: int,
+        clock: Callable[[], float] = time.monotonic,
+        cache_max: int = CACHE_MAX,
+    ) -> None:
+        self._rules = rules
+        self._cache_max = cache_max
+        self._clock = clock
+        self._lookups = Lookups(lookup, at_once_max=lookups_max)
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
+
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """Addresses to be dialled, all of them allowed, as the system sorts them. May be cancelled at any time.
+
+        Raises `ForbiddenAddressError` if any address of the host is not allowed, `NameNotFoundError`, `ResolveError`,
+        `ShortageError`.
+        """
+        addresses = await self.find(host if self._rules.allows_private else f"{host}.")
+        if len(addresses) > ADDRESSES_MAX or not all(self._rules.allows(address) for address in addresses):
+            raise ForbiddenAddressError
+        return addresses
+
+    async def find(self, name: str) -> tuple[str, ...]:
+        """Addresses of a name or an address, whatever they are. Raises `NameNotFoundError`, `ResolveError`."""
+        try:
+            return (str(ip_address(name.rstrip("."))),)
+        except ValueError:
+            pass
+        entry = self._entries.get(name)
+        if entry is None or entry.expires_at_s <= self._clock():
+            # others wait for the same answer: one of them giving up must not cancel it
+            addresses = await asyncio.shield(self._ask_once(name))
+        else:
+            addresses = entry.addresses
+        if not addresses:
+            raise NameNotFoundError
+        return addresses
+
+    def waits_for_others(self, host: str) -> bool:
+        """Would the name be looked up by now, if the names of others did not hold all places?"""
+        return self._lookups.waits_for_others(host if self._rules.allows_private else f"{host}.")
+
+    def close(self) -> None:
+        """Cancel all lookups."""
+        for asking in self._asking.values():
+            asking.cancel()
+
+    def _ask_once(self, name: str) -> "asyncio.Task[tuple[str, ...]]":
+        asking = self._asking.get(name)
+        if asking is None:
+            asking = self._asking[name] = asyncio.create_task(self._ask(name))
+            asking.add_done_callback(lambda done: self._forget_asking(name, done))
+        return asking
+
+    def _forget_asking(self, name: str, done: "asyncio.Task[tuple[str, ...]]") -> None:
+        del self._asking[name]
+        if not done.cancelled():
+            done.exception()  # those who awaited it have seen it; without them it does not matter
+
+    async def _ask(self, name: str) -> tuple[str, ...]:
+        try:
+            found = await self._lookups.ask(name)
+        except socket.gaierror as error:
+            if error.errno in NOT_FOUND:
+                return self._remember(name, (), MISSING_TTL_S)
+            if (shortage := find_shortage(error)) is not None:
+                raise ShortageError(shortage) from error
+            raise ResolveError from error
+        except (LookupsBusyError, ShortageError, OSError, UnicodeError, RuntimeError, MemoryError) as error:
+            shortage = find_shortage(error)
+            if shortage is not None:
+                raise ShortageError(shortage) from error
+            if isinstance(error, RuntimeError):
+                raise
+            raise ResolveError from error
+        # one more than the most: shows that there are too many
+        addresses = tuple(dict.fromkeys(found))[: ADDRESSES_MAX + 1]
+        return self._remember(name, addresses, FOUND_TTL_S if addresses else MISSING_TTL_S)
+
+    def _remember(self, name: str, addresses: tuple[str, ...], ttl_s: float) -> tuple[str, ...]:
+        self._entries[name] = Entry(addresses, self._clock() + ttl_s)
+        self._entries.move_to_end(name)
+        while len(self._entries) > self._cache_max:
+            self._entries.popitem(last=False)
+        return addresses

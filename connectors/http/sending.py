@@ -1,0 +1,76 @@
+"""One request for one delivery: build and sign it, send it, measure how long it took."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from connectors.http.client.exchange import ErrorClass, Failure, Request, Result
+from connectors.http.client.shortage import ShortageError
+from connectors.http.message import HeaderError, Signing
+from connectors.http.steps import Steps
+from connectors.http.target import Target
+from pipeline.clock import monotonic_us
+from pipeline.core.records import Delivery
+from pipeline.kill_points import KillPoints
+from pipeline.metrics import Metrics
+
+
+class Client(Protocol):
+    """Sends requests."""
+
+    async def send(self, request: Request) -> Result: ...
+
+
+class Sent(NamedTuple):
+    """What a request came to. Times are microseconds since the epoch."""
+
+    result: Result
+    headers: dict[str, str]  # of the request; none when it could not be built
+    started_at_us: int
+    finished_at_us: int
+
+
+class Sender:
+    """Sends by the `Client` it is given."""
+
+    def __init__(
+        self,
+        client: Client,
+        signing: Signing,
+        steps: Steps,
+        *,
+        kill_points: KillPoints,
+        metrics: Metrics,
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._client = client
+        self._signing = signing
+        self._steps = steps
+        self._kill_points = kill_points
+        self._metrics = metrics
+        self._clock_us = clock_us
+        self._open = 0
+
+    async def send(self, delivery: Delivery, target: Target) -> Sent:
+        """Send it. Raises `ShortageError` when this process lacked something."""
+        # the duration is of the monotonic clock: the other one may be set while the request is open
+        started_at_us, begun_us = self._clock_us(), monotonic_us()
+        self._kill_points.reach("before_sending")
+        self._open += 1
+        self._metrics.requests_open.set(self._open)
+        try:
+            result, headers = await self._exchange(delivery, target, started_at_us)
+        finally:
+            self._open -= 1
+        if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
+            raise ShortageError(result.detail)
+        self._kill_points.reach("after_sending")
+        return Sent(result, headers, started_at_us, started_at_us + monotonic_us() - begun_us)
+
+    async def _exchange(self, delivery: Delivery, target: Target, now_us: int) -> tuple[Result, dict[str, str]]:
+        if target.problem is not None:
+            return Failure(error_class=ErrorClass.INVALID_TARGET, detail=target.problem), {}
+        try:
+            request, headers = self._steps.build(delivery, target, self._signing, signed_at_us=now_us)
+        except HeaderError as error:
+            return Failure(error_class=ErrorClass.INVALID_HEADER, detail=str(error)), {}
+        return await self._client.send(request), headers

@@ -1,0 +1,163 @@
+"""Has this event id been accepted before? Answered without a database for what this process accepted itself.
+
+An id that is not remembered is looked up in the archive, many requests with one query. When the archive does not answer
+in time the event is accepted: the matcher's own memory of ids is what keeps a repeated event from being matched twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import structlog
+
+from pipeline.core.recent_ids import RecentIds
+
+LOOKUP_MAX_IDS = 1000
+
+EventKey = tuple[str, str]  # application id, event id
+Known = dict[EventKey, int | None]  # ids that the archive has, with their events' fingerprints; None: not read
+Lookup = Callable[[Sequence[EventKey]], Awaitable[Known]]
+log = structlog.get_logger()
+
+
+class Answer(NamedTuple):
+    """What the archive says about one id."""
+
+    is_known: bool
+    content: int | None
+
+
+class Claim(Enum):
+    """What an event id is to who claims it."""
+
+    NEW = "ours until `settle`"
+    REPEATED = "accepted before, for the same event as far as can be told"
+    REUSED = "accepted before, for another event"
+
+
+class Pending(NamedTuple):
+    """An id that is being accepted. `done` resolves with: was it?"""
+
+    done: "asyncio.Future[bool]"
+    content: int
+
+
+class EventIds:
+    """The ids of accepted events, and of those that are being accepted, each with its event's fingerprint."""
+
+    def __init__(self, look_up: Lookup, *, recent_max: int, timeout_s: float) -> None:
+        """`look_up`: which of these does the archive have? Within `timeout_s`, or they count as new."""
+        self._look_up = look_up
+        self._timeout_s = timeout_s
+        self._recent = RecentIds(recent_max)
+        self._pending: dict[EventKey, Pending] = {}
+        self._wanted: dict[EventKey, asyncio.Future[Answer]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def claim(self, key: EventKey, content: int) -> Claim:
+        """`content`: the event's fingerprint. A claim that is NEW must be settled."""
+        while (pending := self._pending.get(key)) is not None:
+            # another request sends the same id at this moment: only if that fails it is ours
+            if await asyncio.shield(pending.done):
+                return _compare(pending.content, content)
+        if key in self._recent:
+            return _compare(self._recent.get(key), content)
+        self._begin(key, content)
+        try:
+            return self._judge(key, content, await self._want(key))
+        except BaseException:
+            self.settle(key, accepted=False)
+            raise
+
+    async def claim_all(self, keys: Sequence[EventKey], contents: Sequence[int]) -> list[Claim]:
+        """`claim` for many ids at once, in their order; of an id that is there twice only the first one is new."""
+        claims = [Claim.REPEATED] * len(keys)
+        asked: list[tuple[int, asyncio.Future[Answer]]] = []
+        later: list[int] = []
+        for index, (key, content) in enumerate(zip(keys, contents, strict=True)):
+            if key in self._pending:
+                later.append(index)
+            elif key in self._recent:
+                claims[index] = _compare(self._recent.get(key), content)
+            else:
+                self._begin(key, content)
+                asked.append((index, self._want(key)))
+        ours = {index for index, _ in asked}
+        try:
+            for index, future in asked:
+                claims[index] = self._judge(keys[index], contents[index], await future)
+                ours.difference_update(() if claims[index] is Claim.NEW else (index,))
+            for index in later:
+                first = keys.index(keys[index])
+                if first == index:
+                    claims[index] = await self.claim(keys[index], contents[index])
+                    ours.update((index,) if claims[index] is Claim.NEW else ())
+                else:
+                    # twice in one batch: waiting for the first one would be waiting for ourselves
+                    known = contents[first] if claims[first] is Claim.NEW else self._recent.get(keys[index])
+                    claims[index] = _compare(known, contents[index])
+        except BaseException:
+            # what is left claimed would make everybody who sends these ids wait for ever
+            for index in ours:
+                self.settle(keys[index], accepted=False)
+            raise
+        return claims
+
+    def settle(self, key: EventKey, *, accepted: bool) -> None:
+        """What became of a claim that was NEW."""
+        pending = self._pending.pop(key, None)
+        if pending is None:
+            return
+        if accepted:
+            self._recent.add(key, pending.content)
+        if not pending.done.done():
+            pending.done.set_result(accepted)
+
+    def find_content(self, key: EventKey) -> int | None:
+        """What was remembered under a key; None: nothing, or not any more."""
+        return self._recent.get(key)
+
+    def remember(self, key: EventKey, content: int) -> None:
+        """An event was accepted under an id that we made, so that it did not have to be claimed."""
+        self._recent.add(key, content)
+
+    def _begin(self, key: EventKey, content: int) -> None:
+        self._pending[key] = Pending(asyncio.get_running_loop().create_future(), content)
+
+    def _judge(self, key: EventKey, content: int, answer: Answer) -> Claim:
+        """What the archive's answer makes of a claim that was begun."""
+        if not answer.is_known:
+            return Claim.NEW
+        if answer.content is not None:
+            # others that wait for this id compare with the event that has it, not with ours
+            self._recent.add(key, answer.content)
+        self.settle(key, accepted=False)
+        return _compare(answer.content, content)
+
+    def _want(self, key: EventKey) -> "asyncio.Future[Answer]":
+        future = self._wanted.get(key)
+        if future is None:
+            future = self._wanted[key] = asyncio.get_running_loop().create_future()
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_archive())
+        return future
+
+    async def _ask_archive(self) -> None:
+        """One query at a time; what is asked for meanwhile is in the next one."""
+        while self._wanted:
+            keys = list(self._wanted)[:LOOKUP_MAX_IDS]
+            batch = {key: self._wanted.pop(key) for key in keys}
+            known: Known = {}
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    known = await self._look_up(keys)
+            except Exception as error:  # whatever the database says: accepting is what matters, the matcher looks again
+                log.warning("event_ids_not_looked_up", ids=len(keys), reason=f"{type(error).__name__}: {error}")
+            for key, future in batch.items():
+                if not future.done():
+                    future.set_result(Answer(key in known, known.get(key)))
+
+
+def _compare(known: int | None, content: int) -> Claim:
+    return Claim.REPEATED if known is None or known == content else Claim.REUSED

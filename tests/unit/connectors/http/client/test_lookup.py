@@ -1,0 +1,181 @@
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from connectors.http.client.lookup import (
+    ZONE_SHARE,
+    ZONE_WAITING_MAX,
+    Lookups,
+    LookupsBusyError,
+    find_zone,
+    start_daemon,
+)
+from tests.support.eventually import eventually
+
+AT_ONCE_MAX = 16
+ZONE_MAX = AT_ONCE_MAX // ZONE_SHARE
+
+
+class NameServer:
+    """Answers when it is told to: names that contain `slow` wait for that, others do not."""
+
+    def __init__(self) -> None:
+        self.answering = threading.Event()
+        self.asked: list[str] = []
+        self.open = 0
+        self.most_open = 0
+        self._lock = threading.Lock()
+
+    def look_up(self, name: str) -> Sequence[str]:
+        with self._lock:
+            self.asked.append(name)
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+        try:
+            if "slow" in name:
+                assert self.answering.wait(30)
+            if "missing" in name:
+                raise socket.gaierror(socket.EAI_NONAME, "unknown")
+            return ["192.0.2.1"]
+        finally:
+            with self._lock:
+                self.open -= 1
+
+
+async def test_asks() -> None:
+    """Addresses come back, errors too."""
+    lookups = Lookups(NameServer().look_up, at_once_max=AT_ONCE_MAX)
+
+    assert ["192.0.2.1"] == await lookups.ask("a.example.com")
+    with pytest.raises(socket.gaierror):
+        await lookups.ask("missing.example.com")
+
+
+async def test_a_slow_zone_delays_nobody_else() -> None:
+    """However many names of one domain are silent, they hold an eighth of the look-ups, and others go on."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    slow = [lookups.ask(f"{number}.slow.com") for number in range(100)]
+    for number in range(50):
+        assert ["192.0.2.1"] == await lookups.ask(f"{number}.example.com")
+
+    await eventually(lambda: server.open == ZONE_MAX)
+    assert not any(future.done() for future in slow)
+    server.answering.set()
+    assert [["192.0.2.1"]] * 100 == await asyncio.gather(*slow)
+    assert server.most_open <= ZONE_MAX + 1
+
+
+async def test_there_is_a_bound_on_all_of_them() -> None:
+    """Many slow domains hold all look-ups at most; the others wait and get their turn."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    futures = [lookups.ask(f"a.slow{number}.com") for number in range(50)]
+    await eventually(lambda: server.open == AT_ONCE_MAX)
+    server.answering.set()
+    await asyncio.gather(*futures)
+
+    assert AT_ONCE_MAX == server.most_open
+    assert 50 == len(server.asked)
+
+
+async def test_what_nobody_waits_for_is_not_asked() -> None:
+    """Who gave up while waiting for a turn costs nothing."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    futures = [lookups.ask(f"{number}.slow.com") for number in range(20)]
+    for future in futures:
+        future.cancel()
+    server.answering.set()
+    await lookups.ask("a.example.com")
+    await eventually(lambda: server.open == 0)
+    await lookups.ask("b.slow.com")
+
+    assert ZONE_MAX + 2 == len(server.asked)
+
+
+async def test_the_queue_of_a_zone_is_bounded() -> None:
+    """More names of one domain than that are turned away at once; others are not."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    futures = [lookups.ask(f"{number}.slow.com") for number in range(ZONE_WAITING_MAX + ZONE_MAX)]
+    with pytest.raises(LookupsBusyError):
+        lookups.ask("one.more.slow.com")
+    assert ["192.0.2.1"] == await lookups.ask("a.example.com")
+    for future in futures:
+        future.cancel()
+    server.answering.set()
+    await eventually(lambda: server.open == 0)
+
+
+async def test_zones_take_turns() -> None:
+    """Who has many names waiting does not keep another one waiting behind all of them."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=1)
+    first = lookups.ask("a.slow.com")
+    many = [lookups.ask(f"{number}.many.com") for number in range(100)]
+    one = lookups.ask("a.example.com")
+    server.answering.set()
+    await asyncio.gather(first, one, *many)
+
+    assert server.asked.index("a.example.com") <= 2
+
+
+def test_a_loop_that_is_gone_is_no_problem() -> None:
+    """The process may end while a name server is still silent: nothing waits for it, and nothing is raised."""
+    server = NameServer()
+
+    async def ask() -> None:
+        Lookups(server.look_up, at_once_max=AT_ONCE_MAX).ask("a.slow.com")
+        await eventually(lambda: server.open == 1)
+
+    asyncio.run(ask())
+    threads = [thread for thread in threading.enumerate() if thread.name == "lookup"]
+    assert all(thread.daemon for thread in threads)
+    server.answering.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"), [("a.b.example.com", "example.com"), ("example.com.", "example.com"), ("localhost", "localhost")]
+)
+def test_zone(name: str, zone: str) -> None:
+    """The last two labels."""
+    assert zone == find_zone(name)
+
+
+async def test_a_refused_thread_gives_its_place_back() -> None:
+    """However many threads the system refuses, names are looked up once it has some again."""
+    refused = 10 * AT_ONCE_MAX
+
+    def start_thread(run: Callable[[], None]) -> None:
+        nonlocal refused
+        if refused:
+            refused -= 1
+            raise RuntimeError("can't start new thread")
+        start_daemon(run)
+
+    lookups = Lookups(NameServer().look_up, at_once_max=AT_ONCE_MAX, start_thread=start_thread)
+    for number in range(refused):
+        with pytest.raises(RuntimeError):
+            await lookups.ask(f"{number}.com")
+
+    assert ["192.0.2.1"] == await lookups.ask("a.com")
+
+
+async def test_a_name_knows_whether_others_hold_its_place() -> None:
+    """Its own zone's silence is its own affair, that of other zones is not."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    held = [lookups.ask(f"{number}.slow-{zone}.com") for zone in range(ZONE_SHARE) for number in range(ZONE_MAX + 1)]
+    waiting = lookups.ask("a.example.com")
+
+    assert lookups.waits_for_others("a.example.com")
+    assert not lookups.waits_for_others(f"{ZONE_MAX}.slow-0.com")
+    server.answering.set()
+    await asyncio.gather(waiting, *held)

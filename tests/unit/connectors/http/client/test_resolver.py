@@ -1,0 +1,211 @@
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from connectors.http.client.resolver import (
+    ADDRESSES_MAX,
+    CACHE_MAX,
+    FOUND_TTL_S,
+    ForbiddenAddressError,
+    NameNotFoundError,
+    ResolveError,
+    Resolver,
+)
+from pipeline.core.addresses import AddressRules, parse_networks
+from tests.support.eventually import eventually
+
+Answers = Callable[[str], Sequence[str]]
+
+
+class Clock:
+    """The time, as it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def make_resolver(
+    lookup: Answers, *, rules: AddressRules | None = None, clock: Clock | None = None, cache_max: int = CACHE_MAX
+) -> Resolver:
+    return Resolver(rules or AddressRules(), lookup=lookup, lookups_max=16, clock=clock or Clock(), cache_max=cache_max)
+
+
+def fail(errno: int) -> Answers:
+    def look_up(name: str) -> Sequence[str]:
+        raise socket.gaierror(errno, "no")
+
+    return look_up
+
+
+async def test_resolves() -> None:
+    """All addresses, each once, in the order they were found; the name is asked for as a whole one."""
+    asked: list[str] = []
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        return ["1.1.1.1", "2606:4700::1111", "1.1.1.1"]
+
+    assert ("1.1.1.1", "2606:4700::1111") == await make_resolver(look_up).resolve("example.com")
+    # the dot keeps the search domains of this machine out of it: never example.com.svc.cluster.local
+    assert ["example.com."] == asked
+
+
+async def test_where_private_addresses_are_allowed_neighbours_have_names() -> None:
+    """Then the hosts file and the search domains of this machine count."""
+    asked: list[str] = []
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        return ["10.0.0.1"]
+
+    assert ("10.0.0.1",) == await make_resolver(look_up, rules=AddressRules(allows_private=True)).resolve("receiver")
+    assert ["receiver"] == asked
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("bad", ["127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "::1", "fd00::1", "fe80::1%2", "x"])
+async def test_one_bad_address_spoils_the_name(position: int, bad: str) -> None:
+    """Wherever among good ones it stands: dialling the others first would only be a matter of luck."""
+    addresses = ["1.1.1.1", "8.8.8.8"]
+    addresses.insert(position, bad)
+
+    with pytest.raises(ForbiddenAddressError):
+        await make_resolver(lambda _: addresses).resolve("example.com")
+
+
+async def test_denied_networks() -> None:
+    """Own networks count as well, with and without private addresses allowed."""
+    for allows_private in (False, True):
+        rules = AddressRules(denied=parse_networks("1.1.1.0/24"), allows_private=allows_private)
+        with pytest.raises(ForbiddenAddressError):
+            await make_resolver(lambda _: ["8.8.8.8", "1.1.1.1"], rules=rules).resolve("example.com")
+
+
+@pytest.mark.parametrize("count", [ADDRESSES_MAX + 1, 1000, 100_000])
+async def test_too_many_addresses(count: int) -> None:
+    """A thousand addresses are an attack or a mistake; they are not all kept, let alone dialled."""
+    addresses = [f"8.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(count)]
+
+    with pytest.raises(ForbiddenAddressError):
+        await make_resolver(lambda _: addresses).resolve("example.com")
+    assert tuple(addresses[:ADDRESSES_MAX]) == await make_resolver(lambda _: addresses[:ADDRESSES_MAX]).resolve("a.com")
+
+
+async def test_a_bad_address_behind_too_many_is_not_missed() -> None:
+    """Only a part of them is remembered; what is refused once stays refused from memory."""
+    addresses = [f"8.8.{number >> 8}.{number & 255}" for number in range(1000)] + ["127.0.0.1"]
+    resolver = make_resolver(lambda _: addresses)
+    for _ in range(2):
+        with pytest.raises(ForbiddenAddressError):
+            await resolver.resolve("example.com")
+
+
+@pytest.mark.parametrize("lookup", [fail(socket.EAI_NONAME), lambda _: []])
+async def test_a_name_that_is_not_there(lookup: Answers) -> None:
+    """It does not exist, or has no address."""
+    with pytest.raises(NameNotFoundError):
+        await make_resolver(lookup).resolve("missing.example.com")
+
+
+@pytest.mark.parametrize("errno", [socket.EAI_AGAIN, socket.EAI_FAIL])
+async def test_a_resolver_that_fails_is_asked_again(errno: int) -> None:
+    """Its failure is not remembered."""
+    lookups: list[Answers] = [fail(errno), lambda _: ["1.1.1.1"]]
+    resolver = make_resolver(lambda name: lookups.pop(0)(name))
+
+    with pytest.raises(ResolveError):
+        await resolver.resolve("example.com")
+    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+
+
+async def test_a_name_that_cannot_be_encoded() -> None:
+    """The system's resolver refuses some names in its own way."""
+
+    def look_up(name: str) -> Sequence[str]:
+        raise UnicodeError("label too long")
+
+    with pytest.raises(ResolveError):
+        await make_resolver(look_up).resolve("example.com")
+
+
+async def test_remembers_for_a_while() -> None:
+    """Within its time an answer is used again; then the name is asked for again, and its new address judged."""
+    clock = Clock()
+    answers = [["1.1.1.1"], ["127.0.0.1"], ["8.8.8.8"]]
+    resolver = make_resolver(lambda _: answers.pop(0), clock=clock)
+
+    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    clock.now_s += FOUND_TTL_S - 0.1
+    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    clock.now_s += 0.1
+    with pytest.raises(ForbiddenAddressError):
+        await resolver.resolve("example.com")
+    # what is remembered of a bad name is that it is bad
+    with pytest.raises(ForbiddenAddressError):
+        await resolver.resolve("example.com")
+    clock.now_s += FOUND_TTL_S
+    assert ("8.8.8.8",) == await resolver.resolve("example.com")
+
+
+async def test_memory_is_bounded() -> None:
+    """The names asked for longest ago are forgotten, and asked for again."""
+    asked: list[str] = []
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        return ["1.1.1.1"]
+
+    resolver = make_resolver(look_up, cache_max=3)
+    for host in ("a.com", "b.com", "c.com", "d.com", "d.com", "b.com", "a.com"):
+        await resolver.resolve(host)
+
+    assert ["a.com.", "b.com.", "c.com.", "d.com.", "a.com."] == asked
+
+
+async def test_a_name_is_asked_for_once_at_a_time() -> None:
+    """A thousand deliveries to one host are one look-up; one of them giving up spoils it for nobody."""
+    asked: list[str] = []
+    answering = threading.Event()
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        assert answering.wait(30)
+        return ["1.1.1.1"]
+
+    resolver = make_resolver(look_up)
+    tasks = [asyncio.create_task(resolver.resolve("example.com")) for _ in range(1000)]
+    await eventually(lambda: asked)
+    tasks[0].cancel()
+    tasks[500].cancel()
+    answering.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert ["example.com."] == asked
+    assert 998 == results.count(("1.1.1.1",))
+    assert isinstance(results[0], asyncio.CancelledError)
+
+
+async def test_an_answer_that_comes_too_late_is_kept() -> None:
+    """All who asked have given up; the next one gets the answer at once, and a failure that nobody saw is no news."""
+    answering = threading.Event()
+
+    def look_up(name: str) -> Sequence[str]:
+        assert answering.wait(30)
+        return ["1.1.1.1"] if name == "a.com." else fail(socket.EAI_AGAIN)(name)
+
+    resolver = make_resolver(look_up)
+    for name in ("a.com", "b.com"):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await resolver.resolve(name)
+    answering.set()
+
+    assert ("1.1.1.1",) == await resolver.resolve("a.com")
+    with pytest.raises(ResolveError):
+        await resolver.resolve("b.com")

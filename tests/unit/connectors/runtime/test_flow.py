@@ -1,0 +1,149 @@
+"""The way of a record from `admit` to settled, without Kafka."""
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from connectors.runtime.flow import Flow
+from connectors.runtime.parker import PARK_AT_ONCE, NoParkingError
+from connectors.runtime.partition import Partition
+from connectors.sink import Incoming, LogRecord, Place
+from pipeline.core.budget import Budget
+from pipeline.core.commit_note import CommitNote
+from pipeline.core.fixed_gate import FixedGate
+from pipeline.core.lane import Jam, Rank
+from pipeline.core.watermark import Watermark
+from tests.support.eventually import eventually
+
+NOW_US = 1_795_500_460_000_000
+HOUR_US = 3_600_000_000
+PLACE = ("topic", 0)
+
+
+@dataclass
+class ScriptedSink:
+    """Records due in an hour are those named `later…`; `hang…` is put for ever. Counts what it is asked."""
+
+    classified: list[bytes] = field(default_factory=list)
+    put_values: list[bytes] = field(default_factory=list)
+    parked: list[bytes] = field(default_factory=list)
+    came: list[bytes] = field(default_factory=list)
+    on_gate: FixedGate = field(default_factory=lambda: FixedGate(1000))
+
+    def classify(self, record: LogRecord) -> Incoming:
+        value = record.value or b""
+        self.classified.append(value)
+        rank = Rank.PARKED if value.startswith(b"back") else Rank.FRESH
+        return Incoming(value, record.key, rank, NOW_US + HOUR_US if value.startswith(b"later") else 0)
+
+    def gate(self, lane: Hashable) -> FixedGate:
+        return self.on_gate
+
+    async def put(self, works: Sequence[bytes]) -> None:
+        self.put_values += works
+        if works[0].startswith(b"hang"):
+            await asyncio.Event().wait()
+
+    async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
+        return {}
+
+    async def revoked(self, places: Sequence[Place]) -> None: ...
+
+    def owner(self, lane: Hashable) -> Hashable:
+        return lane
+
+    def park(self, incoming: Incoming, jam: Jam, now_us: int) -> "asyncio.Future[Any]":
+        self.parked.append(incoming.work)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+    def came_back(self, incoming: Incoming) -> None:
+        self.came.append(incoming.work)
+
+
+class OneFlow:
+    """A flow of one partition, and what comes out of it."""
+
+    def __init__(self, *, parks: bool = True) -> None:
+        self.sink = ScriptedSink()
+        self.partition = Partition(PLACE, Watermark(0))
+        self.released: list[bytes | None] = []
+        self.errors: list[BaseException] = []
+        self.flow = Flow(
+            self.sink,
+            parking=self.sink if parks else None,
+            budget=Budget(records_max=10_000, bytes_max=1 << 24, places_max=100, batch_max=100),
+            open_max=100,
+            batch_max=1,
+            parked_rate_min_per_s=1000.0,
+            release=lambda record: self.released.append(record.value),
+            fail=self.errors.append,
+            clock_us=lambda: NOW_US,
+        )
+
+    def read(self, *values: bytes) -> None:
+        """These are the partition's next records."""
+        for value in values:
+            record = LogRecord("topic", 0, self.partition.mark.next_offset, b"lane", value, NOW_US)
+            self.partition.mark.take(record.offset)
+            self.flow.admit(record, self.partition, NOW_US)
+        self.flow.start()
+
+
+async def test_a_record_is_put_settled_and_released() -> None:
+    """And asked about once."""
+    one = OneFlow()
+    one.read(b"a", b"b")
+    await eventually(lambda: one.released == [b"a", b"b"])
+
+    assert 2 == one.partition.mark.committable
+    assert [b"a", b"b"] == one.sink.classified == one.sink.put_values
+
+
+async def test_records_to_be_parked_wait_for_those_behind_them() -> None:
+    """They are written after everything that was read has been looked at, and in pieces."""
+    one = OneFlow()
+    later = [b"later %d" % number for number in range(3 * PARK_AT_ONCE)]
+    one.read(*later, b"now")
+
+    assert [] == one.sink.parked
+    await eventually(lambda: len(one.released) == len(later) + 1)
+    assert later == one.sink.parked
+    assert [b"now"] == one.sink.put_values
+    assert len(later) + 1 == one.partition.mark.committable
+
+
+async def test_a_record_that_came_back_is_said_once() -> None:
+    """By `came_back`: the question itself changes nothing."""
+    one = OneFlow()
+    one.read(b"back", b"new")
+    await eventually(lambda: len(one.released) == 2)
+
+    assert [b"back"] == one.sink.came
+
+
+async def test_a_sink_without_parking_is_told_what_it_lacks() -> None:
+    """A record that is not due has nowhere to wait."""
+    one = OneFlow(parks=False)
+    with pytest.raises(NoParkingError, match="hand a `Parking` to the runtime"):
+        one.read(b"later")
+
+
+async def test_a_partition_that_goes_takes_its_records_along() -> None:
+    """Records that wait to be parked are dropped, open ones are cancelled: neither is settled."""
+    one = OneFlow()
+    one.read(b"hang", b"later")
+    await eventually(lambda: one.sink.put_values == [b"hang"])
+    one.read(b"later 2")
+    one.flow.stop()
+    one.flow.drop([one.partition])
+    await one.flow.drain([one.partition], grace_s=0.0)
+    await eventually(lambda: one.partition.open == 0)
+
+    assert 0 == one.partition.mark.committable
+    assert b"later 2" not in one.sink.parked
+    assert {b"hang", b"later", b"later 2"} == set(one.released)
