@@ -156,6 +156,9 @@ class GatewayConfig(Section):
     health_key: SecretStr | None = Field(
         None, description="what `GET /api/v1/health` must be asked with, `?key=…`; none: anybody may"
     )
+    audit_retention_days: int = Field(
+        365, ge=30, le=36_500, description="days that the audit log is kept; PostgreSQL refuses to delete younger rows"
+    )
     auth_cache_ttl_s: float = Field(5.0, ge=0, le=300, description="how long a look-up of an unknown token is kept")
 
     @field_validator("trusted_proxies")
@@ -205,6 +208,19 @@ class AccountsConfig(Section):
     )
     smtp_timeout_s: float = Field(10.0, gt=0, le=300, description="give up handing over an e-mail after")
     mail_from: str = Field("Hookline <noreply@localhost>", description="sender of e-mails")
+    oidc_issuer: str | None = Field(
+        None,
+        pattern="^https?://.+",
+        description="issuer of the OpenID provider that users can log in at, with HOOKLINE_GATEWAY_PUBLIC_URL; "
+        "none: no such login",
+    )
+    oidc_client_id: str = Field("hookline", min_length=1, description="what Hookline is called at the OpenID provider")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="secret of this client there; none: a public client, by PKCE alone"
+    )
+    oidc_registration: bool = Field(
+        False, description="whom the OpenID provider knows becomes a user with the first login; else users must exist"
+    )
     support_email: str = Field("", description="address that `GET /instance` shows for support")
 
     @field_validator("smtp_url")
@@ -213,6 +229,25 @@ class AccountsConfig(Section):
         if value is not None:
             parse_smtp_url(value.get_secret_value())
         return value
+
+
+class QuotasConfig(Section):
+    """HOOKLINE_QUOTAS_*: what organizations and applications may use."""
+
+    members_per_organization: int | None = Field(None, ge=1, description="members of one organization; none: 10,000")
+    applications_per_organization: int | None = Field(
+        None, ge=1, description="applications of one organization; none: any number"
+    )
+    events_per_day: int | None = Field(
+        None, ge=1, description="events of one application a day (UTC) over HTTP; none: any number"
+    )
+    event_types_per_application: int | None = Field(
+        None, ge=1, description="active event types of one application; none: any number"
+    )
+
+    @property
+    def are_on(self) -> bool:
+        return any(limit is not None for limit in self.model_dump().values())
 
 
 class MatcherConfig(Section):
@@ -434,6 +469,7 @@ class Settings(Section):
     database: DatabaseConfig = DatabaseConfig()
     gateway: GatewayConfig = GatewayConfig()
     accounts: AccountsConfig = AccountsConfig()
+    quotas: QuotasConfig = QuotasConfig()
     matcher: MatcherConfig = MatcherConfig()
     worker: WorkerConfig = WorkerConfig()
     deliver: DeliverConfig = DeliverConfig()

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 READ, WRITE, INGEST = "events:read", "events:write", "events:ingest"
+INGEST_PATHS = frozenset(("/event", "/events", "/cloudevents"))
 READING = frozenset(("GET", "HEAD"))
-# what is read there is secret: it would let a viewer act as somebody who may do more
-SECRET_RESOURCES = frozenset(("application_secrets", "service_token"))
+# for editors only: secrets, with which a viewer could act as somebody who may do more, and who did what
+SECRET_RESOURCES = frozenset(("application_secrets", "service_token", "audit_log"))
 # who could use these could make a token without limits
 UNLIMITED_ONLY = frozenset(("service_token:read", "service_token:write", "organizations:write"))
 
@@ -28,7 +29,7 @@ class Role(StrEnum):
 def name_right(method: str, path: str) -> str:
     """The right that a request needs. `path`: below the API's base, with its parameters' names."""
     resource = path.strip("/").partition("/")[0]
-    if method == "POST" and path in ("/event", "/events"):
+    if method == "POST" and path in INGEST_PATHS:
         return INGEST
     return f"{resource}:{'read' if method in READING else 'write'}"
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from pipeline.core.rights import Grant, name_right
+from pipeline.core.rights import INGEST, READING, Grant, name_right
 from pipeline.core.text import find_text_problem
+from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import OPERATION
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER
+from pipeline.postgres.acting import act_as
 
 SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
 
@@ -73,7 +75,10 @@ async def authorize(request: web.Request) -> Caller:
     gateway = request.app[GATEWAY]
     token = read_token(request)
     grant = gateway.tokens.find_at_once(token) or await gateway.tokens.find(token)
-    return Caller(gateway, grant, find_right(request))
+    right = find_right(request)
+    if right is not INGEST and request.method not in READING:
+        act_as(grant.actor.kind, grant.actor.actor_id, find_client_address(request))
+    return Caller(gateway, grant, right)
 
 
 def find_right(request: web.Request) -> str:

@@ -162,6 +162,7 @@ async def accept_all(
         results[index] = _show_known(gateway, candidates[index].event, claims[index], is_repeatable=is_repeatable)
     written: dict[int, Candidate] = {}
     try:
+        await _keep_to_quota(gateway, new, results)
         failures = await _write(gateway, new)
         written = {index: each for index, each in new.items() if index not in failures}
     finally:
@@ -179,7 +180,22 @@ async def accept_all(
         results[index] = (
             _show_problem(gateway, problem, each.event.event_id) if problem is not None else _show_accepted(each.event)
         )
+    for each in written.values():
+        gateway.usage.count(each.event.application_id)
     gateway.metrics.events_ingested_total.inc(len(written))
+
+
+async def _keep_to_quota(gateway: Gateway, new: dict[int, Candidate], results: list[Result]) -> None:
+    """Take out of `new` what the daily quota does not allow; the first ones stay. All are of one application."""
+    if not new:
+        return
+    application_id = next(iter(new.values())).event.application_id
+    room = await gateway.usage.find_room(application_id, len(new))
+    for index in list(new)[room:]:
+        each = new.pop(index)
+        if each.origin is not Origin.MADE:
+            gateway.event_ids.settle(each.key, accepted=False)
+        results[index] = _show_problem(gateway, Problem("TooManyEventsToday"), each.event.event_id)
 
 
 async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:

@@ -64,7 +64,13 @@ def list_routes() -> list[Operation]:
             status=201,
             answer=EventAccepted,
             other_answers=((200, BatchShown),),
-            problems=(*PAYLOAD_REFUSALS, "EventTypeDoesNotExist", "EventAlreadyIngested", "EventIdReused"),
+            problems=(
+                *PAYLOAD_REFUSALS,
+                "EventTypeDoesNotExist",
+                "EventAlreadyIngested",
+                "EventIdReused",
+                "TooManyEventsToday",
+            ),
         ),
     ]
 
@@ -86,7 +92,8 @@ async def ingest_cloud_events(request: web.Request) -> web.Response:
         batch: BatchShown = {"application_id": application_id, "results": results}
         return answer_json(batch)
     content = _read_one(request, body)
-    event = make_event(gateway, application_id, content, event_id=str(content.event_id), ip=ip)
+    has_room = await gateway.usage.find_room(application_id, 1) == 1
+    event = make_event(gateway, application_id, content, event_id=str(content.event_id), ip=ip, has_room=has_room)
     await accept(gateway, event, is_own_id=False)
     answer: EventAccepted = {
         "application_id": application_id,

@@ -13,6 +13,7 @@ from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.tokens import Tokens
+from pipeline.gateway.usage import EventUsage
 from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
@@ -41,6 +42,7 @@ class Gateway:
     sealer: Sealer
     tokens: Tokens
     accounts: Accounts
+    usage: EventUsage
     event_ids: EventIds
     publisher: Publisher
     health: ApiHealth

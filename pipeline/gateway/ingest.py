@@ -79,7 +79,13 @@ def list_routes() -> list[Operation]:
             body=EventForm,
             status=201,
             answer=EventAccepted,
-            problems=(*PAYLOAD_REFUSALS, "EventTypeDoesNotExist", "EventAlreadyIngested", "EventIdReused"),
+            problems=(
+                *PAYLOAD_REFUSALS,
+                "EventTypeDoesNotExist",
+                "EventAlreadyIngested",
+                "EventIdReused",
+                "TooManyEventsToday",
+            ),
         ),
     ]
 
@@ -108,17 +114,22 @@ async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: 
     """The event of a form. Raises `Problem`; whether its id is new and its type exists is not looked at."""
     application_id = str(form.application_id)
     await caller.require_application(application_id)
-    return make_event(gateway, application_id, form, event_id=str(form.event_id or uuid7()), ip=ip)
+    has_room = await gateway.usage.find_room(application_id, 1) == 1
+    return make_event(gateway, application_id, form, event_id=str(form.event_id or uuid7()), ip=ip, has_room=has_room)
 
 
-def make_event(gateway: Gateway, application_id: str, form: EventContent, *, event_id: str, ip: str | None) -> Event:
-    """The event of a form's content. Raises `Problem`."""
+def make_event(
+    gateway: Gateway, application_id: str, form: EventContent, *, event_id: str, ip: str | None, has_room: bool = True
+) -> Event:
+    """The event of a form's content. Raises `Problem`. `has_room`: does the daily quota allow it?"""
     findings = Findings()
     findings.check_event_type("event_type", form.event_type)
     findings.check_length("payload", form.payload, least=0, most=gateway.settings.gateway.payload_max_chars)
     findings.check_pairs("labels", form.labels, least=1, most=LABELS_MAX)
     findings.check_pairs("metadata", form.metadata or {}, least=0, most=METADATA_MAX)
     findings.raise_if_any()
+    if not has_room:
+        raise Problem("TooManyEventsToday")
     payload = decode_payload(form.payload, form.payload_content_type)
     return Event(
         application_id=application_id,
@@ -188,6 +199,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
     if is_own_id:
         # it may come again under the id that is answered now
         gateway.event_ids.remember(key, content)
+    gateway.usage.count(event.application_id)
     gateway.metrics.events_ingested_total.inc()
 
 

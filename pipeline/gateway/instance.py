@@ -65,7 +65,7 @@ async def show_instance(request: web.Request) -> web.Response:
             "password_minimum_length": config.password_min_chars,
             "auto_db_migration": False,
             "application_secret_compatibility": True,
-            "quota_enforcement": False,
+            "quota_enforcement": request.app[GATEWAY].settings.quotas.are_on,
             "matomo": None,
             "formbricks": None,
             "support_email_address": config.support_email,
@@ -75,14 +75,20 @@ async def show_instance(request: web.Request) -> web.Response:
 
 
 async def show_quotas(request: web.Request) -> web.Response:
-    """Limits of this instance: there are no quotas, only a bound on the fan-out."""
-    names = (
-        "global_members_per_organization_limit",
-        "global_applications_per_organization_limit",
-        "global_events_per_day_limit",
-        "global_days_of_events_retention_limit",
-        "global_event_types_per_application_limit",
-    )
-    most = request.app[GATEWAY].settings.gateway.subscriptions_max
-    limits = dict.fromkeys(names, UNLIMITED) | {"global_subscriptions_per_application_limit": most}
-    return answer_json({"enabled": False, "limits": limits})
+    """Limits of this instance."""
+    settings = request.app[GATEWAY].settings
+    quotas = settings.quotas
+    limits = {
+        "global_members_per_organization_limit": quotas.members_per_organization,
+        "global_applications_per_organization_limit": quotas.applications_per_organization,
+        "global_events_per_day_limit": quotas.events_per_day,
+        "global_days_of_events_retention_limit": settings.archive.retention_days if quotas.are_on else None,
+        "global_subscriptions_per_application_limit": settings.gateway.subscriptions_max,
+        "global_event_types_per_application_limit": quotas.event_types_per_application,
+    }
+    return answer_json({"enabled": quotas.are_on, "limits": {name: show_limit(each) for name, each in limits.items()}})
+
+
+def show_limit(limit: int | None) -> int:
+    """A limit as clients know it."""
+    return UNLIMITED if limit is None else limit

@@ -17,7 +17,7 @@ from pipeline.gateway import (
     replaying,
     retrying,
 )
-from pipeline.gateway.accounts import members, password_changes, registration, sessions, users
+from pipeline.gateway.accounts import audit, members, oidc, password_changes, registration, sessions, users
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
@@ -55,11 +55,13 @@ from pipeline.gateway.reads import (
     subscription_health,
 )
 from pipeline.gateway.request_limits import RequestLimits
+from pipeline.gateway.telling import Teller
 from pipeline.gateway.tokens import Tokens
+from pipeline.gateway.usage import EventUsage
 from pipeline.gateway.wrapping import wrap_routes
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.log_clock import LogClock
-from pipeline.kafka.producer import LogProducer
+from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
@@ -67,6 +69,7 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.kafka.write_probe import WriteProbe
 from pipeline.postgres.databases import open_databases
+from pipeline.postgres.pool import DatabaseUnavailable
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
@@ -83,8 +86,10 @@ MODULES = (
     instance,
     registration,
     sessions,
+    oidc,
     password_changes,
     users,
+    audit,
     organizations,
     members,
     applications,
@@ -115,7 +120,7 @@ async def main(process: Process) -> None:
     """Serve until told to stop; then answer what was asked, and close."""
     settings = process.settings
     sealer = load_sealer(settings.sealing)
-    accounts = Accounts(settings.accounts, process.metrics)
+    accounts = Accounts(settings.accounts, process.metrics, public_url=settings.gateway.public_url)
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     databases = await open_databases(settings.database, process.metrics, name="gateway")
@@ -147,6 +152,7 @@ async def main(process: Process) -> None:
     process.health.degraded["publishing"] = lambda: writing.check(topics.routes, topics.endpoints)
     process.supervisor.start("writing", writing.run())
     ghosts = Ghosts(databases.primary, producer, settings.kafka, topics)
+    usage = EventUsage(settings.quotas.events_per_day, databases.primary, producer, topics, clock_us=clock.now_us)
     gateway = Gateway(
         settings=settings,
         metrics=process.metrics,
@@ -162,6 +168,7 @@ async def main(process: Process) -> None:
             routes, databases.primary, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s
         ),
         accounts=accounts,
+        usage=usage,
         event_ids=EventIds(
             ArchivedIds(databases.ids, timeout_s=config.lookup_timeout_s / 2).look_up,
             recent_max=config.recent_ids_max,
@@ -213,6 +220,18 @@ async def main(process: Process) -> None:
     )
     process.health.degraded["control_plane"] = agreement.check
     process.supervisor.start("repair", gateway.publisher.repair_regularly())
+    teller = Teller(
+        databases.primary,
+        producer,
+        topics,
+        disable_after_s=settings.deliver.disable_after_s,
+        clock_us=clock.now_us,
+    )
+    process.supervisor.start("telling", teller.run())
+    process.supervisor.start("usage", usage.run())
+    process.supervisor.start(
+        "audit_retention", audit.forget_regularly(databases.primary, days=config.audit_retention_days)
+    )
     process.supervisor.start("mailer", accounts.mailer.run())
     process.supervisor.start("agreement", agreement.run())
     process.supervisor.start("endpoint_states", states.run())
@@ -229,6 +248,8 @@ async def main(process: Process) -> None:
         await asyncio.sleep(config.drain_s)
     await runner.cleanup()
     await process.supervisor.stop()
+    with contextlib.suppress(KafkaUnavailableError, *DatabaseUnavailable):
+        await usage.add_up()
     with contextlib.suppress(TimeoutError):
         # no request waits any more: what Kafka does not acknowledge now was answered with 503, or is a probe
         async with asyncio.timeout(CLOSE_TIMEOUT_S):

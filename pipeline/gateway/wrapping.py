@@ -21,6 +21,7 @@ from pipeline.gateway.operations import OPERATION, Handler, Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
+from pipeline.postgres.acting import act_as_nobody
 from pipeline.postgres.pool import DatabaseUnavailable
 
 SLASHES = re.compile("/{2,}")
@@ -79,6 +80,7 @@ def wrap(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         started_at_s = time.perf_counter()
+        act_as_nobody()  # the requests of one connection share a task
         try:
             check_head(request)
             if check_limits is not None:

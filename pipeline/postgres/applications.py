@@ -44,20 +44,31 @@ async def raise_version(connection: AsyncConnection[TupleRow], application_id: s
     return int(row[0]) if row is not None else None
 
 
-async def create_application(pool: Pool, application: Application) -> bool:
-    """False when there is no such organization."""
-    async with pool.connection() as connection:
+async def create_application(
+    pool: Pool, application: Application, *, applications_max: int | None = None
+) -> bool | None:
+    """True; None when there is no such organization; False when it has `applications_max` of them already."""
+    async with pool.connection() as connection, connection.transaction():
+        # others who create one wait here, so that they count this one
         cursor = await connection.execute(
-            "insert into applications (application_id, organization_id, name) "
-            "select %(application_id)s, organization_id, %(name)s from organizations "
-            "where organization_id = %(organization_id)s and deleted_at is null",
-            {
-                "application_id": application.application_id,
-                "organization_id": application.organization_id,
-                "name": application.name,
-            },
+            "select from organizations where organization_id = %s and deleted_at is null for no key update",
+            (application.organization_id,),
         )
-        return cursor.rowcount == 1
+        if await cursor.fetchone() is None:
+            return None
+        if applications_max is not None:
+            cursor = await connection.execute(
+                "select count(*) from applications where organization_id = %s and deleted_at is null",
+                (application.organization_id,),
+            )
+            row = await cursor.fetchone()
+            if row is not None and row[0] >= applications_max:
+                return False
+        await connection.execute(
+            "insert into applications (application_id, organization_id, name) values (%s, %s, %s)",
+            (application.application_id, application.organization_id, application.name),
+        )
+    return True
 
 
 async def list_applications(pool: Pool, organization_id: str) -> list[Application]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Rollback
 from psycopg.rows import TupleRow, class_row
 
 from pipeline.core.operational import OPERATIONAL_TYPES
@@ -24,12 +24,25 @@ class EventType:
         return f"{self.service}.{self.resource_type}.{self.verb}"
 
 
-async def create_event_type(pool: Pool, application_id: str, event_type: EventType) -> bool:
-    """Create it, or activate it again; one that is active stays as it is. False when there is no such application."""
+async def create_event_type(
+    pool: Pool, application_id: str, event_type: EventType, *, event_types_max: int | None = None
+) -> bool | None:
+    """Create it, or activate it again; one that is active stays as it is.
+
+    True; None when there is no such application; False when it has `event_types_max` others already.
+    """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:
-            return False
+            return None
+        if event_types_max is not None:
+            cursor = await connection.execute(
+                "select count(*) from event_types where application_id = %s and is_active and name <> %s",
+                (application_id, event_type.name),
+            )
+            row = await cursor.fetchone()
+            if row is not None and row[0] >= event_types_max:
+                raise Rollback  # leaves the block: nothing has changed, so that there is nothing to be published
         await connection.execute(
             "insert into event_types (application_id, name, service, resource_type, verb, changed_version) "
             "values (%s, %s, %s, %s, %s, %s) "
@@ -37,7 +50,8 @@ async def create_event_type(pool: Pool, application_id: str, event_type: EventTy
             "resource_type = excluded.resource_type, verb = excluded.verb, changed_version = excluded.changed_version",
             (application_id, event_type.name, event_type.service, event_type.resource_type, event_type.verb, version),
         )
-    return True
+        return True
+    return False
 
 
 async def list_event_types(pool: Pool, application_id: str) -> list[EventType]:

@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
+from pipeline.postgres.acting import ACTOR
 from pipeline.process import StartError
 
 # psycopg_pool doubles the wait between attempts until this is over, then waits for the next request. `PoolWatch` asks
@@ -53,6 +54,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         try:
             async with super().connection(timeout) as connection:
                 try:
+                    actor = ACTOR.get()
+                    if actor is not None and not connection.autocommit:
+                        # until the transaction ends, which this begins
+                        await connection.execute("select set_config('hookline.actor', %s, true)", (actor,))
                     yield connection
                 except BaseException as error:
                     is_useless = isinstance(error, SessionUseless) or connection.broken

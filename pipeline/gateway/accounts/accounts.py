@@ -7,16 +7,24 @@ from pipeline.config import AccountsConfig
 from pipeline.core.request_rate import RequestRate
 from pipeline.gateway.accounts.hashing import Passwords
 from pipeline.gateway.accounts.mail import Mailer
+from pipeline.gateway.accounts.oidc_provider import Provider
 from pipeline.gateway.problems import Problem
 from pipeline.metrics import Metrics
 from pipeline.process import StartError
+
+CALLBACK_PATH = "/api/v1/auth/oidc/callback"
 
 
 class Accounts:
     """Each gateway counts attempts for itself."""
 
     def __init__(
-        self, config: AccountsConfig, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic
+        self,
+        config: AccountsConfig,
+        metrics: Metrics,
+        *,
+        public_url: str | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises `StartError` when the settings contradict each other."""
         self.config = config
@@ -27,6 +35,7 @@ class Accounts:
                 "HOOKLINE_ACCOUNTS_REGISTRATION needs HOOKLINE_ACCOUNTS_SMTP_URL: who registers proves the e-mail "
                 "address by a link; without e-mail users are created with the master key"
             )
+        self.provider = _make_provider(config, public_url)
         self._clock = clock
         self._of_account = RequestRate(rate_per_s=config.account_rate_per_s, burst=config.account_burst)
         self._of_client = RequestRate(rate_per_s=config.address_rate_per_s, burst=config.address_burst)
@@ -39,3 +48,14 @@ class Accounts:
             wait_s = self._of_account.take(email.lower(), now_s)
         if wait_s > 0:
             raise Problem("RateLimited", detail="Too many attempts.", retry_after_s=wait_s)
+
+
+def _make_provider(config: AccountsConfig, public_url: str | None) -> Provider | None:
+    if config.oidc_issuer is None:
+        return None
+    if public_url is None:
+        raise StartError(
+            "HOOKLINE_ACCOUNTS_OIDC_ISSUER needs HOOKLINE_GATEWAY_PUBLIC_URL: the provider sends browsers back to it"
+        )
+    redirect_url = f"{public_url.rstrip('/')}{CALLBACK_PATH}"
+    return Provider(config, issuer=config.oidc_issuer, redirect_url=redirect_url)

@@ -90,11 +90,12 @@ async def invite(request: web.Request) -> web.Response:
     user = await find_user_by_email(gateway.pool, form.email)
     if user is None:
         raise Problem("InvitedUserDoesNotExist")
-    match await add_member(gateway.pool, organization_id, user.user_id, role, members_max=MEMBERS_MAX):
+    most = gateway.settings.quotas.members_per_organization or MEMBERS_MAX
+    match await add_member(gateway.pool, organization_id, user.user_id, role, members_max=most):
         case "member already":
             raise Problem("InvitedUserAlreadyInOrganization")
         case "too many":
-            raise Problem("TooManyMembersPerOrganization")
+            raise Problem("TooManyMembersPerOrganization", detail=f"An organization may have {most} members.")
         case "no organization":
             raise Problem("Forbidden")
         case "added":

@@ -23,6 +23,7 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings
+from pipeline.postgres.acting import act_as
 from pipeline.postgres.sessions import find_session_id
 from pipeline.postgres.users import (
     User,
@@ -91,6 +92,7 @@ async def reset(request: web.Request) -> web.Response:
     user = await find_user(gateway.pool, user_id) if user_id is not None else None
     if user is None:
         raise Problem("AuthEmailExpired")
+    act_as("user", user.user_id, find_client_address(request))
     await _set(request, user, form.new_password)
     await verify_email(gateway.pool, user.user_id)
     return answer_nothing()

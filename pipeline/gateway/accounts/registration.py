@@ -31,6 +31,7 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings
+from pipeline.postgres.acting import act_as
 from pipeline.postgres.users import (
     FirstOrganization,
     User,
@@ -97,6 +98,7 @@ async def register(request: web.Request) -> web.Response:
         raise Problem("RegistrationDisabled")
     if not is_by_master:
         accounts.count_attempt(find_client_address(request))
+        act_as("anonymous", None, find_client_address(request))
     findings = Findings()
     check_names(findings, form)
     check_email(findings, form.email)
@@ -135,6 +137,7 @@ async def verify(request: web.Request) -> web.Response:
     user = await find_user(gateway.pool, user_id) if user_id is not None else None
     if user is None:
         raise Problem("AuthEmailExpired")
+    act_as("user", user.user_id, find_client_address(request))
     if not await verify_email(gateway.pool, user.user_id):
         raise Problem("AuthEmailAlreadyVerified")
     return await answer_new_session(request, user)

@@ -11,6 +11,7 @@ from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.instance import show_limit
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
@@ -28,7 +29,6 @@ from pipeline.postgres.applications import (
 from pipeline.postgres.event_counts import count_events_on
 
 NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
-UNLIMITED = 2_147_483_647
 
 
 class ApplicationForm(Form, frozen=True):
@@ -60,7 +60,15 @@ class ApplicationInfo(ApplicationShown):
 def list_routes() -> list[Operation]:
     return [
         Operation("GET", "/applications", show_all, query=(ORGANIZATION_ID,), answer=list[ApplicationShown]),
-        Operation("POST", "/applications", create, body=ApplicationForm, status=201, answer=ApplicationShown),
+        Operation(
+            "POST",
+            "/applications",
+            create,
+            body=ApplicationForm,
+            status=201,
+            answer=ApplicationShown,
+            problems=("TooManyApplicationsPerOrganization",),
+        ),
         Operation("GET", "/applications/{application_id}", show_one, answer=ApplicationInfo),
         Operation("PUT", "/applications/{application_id}", rename, body=ApplicationForm, answer=ApplicationShown),
         Operation("DELETE", "/applications/{application_id}", delete, status=204),
@@ -84,8 +92,12 @@ async def create(request: web.Request) -> web.Response:
     _check(form)
     gateway.publisher.require_log()
     application = Application(application_id=str(uuid7()), organization_id=str(form.organization_id), name=form.name)
-    if not await create_application(gateway.pool, application):
+    most = gateway.settings.quotas.applications_per_organization
+    is_created = await create_application(gateway.pool, application, applications_max=most)
+    if is_created is None:
         raise Problem("Forbidden")
+    if not is_created:
+        raise Problem("TooManyApplicationsPerOrganization", detail=f"An organization may have {most} applications.")
     await gateway.publisher.publish(application.application_id)
     return answer_json(_show(application), status=201)
 
@@ -98,6 +110,7 @@ async def show_one(request: web.Request) -> web.Response:
     application = await find_application(gateway.pool, application_id)
     if application is None:
         raise Problem("Forbidden")
+    settings = gateway.settings
     onboarding = await find_onboarding(gateway.pool, application_id)
     steps = {
         "event_type": onboarding.has_event_type,
@@ -106,7 +119,12 @@ async def show_one(request: web.Request) -> web.Response:
     }
     info: ApplicationInfo = {
         **_show(application),
-        "quotas": {"events_per_day_limit": UNLIMITED, "days_of_events_retention_limit": UNLIMITED},
+        "quotas": {
+            "events_per_day_limit": show_limit(settings.quotas.events_per_day),
+            "days_of_events_retention_limit": show_limit(
+                settings.archive.retention_days if settings.quotas.are_on else None
+            ),
+        },
         "consumption": {"events_per_day": await count_events_on(gateway.read_pool, get_today(), [application_id])},
         "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
     }

@@ -50,7 +50,15 @@ class EventTypeShown(TypedDict):
 def list_routes() -> list[Operation]:
     return [
         Operation("GET", "/event_types", show_all, query=(APPLICATION_ID,), answer=list[EventTypeShown]),
-        Operation("POST", "/event_types", create, body=EventTypeForm, status=201, answer=EventTypeShown),
+        Operation(
+            "POST",
+            "/event_types",
+            create,
+            body=EventTypeForm,
+            status=201,
+            answer=EventTypeShown,
+            problems=("TooManyEventTypesPerApplication",),
+        ),
         Operation("GET", "/event_types/{name}", show_one, query=(APPLICATION_ID,), answer=EventTypeShown),
         Operation("DELETE", "/event_types/{name}", deactivate, query=(APPLICATION_ID,), status=204),
     ]
@@ -80,8 +88,12 @@ async def create(request: web.Request) -> web.Response:
     event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
     findings.check_event_type("event_type_name", event_type.name)
     findings.raise_if_any()
-    if not await create_event_type(gateway.pool, application_id, event_type):
+    most = gateway.settings.quotas.event_types_per_application
+    is_created = await create_event_type(gateway.pool, application_id, event_type, event_types_max=most)
+    if is_created is None:
         raise Problem("Forbidden")
+    if not is_created:
+        raise Problem("TooManyEventTypesPerApplication", detail=f"An application may have {most} event types.")
     await gateway.publisher.publish(application_id)
     return answer_json(_show(event_type), status=201)
 

@@ -12,6 +12,7 @@ from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.instance import show_limit
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
@@ -31,7 +32,6 @@ from pipeline.postgres.organizations import (
 )
 
 NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
-UNLIMITED = 2_147_483_647
 
 
 class OrganizationForm(Form, frozen=True):
@@ -127,15 +127,14 @@ async def _describe(caller: Caller, organization_id: str) -> OrganizationInfo:
         "subscription": onboarding.has_subscription,
         "event": onboarding.has_event,
     }
-    limits = dict.fromkeys(
-        (
-            "members_per_organization_limit",
-            "applications_per_organization_limit",
-            "events_per_day_limit",
-            "days_of_events_retention_limit",
-        ),
-        UNLIMITED,
-    )
+    settings = gateway.settings
+    quotas = settings.quotas
+    limits = {
+        "members_per_organization_limit": show_limit(quotas.members_per_organization),
+        "applications_per_organization_limit": show_limit(quotas.applications_per_organization),
+        "events_per_day_limit": show_limit(quotas.events_per_day),
+        "days_of_events_retention_limit": show_limit(settings.archive.retention_days if quotas.are_on else None),
+    }
     members = await list_members(gateway.pool, organization_id)
     return {
         **_show(organization, caller.grant.roles.get(organization_id, Role.EDITOR)),

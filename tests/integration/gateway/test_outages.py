@@ -1,6 +1,7 @@
 """What the API does while Kafka or PostgreSQL is away, and that it recovers by itself."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -10,6 +11,7 @@ import psycopg
 from pipeline.embedded.kafka import EmbeddedKafka
 from tests.support.api import Reply, Space, describe_event, describe_type
 from tests.support.eventually import eventually
+from tests.support.people import PASSWORD, make_person
 from tests.support.proxy import TcpProxy
 from tests.support.receiver import Receiver
 from tests.support.stack import Stack, run_stack
@@ -130,10 +132,19 @@ async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str
         ) as stack:
             space = await stack.api.make_space(TYPE)
             await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+            person = await make_person(stack.api)
+            invitation = {"email": person.email, "role": "editor"}
+            await stack.api.call("POST", f"/organizations/{space.organization_id}/invite", invitation)
+            as_person = replace(space, secret=person.access)
+            before = await stack.api.send(as_person, TYPE)
+            await eventually(lambda: len(receiver.requests()) == 1)
             proxy.cut()
-            sent = [await stack.api.send(space, TYPE) for _ in range(5)]
+            sent = [await stack.api.send(space, TYPE) for _ in range(4)]
+            # a session that was seen before goes on; a new one waits for the database
+            sent.append(await stack.api.send(as_person, TYPE))
+            login = await stack.api.call("POST", "/auth/login", {"email": person.email, "password": PASSWORD})
             sent += [await stack.api.send(space, TYPE, event_id=None) for _ in range(5)]
-            await eventually(lambda: len(receiver.requests()) == 10)
+            await eventually(lambda: len(receiver.requests()) == 11)
             read = await stack.api.call("GET", f"/events?application_id={space.application_id}", token=space.secret)
             change = await stack.api.call("POST", "/organizations", {"name": "Acme"})
             path = f"/application_secrets/{space.secret}"
@@ -147,11 +158,12 @@ async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str
 
             async def are_archived() -> bool:
                 reply = await stack.api.call("GET", f"/events?application_id={space.application_id}")
-                return reply.status == 200 and {event["event_id"] for event in reply.json} == set(sent)
+                return reply.status == 200 and {event["event_id"] for event in reply.json} == {before, *sent}
 
             await eventually(are_archived, timeout_s=60)
 
             assert (503, "ServiceUnavailable") == read.problem
+            assert (503, "ServiceUnavailable") == login.problem
             assert (503, "ServiceUnavailable") == change.problem
             assert "Retry-After" in read.headers
             # the path of a request is not logged: a secret may stand in it

@@ -107,10 +107,10 @@ async def test_who_is_removed_is_refused_at_every_gateway(stack: Stack) -> None:
 
     assert await may("POST")
     await stack.api.call("PUT", path, {"user_id": person.user_id, "role": "viewer"})
-    await eventually(lambda: may_not("POST"), timeout_s=1.0)
+    await eventually(lambda: may_not("POST"))
     assert await may("GET")
     removed = await stack.api.call("DELETE", path, {"user_id": person.user_id})
-    await eventually(lambda: may_not("GET"), timeout_s=1.0)
+    await eventually(lambda: may_not("GET"))
     assert {"user_id": person.user_id} == removed.json
     assert (404, "NotFound") == (await stack.api.call("DELETE", path, {"user_id": person.user_id})).problem
 
@@ -201,7 +201,7 @@ async def test_a_service_token_is_limited(stack: Stack) -> None:
     async def is_refused() -> bool:
         return await ask() == (403, "AuthInvalidBiscuit")
 
-    await eventually(is_refused, timeout_s=1.0)
+    await eventually(is_refused)
 
 
 @pytest.mark.parametrize(

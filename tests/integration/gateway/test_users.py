@@ -137,7 +137,7 @@ async def test_what_ends_is_refused_at_every_gateway(stack: Stack) -> None:
         async def ask(access: str = person.access) -> tuple[int, str]:
             return (await stack.apis[1].call("GET", "/organizations", token=access)).problem
 
-        assert (403, "AuthInvalidBiscuit") == await eventually(ask, timeout_s=1.0)
+        assert (403, "AuthInvalidBiscuit") == await eventually(ask)
 
 
 async def test_a_password_is_changed(stack: Stack) -> None:
@@ -264,3 +264,9 @@ async def test_nothing_secret_is_logged(stack: Stack, mailbox: Mailbox) -> None:
     for secret in secrets:
         assert not any(secret in process.log() for process in stack.processes["gateway"])
         assert not any(secret in row[0] for row in rows)
+
+
+async def test_without_an_openid_provider_there_is_no_such_login(stack: Stack) -> None:
+    """The paths answer as paths that do not exist."""
+    for path in ("/auth/oidc/login", "/auth/oidc/callback"):
+        assert (404, "NotFound") == (await stack.api.call("GET", path)).problem

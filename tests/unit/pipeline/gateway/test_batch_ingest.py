@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -10,6 +10,7 @@ from pipeline.core.fingerprint import fingerprint
 from pipeline.core.records import Event
 from pipeline.gateway.batch_ingest import Candidate, Origin, accept_all
 from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
+from pipeline.gateway.usage import EventUsage
 from pipeline.metrics import Metrics
 
 
@@ -32,6 +33,7 @@ async def test_an_unforeseen_exception_accepts_nothing() -> None:
         producer=BrokenProducer(),
         topics=SimpleNamespace(events=None),
         metrics=Metrics("gateway"),
+        usage=EventUsage(None, cast("Any", None), cast("Any", None), cast("Any", None), clock_us=lambda: 0),
     )
     candidates = {}
     for index, origin in enumerate((Origin.GIVEN, Origin.KEY, Origin.MADE)):

@@ -1,0 +1,70 @@
+"""How many events an application may still send today, when several gateways count. Pure; the day is handed in.
+
+A gateway knows what all had accepted when it last asked, and what it accepted itself since. Between two times of asking
+others may accept as well: a limit is exceeded by what comes within about a second, never by more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+NOTICED_PERCENT = (80, 100)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Of one application: `known` of all gateways, `own` of this one that is not in it yet, `told`: percents."""
+
+    known: int = 0
+    own: int = 0
+    told: set[int] = field(default_factory=set)
+
+
+class DailyQuota:
+    """`limit`: events of one application on one day (UTC)."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.day = date.min
+        self._usages: dict[str, Usage] = {}
+
+    def begin_day(self, day: date) -> None:
+        """Another day begins: nothing has been accepted. What was not added up yet stays uncounted."""
+        if day > self.day:
+            self.day = day
+            self._usages.clear()
+
+    def is_known(self, application_id: str) -> bool:
+        return application_id in self._usages
+
+    def find_room(self, application_id: str) -> int:
+        """How many more may be accepted."""
+        usage = self._usages.get(application_id)
+        return self.limit if usage is None else max(0, self.limit - usage.known - usage.own)
+
+    def count(self, application_id: str, amount: int) -> None:
+        """This gateway accepted so many more."""
+        self._usages.setdefault(application_id, Usage()).own += amount
+
+    def take_own(self) -> dict[str, int]:
+        """What is to be added up, by application. It counts until `learn` is told what became of it."""
+        return {each: usage.own for each, usage in self._usages.items() if usage.own}
+
+    def list_known(self) -> list[str]:
+        return list(self._usages)
+
+    def learn(self, totals: Mapping[str, int], added: Mapping[str, int]) -> list[tuple[str, int]]:
+        """What all have accepted, with `added` of this gateway in it.
+
+        Which applications have just come to 80 or 100 percent of the limit: application and percent.
+        """
+        noticed = []
+        for application_id, total in totals.items():
+            usage = self._usages.setdefault(application_id, Usage())
+            usage.known = max(usage.known, total)
+            usage.own -= added.get(application_id, 0)
+            for percent in NOTICED_PERCENT:
+                if total * 100 >= self.limit * percent and percent not in usage.told:
+                    usage.told.add(percent)
+                    noticed.append((application_id, percent))
+        return noticed

@@ -1,0 +1,109 @@
+"""`/audit_log`: who changed what, newest first; and how long it is kept."""
+
+import asyncio
+from typing import Any, TypedDict
+
+import structlog
+from aiohttp import web
+
+from pipeline.core.moments import show_datetime
+from pipeline.gateway.answers import Id, Time, answer_json
+from pipeline.gateway.auth import authorize
+from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.operations import Operation
+from pipeline.gateway.reads.queries import declare_id, declare_text, take
+from pipeline.postgres.audit_log import FORGET_ROWS, AuditEntry, AuditFilter, forget_entries, list_entries
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
+
+PAGE_ENTRIES = 100
+AUDIT_ID_MAX_CHARS = 19
+FORGET_INTERVAL_S = 3600.0
+
+log = structlog.get_logger()
+
+
+def read_audit_id(text: str) -> int:
+    """Raises `ValueError`."""
+    if not (text.isascii() and text.isdigit() and len(text) < AUDIT_ID_MAX_CHARS):
+        raise ValueError(text)
+    return int(text)
+
+
+FILTERS = (
+    declare_id("organization_id", "Whose it is; left out, all: for the master key."),
+    declare_id("application_id", "Only changes in this application."),
+    declare_text("actor_id", "Only what this user, token or application did."),
+    declare_text("resource", "Only changes of this kind of thing, `subscription` for example."),
+    declare_text("resource_id", "Only changes of this one."),
+    declare_text("before", "Only entries with a lower `audit_id`.", read_audit_id, "an `audit_id`"),
+)
+
+
+class ActorShown(TypedDict):
+    """Who made a change."""
+
+    kind: str
+    id: str | None
+    address: str | None
+
+
+class EntryShown(TypedDict):
+    """A change."""
+
+    audit_id: int
+    changed_at: Time
+    actor: ActorShown
+    organization_id: Id | None
+    application_id: Id | None
+    resource: str
+    resource_id: str
+    action: str
+    changes: dict[str, Any]
+
+
+def list_routes() -> list[Operation]:
+    return [Operation("GET", "/audit_log", show_all, query=FILTERS, answer=list[EntryShown])]
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """Of an organization; with the master key of all, users included."""
+    gateway, caller = request.app[GATEWAY], await authorize(request)
+    organization_id = take(request, "organization_id")
+    if organization_id is not None:
+        await caller.require_organization(organization_id)
+    else:
+        caller.require_master()
+    wanted = AuditFilter(
+        organization_id=organization_id,
+        application_id=take(request, "application_id"),
+        actor_id=take(request, "actor_id"),
+        resource=take(request, "resource"),
+        resource_id=take(request, "resource_id"),
+        before=take(request, "before"),
+    )
+    return answer_json([_show(entry) for entry in await list_entries(gateway.pool, wanted, most=PAGE_ENTRIES)])
+
+
+async def forget_regularly(pool: Pool, *, days: int) -> None:
+    """Runs for ever: delete what is older than `days`."""
+    while True:
+        try:
+            while await forget_entries(pool, days=days) == FORGET_ROWS:
+                pass
+        except DatabaseUnavailable as error:
+            log.warning("audit_retention_waits", reason=str(error))
+        await asyncio.sleep(FORGET_INTERVAL_S)
+
+
+def _show(entry: AuditEntry) -> EntryShown:
+    return {
+        "audit_id": entry.audit_id,
+        "changed_at": show_datetime(entry.changed_at),
+        "actor": {"kind": entry.actor_kind, "id": entry.actor_id, "address": entry.address},
+        "organization_id": entry.organization_id,
+        "application_id": entry.application_id,
+        "resource": entry.resource,
+        "resource_id": entry.resource_id,
+        "action": entry.action,
+        "changes": entry.changes,
+    }

@@ -1,0 +1,94 @@
+"""Owners are told by events of ours: before a subscription is disabled, when it recovers, and of what is changed.
+
+What is to be told is in PostgreSQL, written with what causes it. It is taken away when the log has its event, so that
+a crash may tell again, under the same id, but never leaves out.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from pipeline.core.operational import describe_change, describe_failing, describe_recovered
+from pipeline.core.records import Event
+from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.telling import TOLD_MAX, take_changes, take_failing, take_recovered
+from pipeline.topics import Topics
+
+INTERVAL_S = 1.0
+SECOND_US = 1_000_000
+# of the time after which a subscription is disabled
+WARN_SHARE = 0.5
+
+log = structlog.get_logger()
+
+
+class Teller:
+    """One gateway's; together they share what there is to tell."""
+
+    def __init__(
+        self, pool: Pool, producer: LogProducer, topics: Topics, *, disable_after_s: float, clock_us: Callable[[], int]
+    ) -> None:
+        self._pool = pool
+        self._producer = producer
+        self._topics = topics
+        self._clock_us = clock_us
+        self._disable_after_s = disable_after_s
+
+    async def run(self) -> None:
+        """Runs for ever."""
+        while True:
+            try:
+                while await self._tell() >= TOLD_MAX:
+                    pass
+            except (KafkaUnavailableError, *DatabaseUnavailable) as error:
+                log.warning("telling_waits", reason=str(error))
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _tell(self) -> int:
+        """The most that was told of one kind."""
+        now_us = self._clock_us()
+        before_us = now_us - round(self._disable_after_s * WARN_SHARE * SECOND_US)
+        async with take_changes(self._pool) as changes:
+            await self._send(
+                [
+                    describe_change(
+                        each.application_id,
+                        audit_id=each.audit_id,
+                        resource=each.resource,
+                        resource_id=each.resource_id,
+                        action=each.action,
+                        changed=sorted(each.changes),
+                        actor={"kind": each.actor_kind, "id": each.actor_id},
+                        changed_at_us=round(each.changed_at.timestamp() * SECOND_US),
+                        now_us=now_us,
+                    )
+                    for each in changes
+                ]
+            )
+        async with take_failing(self._pool, before_us=before_us) as failing:
+            await self._send(
+                [
+                    describe_failing(
+                        each.application_id,
+                        each.subscription_id,
+                        since_us=each.since_us,
+                        disable_after_s=self._disable_after_s,
+                        now_us=now_us,
+                    )
+                    for each in failing
+                ]
+            )
+        async with take_recovered(self._pool) as recovered:
+            await self._send(
+                [
+                    describe_recovered(each.application_id, each.subscription_id, since_us=each.since_us, now_us=now_us)
+                    for each in recovered
+                ]
+            )
+        return max(len(changes), len(failing), len(recovered))
+
+    async def _send(self, events: list[Event]) -> None:
+        for event in events:
+            await self._producer.send(self._topics.events, event.application_id, event)

@@ -1,0 +1,89 @@
+"""The daily quota of events: counted in memory, added up in PostgreSQL about once a second.
+
+While PostgreSQL is away what is known is counted on with: events are accepted all the same.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from pipeline.core.daily_quota import DailyQuota
+from pipeline.core.operational import describe_quota
+from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.postgres.event_usage import add_usage, forget_usage, read_usage
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.topics import Topics
+
+INTERVAL_S = 0.5
+LEARN_TIMEOUT_S = 0.5
+KEPT_DAYS = 40
+
+log = structlog.get_logger()
+
+
+class EventUsage:
+    """One gateway's. `limit` None: there is no quota, and nothing is counted."""
+
+    def __init__(
+        self, limit: int | None, pool: Pool, producer: LogProducer, topics: Topics, *, clock_us: Callable[[], int]
+    ) -> None:
+        self._quota = DailyQuota(limit) if limit is not None else None
+        self._pool = pool
+        self._producer = producer
+        self._topics = topics
+        self._clock_us = clock_us
+
+    async def find_room(self, application_id: str, wanted: int) -> int:
+        """How many of `wanted` events may be accepted."""
+        quota = self._quota
+        if quota is None:
+            return wanted
+        quota.begin_day(datetime.now(UTC).date())
+        if not quota.is_known(application_id):
+            try:
+                async with asyncio.timeout(LEARN_TIMEOUT_S):
+                    quota.learn({application_id: 0} | await read_usage(self._pool, quota.day, [application_id]), {})
+            except (*DatabaseUnavailable, TimeoutError) as error:
+                log.warning("usage_unknown", application_id=application_id, reason=str(error))
+        return min(wanted, quota.find_room(application_id))
+
+    def count(self, application_id: str, amount: int = 1) -> None:
+        """So many were accepted."""
+        if self._quota is not None:
+            self._quota.count(application_id, amount)
+
+    async def run(self) -> None:
+        """Runs for ever."""
+        forgotten_on = None
+        while self._quota is not None:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                await self.add_up()
+                if forgotten_on != self._quota.day:
+                    await forget_usage(self._pool, before=datetime.now(UTC).date() - timedelta(days=KEPT_DAYS))
+                    forgotten_on = self._quota.day
+            except (KafkaUnavailableError, *DatabaseUnavailable) as error:
+                log.warning("usage_waits", reason=str(error))
+
+    async def add_up(self) -> None:
+        """Add what was accepted here, and learn what was elsewhere. Owners hear of 80 and 100 percent."""
+        quota = self._quota
+        if quota is None:
+            return
+        day, added = quota.day, quota.take_own()
+        totals = await read_usage(self._pool, day, quota.list_known()) if quota.list_known() else {}
+        if added:
+            totals |= await add_usage(self._pool, day, added)
+        if day != quota.day:
+            return
+        for application_id, percent in quota.learn(totals, added):
+            event = describe_quota(
+                application_id,
+                percent=percent,
+                limit=quota.limit,
+                day=day,
+                now_us=self._clock_us(),
+            )
+            await self._producer.send(self._topics.events, application_id, event)

@@ -1,0 +1,78 @@
+"""The audit log: who changed what. Rows are written by triggers of the tables that change; here they are read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from pipeline.postgres.pool import Pool
+
+FORGET_ROWS = 10_000  # in one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One change. `changes`: by column a pair of before and after, or a word where it is not shown."""
+
+    audit_id: int
+    changed_at: datetime
+    actor_kind: str
+    actor_id: str | None
+    address: str | None
+    organization_id: str | None
+    application_id: str | None
+    resource: str
+    resource_id: str
+    action: str
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """None: any. `before`: entries with a lower id."""
+
+    organization_id: str | None = None
+    application_id: str | None = None
+    actor_id: str | None = None
+    resource: str | None = None
+    resource_id: str | None = None
+    before: int | None = None
+
+
+async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[AuditEntry]:
+    """Newest first."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(AuditEntry)) as cursor:
+        await cursor.execute(
+            "select audit_id, changed_at, actor_kind, actor_id, address, organization_id::text, application_id::text, "
+            "resource, resource_id, action, changes from audit_log "
+            "where (%(organization_id)s::uuid is null or organization_id = %(organization_id)s) "
+            "and (%(application_id)s::uuid is null or application_id = %(application_id)s) "
+            "and (%(actor_id)s::text is null or actor_id = %(actor_id)s) "
+            "and (%(resource)s::text is null or resource = %(resource)s) "
+            "and (%(resource_id)s::text is null or resource_id = %(resource_id)s) "
+            "and (%(before)s::bigint is null or audit_id < %(before)s) order by audit_id desc limit %(most)s",
+            {
+                "organization_id": wanted.organization_id,
+                "application_id": wanted.application_id,
+                "actor_id": wanted.actor_id,
+                "resource": wanted.resource,
+                "resource_id": wanted.resource_id,
+                "before": wanted.before,
+                "most": most,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def forget_entries(pool: Pool, *, days: int) -> int:
+    """Delete what is older than `days`, oldest first and not all at once; how many."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "delete from audit_log where audit_id in (select audit_id from audit_log "
+            "where changed_at < now() - %s * interval '1 day' "
+            "and not exists (select from changes_to_tell t where t.audit_id = audit_log.audit_id) "
+            "order by changed_at limit %s)",
+            (days, FORGET_ROWS),
+        )
+        return cursor.rowcount

@@ -1,0 +1,11 @@
+drop trigger note_organizations on organizations;
+drop trigger note_applications on applications;
+drop trigger note_application_secrets on application_secrets;
+drop trigger note_event_types on event_types;
+drop trigger note_subscriptions on subscriptions;
+drop trigger note_service_tokens on service_tokens;
+drop trigger note_members on members;
+drop trigger note_users on users;
+drop function note_change();
+drop table audit_log;
+drop function refuse_audit_change();

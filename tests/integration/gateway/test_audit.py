@@ -1,0 +1,134 @@
+"""The audit log: every change, who made it, nothing secret, and nothing that can be changed."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.api import describe_subscription, describe_type
+from tests.support.people import PASSWORD, make_person
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TYPE = "billing.invoice.paid"
+
+
+async def read(stack: Stack, query: str, *, token: str | None = None) -> list[dict[str, Any]]:
+    reply = await stack.api.call("GET", f"/audit_log?{query}", token=token)
+    assert reply.status == 200, reply.text
+    entries: list[dict[str, Any]] = reply.json
+    return entries
+
+
+async def test_every_change_is_noted_with_who_made_it(stack: Stack) -> None:
+    """By user, token, secret and master key, each in the transaction of the change itself; reading leaves no trace."""
+    person = await make_person(stack.api)
+    organization_id = person.organization_id
+    token = (
+        await stack.api.call(
+            "POST", "/service_token", {"organization_id": organization_id, "name": "ci"}, token=person.access
+        )
+    ).json
+    application_id = (
+        await stack.api.call(
+            "POST", "/applications", {"organization_id": organization_id, "name": "Shop"}, token=token["biscuit"]
+        )
+    ).json["application_id"]
+    secret = (
+        await stack.api.call("POST", "/application_secrets", {"application_id": application_id, "name": "first"})
+    ).json["token"]
+    await stack.api.call("POST", "/event_types", describe_type(application_id, TYPE), token=secret)
+    target = {"type": "http", "method": "POST", "url": "http://example.com/s3cr3t", "headers": {"X-Key": "s3cr3t"}}
+    body = describe_subscription(application_id, "", TYPE, target=target, metadata={"k": "s3cr3t"})
+    subscription = (await stack.api.call("POST", "/subscriptions", body, token=secret)).json
+    path = f"/subscriptions/{subscription['subscription_id']}"
+    await stack.api.call("PUT", path, body | {"is_enabled": False}, token=secret)
+    await stack.api.call("GET", path, token=secret)
+    await stack.api.call("POST", f"{path}/rotate_secret", {"application_id": application_id}, token=secret)
+    await stack.api.call("DELETE", f"{path}?application_id={application_id}", token=secret)
+    entries = await read(stack, f"organization_id={organization_id}", token=person.access)
+    found = [(each["actor"]["kind"], each["action"], each["resource"]) for each in reversed(entries)]
+
+    assert [
+        ("master_key", "created", "organization"),
+        ("master_key", "created", "member"),
+        ("user", "created", "service_token"),
+        ("service_token", "created", "application"),
+        ("master_key", "created", "application_secret"),
+        ("application_secret", "created", "event_type"),
+        ("application_secret", "created", "subscription"),
+        ("application_secret", "changed", "subscription"),
+        ("application_secret", "changed", "subscription"),
+        ("application_secret", "deleted", "subscription"),
+    ] == found
+    by_user, disabled = entries[-3], entries[2]
+    assert {"kind": "user", "id": person.user_id, "address": "127.0.0.1"} == by_user["actor"]
+    assert token["token_id"] == by_user["resource_id"]
+    assert {"is_enabled": [True, False]} == disabled["changes"]
+    text = str(entries)
+    for hidden in ("s3cr3t", secret, token["biscuit"], subscription["secret"], person.access, PASSWORD):
+        assert hidden not in text
+    page = await read(stack, f"organization_id={organization_id}&before={entries[3]['audit_id']}")
+    assert entries[4:] == page
+    of_one = await read(stack, f"organization_id={organization_id}&resource=subscription&actor_id={application_id}")
+    assert 4 == len(of_one)
+
+
+async def test_users_are_noted_too(stack: Stack) -> None:
+    """Their making, a new password and their end; without the password."""
+    person = await make_person(stack.api)
+    new = {"new_password": "sieben nasse Handtuecher"}
+    assert 204 == (await stack.api.call("POST", "/auth/password", new, token=person.access)).status
+    assert 204 == (await stack.api.call("DELETE", f"/users/{person.user_id}", token=person.access)).status
+    entries = await read(stack, f"resource=user&resource_id={person.user_id}")
+
+    assert [("user", "deleted"), ("user", "changed"), ("master_key", "created")] == [
+        (each["actor"]["kind"], each["action"]) for each in entries
+    ]
+    assert {"password_hash": "(not shown)"} == entries[1]["changes"]
+
+
+async def test_what_is_no_cause_to_note(stack: Stack) -> None:
+    """A change that was refused, and what Hookline writes for itself."""
+    space = await stack.api.make_space(TYPE)
+    before = await read(stack, f"organization_id={space.organization_id}")
+    refused = await stack.api.call(
+        "PUT", f"/applications/{space.application_id}", {"organization_id": space.organization_id, "name": "x"}
+    )
+    await stack.api.send(space, TYPE)
+
+    assert 422 == refused.status
+    assert before == await read(stack, f"organization_id={space.organization_id}")
+
+
+async def test_nothing_of_it_can_be_changed(stack: Stack) -> None:
+    """PostgreSQL refuses it to everybody who does not take the triggers away; what is old may go."""
+    space = await stack.api.make_space()
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        for statement in (
+            "update audit_log set actor_id = 'nobody'",
+            "delete from audit_log",
+            "truncate audit_log cascade",
+        ):
+            with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+                connection.execute(statement)
+        connection.execute(
+            "insert into audit_log (changed_at, actor_kind, organization_id, resource, resource_id, action, changes) "
+            "values (now() - interval '31 days', 'system', %s, 'old', '', 'changed', '{}')",
+            (space.organization_id,),
+        )
+        assert 1 == connection.execute("delete from audit_log where resource = 'old'").rowcount
+
+
+async def test_it_is_read_by_editors(stack: Stack) -> None:
+    """Not by viewers, application secrets or others; all of it by the master key only."""
+    space, viewer, other = await stack.api.make_space(), await make_person(stack.api), await make_person(stack.api)
+    await stack.api.call(
+        "POST", f"/organizations/{space.organization_id}/invite", {"email": viewer.email, "role": "viewer"}
+    )
+    for token in (viewer.access, other.access, space.secret):
+        for query in (f"?organization_id={space.organization_id}", ""):
+            assert (403, "Forbidden") == (await stack.api.call("GET", f"/audit_log{query}", token=token)).problem
+    for before in ("x", "-1", "9" * 30):
+        assert (400, "InvalidQuery") == (await stack.api.call("GET", f"/audit_log?before={before}")).problem

@@ -1,0 +1,90 @@
+"""What owners are told by events of ours, as their receivers get it."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipeline.core.operational import CHANGES, SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED
+from tests.support.api import describe_subscription
+from tests.support.eventually import eventually
+from tests.support.receiver import Ok, Receiver, Status
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TYPE = "billing.invoice.paid"
+OPERATIONAL = {"hookline": "operational"}
+THREE_DAYS_US = 3 * 86_400_000_000
+
+
+def read_told(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
+    """Type and payload of what came, in order."""
+    return [(each.header("X-Event-Type"), json.loads(each.body)) for each in receiver.requests("/told")]
+
+
+async def test_a_failing_endpoint_is_told_of_before_it_is_disabled(stack: Stack) -> None:
+    """Once when half of the time has passed (here the database is told that it has), and once when it recovers."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        receiver.script("/a", Status(500))
+        types = (SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED)
+        await stack.api.subscribe(space, receiver.url("/told"), *types, labels=OPERATIONAL)
+        ailing = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": [2] * 50})
+        subscription_id = ailing["subscription_id"]
+        await stack.api.send(space, TYPE)
+
+        def pretend() -> bool:
+            with psycopg.connect(stack.database_url) as connection:
+                cursor = connection.execute(
+                    "update endpoint_states set failing_since_us = failing_since_us - %s "
+                    "where subscription_id = %s and failing_since_us > 0",
+                    (THREE_DAYS_US, subscription_id),
+                )
+                return cursor.rowcount == 1
+
+        await eventually(pretend)
+        ((event_type, warning),) = await eventually(lambda: read_told(receiver))
+        receiver.script("/a", Ok())
+        await eventually(lambda: len(read_told(receiver)) >= 2)
+        (_, (recovered, news)) = read_told(receiver)[:2]
+
+        assert (SUBSCRIPTION_FAILING, subscription_id) == (event_type, warning["subscription_id"])
+        assert 5 * 86_400 == warning["disable_after_s"]
+        assert (SUBSCRIPTION_RECOVERED, subscription_id) == (recovered, news["subscription_id"])
+        assert warning["failing_since_us"] == news["failing_since_us"]
+
+
+async def test_changes_are_told_to_who_wants_to_know(stack: Stack) -> None:
+    """Each with who made it; and an application in which nobody asked for it has no such events."""
+    space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        await stack.api.subscribe(space, receiver.url("/told"), *sorted(CHANGES), labels=OPERATIONAL)
+        for each in (space, quiet):
+            made = await stack.api.subscribe(each, receiver.url("/a"), TYPE)
+            path = f"/subscriptions/{made['subscription_id']}"
+            body = describe_subscription(each.application_id, receiver.url("/b"), TYPE, is_enabled=False)
+            assert 200 == (await stack.api.call("PUT", path, body, token=each.secret)).status
+            query = f"?application_id={each.application_id}"
+            assert 204 == (await stack.api.call("DELETE", path + query, token=each.secret)).status
+            name = {"organization_id": each.organization_id, "name": "Another"}
+            assert 200 == (await stack.api.call("PUT", f"/applications/{each.application_id}", name)).status
+        wanted = {
+            "hookline.subscription.created",
+            "hookline.subscription.changed",
+            "hookline.subscription.deleted",
+            "hookline.application.changed",
+        }
+
+        # the subscription that tells is told of as well: it was there when its own making was noted
+        await eventually(lambda: wanted <= dict(read_told(receiver)).keys())
+        told = dict(read_told(receiver))
+        changed = told["hookline.subscription.changed"]
+        events = await stack.api.call("GET", f"/events?application_id={quiet.application_id}")
+
+        assert {"kind": "application_secret", "id": space.application_id} == changed["actor"]
+        assert ["is_enabled", "target_url"] == changed["changed"]
+        assert {"kind": "master_key", "id": None} == told["hookline.application.changed"]["actor"]
+        assert space.application_id == told["hookline.application.changed"]["application_id"]
+        assert [] == events.json
