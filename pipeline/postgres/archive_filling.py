@@ -6,6 +6,7 @@ ones for deliveries and attempts, a hundred applications, a thousand subscriptio
 
 from collections.abc import Callable
 
+from pipeline.postgres.archive_partitions import ensure_days
 from pipeline.postgres.archive_tables import ATTEMPTS, DELIVERIES, DISPATCHES, EVENTS, today
 from pipeline.postgres.pool import Pool
 
@@ -72,6 +73,8 @@ async def fill_archive(pool: Pool, rows: int, *, now_us: int, progress: Callable
     async with pool.connection() as connection:
         await connection.set_autocommit(True)  # a transaction a statement; `vacuum` stands none around it
         try:
+            # else an archive that has just started makes the day's partition while rows go to the default one
+            await ensure_days(connection, [today(now_us)])
             for first in range(0, events, BATCH_EVENTS):
                 end = min(first + BATCH_EVENTS, events)
                 for table, values in VALUES.items():
