@@ -163,6 +163,8 @@ async def test_a_database_that_takes_nothing(kafka: str, postgres: str, migrated
     def set_read_only(value: str) -> Act:
         async def act(installation: Installation) -> None:
             with psycopg.connect(installation.stack.database_url, autocommit=True) as connection:
+                # its own session is read-only as well, once the database is
+                connection.execute("set default_transaction_read_only = off")
                 (name,) = connection.execute("select current_database()").fetchone() or ("",)
                 connection.execute(f'alter database "{name}" set default_transaction_read_only = {value}'.encode())
                 connection.execute(

@@ -7,11 +7,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pipeline.core.records import Delivery
+from pipeline.core.records import Delivery, EndpointState
 from tests.integration.deliver.house import SECRET, House
 from tests.support.eventually import eventually
 from tests.support.python_clock import PythonClock
-from tests.support.receiver import FailTimes, Ok, Receiver, TooMany
+from tests.support.receiver import FailTimes, Ok, Receiver, Status, TooMany
 from tests.support.single_process import SingleProcess
 from tests.support.verification import verify_delivery
 
@@ -22,6 +22,7 @@ RETRY_DELAYS_S = [0.5, 3.0]
 RATE_PER_S, LIMITED = 5, 15
 BACK_OFF_S = 2
 BROKEN_TIMES = 4
+ENDPOINTS, FAILURES = 3, 7
 WITHIN_S = 60.0
 # how late the first of several requests may be noticed by the receiver
 SLACK_S = 1.0
@@ -120,3 +121,32 @@ async def test_gates_go_by_no_wall_clock(kafka: str, topic_prefix: str, tmp_path
         assert times_s[-1] - times_s[0] >= (LIMITED - RATE_PER_S) / RATE_PER_S - SLACK_S
         assert second.arrived_monotonic_s - first.arrived_monotonic_s >= BACK_OFF_S - SLACK_S
         assert 1 == len({request.header("webhook-id") for request in receiver.requests("/broken")})
+
+
+async def test_a_clock_that_jumps_over_days_disables_nobody(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Six days behind when endpoints begin to fail, right again while they do: they have failed for seconds.
+
+    Most endpoints are well, so that it is not ourselves who are suspected.
+    """
+    house = await House(kafka, topic_prefix).prepare()
+    clock = PythonClock(tmp_path)
+    clock.set(-6 * DAY_S)
+    async with Receiver() as receiver:
+        receiver.script("/failing*", Status(500))
+        well = [house.subscribe(receiver.url(f"/well/{number}")) for number in range(3 * ENDPOINTS)]
+        failing = [
+            house.subscribe(receiver.url(f"/failing/{number}"), retry_delays_s=[0.1] * FAILURES)
+            for number in range(ENDPOINTS)
+        ]
+        async with SingleProcess("deliver", house.environ() | dict(clock.environ)) as deliver:
+            for subscriber in well + failing:
+                house.send(subscriber)
+            await eventually(lambda: all(len(receiver.requests(f"/failing/{n}")) >= 2 for n in range(ENDPOINTS)))
+            clock.set(0)
+            attempts = await house.attempts(ENDPOINTS * (3 + 1 + FAILURES), timeout_s=WITHIN_S)
+            assert deliver.is_running
+        states = [state for state in house.read(house.topics.endpoint_states) if isinstance(state, EndpointState)]
+
+    assert {each.subscription_id for each in failing} <= {state.subscription_id for state in states}
+    assert {None} == {state.disable_reason for state in states}
+    assert {"succeeded", "failed"} == {attempt.outcome for attempt in attempts}
