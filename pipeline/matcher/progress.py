@@ -66,9 +66,12 @@ class Progress:
             self._written.task_done()
 
     def pass_over(self, tp: TP, begin: int | None, end: int) -> None:
-        """The log holds no record between these offsets. `begin`: behind the last record read; None: none was yet."""
+        """The log holds no record between these offsets. `begin`: behind the last record read; None: none was yet.
+
+        Nothing is passed over while a record that was read is not taken. What was passed over before lies between them.
+        """
         mark = self._marks.get(tp)
-        if mark is not None and mark.next_offset == begin:
+        if mark is not None and (begin or 0) <= mark.next_offset:
             mark.skip_to(end)
         elif mark is None and begin is None:
             self._marks[tp] = Watermark(end)

@@ -90,7 +90,7 @@ async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: s
     assert [1, 2, 3, 4] == [each.attempt_number for each in attempts]
     assert ["failed", "failed", "failed", "succeeded"] == [each.outcome for each in attempts]
     assert KILLS + 4 == receiver.received
-    assert KILLS + 3 == retries
+    assert KILLS + 3 <= retries
 
 
 def find_retries(house: House, *, succeeded: bool) -> int:

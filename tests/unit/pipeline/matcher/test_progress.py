@@ -219,3 +219,6 @@ async def test_offsets_without_a_record_are_passed_over() -> None:
         assert [{OTHER: 3}, {ONE: 7}] == await desk.commit()
         desk.progress.pass_over(ONE, 9, 12)  # records before 9 were fetched, and not taken yet
         assert 7 == desk.progress.settled(ONE)
+        desk.progress.pass_over(ONE, 5, 9)  # another end of a transaction, and still no record
+        desk.progress.pass_over(OTHER, None, 4)
+        assert [{OTHER: 3}, {ONE: 7}, {ONE: 9, OTHER: 4}] == await desk.commit()
