@@ -9,6 +9,7 @@ from pipeline.gateway.validation import Findings
 
 EMAIL_MAX_CHARS, NAME_MAX_CHARS, TOKEN_MAX_CHARS = 100, 50, 1000
 PASSWORD_SENT_MAX_CHARS = 100
+NEW_PASSWORD_MAX_CHARS = 10_000  # beyond 100 it is `PasswordTooLong`
 # what mail servers take without extensions: dot-atoms of ASCII, and a domain with a dot
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -69,6 +70,11 @@ def check_email(findings: Findings, email: str) -> None:
     findings.check_text("email", email, most=EMAIL_MAX_CHARS)
     if not EMAIL.fullmatch(email):
         findings.add("email", "email", "it must be an e-mail address")
+
+
+def check_new_password(findings: Findings, field: str, password: str) -> None:
+    """What a login would refuse as well. How long and how good it must be has problems of its own."""
+    findings.check_text(field, password, least=0, most=NEW_PASSWORD_MAX_CHARS)
 
 
 def check_names(findings: Findings, form: RegistrationForm) -> None:

@@ -76,11 +76,12 @@ async def finish(request: web.Request) -> web.Response:
     gateway.accounts.count_attempt(find_client_address(request))
     state, code = take(request, "state") or "", take(request, "code") or ""
     cookie = request.cookies.get(COOKIE, "")
-    is_ours = 0 < len(state) <= TOKEN_MAX_CHARS and hmac.compare_digest(state.encode(), cookie.encode())
+    is_text = state.isascii() and cookie.isascii()
+    is_ours = is_text and 0 < len(state) <= TOKEN_MAX_CHARS and hmac.compare_digest(state, cookie)
     login = await take_login(gateway.pool, hash_token(state)) if is_ours else None
     if login is None:
         raise Problem("AuthFailedLogin", detail="This login was not begun here, or too long ago. Begin again.")
-    if not 0 < len(code) <= CODE_MAX_CHARS:
+    if not (code.isascii() and 0 < len(code) <= CODE_MAX_CHARS):
         raise Problem("AuthFailedLogin", detail="The OpenID provider did not let you in.")
     try:
         identity = await provider.identify(code, nonce=login.nonce, code_verifier=login.code_verifier)

@@ -8,6 +8,7 @@ from pipeline.gateway.accounts.forms import (
     PasswordForm,
     ResetForm,
     check_email,
+    check_new_password,
     email_decoder,
     password_decoder,
     reset_decoder,
@@ -100,6 +101,9 @@ async def reset(request: web.Request) -> web.Response:
 
 async def _set(request: web.Request, user: User, password: str, *, kept_session_id: str | None = None) -> None:
     gateway = request.app[GATEWAY]
+    findings = Findings()
+    check_new_password(findings, "new_password", password)
+    findings.raise_if_any()
     names = (user.first_name, user.last_name)
     await require_good_password(gateway.accounts, password, email=user.email, names=names)
     password_hash = await gateway.accounts.passwords.hash(password)

@@ -16,6 +16,7 @@ from pipeline.gateway.accounts.forms import (
     TokenForm,
     check_email,
     check_names,
+    check_new_password,
     email_decoder,
     registration_decoder,
     token_decoder,
@@ -102,6 +103,7 @@ async def register(request: web.Request) -> web.Response:
     findings = Findings()
     check_names(findings, form)
     check_email(findings, form.email)
+    check_new_password(findings, "password", form.password)
     findings.raise_if_any()
     await require_good_password(accounts, form.password, email=form.email, names=(form.first_name, form.last_name))
     now = datetime.now(UTC)

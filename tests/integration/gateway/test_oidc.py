@@ -123,7 +123,9 @@ async def test_a_token_that_is_signed_otherwise(stack: Stack, provider: OpenIdPr
     assert (401, "AuthFailedLogin") == (forged[0], forged[1]["id"])
 
 
-@pytest.mark.parametrize("changed", [{"state": "made up"}, {"code": "made up"}, {"code": ""}])
+@pytest.mark.parametrize(
+    "changed", [{"state": "made up"}, {"code": "made up"}, {"code": ""}, {"code": "é"}, {"state": "é"}]
+)
 async def test_an_answer_that_was_made_up(stack: Stack, changed: dict[str, str]) -> None:
     """Neither another's login nor a guessed code is taken."""
     status, answer = await log_in(stack, **changed)

@@ -203,6 +203,7 @@ async def test_another_verification_link(stack: Stack, mailbox: Mailbox) -> None
         ({"first_name": ""}, (422, "Validation")),
         ({"last_name": "n" * 51}, (422, "Validation")),
         ({"password": None}, (400, "JsonPayload")),
+        ({"password": PASSWORD + "\t"}, (422, "Validation")),
     ],
 )
 async def test_refused_registrations(stack: Stack, members: dict[str, str], expected: tuple[int, str]) -> None:
