@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeline.config import KafkaConfig
 from pipeline.core.account import Account
 from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.records import Delivery, Event, expect
+from pipeline.core.records import Delivery, Event, expect, is_probe
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.kafka.settled import Settled, read_bounds
@@ -104,7 +104,7 @@ def read_gaps(
                 continue
             if first_day is not None and day_of(record.timestamp_us) < first_day:
                 continue
-            event = _read(record)
+            event = read_log_event(record)
             if event is not None:
                 found.append(event)
         # what is damaged on a broker's disk was accepted, and nobody can read it any more
@@ -131,7 +131,10 @@ def merge_gaps(gaps: Sequence[Gap]) -> Iterator[tuple[int, list[Bounds]]]:
         yield of_partition, group
 
 
-def _read(record: LogRecord) -> LogEvent | None:
+def read_log_event(record: LogRecord) -> LogEvent | None:
+    """What a record of the events topic counts as; None: it is no event, and none that cannot be read."""
+    if is_probe(record.value):
+        return None
     event = parse_event(
         record.value,
         record.key,

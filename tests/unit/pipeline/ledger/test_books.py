@@ -5,9 +5,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline.core.account import Account
+from pipeline.core.records import Probe, RoutesChanged, to_bytes
+from pipeline.kafka.record import LogRecord
 from pipeline.kafka.settled import Settled
 from pipeline.ledger.count import Books, Result
-from pipeline.ledger.open_records import merge_gaps
+from pipeline.ledger.open_records import merge_gaps, read_log_event
 from pipeline.postgres.ledger_counts import OpenDelivery, OpenEvent
 
 TOPIC = "hookline.events"
@@ -85,3 +87,15 @@ def test_neighbouring_gaps_are_read_together() -> None:
     gaps = [(0, 5, 6), (0, 8, 20), (0, 50_000, 50_001), (1, 50_001, 50_002)]
 
     assert [(0, [(5, 6), (8, 20)]), (0, [(50_000, 50_001)]), (1, [(50_001, 50_002)])] == list(merge_gaps(gaps))
+
+
+def test_what_is_no_event_is_not_missed() -> None:
+    """Markers and probes lie in the events topic too; what cannot be read was accepted."""
+    marker = to_bytes(RoutesChanged(application_id=APPLICATION, routes_version=1, changed_at_us=1))
+    probe = to_bytes(Probe(process="gateway", written_at_us=1))
+    values = [marker, probe, b"nonsense"]
+    found = [read_log_event(LogRecord(TOPIC, 0, 7, APPLICATION.encode(), value, 1)) for value in values]
+
+    assert [None, None] == found[:2]
+    assert found[2] is not None
+    assert (None, 7) == (found[2].event_id, found[2].offset)
