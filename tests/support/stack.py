@@ -75,8 +75,12 @@ async def run_stack(
         try:
             async with contextlib.AsyncExitStack() as running:
                 for name in names:
-                    process = await running.enter_async_context(SingleProcess(name, environ))
+                    process = SingleProcess(name, environ)
+                    await process.start(wait_ready=False)
+                    running.push_async_exit(process)
                     stack.processes.setdefault(name, []).append(process)
+                # side by side: most of a start is imports, of which each has a core's worth
+                await asyncio.gather(*(one.wait_ready() for some in stack.processes.values() for one in some))
                 for process in stack.processes.get("gateway", ()):
                     address = (await process.wait_ready())["api"]
                     stack.apis.append(await running.enter_async_context(Api(address, MASTER_KEY)))
