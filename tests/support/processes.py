@@ -177,6 +177,8 @@ class HooklineUp:
     def _look_around(self) -> None:
         """Remember every process below ours: once its parent has died it is found no other way."""
         assert self._up is not None, "not started"
+        if self._up.returncode is not None:
+            return  # its pid may be another process' by now
         try:
             up = psutil.Process(self._up.pid)
             self._seen |= {up, *up.children(recursive=True)}
