@@ -87,8 +87,9 @@ def test_missing_topics_are_named(kafka: str, topic_prefix: str) -> None:
         verify_topics(configure(kafka, topic_prefix), topics)
 
 
-def test_a_broker_that_is_not_there_is_named() -> None:
+def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the setting that says where it is."""
+    monkeypatch.setattr("pipeline.kafka.admin.ANSWER_TIMEOUT_S", 1.0)
     topics = declare_topics(prefix="x.", partitions=2, event_retention_s=DAY_S)
 
     with pytest.raises(StartError, match=r"cannot reach Kafka at 127\.0\.0\.1:1: .*HOOKLINE_KAFKA_BOOTSTRAP_SERVERS"):
