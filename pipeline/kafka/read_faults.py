@@ -39,20 +39,28 @@ class ReadFaults:
         self._metrics = metrics
         self._clock_s = clock_s
         self._last: tuple[ReadFault, float] | None = None
+        self._known: set[tuple[Place, int, int]] = set()  # what cannot be read
+        self._lost_total = 0
 
     def note(self, fault: ReadFault) -> None:
         """Say it."""
         topic, partition = fault.place
         self._last = (fault, self._clock_s())
+        if self.is_known(fault):
+            return  # met again: what is lost is lost once
         self._metrics.read_faults_total.labels(topic, fault.kind).inc()
         if fault.kind == "unreadable":
-            self._metrics.unreadable_records_total.labels(topic).inc(fault.end - fault.begin)
+            self._known.add((fault.place, fault.begin, fault.end))
+            records = fault.end - fault.begin
+            self._lost_total += records
+            self._metrics.unreadable_records_total.labels(topic).inc(records)
             log.error(
                 "records_unreadable",
                 topic=topic,
                 partition=partition,
                 first_offset=fault.begin,
                 last_offset=fault.end - 1,
+                records=records,
                 reason=fault.reason,
             )
         else:
@@ -68,6 +76,10 @@ class ReadFaults:
                 reason=fault.reason,
             )
 
+    def is_known(self, fault: ReadFault) -> bool:
+        """Has it been said that this cannot be read?"""
+        return fault.kind == "unreadable" and (fault.place, fault.begin, fault.end) in self._known
+
     def check(self) -> str | None:
         """Health: None, or what was met in the last ten minutes."""
         if self._last is None:
@@ -77,7 +89,10 @@ class ReadFaults:
             return None
         topic, partition = fault.place
         if fault.kind == "unreadable":
-            return f"offsets {fault.begin} to {fault.end - 1} of {topic} [{partition}] cannot be read: {fault.reason}"
+            return (
+                f"offsets {fault.begin} to {fault.end - 1} of {topic} [{partition}] cannot be read: {fault.reason}; "
+                f"{self._lost_total} records since the start"
+            )
         if fault.kind == "head_lost":
             return (
                 f"offsets {fault.begin} to {fault.end - 1} of {topic} [{partition}] were deleted before they were read"
