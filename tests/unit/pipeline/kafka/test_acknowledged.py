@@ -28,13 +28,16 @@ async def test_a_log_that_ends_before_what_was_acknowledged_has_lost_it() -> Non
     acknowledged.note((topics.endpoints.name, 0), 9)
 
     class Ends:
-        async def end_offset(self, topic: Topic, partition: int) -> int:
-            return 10 if topic is topics.routes else 4
+        of_endpoints = 4
 
-    both = (topics.routes, topics.endpoints)
-    assert await acknowledged.take_lost(both, Ends())
-    assert not await acknowledged.take_lost(both, Ends())
+        async def end_offset(self, topic: Topic, partition: int) -> int:
+            return 10 if topic is topics.routes else self.of_endpoints
+
+    ends, both = Ends(), (topics.routes, topics.endpoints)
+    assert await acknowledged.take_lost(both, ends)
+    assert not await acknowledged.take_lost(both, ends)
     acknowledged.note((topics.endpoints.name, 0), 4)
-    assert not await acknowledged.take_lost(both, Ends())
+    ends.of_endpoints = 5
+    assert not await acknowledged.take_lost(both, ends)
     labels = {"topic": topics.endpoints.name, "known_to": "writer"}
     assert 6 == metrics.registry.get_sample_value("hookline_lost_offsets_total", labels)
