@@ -151,6 +151,8 @@ async def test_another_organization_does_not_exist(stack: Stack) -> None:
                 # event ids are unique within an application: ours has an event under theirs as soon as it sends one
                 hidden = {value for name, value in theirs.items() if name not in kept and name != "event_id"}
                 for operation, same in pairs:
+                    if operation.path.startswith(("/api/v1/auth/", "/api/v1/register")):
+                        continue  # names no tenant, and is refused after some attempts
                     foreign_names = {name for name in operation.path_names if name in theirs and name not in kept}
                     if operation.method == "DELETE" and not foreign_names:
                         continue  # it would delete our own
