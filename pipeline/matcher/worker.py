@@ -247,7 +247,8 @@ async def guard_log(
             metrics.open_transaction_offsets.labels(*place).set(offsets)
         if assignment == progress.assignment and faults:
             # Of what is under way nothing is committed any more: its offsets mean other records now. Of the other
-            # partitions it is read again from their marks.
+            # partitions it is read again from their marks. No turn of the loop lies between this and the last `rewind`
+            # (a seek only notes the offset): records that come in between would be committed past those dropped.
             marks = {tp: progress.settled(tp) for tp in consumer.assignment()}
             intake.restart()
             for tp, offset in marks.items():
