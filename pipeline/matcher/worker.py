@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import shutil
 import ssl
 import tempfile
 import time
@@ -166,6 +167,7 @@ async def main(process: Process) -> None:
         await process.supervisor.stop()
     finally:
         await finish(app.stop(), process)
+        shutil.rmtree(app.conf.datadir, ignore_errors=True)  # empty directories, which Faust made
     await producer.close()
     await routes.close()
     await ends.close()

@@ -1,7 +1,9 @@
 """Every process of Hookline ends when it should: refused starts and failures in each of its tasks, on real services."""
 
 import asyncio
+import re
 
+from tests.support.processes import ROOT
 from tests.support.single_process import SingleProcess
 from tests.support.stack import run_stack
 
@@ -12,33 +14,31 @@ AT_ONCE = 4
 # five seconds for the end, the rest for the interpreter and the start on a busy machine
 END_TIMEOUT_S = 60.0
 
-TASKS = {
-    "gateway": (
-        "host_clock",
-        "clock",
-        "topic_watch",
-        "writing",
-        "repair",
-        "agreement",
-        "endpoint_states",
-        "kafka_probe",
-        "database_watch",
-    ),
-    "matcher": ("clock", "topic_watch", "writing", "settling", "committing", "following", "guarding"),
-    "deliver": (
-        "clock",
-        "topic_watch",
-        "writing",
-        "sweeping",
-        "announcing",
-        # of the consume loop
-        "committing",
-        "ticking",
-        "working",
-        "consuming",
-    ),
-    "archive": ("topic_watch", "upkeep", "owners", "announcing", "committing", "ticking", "working", "consuming"),
+# of the loop that both sinks share
+CONSUME_LOOP = "connectors/runtime/runtime.py"
+SOURCES = {
+    "gateway": ("pipeline/gateway/server.py", "pipeline/process.py"),
+    "matcher": ("pipeline/matcher/worker.py",),
+    "deliver": ("connectors/http/worker.py", CONSUME_LOOP),
+    "archive": ("connectors/postgres/worker.py", CONSUME_LOOP),
 }
+# started only with settings that these processes do not have
+NOT_STARTED = {"database_verification"}
+
+
+def list_tasks(*sources: str) -> list[str]:
+    """The tasks that these files start, by the names they give them."""
+    tasks = []
+    for source in sources:
+        text = (ROOT / source).read_text()
+        tasks += re.findall(r"supervisor\.start\(\s*\"(\w+)\"", text)
+        if source == CONSUME_LOOP:
+            (arguments,) = re.findall(r"await together\(\s*stopping,(.*?)\n\s+\)\n", text, re.DOTALL)
+            tasks += re.findall(r"^\s+(\w+)=", arguments, re.MULTILINE)
+    return [task for task in tasks if task not in NOT_STARTED]
+
+
+TASKS = {name: list_tasks(*sources) for name, sources in SOURCES.items()}
 
 
 async def refuse_starts(kafka: str, postgres: str, template: str, *, starts: int) -> list[tuple[int, bool]]:
