@@ -9,6 +9,7 @@ record of an open transaction cannot be read until it ends.
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
@@ -30,6 +31,13 @@ EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the library
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 log = structlog.get_logger()
+
+
+class RecordTime(NamedTuple):
+    """Which record lies at an offset: brokers give the times, in milliseconds, of an events topic."""
+
+    offset: int
+    timestamp_ms: int
 
 
 class LogGuard:
@@ -68,21 +76,20 @@ class LogGuard:
         epoch = "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
         return join_note(self._origins.find(place), epoch)
 
-    async def look(self, positions: Mapping[Place, int]) -> list[ReadFault]:
+    async def look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> list[ReadFault]:
         """Which logs are not what they were at these positions. Of a partition seen for the first time: at its commit.
 
-        A fault without a reason is only a suspicion: its leader has changed since the look before, so that what was
-        read after that look is to be read again.
+        `last_read`: the last record that was read of each.
         """
         try:
-            return await asyncio.to_thread(self._look, positions)
+            return await asyncio.to_thread(self._look, positions, last_read)
         except (KafkaException, TimeoutError) as error:
             log.warning("log_guard_waits", reason=str(error))
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
             self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
             return []
 
-    def _look(self, positions: Mapping[Place, int]) -> list[ReadFault]:
+    def _look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> list[ReadFault]:
         ends, begins = self._ask(positions, LATEST), self._ask(positions, EARLIEST)
         self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         new = [place for place in positions if place not in self._seen]
@@ -97,25 +104,30 @@ class LogGuard:
                 faults[place] = ReadFault(place, "head_lost", position, begin, f"the log begins at {begin}")
             elif seen.epoch is not None and (epoch != seen.epoch or end < position):
                 suspects[place] = seen
-        faults |= self._find_cuts(suspects, positions, new)
+        faults |= self._find_cuts(suspects, positions)
+        # What was read since the look before may be of that leader's epoch, and lost, or of the next one's, and there.
+        read_since = {
+            place: seen._replace(offset=positions[place])
+            for place, seen in suspects.items()
+            if place not in faults and place not in new and seen.offset < positions[place]
+        }
+        faults |= {
+            place: fault
+            for place, fault in self._find_cuts(read_since, positions).items()
+            if place not in last_read or not is_there(self._config, place, last_read[place])
+        }
         for place, (_, epoch) in ends.items():
             position = faults[place].end if place in faults else positions[place]
             self._seen[place] = Reached(position, 0, epoch if epoch >= 0 else None)
         return list(faults.values())
 
-    def _find_cuts(
-        self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int], new: list[Place]
-    ) -> dict[Place, ReadFault]:
+    def _find_cuts(self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:
             return {}
-        faults = {
+        return {
             cut.place: cut._replace(begin=positions[cut.place], lost=max(0, positions[cut.place] - cut.end))
             for cut in find_cuts(self._config, suspects)
         }
-        for place, seen in suspects.items():
-            if place not in faults and place not in new and seen.offset < positions[place]:
-                faults[place] = ReadFault(place, "tail_lost", positions[place], seen.offset, "")
-        return faults
 
     def _note_held(self, ends: Mapping[Place, int]) -> None:
         """`ends`: of partitions that are not read to their end."""
@@ -175,3 +187,24 @@ class LogGuard:
             return find_committed(consumer, places)
         finally:
             consumer.close()
+
+
+def is_there(config: KafkaConfig, place: Place, record: RecordTime) -> bool:
+    """Is this record in the log, and no other at its offset? Blocks. Raises `KafkaException` or `TimeoutError`."""
+    consumer = Consumer(probe_options(config), logger=None)
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_S)
+        if end <= record.offset:
+            return False
+        consumer.assign([TopicPartition(*place, record.offset)])
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            message = consumer.poll(0.1)
+            if message is None:
+                continue
+            if (error := message.error()) is not None:
+                raise KafkaException(error)
+            return (message.offset(), message.timestamp()[1]) == record
+        raise TimeoutError(f"{place[0]} [{place[1]}] does not answer at {record.offset}")
+    finally:
+        consumer.close()

@@ -35,6 +35,7 @@ class Reading:
         self._reached: dict[TP, int] = {}
         self._ages: dict[TP, UnsettledAge] = {}
         self._gaps: list[Gap] = []
+        self.last_read: dict[TP, tuple[int, int]] = {}  # offset and time in milliseconds
 
     def note(self, tp: TP, first: Fetched, last: Fetched, committed: int | None) -> None:
         """Something was fetched. `committed`: where reading began, if nothing of the partition was fetched before."""
@@ -42,6 +43,7 @@ class Reading:
         if expected is not None and first.offset > expected:
             self._gaps.append(Gap(tp, expected, first.offset))
         self._next_offsets[tp] = last.offset + 1
+        self.last_read[tp] = (last.offset, last.timestamp)
         self._ages.setdefault(tp, UnsettledAge()).note(first.offset, first.timestamp * 1000)
 
     def positions(self) -> dict[TP, int]:
@@ -61,12 +63,14 @@ class Reading:
         self._next_offsets[tp] = offset
         self._reached.pop(tp, None)
         self._ages.pop(tp, None)
+        self.last_read.pop(tp, None)
 
     def forget(self) -> None:
         """Partitions were taken away, and are read from their commit if they come back."""
         self._next_offsets.clear()
         self._reached.clear()
         self._ages.clear()
+        self.last_read.clear()
 
     def next_offset(self, tp: TP) -> int | None:
         """The offset behind the last record that was fetched; None: none was yet."""

@@ -20,7 +20,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
-from pipeline.kafka.log_guard import LogGuard
+from pipeline.kafka.log_guard import LogGuard, RecordTime
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.routes_view import RoutesView
@@ -243,7 +243,8 @@ async def guard_log(
             (tp.topic, tp.partition): fetched[tp] if tp in fetched else await consumer.position(tp) or 0
             for tp in consumer.assignment()
         }
-        faults = [fault for fault in await guard.look(positions) if not is_met(fault, consumer)]
+        last_read = {(tp.topic, tp.partition): RecordTime(*read) for tp, read in consumer.reading.last_read.items()}
+        faults = [fault for fault in await guard.look(positions, last_read) if not is_met(fault, consumer)]
         metrics.open_transaction_offsets.clear()
         for place, offsets in guard.held.items():
             metrics.open_transaction_offsets.labels(*place).set(offsets)
@@ -257,8 +258,7 @@ async def guard_log(
                 if offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
                     await consumer.rewind(tp, offset)
             for fault in faults:
-                if fault.reason:
-                    consumer.faults.note(fault)
+                consumer.faults.note(fault)
                 if fault.kind == "head_lost":
                     tell_missing(TP(*fault.place), fault.end - fault.begin, metrics)
                 await consumer.rewind(TP(*fault.place), fault.end)
