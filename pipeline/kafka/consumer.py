@@ -22,6 +22,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.commit_metadata import join_note, split_note
 from pipeline.kafka.in_flight import InFlight, Limits
 from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.options import consumer_options
@@ -30,7 +31,7 @@ from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.kafka.recovery import Question, Reached, Recovery, make_question
-from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other, join_note, split_note
+from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other
 from pipeline.metrics import CommitResult
 from pipeline.topics import Topic
 

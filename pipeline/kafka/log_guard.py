@@ -16,12 +16,13 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.commit_metadata import join_note, split_note
 from pipeline.kafka.options import connect_options, probe_options
 from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Reached, find_cuts
-from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other, join_note, split_note
+from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other
 
 ANSWER_TIMEOUT_S = 5.0
 NOTE = "epoch="

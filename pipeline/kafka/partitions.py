@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from pipeline.kafka.commit_metadata import is_readable
 from pipeline.kafka.record import Place
 
 QUERY_TIMEOUT_S = 10.0
@@ -41,20 +42,26 @@ def find_committed(
 ) -> dict[Place, TopicPartition]:
     """What the group has committed for each place, at a negative offset where there is nothing. Blocks.
 
-    An answer about one place can be an error of its own (an open transaction, a coordinator that moves). It is
-    asked again: taken for "nothing", reading would begin anew. Raises `KafkaException` when it stays one.
+    An answer about one place can be an error of its own (an open transaction, a coordinator that moves), or its
+    metadata unreadable (see `commit_metadata`). It is asked again: taken for "nothing", reading would begin anew.
+    Raises `KafkaException` when it stays one.
     """
     deadline_s = clock() + PATIENCE_S
     found: dict[Place, TopicPartition] = {}
     left = list(places)
     while True:
         answers = consumer.committed([TopicPartition(*place) for place in left], timeout=QUERY_TIMEOUT_S)
-        failed = [part for part in answers if part.error is not None]
-        found |= {(part.topic, part.partition): part for part in answers if part.error is None}
+        failed = []
+        for part in answers:
+            if part.error is None and is_readable(part):
+                found[part.topic, part.partition] = part
+            else:
+                failed.append(part)
         if not failed:
             return found
+        error = failed[0].error or KafkaError(KafkaError._BAD_MSG, "the metadata of a commit is no text")  # noqa: SLF001
         if clock() > deadline_s:
-            raise KafkaException(failed[0].error)
-        log.warning("committed_waits", partitions=len(failed), reason=str(failed[0].error))
+            raise KafkaException(error)
+        log.warning("committed_waits", partitions=len(failed), reason=str(error))
         left = [(part.topic, part.partition) for part in failed]
         sleep(PAUSE_S)

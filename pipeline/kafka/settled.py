@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from pipeline.config import KafkaConfig
 from pipeline.core.commit_note import Range, parse_note
+from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.options import view_options
 from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.record import Place
@@ -38,10 +39,11 @@ def read_settled(config: KafkaConfig, group: str, topics: Sequence[Topic]) -> di
         raise StartError(f"cannot ask what group {group} has committed: {error.args[0].str()}") from error
     finally:
         consumer.close()
-    return {
-        place: Settled(part.offset, parse_note(part.offset, part.metadata).done) if part.offset >= 0 else Settled()
-        for place, part in found.items()
-    }
+    settled = {}
+    for place, part in found.items():
+        _, note = split_note(part.metadata)
+        settled[place] = Settled(part.offset, parse_note(part.offset, note).done) if part.offset >= 0 else Settled()
+    return settled
 
 
 def read_bounds(config: KafkaConfig, topics: Sequence[Topic]) -> dict[Place, Bounds]:

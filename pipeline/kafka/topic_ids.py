@@ -20,7 +20,6 @@ from pipeline.topics import Topic
 INTERVAL_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # sixteen zero bytes: the broker knows no ids
-MARK = "|"  # in a commit's metadata, between the topic's id and the reader's own note
 
 log = structlog.get_logger()
 
@@ -129,14 +128,3 @@ def describe_other(topic_id: str | None) -> str:
     """For people: why the position means nothing any more. `topic_id`: of the topic in which it counts."""
     known = "" if topic_id is None else f" (its id was {topic_id})"
     return f"the topic was deleted and made again, and the position counts in the one before{known}"
-
-
-def join_note(topic_id: str | None, note: str) -> str:
-    """A commit's metadata."""
-    return note if topic_id is None else f"{topic_id}{MARK}{note}"
-
-
-def split_note(metadata: str | None) -> tuple[str | None, str]:
-    """The topic's id, None if a process committed that did not know it, and the reader's own note."""
-    before, mark, after = (metadata or "").partition(MARK)
-    return (before, after) if mark else (None, before)
