@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, LogConsumer
 from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.read_faults import ReadFault
@@ -100,7 +101,8 @@ def read_committed(config: KafkaConfig, topic_prefix: str, topic: Topic) -> dict
     )
     try:
         places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        return {part.partition: (part.offset, part.metadata or "") for part in consumer.committed(places, timeout=10)}
+        found = consumer.committed(places, timeout=10)
+        return {part.partition: (part.offset, split_note(part.metadata)[1]) for part in found}
     finally:
         consumer.close()
 

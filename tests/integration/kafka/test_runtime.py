@@ -19,6 +19,7 @@ from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.commit_note import CommitNote, parse_note
 from pipeline.core.fixed_gate import FixedGate
 from pipeline.core.lane import Jam, Rank
+from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
@@ -170,7 +171,7 @@ class RuntimeOnKafka:
         try:
             place = TopicPartition((topic or self.topics.events).name, partition)
             (part,) = consumer.committed([place], timeout=10)
-            return part.offset, parse_note(part.offset, part.metadata)
+            return part.offset, parse_note(part.offset, split_note(part.metadata)[1])
         finally:
             consumer.close()
 
