@@ -3,10 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
+from aiohttp import web
+
+from pipeline.gateway.accounts.forms import TOKEN_MAX_CHARS
 from pipeline.gateway.accounts.mail import Mail
-from pipeline.gateway.context import Gateway
+from pipeline.gateway.client_address import find_client_address
+from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import hash_token, make_token
-from pipeline.postgres.users import Purpose, User, save_mail_token
+from pipeline.gateway.validation import Findings
+from pipeline.postgres.acting import act_as
+from pipeline.postgres.users import Purpose, User, find_user, find_user_of_mail_token, save_mail_token
 
 LINKS_MAX = 5  # of one kind that are valid at the same time
 PREFIX = "hookline_mt_"
@@ -36,3 +43,18 @@ async def send_link(gateway: Gateway, user: User, purpose: Purpose) -> None:
         f"Valid until {expires_at:%Y-%m-%d %H:%M} UTC. If it was not you, there is nothing to do.\n"
     )
     accounts.mailer.send(Mail(kind=purpose, to=user.email, subject=SUBJECTS[purpose], text=text))
+
+
+async def follow_link(request: web.Request, token: str, purpose: Purpose) -> User:
+    """Whose link it is: the request acts as this user from here on. Raises `Problem` when it is not valid any more."""
+    gateway = request.app[GATEWAY]
+    findings = Findings()
+    findings.check_text("token", token, most=TOKEN_MAX_CHARS)
+    findings.raise_if_any()
+    gateway.accounts.count_attempt(find_client_address(request))
+    user_id = await find_user_of_mail_token(gateway.pool, hash_token(token), purpose)
+    user = await find_user(gateway.pool, user_id) if user_id is not None else None
+    if user is None:
+        raise Problem("AuthEmailExpired")
+    act_as("user", user.user_id, find_client_address(request))
+    return user

@@ -3,7 +3,6 @@
 from aiohttp import web
 
 from pipeline.gateway.accounts.forms import (
-    TOKEN_MAX_CHARS,
     EmailForm,
     PasswordForm,
     ResetForm,
@@ -13,7 +12,7 @@ from pipeline.gateway.accounts.forms import (
     password_decoder,
     reset_decoder,
 )
-from pipeline.gateway.accounts.links import send_link
+from pipeline.gateway.accounts.links import follow_link, send_link
 from pipeline.gateway.accounts.registration import PASSWORD_PROBLEMS, require_good_password
 from pipeline.gateway.answers import answer_nothing
 from pipeline.gateway.auth import authorize
@@ -22,15 +21,12 @@ from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.acting import act_as
 from pipeline.postgres.sessions import find_session_id
 from pipeline.postgres.users import (
     User,
     find_user,
     find_user_by_email,
-    find_user_of_mail_token,
     set_password,
     verify_email,
 )
@@ -85,15 +81,7 @@ async def reset(request: web.Request) -> web.Response:
     """Another password by a link. All sessions end; the address is verified, as the link came to it."""
     gateway = request.app[GATEWAY]
     form = await read_form(request, reset_decoder)
-    findings = Findings()
-    findings.check_text("token", form.token, most=TOKEN_MAX_CHARS)
-    findings.raise_if_any()
-    gateway.accounts.count_attempt(find_client_address(request))
-    user_id = await find_user_of_mail_token(gateway.pool, hash_token(form.token), "reset")
-    user = await find_user(gateway.pool, user_id) if user_id is not None else None
-    if user is None:
-        raise Problem("AuthEmailExpired")
-    act_as("user", user.user_id, find_client_address(request))
+    user = await follow_link(request, form.token, "reset")
     await _set(request, user, form.new_password)
     await verify_email(gateway.pool, user.user_id)
     return answer_nothing()

@@ -10,7 +10,6 @@ from uuid_utils import uuid7
 from pipeline.core.passwords import PasswordProblem, find_password_problem
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.accounts.forms import (
-    TOKEN_MAX_CHARS,
     EmailForm,
     RegistrationForm,
     TokenForm,
@@ -21,7 +20,7 @@ from pipeline.gateway.accounts.forms import (
     registration_decoder,
     token_decoder,
 )
-from pipeline.gateway.accounts.links import send_link
+from pipeline.gateway.accounts.links import follow_link, send_link
 from pipeline.gateway.accounts.sessions import SessionShown, answer_new_session
 from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
@@ -30,7 +29,6 @@ from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.acting import act_as
 from pipeline.postgres.users import (
@@ -38,9 +36,7 @@ from pipeline.postgres.users import (
     User,
     UserExistsError,
     create_user,
-    find_user,
     find_user_by_email,
-    find_user_of_mail_token,
     verify_email,
 )
 
@@ -131,15 +127,7 @@ async def verify(request: web.Request) -> web.Response:
     """The address is theirs, as the link shows that was sent to it; and a session. A link does this once."""
     gateway = request.app[GATEWAY]
     form = await read_form(request, token_decoder)
-    findings = Findings()
-    findings.check_text("token", form.token, most=TOKEN_MAX_CHARS)
-    findings.raise_if_any()
-    gateway.accounts.count_attempt(find_client_address(request))
-    user_id = await find_user_of_mail_token(gateway.pool, hash_token(form.token), "verify")
-    user = await find_user(gateway.pool, user_id) if user_id is not None else None
-    if user is None:
-        raise Problem("AuthEmailExpired")
-    act_as("user", user.user_id, find_client_address(request))
+    user = await follow_link(request, form.token, "verify")
     if not await verify_email(gateway.pool, user.user_id):
         raise Problem("AuthEmailAlreadyVerified")
     return await answer_new_session(request, user)
