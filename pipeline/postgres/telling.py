@@ -1,16 +1,17 @@
 """What owners are to be told by events of ours: noted with what causes it, taken when the log has the event."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString, TypeVar
 
 from psycopg.rows import class_row
 
 from pipeline.postgres.pool import Pool
 
 TOLD_MAX = 100  # in one transaction
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,65 +38,64 @@ class Ailing:
     since_us: int
 
 
-@asynccontextmanager
-async def take_changes(pool: Pool) -> AsyncIterator[list[Change]]:
+def take_changes(pool: Pool) -> AbstractAsyncContextManager[list[Change]]:
     """Changes to be told, oldest first; they are told when the block ends without an exception."""
-    async with (
-        pool.connection() as connection,
-        connection.transaction(),
-        connection.cursor(row_factory=class_row(Change)) as cursor,
-    ):
-        await cursor.execute(
-            "with taken as (delete from changes_to_tell where audit_id in (select audit_id from changes_to_tell "
-            "order by audit_id limit %s for update skip locked) returning audit_id) "
-            "select audit_id, changed_at, actor_kind, actor_id, application_id::text, resource, resource_id, action, "
-            "changes from audit_log join taken using (audit_id) order by audit_id",
-            (TOLD_MAX,),
-        )
-        yield await cursor.fetchall()
+    return _take(
+        pool,
+        Change,
+        "with taken as (delete from changes_to_tell where audit_id in (select audit_id from changes_to_tell "
+        "order by audit_id limit %s for update skip locked) returning audit_id) "
+        "select audit_id, changed_at, actor_kind, actor_id, application_id::text, resource, resource_id, action, "
+        "changes from audit_log join taken using (audit_id) order by audit_id",
+        (TOLD_MAX,),
+    )
 
 
-@asynccontextmanager
-async def take_failing(pool: Pool, *, before_us: int) -> AsyncIterator[list[Ailing]]:
+def take_failing(pool: Pool, *, before_us: int) -> AbstractAsyncContextManager[list[Ailing]]:
     """Enabled subscriptions that have failed since before `before_us`, and whose owners were not warned of it.
 
     They are warned when the block ends without an exception.
     """
-    async with (
-        pool.connection() as connection,
-        connection.transaction(),
-        connection.cursor(row_factory=class_row(Ailing)) as cursor,
-    ):
-        await cursor.execute(
-            "update endpoint_states e set warned_since_us = failing_since_us from subscriptions s "
-            "where s.subscription_id = e.subscription_id and e.subscription_id in (select e.subscription_id "
-            "from endpoint_states e join subscriptions s using (subscription_id) where e.failing_since_us > 0 "
-            "and e.warned_since_us <> e.failing_since_us and e.failing_since_us < %s and s.is_enabled "
-            "and s.deleted_at is null limit %s for update of e skip locked) "
-            "returning e.subscription_id::text, s.application_id::text, e.warned_since_us as since_us",
-            (before_us, TOLD_MAX),
-        )
-        yield await cursor.fetchall()
+    return _take(
+        pool,
+        Ailing,
+        "update endpoint_states e set warned_since_us = failing_since_us from subscriptions s "
+        "where s.subscription_id = e.subscription_id and e.subscription_id in (select e.subscription_id "
+        "from endpoint_states e join subscriptions s using (subscription_id) where e.failing_since_us > 0 "
+        "and e.warned_since_us <> e.failing_since_us and e.failing_since_us < %s and s.is_enabled "
+        "and s.deleted_at is null limit %s for update of e skip locked) "
+        "returning e.subscription_id::text, s.application_id::text, e.warned_since_us as since_us",
+        (before_us, TOLD_MAX),
+    )
 
 
-@asynccontextmanager
-async def take_recovered(pool: Pool) -> AsyncIterator[list[Ailing]]:
+def take_recovered(pool: Pool) -> AbstractAsyncContextManager[list[Ailing]]:
     """Subscriptions whose owners were warned, and that do not fail any more.
 
     Their owners know when the block ends without an exception.
     """
+    return _take(
+        pool,
+        Ailing,
+        "with taken as (select subscription_id, warned_since_us from endpoint_states where warned_since_us > 0 "
+        "and failing_since_us = 0 limit %s for update skip locked) "
+        "update endpoint_states e set warned_since_us = 0 "
+        "from taken t join subscriptions s using (subscription_id) "
+        "where e.subscription_id = t.subscription_id "
+        "returning e.subscription_id::text, s.application_id::text, t.warned_since_us as since_us",
+        (TOLD_MAX,),
+    )
+
+
+@asynccontextmanager
+async def _take(
+    pool: Pool, kind: type[Row], query: LiteralString, arguments: tuple[int, ...]
+) -> AsyncIterator[list[Row]]:
+    """The rows that `query` returns; what it did is done when the block ends without an exception."""
     async with (
         pool.connection() as connection,
         connection.transaction(),
-        connection.cursor(row_factory=class_row(Ailing)) as cursor,
+        connection.cursor(row_factory=class_row(kind)) as cursor,
     ):
-        await cursor.execute(
-            "with taken as (select subscription_id, warned_since_us from endpoint_states where warned_since_us > 0 "
-            "and failing_since_us = 0 limit %s for update skip locked) "
-            "update endpoint_states e set warned_since_us = 0 "
-            "from taken t join subscriptions s using (subscription_id) "
-            "where e.subscription_id = t.subscription_id "
-            "returning e.subscription_id::text, s.application_id::text, t.warned_since_us as since_us",
-            (TOLD_MAX,),
-        )
+        await cursor.execute(query, arguments)
         yield await cursor.fetchall()
