@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.lane import Gate, Jam, Rank
+from pipeline.core.lanes.lane import Gate, Jam, Rank
+from pipeline.core.log.commit_note import CommitNote
 from pipeline.kafka.record import LogRecord, Place
 
 __all__ = ["Bookmark", "Incoming", "IsSettled", "LogRecord", "Parking", "Place", "PositionKeeper", "Sink"]

@@ -1,7 +1,8 @@
 """`hookline`: the one command, whose sub-commands are the processes and the tools around them.
 
-What a sub-command does lives in `pipeline/commands` (a module each) and in the connectors, which announce theirs in
-the entry point group `hookline.commands`. All modules are imported when they are asked for: `--help` stays quick.
+What a sub-command does lives in `pipeline/commands` (a module each), in the connectors and in `bench`, which announce
+theirs in the entry point group `hookline.commands`. A module is imported when its command is asked for: `--help` stays
+quick.
 """
 
 import importlib
@@ -31,8 +32,6 @@ BUILT_IN = {
     "db": "pipeline.commands.db:db",
     "doctor": "pipeline.commands.doctor:doctor",
     "settings": "pipeline.commands.settings:settings",
-    "bench": "pipeline.commands.bench:bench",
-    "capacity": "pipeline.commands.capacity:capacity",
 }
 
 
@@ -41,15 +40,15 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         first = list(BUILT_IN)
-        return first + [name for name in sorted(_find_connectors()) if name not in first]
+        return first + [name for name in sorted(_find_announced()) if name not in first]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         place = BUILT_IN.get(cmd_name)
         if place is not None:
             module, _, attribute = place.partition(":")
             return _as_command(getattr(importlib.import_module(module), attribute))
-        connector = _find_connectors().get(cmd_name)
-        return None if connector is None else _as_command(connector.load())
+        announced = _find_announced().get(cmd_name)
+        return None if announced is None else _as_command(announced.load())
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,7 +81,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def _find_connectors() -> dict[str, Any]:
+def _find_announced() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from pipeline.core import ports
-from pipeline.core.addresses import parse_networks
-from pipeline.core.proxy import parse_proxy
-from pipeline.core.service_links import is_service_link
-from pipeline.core.smtp_url import parse_smtp_url
+from pipeline.core.network import ports
+from pipeline.core.network.addresses import parse_networks
+from pipeline.core.network.proxy import parse_proxy
+from pipeline.core.network.service_links import is_service_link
+from pipeline.core.network.smtp_url import parse_smtp_url
 
 PREFIX = "HOOKLINE_"
 MIB = 1024 * 1024

@@ -22,7 +22,7 @@ import structlog
 from aiohttp import web
 
 from pipeline.config import Settings
-from pipeline.core.service_links import list_service_links
+from pipeline.core.network.service_links import list_service_links
 from pipeline.ending import Ending
 from pipeline.host_clock import watch_host_clock
 from pipeline.log_output import LogOutput

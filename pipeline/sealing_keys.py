@@ -1,7 +1,7 @@
 """The sealing keys of this process: from a file or from the environment."""
 
 from pipeline.config import SealingConfig
-from pipeline.core.sealing import Sealer, SealingError, parse_keys
+from pipeline.core.signing.sealing import Sealer, SealingError, parse_keys
 from pipeline.process import StartError
 
 

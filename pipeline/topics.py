@@ -7,7 +7,7 @@ subscription, meets in one process.
 from dataclasses import dataclass
 
 from pipeline.config import KafkaConfig
-from pipeline.core.partition import locate_partition
+from pipeline.core.log.partition import locate_partition
 
 DAY_S = 86_400
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from connectors.http.client.exchange import Answer, Result
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
-from pipeline.core.ids import derive_attempt_id
-from pipeline.core.records import Attempt, Delivery, Endpoint
+from pipeline.core.events.ids import derive_attempt_id
+from pipeline.core.events.records import Attempt, Delivery, Endpoint
 
 NO_HEADERS: Mapping[str, str] = {}
 

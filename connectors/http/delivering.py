@@ -17,11 +17,11 @@ from connectors.http.target import Target
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
 from pipeline.clock import monotonic_us
-from pipeline.core.cancelling import is_cancelled
-from pipeline.core.limiter import DestinationLimiter
-from pipeline.core.records import Delivery, Endpoint
-from pipeline.core.retry import DEFAULT_DELAYS_S, GiveUp, RetryAt
-from pipeline.core.sealing import UnsealError
+from pipeline.core.events.records import Delivery, Endpoint
+from pipeline.core.lanes.limiter import DestinationLimiter
+from pipeline.core.retries.cancelling import is_cancelled
+from pipeline.core.retries.retry import DEFAULT_DELAYS_S, GiveUp, RetryAt
+from pipeline.core.signing.sealing import UnsealError
 
 ENDPOINT_WAIT_S = 2.0
 

@@ -7,11 +7,11 @@ from connectors.http.client.exchange import Certificate
 from connectors.http.target import Target, compile_target
 from pipeline.clock import monotonic_us, wall_us
 from pipeline.config import DeliverConfig, WorkerConfig
-from pipeline.core.egress import EgressGuard
-from pipeline.core.endpoint_health import FAILING, GONE, EndpointHealth, is_expiring, restore_health
-from pipeline.core.gate import CONCURRENCY_MAX, EndpointGate, GatePolicy
-from pipeline.core.records import Endpoint, EndpointState
-from pipeline.core.sealing import Sealer
+from pipeline.core.events.records import Endpoint, EndpointState
+from pipeline.core.lanes.gate import CONCURRENCY_MAX, EndpointGate, GatePolicy
+from pipeline.core.retries.egress import EgressGuard
+from pipeline.core.retries.endpoint_health import FAILING, GONE, EndpointHealth, is_expiring, restore_health
+from pipeline.core.signing.sealing import Sealer
 from pipeline.core.units import SECOND_US
 from pipeline.metrics import Metrics
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pipeline.core.records import Endpoint
+from pipeline.core.events.records import Endpoint
 
 
 class EndpointSource(Protocol):

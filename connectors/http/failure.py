@@ -10,8 +10,8 @@ from connectors.http.attempt import describe_attempt
 from connectors.http.client.exchange import ErrorClass
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
-from pipeline.core.records import Attempt, Delivery, Endpoint
-from pipeline.core.retry import DEFAULT_DELAYS_S, GiveUp, RetryAt, decide_retry
+from pipeline.core.events.records import Attempt, Delivery, Endpoint
+from pipeline.core.retries.retry import DEFAULT_DELAYS_S, GiveUp, RetryAt, decide_retry
 
 DETAIL_MAX_CHARS = 300
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import structlog
 
 from connectors.http.shortages import WAIT_MAX_S, WAIT_MIN_S, WAIT_SHARE
-from pipeline.core.records import Endpoint
-from pipeline.core.sealing import Sealed, Sealer, UnsealError
+from pipeline.core.events.records import Endpoint
+from pipeline.core.signing.sealing import Sealed, Sealer, UnsealError
 from pipeline.kafka.log_clock import wall_us
 from pipeline.metrics import Metrics
 from pipeline.process import StartError

@@ -6,8 +6,8 @@ from connectors.http.sending import Sent
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
 from pipeline.clock import monotonic_us
-from pipeline.core.records import Delivery, Endpoint
-from pipeline.core.retry import GONE_STATUS
+from pipeline.core.events.records import Delivery, Endpoint
+from pipeline.core.retries.retry import GONE_STATUS
 from pipeline.metrics import Metrics
 
 

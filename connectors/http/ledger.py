@@ -10,9 +10,9 @@ import structlog
 
 from connectors.http.attempts_tail import AttemptsTail
 from connectors.sink import IsSettled, LogRecord, Place
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.recent_ids import RecentIds
-from pipeline.core.records import Attempt, expect, is_probe
+from pipeline.core.events.records import Attempt, expect, is_probe
+from pipeline.core.log.commit_note import CommitNote
+from pipeline.core.log.recent_ids import RecentIds
 from pipeline.kafka.producer import Placement
 from schemas import SchemaError
 

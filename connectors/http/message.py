@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from connectors.http.client.exchange import Request
 from connectors.http.target import Target, format_headers
-from pipeline.core.asymmetric import sign_asymmetric
-from pipeline.core.headers import find_value_problem
-from pipeline.core.loop_detection import HOP_HEADER
-from pipeline.core.names import encode_header_text
-from pipeline.core.records import Delivery
-from pipeline.core.signature import sign_hook0, sign_standard
+from pipeline.core.events.headers import find_value_problem
+from pipeline.core.events.loop_detection import HOP_HEADER
+from pipeline.core.events.names import encode_header_text
+from pipeline.core.events.records import Delivery
+from pipeline.core.signing.asymmetric import sign_asymmetric
+from pipeline.core.signing.signature import sign_hook0, sign_standard
 from pipeline.core.units import SECOND_US
 
 

@@ -12,9 +12,9 @@ import structlog
 
 from connectors.sink import LogRecord
 from pipeline.clock import wall_us
-from pipeline.core.dead_letters import make_dead_letter
-from pipeline.core.records import Attempt, Delivery, EndpointState, to_bytes
-from pipeline.core.tiers import choose_tier
+from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.records import Attempt, Delivery, EndpointState, to_bytes
+from pipeline.core.retries.tiers import choose_tier
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics

@@ -9,9 +9,9 @@ from connectors.http.endpoint_source import EndpointSource
 from connectors.http.outbox import Outbox, Written
 from connectors.sink import Incoming, LogRecord
 from pipeline.clock import monotonic_us
-from pipeline.core.lane import Jam, Rank
-from pipeline.core.records import Delivery
-from pipeline.core.tiers import choose_tier
+from pipeline.core.events.records import Delivery
+from pipeline.core.lanes.lane import Jam, Rank
+from pipeline.core.retries.tiers import choose_tier
 from pipeline.topics import Topics
 
 PARKED_WITHOUT_ENDPOINT_MAX = 60

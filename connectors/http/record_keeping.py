@@ -14,8 +14,8 @@ from connectors.http.ledger import Ledger
 from connectors.http.outbox import Outbox, Written
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
-from pipeline.core.records import Attempt, Delivery, Endpoint
-from pipeline.core.retry import GiveUp, RetryAt
+from pipeline.core.events.records import Attempt, Delivery, Endpoint
+from pipeline.core.retries.retry import GiveUp, RetryAt
 from pipeline.kafka.producer import ToSend
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics

@@ -9,7 +9,7 @@ from connectors.http.message import HeaderError, Signing
 from connectors.http.steps import Steps
 from connectors.http.target import Target
 from pipeline.clock import monotonic_us
-from pipeline.core.records import Delivery
+from pipeline.core.events.records import Delivery
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
 

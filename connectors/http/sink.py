@@ -28,14 +28,14 @@ from connectors.http.steps import Steps
 from connectors.sink import Incoming, LogRecord, Place
 from pipeline.clock import wall_us
 from pipeline.config import Settings
-from pipeline.core.checksum import is_corrupt
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.gate import EndpointGate
-from pipeline.core.ids import derive_attempt_id
-from pipeline.core.lane import Rank
-from pipeline.core.limiter import DestinationLimiter
-from pipeline.core.loop_detection import derive_hop
-from pipeline.core.records import Delivery
+from pipeline.core.events.ids import derive_attempt_id
+from pipeline.core.events.loop_detection import derive_hop
+from pipeline.core.events.records import Delivery
+from pipeline.core.lanes.gate import EndpointGate
+from pipeline.core.lanes.lane import Rank
+from pipeline.core.lanes.limiter import DestinationLimiter
+from pipeline.core.log.checksum import is_corrupt
+from pipeline.core.log.commit_note import CommitNote
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics

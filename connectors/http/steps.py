@@ -9,8 +9,8 @@ from connectors.http.client.exchange import Request
 from connectors.http.message import build_request
 from connectors.http.verdict import Verdict, judge
 from connectors.sink import LogRecord
-from pipeline.core.records import Attempt, Delivery, expect
-from pipeline.core.retry import GiveUp, RetryAt, decide_retry
+from pipeline.core.events.records import Attempt, Delivery, expect
+from pipeline.core.retries.retry import GiveUp, RetryAt, decide_retry
 from schemas import SchemaError
 
 

@@ -46,8 +46,8 @@ def detached() -> None:
     Example:
       hookline archive detached
     """
-    from pipeline.postgres.archive_connection import open_archive_connection
-    from pipeline.postgres.archive_retention import list_detached
+    from pipeline.postgres.archive.connection import open_archive_connection
+    from pipeline.postgres.archive.retention import list_detached
 
     async def find() -> None:
         async with await open_archive_connection(_load_database()) as connection:
@@ -77,8 +77,8 @@ def restore(day: datetime, dry_run: bool) -> None:
 
 
 async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> None:
-    from pipeline.postgres.archive_connection import open_archive_connection
-    from pipeline.postgres.archive_retention import restore_day
+    from pipeline.postgres.archive.connection import open_archive_connection
+    from pipeline.postgres.archive.retention import restore_day
 
     async with await open_archive_connection(database) as connection:
         await connection.execute("set statement_timeout = 0")  # attaching looks at every row of the day

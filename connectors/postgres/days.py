@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from pipeline.clock import wall_us
 from pipeline.config import ArchiveConfig
-from pipeline.postgres.archive_tables import day_of
+from pipeline.postgres.archive.tables import day_of
 
 
 class Days:

@@ -8,10 +8,10 @@ import structlog
 
 from connectors.postgres.worker import main
 from pipeline.config import Settings
-from pipeline.core.positions import Place
+from pipeline.core.log.positions import Place
 from pipeline.kafka.admin import LogEnds
-from pipeline.postgres.archive_connection import open_archive_connection
-from pipeline.postgres.archive_rebuild import Plan, plan_rebuild, prepare_rebuild, read_positions
+from pipeline.postgres.archive.connection import open_archive_connection
+from pipeline.postgres.archive.rebuild import Plan, plan_rebuild, prepare_rebuild, read_positions
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
 

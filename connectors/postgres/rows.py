@@ -14,10 +14,10 @@ import msgspec
 import structlog
 
 from connectors.sink import LogRecord, Place
-from pipeline.core.dead_letters import make_dead_letter
-from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.ids import derive_attempt_id
-from pipeline.core.records import (
+from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.event import Unreadable, parse_event
+from pipeline.core.events.ids import derive_attempt_id
+from pipeline.core.events.records import (
     Attempt,
     DeadLetter,
     Dispatch,
@@ -28,9 +28,9 @@ from pipeline.core.records import (
     from_bytes,
     is_probe,
 )
-from pipeline.postgres.archive_bodies import pack_body
-from pipeline.postgres.archive_tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
-from pipeline.postgres.archive_writer import Row
+from pipeline.postgres.archive.bodies import pack_body
+from pipeline.postgres.archive.tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
+from pipeline.postgres.archive.writer import Row
 from pipeline.topics import Topics
 from schemas import SchemaError
 

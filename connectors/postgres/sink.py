@@ -18,15 +18,15 @@ from connectors.postgres.refusals import find_refused
 from connectors.postgres.rows import NONE_REFUSED, RowBuilder, describe_place
 from connectors.sink import Incoming, LogRecord, Place
 from pipeline.config import ArchiveConfig
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.fixed_gate import FixedGate
-from pipeline.core.positions import NOTHING_YET, Positions, Step
+from pipeline.core.lanes.fixed_gate import FixedGate
+from pipeline.core.log.commit_note import CommitNote
+from pipeline.core.log.positions import NOTHING_YET, Positions, Step
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.topic_ids import TopicIds, describe_other
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive_outage import Outage
-from pipeline.postgres.archive_refusals import is_about_a_row
-from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
+from pipeline.postgres.archive.outage import Outage
+from pipeline.postgres.archive.refusals import is_about_a_row
+from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter
 
 LANE = "archive"
 OWNERS_S = 5.0

@@ -11,9 +11,9 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.ledger.watch import LedgerWatch
 from pipeline.postgres import migrations
-from pipeline.postgres.archive_outage import Outage
-from pipeline.postgres.archive_upkeep import Upkeep
-from pipeline.postgres.archive_writer import ArchiveWriter
+from pipeline.postgres.archive.outage import Outage
+from pipeline.postgres.archive.upkeep import Upkeep
+from pipeline.postgres.archive.writer import ArchiveWriter
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
 

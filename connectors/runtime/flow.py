@@ -13,10 +13,10 @@ from connectors.runtime.settling import Settling
 from connectors.runtime.shares import Shares
 from connectors.sink import LogRecord, Parking, Sink
 from pipeline.clock import monotonic_us
-from pipeline.core.budget import Application, Budget
-from pipeline.core.lane import NO_JAM, Rank
-from pipeline.core.lanes import Lanes
-from pipeline.core.parked_pace import ParkedPace
+from pipeline.core.lanes.budget import Application, Budget
+from pipeline.core.lanes.lane import NO_JAM, Rank
+from pipeline.core.lanes.lanes import Lanes
+from pipeline.core.lanes.parked_pace import ParkedPace
 
 # A record that is due within this waits here; one that is due later waits in Kafka.
 HOLD_MAX_US = 1_000_000

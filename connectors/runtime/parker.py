@@ -10,8 +10,8 @@ from connectors.runtime.settling import Settling
 from connectors.runtime.shares import Shares
 from connectors.sink import LogRecord, Parking
 from pipeline.clock import monotonic_us
-from pipeline.core.lane import Jam
-from pipeline.core.lanes import Lanes
+from pipeline.core.lanes.lane import Jam
+from pipeline.core.lanes.lanes import Lanes
 
 # Parking costs 40 µs a record, finding a lane with room 8 µs: records to be parked wait until the loop has classified
 # everything that was read, and are written in pieces of so many. Parked at once, 10,000 records of one application

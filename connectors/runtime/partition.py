@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from connectors.sink import Incoming, LogRecord, Place
-from pipeline.core.budget import Account
-from pipeline.core.unsettled_age import UnsettledAge
-from pipeline.core.watermark import Watermark
+from pipeline.core.lanes.budget import Account
+from pipeline.core.log.unsettled_age import UnsettledAge
+from pipeline.core.log.watermark import Watermark
 
 
 @dataclass(slots=True, eq=False)

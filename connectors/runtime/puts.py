@@ -11,9 +11,9 @@ from connectors.runtime.shares import Shares
 from connectors.runtime.starts import Starts
 from connectors.sink import Sink
 from pipeline.clock import monotonic_us
-from pipeline.core.lane import NO_JAM, Gate
-from pipeline.core.lanes import Lanes
-from pipeline.core.parked_pace import ParkedPace
+from pipeline.core.lanes.lane import NO_JAM, Gate
+from pipeline.core.lanes.lanes import Lanes
+from pipeline.core.lanes.parked_pace import ParkedPace
 
 
 class Puts:

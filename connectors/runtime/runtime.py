@@ -15,10 +15,10 @@ from connectors.runtime.flow import Flow
 from connectors.runtime.partition import Partition
 from connectors.sink import Bookmark, LogRecord, Parking, Place, PositionKeeper, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
-from pipeline.core.budget import Budget
-from pipeline.core.commit_note import CommitNote, fits, format_note, parse_note
-from pipeline.core.records import is_probe
-from pipeline.core.watermark import Watermark
+from pipeline.core.events.records import is_probe
+from pipeline.core.lanes.budget import Budget
+from pipeline.core.log.commit_note import CommitNote, fits, format_note, parse_note
+from pipeline.core.log.watermark import Watermark
 from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.log_clock import wall_us

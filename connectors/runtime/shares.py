@@ -4,9 +4,9 @@ from collections.abc import Callable, Hashable
 
 from connectors.runtime.partition import Work
 from connectors.sink import Parking
-from pipeline.core.budget import Application, Budget, Standing
-from pipeline.core.lane import Gate
-from pipeline.core.lanes import Lanes
+from pipeline.core.lanes.budget import Application, Budget, Standing
+from pipeline.core.lanes.lane import Gate
+from pipeline.core.lanes.lanes import Lanes
 
 # Reading that stops for longer is no sign of a process at its limit, which goes on within moments, but of lanes that
 # take their time: then no application may fill the process, and what comes next in the log is looked at.

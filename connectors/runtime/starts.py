@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from connectors.runtime.partition import Work
 from connectors.runtime.shares import Shares
-from pipeline.core.lanes import Lanes, Taken
-from pipeline.core.parked_pace import ParkedPace
+from pipeline.core.lanes.lanes import Lanes, Taken
+from pipeline.core.lanes.parked_pace import ParkedPace
 
 
 class Starts:

@@ -19,9 +19,9 @@ from connectors.runtime.runtime import Runtime
 from connectors.sink import Incoming, LogRecord, Place
 from pipeline import process
 from pipeline.config import load_settings
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.fixed_gate import FixedGate
-from pipeline.core.records import Attempt, expect
+from pipeline.core.events.records import Attempt, expect
+from pipeline.core.lanes.fixed_gate import FixedGate
+from pipeline.core.log.commit_note import CommitNote
 from pipeline.topics import declare_topics_for
 from schemas import SchemaError
 

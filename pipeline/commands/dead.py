@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.config import Settings
-    from pipeline.postgres.dead_letters import ArchivedLetter, LetterFilter
+    from pipeline.postgres.archive.dead_letters import ArchivedLetter, LetterFilter
 
 
 @click.group()
@@ -96,8 +96,8 @@ def _load() -> "Settings":
 
 
 def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = None) -> "LetterFilter":
-    from pipeline.core.moments import parse_moment
-    from pipeline.postgres.dead_letters import LetterFilter
+    from pipeline.core.events.moments import parse_moment
+    from pipeline.postgres.archive.dead_letters import LetterFilter
 
     def read_time(name: str) -> int | None:
         try:
@@ -123,7 +123,7 @@ def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = Non
 
 
 async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> None:
-    from pipeline.postgres.dead_letters import count_letters, list_letters
+    from pipeline.postgres.archive.dead_letters import count_letters, list_letters
     from pipeline.postgres.pool import open_pool
 
     pool = await open_pool(settings.database, settings.database.write_url, name="dead")
@@ -144,7 +144,7 @@ async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> Non
 
 
 async def _show(settings: "Settings", dead_id: str) -> None:
-    from pipeline.postgres.dead_letters import LetterFilter, list_letters, read_contents
+    from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters, read_contents
     from pipeline.postgres.pool import open_pool
 
     pool = await open_pool(settings.database, settings.database.write_url, name="dead")
@@ -169,7 +169,7 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
 
     from pipeline.gateway.parts import open_parts
     from pipeline.gateway.redriving import redrive as send_again
-    from pipeline.postgres.dead_letters import count_letters
+    from pipeline.postgres.archive.dead_letters import count_letters
 
     async with open_parts(settings, name="dead") as parts:
         counts = await count_letters(parts.pool, wanted)
@@ -195,7 +195,7 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
 
 
 def _describe(letter: "ArchivedLetter") -> str:
-    from pipeline.core.moments import show_datetime, show_moment
+    from pipeline.core.events.moments import show_datetime, show_moment
 
     redriven = f"  (sent again {show_datetime(letter.redriven_at)})" if letter.redriven_at is not None else ""
     return f"{letter.dead_id}  {show_moment(letter.died_at_us)}  {letter.reason:<20}  {letter.detail}{redriven}"
@@ -206,7 +206,7 @@ def _describe_counts(counts: dict[str, int]) -> str:
 
 
 def _describe_record(value: bytes | None) -> str:
-    from pipeline.core.records import from_bytes
+    from pipeline.core.events.records import from_bytes
     from schemas import SchemaError
 
     if value is None:

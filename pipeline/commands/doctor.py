@@ -48,7 +48,7 @@ async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
     from pipeline.kafka.endpoints_view import EndpointsView
     from pipeline.kafka.routes_view import RoutesView
     from pipeline.postgres import migrations
-    from pipeline.postgres.control_plane import read_identity
+    from pipeline.postgres.control.control_plane import read_identity
     from pipeline.postgres.pool import open_pool
     from pipeline.topics import declare_topics_for
 

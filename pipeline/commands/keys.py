@@ -44,7 +44,7 @@ def new(key_id: str | None) -> None:
     """
     from datetime import UTC, datetime
 
-    from pipeline.core.sealing import KEY_BYTES
+    from pipeline.core.signing.sealing import KEY_BYTES
 
     name = key_id or f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
     click.echo(f"{name}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}")
@@ -82,9 +82,9 @@ def rotate(dry_run: bool) -> None:
 
 
 async def _show(settings: "Settings") -> int:
-    from pipeline.core.sealing import Sealed, SealingError
+    from pipeline.core.signing.sealing import Sealed, SealingError
+    from pipeline.postgres.control.sealed_secrets import list_key_uses
     from pipeline.postgres.pool import open_pool
-    from pipeline.postgres.sealed_secrets import list_key_uses
     from pipeline.sealing_keys import load_sealer
 
     sealer = load_sealer(settings.sealing)
@@ -109,10 +109,10 @@ async def _show(settings: "Settings") -> int:
 async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
     from rich.progress import track
 
-    from pipeline.core.sealing import NONCE_BYTES, Sealed
+    from pipeline.core.signing.sealing import NONCE_BYTES, Sealed
     from pipeline.gateway.parts import open_parts
-    from pipeline.postgres.sealed_secrets import list_applications_to_reseal, reseal_application
-    from pipeline.postgres.service_tokens import count_tokens_to_reseal, reseal_tokens
+    from pipeline.postgres.control.sealed_secrets import list_applications_to_reseal, reseal_application
+    from pipeline.postgres.control.service_tokens import count_tokens_to_reseal, reseal_tokens
     from pipeline.sealing_keys import load_sealer
 
     sealer = load_sealer(settings.sealing)

@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 if TYPE_CHECKING:
-    from pipeline.core.account import Account
+    from pipeline.core.log.account import Account
     from pipeline.ledger.count import Result
 
 BALANCED, UNBALANCED = 0, 1
@@ -72,7 +72,7 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
 async def _count(wait_s: float) -> "Result":
     from pipeline.config import load_settings
     from pipeline.ledger.count import Counter
-    from pipeline.postgres.ledger_counts import open_long_connection
+    from pipeline.postgres.archive.ledger_counts import open_long_connection
     from pipeline.topics import declare_topics_for
 
     settings = load_settings(os.environ)
@@ -82,7 +82,7 @@ async def _count(wait_s: float) -> "Result":
 
 
 def _show(result: "Result", accounts: "dict[str, Account]", limit: int) -> None:
-    from pipeline.core.account import add_up
+    from pipeline.core.log.account import add_up
 
     total = add_up(accounts.values())
     # what is lost first, then the largest
@@ -114,7 +114,7 @@ def _show(result: "Result", accounts: "dict[str, Account]", limit: int) -> None:
 
 
 def _describe(result: "Result") -> str:
-    from pipeline.core.moments import show_moment
+    from pipeline.core.events.moments import show_moment
 
     days = f"{result.days[0]} to {result.days[-1]}" if result.days else "none"
     unread = f", {result.gaps_unread} offsets without a row were not looked at" if result.gaps_unread else ""
@@ -126,7 +126,7 @@ def _describe(result: "Result") -> str:
 
 
 def _to_json(result: "Result", accounts: "dict[str, Account]") -> dict[str, object]:
-    from pipeline.core.account import add_up
+    from pipeline.core.log.account import add_up
 
     total = add_up(accounts.values())
     return {

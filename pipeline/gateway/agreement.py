@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from pipeline.core.agreement import Verdict, judge
+from pipeline.core.routing.agreement import Verdict, judge
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.publishing import LeaseLostError, Publisher
 from pipeline.kafka.producer import KafkaUnavailableError
 from pipeline.kafka.routes_view import Head, RoutesView
 from pipeline.metrics import Metrics
-from pipeline.postgres.control_plane import ApplicationState, list_states, read_identity
+from pipeline.postgres.control.control_plane import ApplicationState, list_states, read_identity
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 
 INTERVAL_S = 5.0

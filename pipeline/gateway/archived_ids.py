@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from pipeline.core.fingerprint import fingerprint
+from pipeline.core.events.fingerprint import fingerprint
 from pipeline.gateway.event_ids import EventKey, Known
-from pipeline.postgres.archive_contents import read_contents
-from pipeline.postgres.archive_reads import known_event_ids
+from pipeline.postgres.archive.contents import read_contents
+from pipeline.postgres.archive.reads import known_event_ids
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 
 log = structlog.get_logger()

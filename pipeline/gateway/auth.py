@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from pipeline.core.events.text import find_text_problem
 from pipeline.core.rights import INGEST, READING, Grant, name_right
-from pipeline.core.text import find_text_problem
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import OPERATION
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER
-from pipeline.postgres.acting import act_as
+from pipeline.postgres.control.acting import act_as
 
 SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
 

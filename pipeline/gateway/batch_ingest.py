@@ -12,9 +12,9 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.fingerprint import fingerprint
-from pipeline.core.moments import decode_moment, show_moment
-from pipeline.core.records import Event, to_bytes
+from pipeline.core.events.fingerprint import fingerprint
+from pipeline.core.events.moments import decode_moment, show_moment
+from pipeline.core.events.records import Event, to_bytes
 from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, decode_form, read_form

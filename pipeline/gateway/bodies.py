@@ -7,8 +7,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pipeline.core.json_text import find_json_problem
-from pipeline.core.text import NUL_ESCAPED, find_nul
+from pipeline.core.events.json_text import find_json_problem
+from pipeline.core.events.text import NUL_ESCAPED, find_nul
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings

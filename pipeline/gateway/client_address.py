@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from pipeline.config import GatewayConfig
-from pipeline.core.addresses import parse_networks
-from pipeline.core.client_address import Proxies, ProxyHeader
+from pipeline.core.network.addresses import parse_networks
+from pipeline.core.network.client_address import Proxies, ProxyHeader
 from pipeline.gateway.context import GATEWAY
 
 

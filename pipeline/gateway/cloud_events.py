@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from pipeline.clock import wall_us
-from pipeline.core.cloud_events import (
+from pipeline.core.events.cloud_events import (
     BATCH_TYPE,
     HEADER_PREFIX,
     STRUCTURED_TYPE,
@@ -17,10 +17,10 @@ from pipeline.core.cloud_events import (
     parse_binary,
     parse_structured,
 )
-from pipeline.core.content_types import BINARY_TYPE
-from pipeline.core.json_text import find_json_problem
-from pipeline.core.moments import Moment, show_moment
-from pipeline.core.text import find_text_problem
+from pipeline.core.events.content_types import BINARY_TYPE
+from pipeline.core.events.json_text import find_json_problem
+from pipeline.core.events.moments import Moment, show_moment
+from pipeline.core.events.text import find_text_problem
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.batch_ingest import EVENTS_MAX, BatchShown, Unreadable, accept_contents

@@ -6,8 +6,8 @@ import structlog
 from aiohttp import web
 
 from pipeline.config import Settings
-from pipeline.core.client_address import Proxies
-from pipeline.core.sealing import Sealer
+from pipeline.core.network.client_address import Proxies
+from pipeline.core.signing.sealing import Sealer
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 
 from pipeline.config import DatabaseConfig
-from pipeline.core.sealing import Sealed, Sealer, SealingError
+from pipeline.core.signing.sealing import Sealed, Sealer, SealingError
 from pipeline.postgres import migrations
+from pipeline.postgres.control.sealed_secrets import list_key_uses
 from pipeline.postgres.pool import DatabaseAwayError, DatabaseUnavailable, Pool
-from pipeline.postgres.sealed_secrets import list_key_uses
 from pipeline.process import StartError
 
 AGAIN_AFTER_S = 1.0

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from pipeline.core.moments import parse_query_moment, show_datetime, show_moment
+from pipeline.core.events.moments import parse_query_moment, show_datetime, show_moment
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -24,8 +24,8 @@ from pipeline.gateway.reads.queries import (
 from pipeline.gateway.redriving import redrive
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
-from pipeline.postgres.archive_attempts import Cursor
-from pipeline.postgres.dead_letters import ArchivedLetter, LetterFilter, count_letters, list_letters
+from pipeline.postgres.archive.attempts import Cursor
+from pipeline.postgres.archive.dead_letters import ArchivedLetter, LetterFilter, count_letters, list_letters
 
 PAGE_LETTERS = 100
 REDRIVE_MAX = 10_000

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from pipeline.core.agreement import Verdict, judge
-from pipeline.core.records import Endpoint
+from pipeline.core.events.records import Endpoint
+from pipeline.core.routing.agreement import Verdict, judge
 from pipeline.gateway.published_records import describe_endpoint
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.routes_view import Head, RoutesView
-from pipeline.postgres.application_secrets import list_secrets
-from pipeline.postgres.control_plane import ApplicationState, list_states
-from pipeline.postgres.event_types import list_event_types
+from pipeline.postgres.control.application_secrets import list_secrets
+from pipeline.postgres.control.control_plane import ApplicationState, list_states
+from pipeline.postgres.control.event_types import list_event_types
+from pipeline.postgres.control.subscriptions import Subscription, list_subscriptions
 from pipeline.postgres.pool import Pool
-from pipeline.postgres.subscriptions import Subscription, list_subscriptions
 
 SECRET_SHOWN_CHARS = 12
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
-from pipeline.core.records import EndpointState, expect
+from pipeline.core.events.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
+from pipeline.core.events.records import EndpointState, expect
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.consumer import LogConsumer
 from pipeline.kafka.in_flight import Limits
@@ -20,9 +20,9 @@ from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import CommitResult, Metrics
-from pipeline.postgres.endpoint_states import save_state
+from pipeline.postgres.archive.endpoint_states import save_state
+from pipeline.postgres.control.subscriptions import disable_subscription
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.subscriptions import disable_subscription
 from pipeline.topics import Topics
 from schemas import SchemaError
 

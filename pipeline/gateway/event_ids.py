@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from pipeline.core.recent_ids import RecentIds
+from pipeline.core.log.recent_ids import RecentIds
 
 LOOKUP_MAX_IDS = 1000
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from aiohttp import web
 from yarl import URL
 
-from pipeline.core.text import find_text_problem
+from pipeline.core.events.text import find_text_problem
 from pipeline.gateway.problems import Problem
 
 # uri-host [":" port] of RFC 9110 §7.2, without percent-encodings; it may be empty

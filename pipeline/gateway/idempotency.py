@@ -42,7 +42,7 @@ class KeyedBatch:
 
 
 def _fingerprint(content: EventContent | msgspec.Raw) -> int:
-    """As `pipeline.core.fingerprint`, of what need not be an event that can be accepted."""
+    """As `pipeline.core.events.fingerprint`, of what need not be an event that can be accepted."""
     if isinstance(content, msgspec.Raw):
         return hash(bytes(content))
     return hash(

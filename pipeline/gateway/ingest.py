@@ -14,18 +14,18 @@ import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.checksum import sum_content
-from pipeline.core.content_types import (
+from pipeline.core.events.content_types import (
     BINARY_TYPE,
     CONTENT_TYPES,
     JSON_TYPE,
 )
-from pipeline.core.fingerprint import fingerprint
-from pipeline.core.json_text import find_json_problem
-from pipeline.core.loop_detection import HOP_HEADER, find_hop_problem
-from pipeline.core.moments import Moment, decode_moment, show_moment
-from pipeline.core.names import LABELS_MAX, METADATA_MAX
-from pipeline.core.records import Event
+from pipeline.core.events.fingerprint import fingerprint
+from pipeline.core.events.json_text import find_json_problem
+from pipeline.core.events.loop_detection import HOP_HEADER, find_hop_problem
+from pipeline.core.events.moments import Moment, decode_moment, show_moment
+from pipeline.core.events.names import LABELS_MAX, METADATA_MAX
+from pipeline.core.events.records import Event
+from pipeline.core.log.checksum import sum_content
 from pipeline.gateway.answers import Id, Time
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form

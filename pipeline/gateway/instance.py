@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from pipeline.config import PREFIX, Settings
-from pipeline.core.content_types import CONTENT_TYPES
+from pipeline.core.events.content_types import CONTENT_TYPES
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation

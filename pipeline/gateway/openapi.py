@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.moments import Moment
+from pipeline.core.events.moments import Moment
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import CONTENT_TYPE, PROBLEMS, ProblemShown
 

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from pipeline.core.moments import to_us
-from pipeline.core.records import Endpoint, RoutesHead, RoutesPart
-from pipeline.postgres.publications import ChangedName, ChangedSubscription, Publication
-from pipeline.postgres.subscriptions import Subscription
+from pipeline.core.events.moments import to_us
+from pipeline.core.events.records import Endpoint, RoutesHead, RoutesPart
+from pipeline.postgres.control.publications import ChangedName, ChangedSubscription, Publication
+from pipeline.postgres.control.subscriptions import Subscription
 
 KEYS = {"subscription": "s", "event_type": "t", "secret": "k"}
 

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from pipeline.clock import wall_us
-from pipeline.core.records import RoutesChanged, to_bytes
+from pipeline.core.events.records import RoutesChanged, to_bytes
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.published_records import (
@@ -30,9 +30,9 @@ from pipeline.gateway.published_records import (
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.metrics import Metrics
-from pipeline.postgres import publications
+from pipeline.postgres.control import publications
+from pipeline.postgres.control.publications import BUSY, LogState, Publication
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.publications import BUSY, LogState, Publication
 from pipeline.topics import Topic, Topics
 
 REPAIR_INTERVAL_S = 5.0

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from pipeline.core.records import Delivery, from_bytes, to_bytes
+from pipeline.core.events.records import Delivery, from_bytes, to_bytes
 from pipeline.kafka.producer import LogProducer
-from pipeline.postgres.dead_letters import (
+from pipeline.postgres.archive.dead_letters import (
     ArchivedLetter,
     LetterContent,
     LetterFilter,

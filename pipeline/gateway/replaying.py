@@ -11,11 +11,11 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from pipeline.core.checksum import sum_content
-from pipeline.core.ids import derive_attempt_id, derive_delivery_id
-from pipeline.core.payload_filter import Content
-from pipeline.core.records import Delivery, Dispatch, to_bytes
-from pipeline.core.replay import number_replay
+from pipeline.core.events.ids import derive_attempt_id, derive_delivery_id
+from pipeline.core.events.records import Delivery, Dispatch, to_bytes
+from pipeline.core.log.checksum import sum_content
+from pipeline.core.retries.replay import number_replay
+from pipeline.core.routing.payload_filter import Content
 from pipeline.gateway.answers import answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -25,7 +25,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.reads.waiting import wait_for_archive
 from pipeline.kafka.producer import KafkaUnavailableError
-from pipeline.postgres.replays import (
+from pipeline.postgres.control.replays import (
     Asked,
     KnownDelivery,
     ReplayedEvent,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from pipeline.config import GatewayConfig
-from pipeline.core.request_rate import RequestRate
+from pipeline.core.limits.request_rate import RequestRate
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.problems import Problem
 

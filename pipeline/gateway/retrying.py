@@ -18,9 +18,9 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.replaying import carry_out, plan_replay
-from pipeline.postgres.archive_attempts import find_attempt
-from pipeline.postgres.replays import find_replayed_event, list_deliveries
-from pipeline.postgres.subscriptions import find_subscription
+from pipeline.postgres.archive.attempts import find_attempt
+from pipeline.postgres.control.replays import find_replayed_event, list_deliveries
+from pipeline.postgres.control.subscriptions import find_subscription
 
 
 class RetryForm(Form, frozen=True):

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline.core.operational import describe_change, describe_failing, describe_recovered
-from pipeline.core.records import Event
+from pipeline.core.events.operational import describe_change, describe_failing, describe_recovered
+from pipeline.core.events.records import Event
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.postgres.control.telling import TOLD_MAX, take_changes, take_failing, take_recovered
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.telling import TOLD_MAX, take_changes, take_failing, take_recovered
 from pipeline.topics import Topics
 
 INTERVAL_S = 1.0

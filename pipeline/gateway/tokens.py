@@ -17,10 +17,10 @@ from pipeline.core.rights import Actor, Grant
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.token_grants import TokenGrants
 from pipeline.kafka.routes_view import RoutesView
-from pipeline.postgres.applications import find_application_of_secret, find_published_version
+from pipeline.postgres.control.applications import find_application_of_secret, find_published_version
+from pipeline.postgres.control.service_tokens import find_grant_of_service_token
+from pipeline.postgres.control.sessions import find_grant_of_session
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.service_tokens import find_grant_of_service_token
-from pipeline.postgres.sessions import find_grant_of_session
 
 UNKNOWN_MAX = 10_000
 LOOKUPS_MAX = 4  # at once: somebody who guesses must not take all connections

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from pipeline.core.daily_quota import DailyQuota
-from pipeline.core.operational import describe_quota
+from pipeline.core.events.operational import describe_quota
+from pipeline.core.limits.daily_quota import DailyQuota
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
-from pipeline.postgres.event_usage import add_usage, forget_usage, read_usage
+from pipeline.postgres.control.event_usage import add_usage, forget_usage, read_usage
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 

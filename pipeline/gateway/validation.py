@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.names import PAIR_MAX_BYTES, find_event_type_problem, find_pairs_problem
+from pipeline.core.events.names import PAIR_MAX_BYTES, find_event_type_problem, find_pairs_problem
 from pipeline.gateway.problems import Problem
 
 
@@ -52,7 +52,7 @@ class Findings:
             self.add(field, code, problem.message, **bounds)
 
     def check_event_type(self, field: str, name: str) -> None:
-        """A name that an event type can have; see `pipeline.core.names`."""
+        """A name that an event type can have; see `pipeline.core.events.names`."""
         problem = find_event_type_problem(name)
         if problem is not None:
             self.add(field, problem.code, f"it {problem.message}")

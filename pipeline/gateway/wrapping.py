@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 from prometheus_client import Counter
 
-from pipeline.core.sealing import UnsealError
-from pipeline.core.text import find_target_problem
+from pipeline.core.events.text import find_target_problem
+from pipeline.core.signing.sealing import UnsealError
 from pipeline.gateway.answer_headers import AnswerHeaders, secure
 from pipeline.gateway.compressed import encode_answer
 from pipeline.gateway.context import GATEWAY
@@ -21,7 +21,7 @@ from pipeline.gateway.operations import OPERATION, Handler, Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
-from pipeline.postgres.acting import act_as_nobody
+from pipeline.postgres.control.acting import act_as_nobody
 from pipeline.postgres.pool import DatabaseUnavailable
 
 SLASHES = re.compile("/{2,}")

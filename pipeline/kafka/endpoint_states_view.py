@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.records import EndpointState, expect
+from pipeline.core.events.records import EndpointState, expect
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView

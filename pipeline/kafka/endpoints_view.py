@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.endpoints import Endpoints
-from pipeline.core.records import Endpoint, expect
+from pipeline.core.events.records import Endpoint, expect
+from pipeline.core.routing.endpoints import Endpoints
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.clock import wall_us
-from pipeline.core.records import Probe, to_bytes
+from pipeline.core.events.records import Probe, to_bytes
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics

@@ -25,7 +25,7 @@ import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from pipeline.config import KafkaConfig
-from pipeline.core.records import Record, to_bytes
+from pipeline.core.events.records import Record, to_bytes
 from pipeline.kafka.acknowledged import Acknowledged
 from pipeline.kafka.failures import (
     KafkaUnavailableError,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.config import KafkaConfig
-from pipeline.core.records import Endpoint, expect
+from pipeline.core.events.records import Endpoint, expect
 from pipeline.kafka.tail import read_tail
 from pipeline.topics import Topic, Topics
 from schemas import SchemaError

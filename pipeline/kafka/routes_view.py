@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.partition import locate_partition
-from pipeline.core.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
-from pipeline.core.routes import AppliedRoutes, RoutesHistory, Rule
+from pipeline.core.events.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
+from pipeline.core.log.partition import locate_partition
+from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory, Rule
 from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds

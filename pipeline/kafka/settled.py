@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException
 
 from pipeline.config import KafkaConfig
-from pipeline.core.commit_note import Range, parse_note
+from pipeline.core.log.commit_note import Range, parse_note
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.options import view_options
 from pipeline.kafka.partitions import find_committed

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.core.dead_letters import make_dead_letter
-from pipeline.core.records import Attempt, DeadLetter, Delivery, Dispatch, EndpointState, from_bytes, to_bytes
+from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.records import Attempt, DeadLetter, Delivery, Dispatch, EndpointState, from_bytes, to_bytes
 from pipeline.kafka.failures import RecordRefusedError, ToSend
 from pipeline.topics import Topics
 from schemas import SchemaError

@@ -21,13 +21,13 @@ from datetime import date
 from uuid import UUID
 
 from pipeline.config import KafkaConfig
-from pipeline.core.account import Account, add_up
+from pipeline.core.log.account import Account, add_up
 from pipeline.kafka.record import Place
 from pipeline.kafka.settled import Settled, read_bounds, read_settled
 from pipeline.kafka.tail import Bounds
 from pipeline.ledger.open_records import LogEvent, Wanted, find_open, read_gaps
-from pipeline.postgres import ledger_counts as archive
-from pipeline.postgres.archive_tables import day_of
+from pipeline.postgres.archive import ledger_counts as archive
+from pipeline.postgres.archive.tables import day_of
 from pipeline.process import StartError
 from pipeline.topics import Topics
 

@@ -9,14 +9,14 @@ from datetime import date
 from typing import NamedTuple
 
 from pipeline.config import KafkaConfig
-from pipeline.core.account import Account
-from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.records import Delivery, Event, expect, is_probe
+from pipeline.core.events.event import Unreadable, parse_event
+from pipeline.core.events.records import Delivery, Event, expect, is_probe
+from pipeline.core.log.account import Account
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.kafka.settled import Settled, read_bounds
 from pipeline.kafka.tail import Bounds, each_record
-from pipeline.postgres.archive_tables import day_of
+from pipeline.postgres.archive.tables import day_of
 from pipeline.topics import Topics
 from schemas import SchemaError
 

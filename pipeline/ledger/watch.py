@@ -7,7 +7,7 @@ import structlog
 from pipeline.config import ArchiveConfig, DatabaseConfig, KafkaConfig
 from pipeline.ledger.count import Counter, NotSettledError, Result
 from pipeline.metrics import Metrics
-from pipeline.postgres.ledger_counts import Connection, open_long_connection, try_watch_lock
+from pipeline.postgres.archive.ledger_counts import Connection, open_long_connection, try_watch_lock
 from pipeline.postgres.pool import DatabaseUnavailable
 from pipeline.process import StartError
 from pipeline.topics import Topics

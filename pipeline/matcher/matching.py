@@ -5,16 +5,16 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.core.checksum import choose_sum
-from pipeline.core.dead_letters import make_dead_letter
-from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.fingerprint import fingerprint
-from pipeline.core.ids import derive_delivery_id, is_uuid
-from pipeline.core.operational import OPERATIONAL_TYPES
-from pipeline.core.payload_filter import Content
-from pipeline.core.recent_ids import RecentIds
-from pipeline.core.records import Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
-from pipeline.core.routes import AppliedRoutes
+from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.event import Unreadable, parse_event
+from pipeline.core.events.fingerprint import fingerprint
+from pipeline.core.events.ids import derive_delivery_id, is_uuid
+from pipeline.core.events.operational import OPERATIONAL_TYPES
+from pipeline.core.events.records import Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
+from pipeline.core.log.checksum import choose_sum
+from pipeline.core.log.recent_ids import RecentIds
+from pipeline.core.routing.payload_filter import Content
+from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.kafka.log_clock import monotonic_us
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics

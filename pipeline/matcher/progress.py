@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 from faust.types import TP
 
-from pipeline.core.watermark import Watermark
+from pipeline.core.log.watermark import Watermark
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 

@@ -6,7 +6,7 @@ those of the other partitions that this process reads. Within an application the
 
 from collections import OrderedDict, deque
 
-from pipeline.core.watermark import Watermark
+from pipeline.core.log.watermark import Watermark
 from pipeline.matcher.matching import EventRecord
 
 # In one turn of an application: a millisecond's work where each event matches one subscription.

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
-from pipeline.core.unsettled_age import UnsettledAge
+from pipeline.core.log.unsettled_age import UnsettledAge
 
 
 class Gap(NamedTuple):

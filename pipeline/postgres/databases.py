@@ -6,7 +6,7 @@ import math
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
-from pipeline.core.replay_lag import ReplayLag
+from pipeline.core.log.replay_lag import ReplayLag
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import Pool, open_pool
 from pipeline.postgres.pool_watch import PoolWatch

@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
-from pipeline.postgres.acting import ACTOR
+from pipeline.postgres.control.acting import ACTOR
 from pipeline.process import StartError
 
 # psycopg_pool doubles the wait between attempts until this is over, then waits for the next request. `PoolWatch` asks

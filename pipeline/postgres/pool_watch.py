@@ -7,7 +7,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from pipeline.core.replay_lag import ReplayLag
+from pipeline.core.log.replay_lag import ReplayLag
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import Pool
 from pipeline.postgres.pool_figures import PoolFigures

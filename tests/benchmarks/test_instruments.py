@@ -7,10 +7,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pipeline.bench.child import BenchChild
-from pipeline.bench.errors import BenchError
-from pipeline.bench.evidence import Arrival, read_received, read_sent
-from pipeline.bench.plan import (
+from bench.child import BenchChild
+from bench.errors import BenchError
+from bench.evidence import Arrival, read_received, read_sent
+from bench.plan import (
     DRIP,
     HANG,
     RESET,
@@ -26,7 +26,7 @@ from pipeline.bench.plan import (
     StreamPlan,
     write_plan,
 )
-from pipeline.bench.stamp import OPENING, Stamp, close_payload, format_stamp, read_stamp
+from bench.stamp import OPENING, Stamp, close_payload, format_stamp, read_stamp
 from tests.support.receiver import CloseUnanswered, Receiver, Status, Times
 
 TIMEOUT_S = 30.0
@@ -46,17 +46,13 @@ def start_generator(folder: Path, api: str, *paces: Pace) -> BenchChild[Generato
         journal_dir=str(folder),
     )
     write_plan(folder / "generator.json", plan)
-    return BenchChild(
-        "pipeline.bench.generator", folder / "generator.json", GeneratorProgress, log=folder / "generator.log"
-    )
+    return BenchChild("bench.generator", folder / "generator.json", GeneratorProgress, log=folder / "generator.log")
 
 
 def start_receiver(folder: Path, *answers: Answer) -> BenchChild[ReceiverProgress]:
     plan = ReceiverPlan(host="127.0.0.1", answers=list(answers), groups=[len(answers)], journal_dir=str(folder))
     write_plan(folder / "receiver.json", plan)
-    return BenchChild(
-        "pipeline.bench.receiver", folder / "receiver.json", ReceiverProgress, log=folder / "receiver.log"
-    )
+    return BenchChild("bench.receiver", folder / "receiver.json", ReceiverProgress, log=folder / "receiver.log")
 
 
 async def test_the_generator_keeps_to_its_schedule(tmp_path: Path) -> None:
@@ -186,9 +182,7 @@ async def test_an_answer_that_makes_no_sense_ends_the_run(tmp_path: Path) -> Non
         )
         write_plan(tmp_path / "plan.json", plan)
         log = tmp_path / "generator.log"
-        async with BenchChild(
-            "pipeline.bench.generator", tmp_path / "plan.json", GeneratorProgress, log=log
-        ) as generator:
+        async with BenchChild("bench.generator", tmp_path / "plan.json", GeneratorProgress, log=log) as generator:
             await generator.wait_for(lambda _: True, timeout_s=TIMEOUT_S)
             await generator.tell(Command(do="start", stream=0, at_us=time.time_ns() // 1000))
             with pytest.raises(BenchError, match="missing required field `results`"):

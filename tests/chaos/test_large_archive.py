@@ -9,7 +9,7 @@ import psutil
 import psycopg
 from pydantic import SecretStr
 
-from pipeline.postgres.archive_filling import fill_archive
+from pipeline.postgres.archive.filling import fill_archive
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.tables import configure
 from tests.support.ledger_command import run_ledger

@@ -11,7 +11,7 @@ import aiohttp
 import psycopg
 import pytest
 
-from pipeline.core.partition import locate_partition
+from pipeline.core.log.partition import locate_partition
 from tests.support.api import Space
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, ReceiverProcess

@@ -6,8 +6,8 @@ from uuid import UUID
 from connectors.http.client.exchange import Request
 from connectors.http.message import Signing, build_request
 from connectors.http.target import compile_target
-from pipeline.core.records import Delivery, Endpoint
-from pipeline.core.sealing import Sealer
+from pipeline.core.events.records import Delivery, Endpoint
+from pipeline.core.signing.sealing import Sealer
 
 SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
 SUBSCRIPTION_ID = str(UUID(int=2))

@@ -9,7 +9,7 @@ import httptools
 
 from connectors.http.client.exchange import Answer
 from connectors.http.client.head import HeadReader, NotHttpError
-from pipeline.core.headers import REDACTED, is_secret_name
+from pipeline.core.events.headers import REDACTED, is_secret_name
 
 VERSIONS = frozenset({"1.1", "1.0"})
 HEADERS_MAX = 256

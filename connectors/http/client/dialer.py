@@ -22,10 +22,10 @@ from connectors.http.client.resolver import ForbiddenAddressError, NameNotFoundE
 from connectors.http.client.shortage import ShortageError, find_shortage
 from connectors.http.client.tls import TlsContexts
 from pipeline.config import DeliverConfig
-from pipeline.core.addresses import AddressRules, parse_networks
-from pipeline.core.destination import UNREACHABLE, DestinationRules, bracket
-from pipeline.core.ports import PortRules, parse_ports
-from pipeline.core.proxy import Proxy, parse_proxy
+from pipeline.core.network.addresses import AddressRules, parse_networks
+from pipeline.core.network.destination import UNREACHABLE, DestinationRules, bracket
+from pipeline.core.network.ports import PortRules, parse_ports
+from pipeline.core.network.proxy import Proxy, parse_proxy
 from pipeline.endpoint_tls import TlsIdentityError
 
 # What a hostile endpoint may push into the kernel before anybody reads it.

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from pipeline.core.proxy import Proxy
+from pipeline.core.network.proxy import Proxy
 
 HEAD_MAX_BYTES = 16 * 1024
 

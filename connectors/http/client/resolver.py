@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from connectors.http.client.lookup import Lookup, Lookups, LookupsBusyError
 from connectors.http.client.shortage import ShortageError, find_shortage
-from pipeline.core.addresses import AddressRules
+from pipeline.core.network.addresses import AddressRules
 
 # More than any host has that means to be reached. All of them are looked at, so there must be an end to it.
 ADDRESSES_MAX = 64

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline.core.verification import Verification
+from pipeline.core.signing.verification import Verification
 
 SHOWN_MAX_CHARS = 80  # of anything a stranger sent
 BODY_SHOWN_MAX_BYTES = 16 * 1024

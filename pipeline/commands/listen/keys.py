@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.core.verification import parse_secret
+from pipeline.core.signing.verification import parse_secret
 from pipeline.process import StartError
 
 

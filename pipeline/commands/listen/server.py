@@ -15,7 +15,7 @@ from pipeline.commands.listen.arrival import Arrival, format_body, format_line, 
 from pipeline.commands.listen.forward import Forward
 from pipeline.commands.listen.keys import Keys
 from pipeline.commands.listen.options import ListenOptions
-from pipeline.core.verification import verify
+from pipeline.core.signing.verification import verify
 from pipeline.process import Process, StartError
 
 BODY_MAX_BYTES = 4 * 1024 * 1024  # as large as a record may be

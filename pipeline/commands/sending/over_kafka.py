@@ -9,9 +9,9 @@ from pipeline.clock import wall_us
 from pipeline.commands.sending.destination import Destination
 from pipeline.commands.sending.pace import SendError
 from pipeline.config import KafkaConfig
-from pipeline.core.checksum import sum_content
-from pipeline.core.event import find_problem
-from pipeline.core.records import Event
+from pipeline.core.events.event import find_problem
+from pipeline.core.events.records import Event
+from pipeline.core.log.checksum import sum_content
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.metrics import Metrics
 from pipeline.process import StartError

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from pipeline.core.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE
+from pipeline.core.events.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE
 from pipeline.process import StartError
 
 STANDARD_INPUT = "-"

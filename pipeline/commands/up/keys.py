@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.private_file import write_private
 from pipeline.config import Settings
-from pipeline.core.sealing import KEY_BYTES
+from pipeline.core.signing.sealing import KEY_BYTES
 from pipeline.process import StartError
 from pipeline.sealing_keys import load_sealer
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.config import AccountsConfig
-from pipeline.core.request_rate import RequestRate
+from pipeline.core.limits.request_rate import RequestRate
 from pipeline.gateway.accounts.hashing import Passwords
 from pipeline.gateway.accounts.mail import Mailer
 from pipeline.gateway.accounts.oidc_provider import Provider

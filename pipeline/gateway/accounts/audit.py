@@ -6,13 +6,13 @@ from typing import Any, TypedDict
 import structlog
 from aiohttp import web
 
-from pipeline.core.moments import show_datetime
+from pipeline.core.events.moments import show_datetime
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.reads.queries import declare_id, declare_text, take
-from pipeline.postgres.audit_log import FORGET_ROWS, AuditEntry, AuditFilter, forget_entries, list_entries
+from pipeline.postgres.control.audit_log import FORGET_ROWS, AuditEntry, AuditFilter, forget_entries, list_entries
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 
 PAGE_ENTRIES = 100

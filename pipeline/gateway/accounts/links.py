@@ -12,8 +12,8 @@ from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import hash_token, make_token
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.acting import act_as
-from pipeline.postgres.users import Purpose, User, find_user, find_user_of_mail_token, save_mail_token
+from pipeline.postgres.control.acting import act_as
+from pipeline.postgres.control.users import Purpose, User, find_user, find_user_of_mail_token, save_mail_token
 
 LINKS_MAX = 5  # of one kind that are valid at the same time
 PREFIX = "hookline_mt_"

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 import structlog
 
 from pipeline.config import AccountsConfig
-from pipeline.core.smtp_url import SmtpServer, parse_smtp_url
+from pipeline.core.network.smtp_url import SmtpServer, parse_smtp_url
 from pipeline.metrics import Metrics
 
 WAITING_MAX = 1000

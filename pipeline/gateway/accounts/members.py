@@ -16,8 +16,8 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.members import add_member, change_role, remove_member
-from pipeline.postgres.users import find_user_by_email
+from pipeline.postgres.control.members import add_member, change_role, remove_member
+from pipeline.postgres.control.users import find_user_by_email
 
 MEMBERS_MAX = 10_000
 

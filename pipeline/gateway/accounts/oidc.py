@@ -17,9 +17,9 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import declare_text, take
 from pipeline.gateway.tokens import hash_token
-from pipeline.postgres.acting import act_as
-from pipeline.postgres.oidc_logins import BegunLogin, find_user_of_provider, link_user, save_login, take_login
-from pipeline.postgres.users import FirstOrganization, User, UserExistsError, create_user
+from pipeline.postgres.control.acting import act_as
+from pipeline.postgres.control.oidc_logins import BegunLogin, find_user_of_provider, link_user, save_login, take_login
+from pipeline.postgres.control.users import FirstOrganization, User, UserExistsError, create_user
 
 LOGIN_TTL_S = 600
 COOKIE = "hookline_oidc"

@@ -22,8 +22,8 @@ from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.sessions import find_session_id
-from pipeline.postgres.users import (
+from pipeline.postgres.control.sessions import find_session_id
+from pipeline.postgres.control.users import (
     User,
     find_user,
     find_user_by_email,

@@ -7,7 +7,7 @@ from typing import TypedDict, get_args
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.passwords import PasswordProblem, find_password_problem
+from pipeline.core.signing.passwords import PasswordProblem, find_password_problem
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.accounts.forms import (
     EmailForm,
@@ -30,8 +30,8 @@ from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.acting import act_as
-from pipeline.postgres.users import (
+from pipeline.postgres.control.acting import act_as
+from pipeline.postgres.control.users import (
     FirstOrganization,
     User,
     UserExistsError,

@@ -6,7 +6,7 @@ from typing import TypedDict
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.moments import show_datetime
+from pipeline.core.events.moments import show_datetime
 from pipeline.gateway.accounts.forms import EMAIL_MAX_CHARS, PASSWORD_SENT_MAX_CHARS, LoginForm, login_decoder
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize, read_token
@@ -17,8 +17,8 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import ACCESS_PREFIX, REFRESH_PREFIX, hash_token, make_token
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.sessions import SessionTokens, create_session, end_session, renew_session
-from pipeline.postgres.users import User, find_user, find_user_by_email, replace_password_hash
+from pipeline.postgres.control.sessions import SessionTokens, create_session, end_session, renew_session
+from pipeline.postgres.control.users import User, find_user, find_user_by_email, replace_password_hash
 
 
 class SessionShown(TypedDict):

@@ -4,14 +4,14 @@ from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.core.moments import show_datetime
+from pipeline.core.events.moments import show_datetime
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import declare_id, declare_text, take, take_path_id
-from pipeline.postgres.users import User, delete_user, find_user, list_users
+from pipeline.postgres.control.users import User, delete_user, find_user, list_users
 
 PAGE_USERS = 100
 

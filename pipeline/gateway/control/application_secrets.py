@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import msgspec
 from aiohttp import web
 
-from pipeline.core.moments import show_datetime
-from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
+from pipeline.core.events.moments import show_datetime
+from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -19,7 +19,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.tokens import hash_token
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.application_secrets import (
+from pipeline.postgres.control.application_secrets import (
     ApplicationSecret,
     create_secret,
     list_secrets,

@@ -17,7 +17,8 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.applications import (
+from pipeline.postgres.archive.event_counts import count_events_on
+from pipeline.postgres.control.applications import (
     Application,
     create_application,
     delete_application,
@@ -26,7 +27,6 @@ from pipeline.postgres.applications import (
     list_applications,
     rename_application,
 )
-from pipeline.postgres.event_counts import count_events_on
 
 NAME_MIN_CHARS, NAME_MAX_CHARS = 2, 50
 

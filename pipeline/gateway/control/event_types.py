@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from pipeline.core.operational import RESERVED_PREFIX
+from pipeline.core.events.operational import RESERVED_PREFIX
 from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -15,7 +15,7 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.event_types import (
+from pipeline.postgres.control.event_types import (
     EventType,
     create_event_type,
     deactivate_event_type,

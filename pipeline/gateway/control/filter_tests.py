@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from pipeline.core.content_types import JSON_TYPE
-from pipeline.core.payload_filter import Content, count_conditions
+from pipeline.core.events.content_types import JSON_TYPE
+from pipeline.core.routing.payload_filter import Content, count_conditions
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form

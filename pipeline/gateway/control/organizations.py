@@ -18,9 +18,9 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.event_counts import count_events_on
-from pipeline.postgres.members import list_members
-from pipeline.postgres.organizations import (
+from pipeline.postgres.archive.event_counts import count_events_on
+from pipeline.postgres.control.members import list_members
+from pipeline.postgres.control.organizations import (
     Organization,
     create_organization,
     delete_organization,

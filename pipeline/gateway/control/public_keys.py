@@ -6,14 +6,14 @@ from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.core.asymmetric import JsonWebKey, describe_key
+from pipeline.core.signing.asymmetric import JsonWebKey, describe_key
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.subscriptions import derive_address_key, unseal_secret
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take, take_path_id
-from pipeline.postgres.subscriptions import find_subscription
+from pipeline.postgres.control.subscriptions import find_subscription
 
 KEY = Parameter(
     name="key", schema={"type": "string"}, is_required=True, meaning="As in the `jwks_path` of the subscription."

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from pipeline.core.records import to_bytes
+from pipeline.core.events.records import to_bytes
 from pipeline.gateway.published_records import describe_endpoint, describe_rule
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.publications import ChangedSubscription
-from pipeline.postgres.subscriptions import SealedSecret, Subscription, SubscriptionContent
+from pipeline.postgres.control.publications import ChangedSubscription
+from pipeline.postgres.control.subscriptions import SealedSecret, Subscription, SubscriptionContent
 
 # Key, headers and versions, and what a rotation adds, with room to spare.
 ENVELOPE_MAX_BYTES = 4 * 1024

@@ -11,9 +11,9 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 from uuid_utils import uuid7
 
-from pipeline.core.moments import Moment, decode_moment, show_datetime
+from pipeline.core.events.moments import Moment, decode_moment, show_datetime
 from pipeline.core.rights import UNLIMITED_ONLY, name_right
-from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
+from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -23,7 +23,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
 from pipeline.gateway.tokens import SERVICE_PREFIX, hash_token, make_token
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.service_tokens import (
+from pipeline.postgres.control.service_tokens import (
     ServiceToken,
     TokenLimits,
     change_token,

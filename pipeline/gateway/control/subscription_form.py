@@ -6,16 +6,16 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.core.delivery_settings import DeliverySettings, find_setting_problems
-from pipeline.core.destination import DestinationError, parse_destination
-from pipeline.core.headers import find_header_problem, find_repeated_name
-from pipeline.core.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, find_pairs_problem
-from pipeline.core.payload_filter import CONDITIONS_MAX, FilterError, PayloadFilter, parse_filter
+from pipeline.core.events.headers import find_header_problem, find_repeated_name
+from pipeline.core.events.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, find_pairs_problem
+from pipeline.core.network.destination import DestinationError, parse_destination
+from pipeline.core.routing.delivery_settings import DeliverySettings, find_setting_problems
+from pipeline.core.routing.payload_filter import CONDITIONS_MAX, FilterError, PayloadFilter, parse_filter
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.control.tls import find_tls_problems
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.subscriptions import SubscriptionContent
+from pipeline.postgres.control.subscriptions import SubscriptionContent
 
 METHODS = frozenset({"GET", "PATCH", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"})
 EVENT_TYPES_MAX = 100

@@ -8,9 +8,9 @@ import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.content_types import JSON_TYPE
-from pipeline.core.ids import derive_attempt_id
-from pipeline.core.operational import describe_test
+from pipeline.core.events.content_types import JSON_TYPE
+from pipeline.core.events.ids import derive_attempt_id
+from pipeline.core.events.operational import describe_test
 from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -22,7 +22,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.waiting import wait_for_archive
 from pipeline.gateway.replaying import carry_out, plan_replay
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.replays import find_replayed_event
+from pipeline.postgres.control.replays import find_replayed_event
 
 
 class TestForm(Form, frozen=True):

@@ -15,12 +15,12 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.core.asymmetric import format_public_key
-from pipeline.core.headers import REDACTED
-from pipeline.core.moments import EPOCH, show_datetime, show_moment, show_moment_or_none, to_us
-from pipeline.core.records import name_client_key_context
-from pipeline.core.sealing import NONCE_BYTES, Sealed, Sealer
-from pipeline.core.signature import STANDARD_PREFIX, format_standard_secret
+from pipeline.core.events.headers import REDACTED
+from pipeline.core.events.moments import EPOCH, show_datetime, show_moment, show_moment_or_none, to_us
+from pipeline.core.events.records import name_client_key_context
+from pipeline.core.signing.asymmetric import format_public_key
+from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
+from pipeline.core.signing.signature import STANDARD_PREFIX, format_standard_secret
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -32,8 +32,8 @@ from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.endpoint_states import ShownState, find_state
-from pipeline.postgres.subscriptions import (
+from pipeline.postgres.archive.endpoint_states import ShownState, find_state
+from pipeline.postgres.control.subscriptions import (
     ChangedMeanwhileError,
     SealedSecret,
     Subscription,

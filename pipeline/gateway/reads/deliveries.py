@@ -4,7 +4,7 @@ from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.core.moments import show_moment, show_moment_or_none
+from pipeline.core.events.moments import show_moment, show_moment_or_none
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
@@ -24,7 +24,7 @@ from pipeline.gateway.reads.queries import (
     take_path_id,
 )
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
-from pipeline.postgres.archive_deliveries import (
+from pipeline.postgres.archive.deliveries import (
     STATES,
     ArchivedDelivery,
     DeliveryFilter,

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.core.moments import show_moment
+from pipeline.core.events.moments import show_moment
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -24,8 +24,8 @@ from pipeline.gateway.reads.queries import (
     take_path_id,
 )
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
-from pipeline.postgres.archive_lists import EventFilter, list_events
-from pipeline.postgres.archive_reads import ArchivedEvent, ArchivedPayload, find_event
+from pipeline.postgres.archive.lists import EventFilter, list_events
+from pipeline.postgres.archive.reads import ArchivedEvent, ArchivedPayload, find_event
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound to it: clients demand an address, and events from Kafka have none
 

@@ -18,7 +18,7 @@ from pipeline.gateway.reads.queries import (
     take_application_id,
     take_id,
 )
-from pipeline.postgres.event_counts import DayCount, count_events_by_day
+from pipeline.postgres.archive.event_counts import DayCount, count_events_by_day
 
 DEFAULT_DAYS = 30
 DAYS = (declare_day("from", "The first day."), declare_day("to", "The last day; today when left out."))

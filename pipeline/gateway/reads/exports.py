@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from pipeline.core.moments import show_moment, show_moment_or_none
+from pipeline.core.events.moments import show_moment, show_moment_or_none
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.compressed import choose_encoding, start_encoding
@@ -20,8 +20,8 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events import show_summary
 from pipeline.gateway.reads.events_per_day import DAYS, get_today
 from pipeline.gateway.reads.queries import APPLICATION_ID, take, take_application_id
-from pipeline.postgres.archive_reads import ArchivedPayload
-from pipeline.postgres.exports import Export, MadeAttempt, export_attempts, export_events
+from pipeline.postgres.archive.exports import Export, MadeAttempt, export_attempts, export_events
+from pipeline.postgres.archive.reads import ArchivedPayload
 
 NDJSON = "application/x-ndjson"
 CHUNK_BYTES = 65_536

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.core.content_types import BINARY_TYPE, JSON_TYPE, TEXT_TYPE
+from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE, TEXT_TYPE
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation, Parameter

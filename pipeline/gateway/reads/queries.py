@@ -10,12 +10,12 @@ from uuid import UUID
 
 from aiohttp import web
 
-from pipeline.core.moments import parse_moment, parse_query_moment, show_moment
+from pipeline.core.events.moments import parse_moment, parse_query_moment, show_moment
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import link_to
 from pipeline.gateway.operations import OPERATION, Parameter
-from pipeline.postgres.archive_attempts import AttemptFilter, Cursor
-from pipeline.postgres.dead_letters import LetterFilter
+from pipeline.postgres.archive.attempts import AttemptFilter, Cursor
+from pipeline.postgres.archive.dead_letters import LetterFilter
 
 CURSOR_MAX_CHARS = 200
 

@@ -12,7 +12,7 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
 from pipeline.gateway.reads.waiting import find_anywhere
-from pipeline.postgres.archive_attempts import ArchivedResponse, find_response
+from pipeline.postgres.archive.attempts import ArchivedResponse, find_response
 
 
 class ResponseShown(TypedDict):

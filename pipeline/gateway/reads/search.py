@@ -10,11 +10,11 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.reads.queries import APPLICATION_ID, take, take_application_id
-from pipeline.postgres.archive_attempts import find_attempt
-from pipeline.postgres.archive_deliveries import find_delivery
-from pipeline.postgres.archive_reads import find_event
-from pipeline.postgres.dead_letters import LetterFilter, list_letters
-from pipeline.postgres.subscriptions import find_subscription
+from pipeline.postgres.archive.attempts import find_attempt
+from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters
+from pipeline.postgres.archive.deliveries import find_delivery
+from pipeline.postgres.archive.reads import find_event
+from pipeline.postgres.control.subscriptions import find_subscription
 
 Q = Parameter(
     name="q", schema={"type": "string"}, is_required=True, meaning="An id: a `webhook-id` is that of a delivery."

@@ -4,14 +4,14 @@ from typing import TypedDict
 
 from aiohttp import web
 
-from pipeline.core.moments import show_moment_or_none
+from pipeline.core.events.moments import show_moment_or_none
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.subscriptions import find_own, show_health
 from pipeline.gateway.operations import Operation
-from pipeline.postgres.endpoint_states import find_state
-from pipeline.postgres.recent_deliveries import RECENT_MAX, summarise_recent
+from pipeline.postgres.archive.endpoint_states import find_state
+from pipeline.postgres.archive.recent_deliveries import RECENT_MAX, summarise_recent
 
 
 class LatencyShown(TypedDict):

@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pipeline.core.partition import locate_partition
+from pipeline.core.log.partition import locate_partition
 from pipeline.gateway.context import Gateway
-from pipeline.postgres.archive_progress import has_undispatched, is_dispatched, read_next_offset
-from pipeline.postgres.archive_reads import Pool
+from pipeline.postgres.archive.progress import has_undispatched, is_dispatched, read_next_offset
+from pipeline.postgres.archive.reads import Pool
 from pipeline.postgres.pool import DatabaseUnavailable
 
 POLL_FIRST_S = 0.003

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
-from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, to_bytes
+from pipeline.core.events.records import Attempt, DeadLetter, Dispatch, Event, Record, to_bytes
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
 from tests.integration.archive.records import make_attempt, make_dead_letter, make_dispatch, make_event, make_id

@@ -6,8 +6,8 @@ from uuid import uuid4
 import msgspec
 
 from connectors.sink import LogRecord
-from pipeline.core.ids import derive_attempt_id, derive_delivery_id
-from pipeline.core.records import Attempt, DeadLetter, Dispatch, Event, Record, to_bytes
+from pipeline.core.events.ids import derive_attempt_id, derive_delivery_id
+from pipeline.core.events.records import Attempt, DeadLetter, Dispatch, Event, Record, to_bytes
 from pipeline.core.units import SECOND_US
 from pipeline.topics import Topic, declare_topics
 

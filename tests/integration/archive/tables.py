@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from connectors.postgres.rows import RowBuilder
 from connectors.sink import LogRecord, Place
 from pipeline.config import DatabaseConfig
-from pipeline.core.positions import NOTHING_YET, Positions
-from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter
+from pipeline.core.log.positions import NOTHING_YET, Positions
+from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter
 from tests.integration.archive.records import TOPICS
 
 ROWS = RowBuilder(TOPICS, compress_min_bytes=1024)

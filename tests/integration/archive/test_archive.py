@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from pipeline.core.records import RoutesChanged, to_bytes
-from pipeline.postgres.archive_reads import find_event
-from pipeline.postgres.archive_tables import EVENTS, TABLES
+from pipeline.core.events.records import RoutesChanged, to_bytes
+from pipeline.postgres.archive.reads import find_event
+from pipeline.postgres.archive.tables import EVENTS, TABLES
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.house import House, ids_of
 from tests.integration.archive.records import (

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from pipeline.core.ids import derive_attempt_id
-from pipeline.core.records import Attempt, Dispatch
+from pipeline.core.events.ids import derive_attempt_id
+from pipeline.core.events.records import Attempt, Dispatch
 from pipeline.core.units import SECOND_US
-from pipeline.postgres.archive_attempts import (
+from pipeline.postgres.archive.attempts import (
     PAGE_MAX,
     ArchivedAttempt,
     AttemptFilter,

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from pipeline.postgres.archive_tables import TABLES
+from pipeline.postgres.archive.tables import TABLES
 from tests.integration.archive.house import House
 from tests.integration.archive.tables import count_rows, list_partitions, read_rows
 from tests.integration.archive.test_archive_faults import find_problems

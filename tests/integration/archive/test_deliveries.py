@@ -3,9 +3,9 @@
 import psycopg
 from msgspec.structs import replace
 
-from pipeline.core.records import Dispatch
+from pipeline.core.events.records import Dispatch
 from pipeline.core.units import SECOND_US
-from pipeline.postgres.archive_deliveries import DeliveryFilter, find_delivery, list_deliveries
+from pipeline.postgres.archive.deliveries import DeliveryFilter, find_delivery, list_deliveries
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.records import (
     NOW_US,

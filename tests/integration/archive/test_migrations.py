@@ -8,7 +8,7 @@ import pytest
 from yoyo import get_backend, read_migrations
 
 from pipeline.postgres import migrations
-from pipeline.postgres.archive_tables import TABLES, ArchiveTable
+from pipeline.postgres.archive.tables import TABLES, ArchiveTable
 from pipeline.process import StartError
 
 TABLE_NAMES = [table.name for table in TABLES]

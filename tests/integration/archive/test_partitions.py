@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from pipeline.config import ArchiveConfig
-from pipeline.core.content_types import BINARY_TYPE
+from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive_partitions import ensure_days, ensure_partitions, list_days
-from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of
-from pipeline.postgres.archive_upkeep import Upkeep
+from pipeline.postgres.archive.partitions import ensure_days, ensure_partitions, list_days
+from pipeline.postgres.archive.tables import EVENTS, TABLES, day_of
+from pipeline.postgres.archive.upkeep import Upkeep
 from tests.integration.archive.records import DAY_US, NOW_US, Log, change, make_dispatch, make_event, make_id
 from tests.integration.archive.tables import (
     Owner,

@@ -7,16 +7,16 @@ from uuid import UUID
 
 import psycopg
 
-from pipeline.postgres.archive_attempts import AttemptFilter, Cursor, find_attempt, find_response, list_attempts
-from pipeline.postgres.archive_deliveries import DeliveryFilter, find_delivery, list_deliveries
-from pipeline.postgres.archive_filling import ROWS_PER_EVENT, fill_archive
-from pipeline.postgres.archive_lists import EventFilter, list_events
-from pipeline.postgres.archive_partitions import ensure_days
-from pipeline.postgres.archive_reads import find_event, known_event_ids
-from pipeline.postgres.archive_tables import today
-from pipeline.postgres.dead_letters import LetterFilter, list_letters
-from pipeline.postgres.event_counts import count_events_by_day
-from pipeline.postgres.exports import Export, export_attempts, export_events
+from pipeline.postgres.archive.attempts import AttemptFilter, Cursor, find_attempt, find_response, list_attempts
+from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters
+from pipeline.postgres.archive.deliveries import DeliveryFilter, find_delivery, list_deliveries
+from pipeline.postgres.archive.event_counts import count_events_by_day
+from pipeline.postgres.archive.exports import Export, export_attempts, export_events
+from pipeline.postgres.archive.filling import ROWS_PER_EVENT, fill_archive
+from pipeline.postgres.archive.lists import EventFilter, list_events
+from pipeline.postgres.archive.partitions import ensure_days
+from pipeline.postgres.archive.reads import find_event, known_event_ids
+from pipeline.postgres.archive.tables import today
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.plans import open_explained
 from tests.integration.archive.records import DAY_US, NOW_US

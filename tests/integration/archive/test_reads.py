@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 import psycopg
 from pydantic import SecretStr
 
-from pipeline.core.content_types import BINARY_TYPE
-from pipeline.postgres.archive_lists import PAGE_MAX, EventFilter, list_events
-from pipeline.postgres.archive_progress import has_undispatched, is_dispatched, read_next_offset
-from pipeline.postgres.archive_reads import find_event, known_event_ids
+from pipeline.core.events.content_types import BINARY_TYPE
+from pipeline.postgres.archive.lists import PAGE_MAX, EventFilter, list_events
+from pipeline.postgres.archive.progress import has_undispatched, is_dispatched, read_next_offset
+from pipeline.postgres.archive.reads import find_event, known_event_ids
 from pipeline.postgres.pool import Pool, open_pool
 from tests.integration.archive.records import (
     DAY_US,

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipeline.postgres.archive_tables import TABLES
+from pipeline.postgres.archive.tables import TABLES
 from tests.integration.archive.house import House, ids_of
 from tests.integration.archive.tables import count_rows, read_positions, read_rows
 from tests.support.eventually import eventually

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from connectors.sink import LogRecord
-from pipeline.core.records import from_bytes
+from pipeline.core.events.records import from_bytes
 from tests.integration.archive.records import (
     TOPICS,
     Log,

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from connectors.postgres.command import archive
 from pipeline.config import ArchiveConfig
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive_partitions import ensure_days
-from pipeline.postgres.archive_retention import Leaving, detach_expired, drop_detached, list_detached, restore_day
-from pipeline.postgres.archive_tables import EVENTS, TABLES, day_of
-from pipeline.postgres.archive_upkeep import Upkeep
+from pipeline.postgres.archive.partitions import ensure_days
+from pipeline.postgres.archive.retention import Leaving, detach_expired, drop_detached, list_detached, restore_day
+from pipeline.postgres.archive.tables import EVENTS, TABLES, day_of
+from pipeline.postgres.archive.upkeep import Upkeep
 from tests.integration.archive.records import (
     DAY_US,
     NOW_US,

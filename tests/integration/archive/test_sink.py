@@ -13,8 +13,8 @@ from pipeline.config import ArchiveConfig, KafkaConfig
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive_outage import Outage
-from pipeline.postgres.archive_writer import FencedError
+from pipeline.postgres.archive.outage import Outage
+from pipeline.postgres.archive.writer import FencedError
 from tests.integration.archive.records import TOPICS, Log, make_dispatch, make_event, make_id
 from tests.integration.archive.tables import count_rows, open_writer, read_offsets, read_rows
 from tests.support.eventually import eventually

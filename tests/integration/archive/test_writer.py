@@ -9,11 +9,11 @@ import pytest
 from psycopg.errors import CheckViolation
 from pydantic import SecretStr
 
-from pipeline.core.content_types import BINARY_TYPE
-from pipeline.core.positions import HoleError, Step
-from pipeline.postgres.archive_tables import TABLES, day_of
-from pipeline.postgres.archive_writer import ArchiveBatch, ArchiveWriter, Claimed, FencedError
-from pipeline.postgres.dead_letters import note_redriven_events
+from pipeline.core.events.content_types import BINARY_TYPE
+from pipeline.core.log.positions import HoleError, Step
+from pipeline.postgres.archive.dead_letters import note_redriven_events
+from pipeline.postgres.archive.tables import TABLES, day_of
+from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter, Claimed, FencedError
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.records import (
     DAY_US,

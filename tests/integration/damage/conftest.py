@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from pipeline.core.records import Event
+from pipeline.core.events.records import Event
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
 from tests.support.eventually import eventually

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from pipeline.core.partition import locate_partition
+from pipeline.core.log.partition import locate_partition
 from tests.integration.damage.conftest import OwnBroker
 from tests.support.api import Api, describe_event
 from tests.support.eventually import eventually

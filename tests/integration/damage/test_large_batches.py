@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 from confluent_kafka import Producer
 
-from pipeline.core.records import Event, to_bytes
+from pipeline.core.events.records import Event, to_bytes
 from tests.integration.archive.house import House as ArchiveHouse
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.matcher.house import House as MatcherHouse

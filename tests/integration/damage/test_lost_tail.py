@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.core.records import Event
+from pipeline.core.events.records import Event
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
 from tests.integration.archive.house import House as ArchiveHouse

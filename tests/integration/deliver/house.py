@@ -9,9 +9,9 @@ from uuid import uuid4
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.config import KafkaConfig
-from pipeline.core.ids import derive_delivery_id
-from pipeline.core.records import Attempt, Delivery, Endpoint, Probe, Record, from_bytes, to_bytes
-from pipeline.core.sealing import Sealer, parse_keys
+from pipeline.core.events.ids import derive_delivery_id
+from pipeline.core.events.records import Attempt, Delivery, Endpoint, Probe, Record, from_bytes, to_bytes
+from pipeline.core.signing.sealing import Sealer, parse_keys
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
 from tests.support.eventually import eventually

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pipeline.core.records import Delivery, EndpointState
+from pipeline.core.events.records import Delivery, EndpointState
 from tests.integration.deliver.house import SECRET, House
 from tests.support.eventually import eventually
 from tests.support.python_clock import PythonClock

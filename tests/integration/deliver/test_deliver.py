@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from pipeline.core.records import DeadLetter, Delivery, EndpointState
+from pipeline.core.events.records import DeadLetter, Delivery, EndpointState
 from tests.integration.deliver.house import SECRET, House, ids_of
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually

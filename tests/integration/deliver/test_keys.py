@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from uuid import uuid4
 
-from pipeline.core.records import Delivery
+from pipeline.core.events.records import Delivery
 from tests.integration.deliver.house import KEYS, NEW_KEYS, House, ids_of
 from tests.support.eventually import eventually
 from tests.support.kafka import report

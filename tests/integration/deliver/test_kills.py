@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.core.records import Attempt
+from pipeline.core.events.records import Attempt
 from tests.integration.deliver.house import House, ids_of
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, Ok, Receiver

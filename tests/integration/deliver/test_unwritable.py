@@ -10,7 +10,7 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from pipeline.core.records import DeadLetter
+from pipeline.core.events.records import DeadLetter
 from pipeline.topics import Topic
 from tests.integration.deliver.house import House
 from tests.support.eventually import eventually

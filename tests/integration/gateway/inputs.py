@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.core.moments import Moment
+from pipeline.core.events.moments import Moment
 from pipeline.gateway.operations import Operation as Served
 from pipeline.gateway.server import API_PATH
 from pipeline.gateway.server import list_operations as list_served

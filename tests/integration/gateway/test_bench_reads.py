@@ -5,12 +5,12 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from pipeline.bench.installation import Installation
-from pipeline.bench.reads import measure_reads
-from pipeline.bench.scenario import Reads
-from pipeline.bench.stage import Watching
+from bench.installation import Installation
+from bench.reads import measure_reads
+from bench.scenario import Reads
+from bench.stage import Watching
 from pipeline.config import DatabaseConfig
-from pipeline.postgres.archive_filling import fill_archive
+from pipeline.postgres.archive.filling import fill_archive
 from pipeline.postgres.pool import open_pool
 from tests.support.stack import MASTER_KEY, Stack
 

@@ -83,7 +83,7 @@ async def test_refused_events_are_redriven_once_their_type_exists(stack: Stack) 
     """An event of an unknown type that came by Kafka is not lost: it is delivered when it is sent again."""
     from confluent_kafka import Producer
 
-    from pipeline.core.records import Event, to_bytes
+    from pipeline.core.events.records import Event, to_bytes
 
     space = await stack.api.make_space()
     event_id = str(uuid4())

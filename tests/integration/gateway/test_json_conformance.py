@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from pipeline.core.content_types import JSON_TYPE
-from pipeline.core.json_text import DEPTH_MAX
-from pipeline.core.records import Event, to_bytes
+from pipeline.core.events.content_types import JSON_TYPE
+from pipeline.core.events.json_text import DEPTH_MAX
+from pipeline.core.events.records import Event, to_bytes
 from tests.support.api import Space, describe_event
 from tests.support.conformance.json_cases import JsonCase, list_json_cases
 from tests.support.eventually import eventually

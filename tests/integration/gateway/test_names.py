@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from pipeline.core.content_types import TEXT_TYPE
-from pipeline.core.records import Event, to_bytes
+from pipeline.core.events.content_types import TEXT_TYPE
+from pipeline.core.events.records import Event, to_bytes
 from tests.support.api import Reply, Space, describe_event
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver

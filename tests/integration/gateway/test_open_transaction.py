@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from confluent_kafka import Producer
 
-from pipeline.core.partition import locate_partition
+from pipeline.core.log.partition import locate_partition
 from tests.support.stack import PARTITIONS, run_stack
 
 TYPE = "billing.invoice.paid"

@@ -12,11 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
-from pipeline.core.records import RoutesHead, RoutesPart, from_bytes
+from pipeline.core.events.records import RoutesHead, RoutesPart, from_bytes
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.tail import read_tail
+from pipeline.postgres.control.subscription_copies import copy_subscription
 from pipeline.postgres.pool import open_pool
-from pipeline.postgres.subscription_copies import copy_subscription
 from tests.support.api import describe_event, describe_subscription, describe_type
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from pipeline.core.operational import QUOTA_NEAR, QUOTA_REACHED
+from pipeline.core.events.operational import QUOTA_NEAR, QUOTA_REACHED
 from tests.support.api import Space, describe_event, describe_type
 from tests.support.eventually import eventually
 from tests.support.people import make_person

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipeline.core.operational import CHANGES, SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED
+from pipeline.core.events.operational import CHANGES, SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED
 from tests.support.api import describe_subscription
 from tests.support.eventually import eventually
 from tests.support.receiver import Ok, Receiver, Status

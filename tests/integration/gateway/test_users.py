@@ -7,7 +7,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from pipeline.postgres.sessions import REUSE_GRACE_S
+from pipeline.postgres.control.sessions import REUSE_GRACE_S
 from tests.support.api import Api
 from tests.support.eventually import eventually
 from tests.support.mailbox import Mailbox

@@ -12,7 +12,7 @@ from connectors.http.client.client import HttpClient
 from connectors.http.client.exchange import Answer, ErrorClass, Failure, Request
 from connectors.http.client.origin import Origin
 from pipeline.config import DeliverConfig
-from pipeline.core.destination import UNREACHABLE
+from pipeline.core.network.destination import UNREACHABLE
 from pipeline.endpoint_tls import TlsIdentity
 from tests.integration.http_client.clients import TOTAL_TIMEOUT_S
 from tests.integration.http_client.servers import listen

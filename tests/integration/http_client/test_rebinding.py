@@ -6,7 +6,7 @@ import pytest
 from connectors.http.client.client import HttpClient
 from connectors.http.client.exchange import ErrorClass, Failure
 from pipeline.config import DeliverConfig
-from pipeline.core.destination import UNREACHABLE
+from pipeline.core.network.destination import UNREACHABLE
 from tests.support.outbound import make_request
 from tests.support.receiver import Receiver
 

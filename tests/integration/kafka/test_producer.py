@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 
 from pipeline.config import KafkaConfig
-from pipeline.core.partition import locate_partition
-from pipeline.core.records import RoutesChanged, from_bytes
+from pipeline.core.events.records import RoutesChanged, from_bytes
+from pipeline.core.log.partition import locate_partition
 from pipeline.kafka.producer import (
     KafkaUnavailableError,
     LogProducer,

@@ -16,9 +16,9 @@ from confluent_kafka.admin import AdminClient
 from connectors.runtime.runtime import Runtime
 from connectors.sink import Incoming, IsSettled, LogRecord, Place
 from pipeline.config import KafkaConfig, WorkerConfig
-from pipeline.core.commit_note import CommitNote, parse_note
-from pipeline.core.fixed_gate import FixedGate
-from pipeline.core.lane import Jam, Rank
+from pipeline.core.lanes.fixed_gate import FixedGate
+from pipeline.core.lanes.lane import Jam, Rank
+from pipeline.core.log.commit_note import CommitNote, parse_note
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics

@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from pipeline.core.records import Endpoint, Routes, RoutesHead, RoutesPart, to_bytes
+from pipeline.core.events.records import Endpoint, Routes, RoutesHead, RoutesPart, to_bytes
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.view import LogView

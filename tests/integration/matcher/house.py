@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
-from pipeline.core.records import (
+from pipeline.core.events.records import (
     Delivery,
     Dispatch,
     Event,

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from confluent_kafka import Producer
 
-from pipeline.core.content_types import BINARY_TYPE
-from pipeline.core.ids import derive_delivery_id
-from pipeline.core.partition import locate_partition
-from pipeline.core.records import DeadLetter, Delivery, Event, to_bytes
+from pipeline.core.events.content_types import BINARY_TYPE
+from pipeline.core.events.ids import derive_delivery_id
+from pipeline.core.events.records import DeadLetter, Delivery, Event, to_bytes
+from pipeline.core.log.partition import locate_partition
 from tests.integration.matcher.house import EVENT_TYPE, House, deliveries_by_event, make_event
 from tests.support.eventually import eventually
 

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from pipeline.core.records import DeadLetter, Delivery, Event, expect, to_bytes
+from pipeline.core.events.records import DeadLetter, Delivery, Event, expect, to_bytes
 from tests.integration.matcher.house import House, deliveries_by_event, make_event
 from tests.support.eventually import eventually
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from confluent_kafka import Producer
 
-from pipeline.core.records import to_bytes
+from pipeline.core.events.records import to_bytes
 from tests.integration.damage.test_wrong_bits import ask
 from tests.integration.matcher.house import House, make_event
 from tests.support.eventually import eventually

@@ -3,7 +3,7 @@
 import os
 from uuid import uuid4
 
-from pipeline.core.records import DeadLetter, Delivery
+from pipeline.core.events.records import DeadLetter, Delivery
 from tests.integration.matcher.house import House
 from tests.support.eventually import eventually
 from tests.support.kafka import alter_topic

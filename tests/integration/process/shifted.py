@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from pipeline.postgres.archive_tables import TABLES
+from pipeline.postgres.archive.tables import TABLES
 from tests.integration.archive.tables import count_rows, list_partitions, read_rows
 from tests.support.api import Api
 from tests.support.clock import Clock

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from pipeline.core.records import to_bytes
+from pipeline.core.events.records import to_bytes
 from tests.integration.archive.records import make_attempt, make_dispatch, make_event, make_id
 from tests.integration.kafka.logs import PlainClient, make_topics
 from tests.support.eventually import eventually

@@ -35,7 +35,7 @@ def read_process_name(command: click.Command) -> str | None:
 
 def list_connectors() -> set[str]:
     """The processes that announce themselves as entry points."""
-    return {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return {point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.module.startswith("connectors.")}
 
 
 def list_consumer_groups() -> set[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from ops.compose.new_env import make_environment
 from pipeline.config import list_variables, load_settings
-from pipeline.core.sealing import parse_keys
+from pipeline.core.signing.sealing import parse_keys
 from tests.unit.contracts.compose import list_demanded, list_optional, read_filled_in, read_raw
 from tests.unit.contracts.processes import PROCESSES, find_command, read_process_name
 from tests.unit.contracts.repository import ROOT

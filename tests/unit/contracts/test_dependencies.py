@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.unit.contracts.repository import ROOT, list_files
 
-OURS = frozenset({"schemas", "pipeline", "connectors", "tests", "docs", "examples", "ops"})
-PRODUCT = ("schemas", "pipeline", "connectors")
+OURS = frozenset({"schemas", "pipeline", "connectors", "bench", "tests", "docs", "examples", "ops"})
+PRODUCT = ("schemas", "pipeline", "connectors", "bench")
 # Listed without an import in the product, each for a reason.
 UNIMPORTED = {
     "avro": "the reference implementation: checks that schemas stay compatible",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import list_variables
-from pipeline.core.event import parse_event
-from pipeline.core.records import Event
+from pipeline.core.events.event import parse_event
+from pipeline.core.events.records import Event
 from tests.unit.contracts.command_line import find_command_lines, find_problem
 from tests.unit.contracts.repository import (
     FENCE,
@@ -54,7 +54,7 @@ def test_commands_in_documents_exist(document: Path) -> None:
     assert [] == problems
 
 
-@pytest.mark.parametrize("folder", ["pipeline", "connectors", "ops", "docs", "examples"])
+@pytest.mark.parametrize("folder", ["pipeline", "connectors", "bench", "ops", "docs", "examples"])
 def test_commands_in_messages_and_docstrings_exist(folder: str) -> None:
     """What a message tells somebody to run can be run."""
     problems = [

@@ -7,9 +7,9 @@ import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from examples import http_producer, kafka_producer, receiver
-from pipeline.core.event import parse_event
-from pipeline.core.records import Event
-from pipeline.core.signature import format_standard_secret, sign_standard
+from pipeline.core.events.event import parse_event
+from pipeline.core.events.records import Event
+from pipeline.core.signing.signature import format_standard_secret, sign_standard
 
 APPLICATION = "0190f1a2-0000-7000-8000-000000000001"
 SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"

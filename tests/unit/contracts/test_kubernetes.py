@@ -15,7 +15,7 @@ import yaml
 from ops.kubernetes.digest import compute_digest
 from pipeline import process
 from pipeline.config import Settings, list_variables, load_settings
-from pipeline.core.addresses import is_public
+from pipeline.core.network.addresses import is_public
 from pipeline.gateway.server import API_PATH, SHUTDOWN_TIMEOUT_S
 from tests.unit.contracts.charts import FOLDER, NAMES, find, list_pods, list_secrets, read_environment, read_resources
 from tests.unit.contracts.metrics import find_problems, list_series

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from docs.reference import PAGES
-from pipeline.core.passwords import PasswordProblem
+from pipeline.core.signing.passwords import PasswordProblem
 from pipeline.gateway.problems import PROBLEMS
 from pipeline.gateway.server import MODULES
 from tests.unit.contracts.repository import ROOT, list_blocks, list_files, name

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from pipeline.core.records import RoutesChanged, to_bytes
+from pipeline.core.events.records import RoutesChanged, to_bytes
 from schemas import SchemaError, decode
 from schemas.codec import BY_HEADER, HEADER_BYTES, NEWEST
 

@@ -16,7 +16,7 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from fastavro import json_reader
 
 import schemas
-from pipeline.core.records import CLASSES, from_bytes, to_bytes
+from pipeline.core.events.records import CLASSES, from_bytes, to_bytes
 from pipeline.topics import declare_topics
 from schemas.codec import BY_HEADER, HEADER_BYTES, MARKER, NEWEST, VERSIONS, Writer
 

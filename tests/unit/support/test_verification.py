@@ -5,7 +5,7 @@ import hook0.errors
 import pytest
 import standardwebhooks
 
-from pipeline.core.signature import format_standard_secret, sign_hook0, sign_standard
+from pipeline.core.signing.signature import format_standard_secret, sign_hook0, sign_standard
 from tests.support.receiver import ReceivedRequest
 from tests.support.receiver.requests import digest
 from tests.support.verification import format_whsec, verify_delivery, verify_hook0, verify_standard, verify_svix

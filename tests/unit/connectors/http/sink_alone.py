@@ -14,7 +14,16 @@ from connectors.http.sink import HttpSink
 from connectors.http.steps import Steps
 from connectors.sink import LogRecord
 from pipeline.config import Settings
-from pipeline.core.records import Attempt, DeadLetter, Delivery, Endpoint, EndpointState, Record, from_bytes, to_bytes
+from pipeline.core.events.records import (
+    Attempt,
+    DeadLetter,
+    Delivery,
+    Endpoint,
+    EndpointState,
+    Record,
+    from_bytes,
+    to_bytes,
+)
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics

@@ -8,7 +8,7 @@ from connectors.http.client.client import HttpClient
 from connectors.http.client.exchange import ErrorClass, Failure, Result
 from connectors.http.target import compile_target
 from pipeline.config import DeliverConfig
-from pipeline.core.destination import UNREACHABLE
+from pipeline.core.network.destination import UNREACHABLE
 from tests.support.outbound import SEALER, make_endpoint, make_request
 
 Answers = Callable[[str], Sequence[str]]

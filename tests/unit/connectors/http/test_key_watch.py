@@ -5,8 +5,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from connectors.http.key_watch import KeyWatch
-from pipeline.core.records import Endpoint
-from pipeline.core.sealing import Sealer
+from pipeline.core.events.records import Endpoint
+from pipeline.core.signing.sealing import Sealer
 from pipeline.metrics import Metrics
 from pipeline.process import StartError
 from tests.support.outbound import SEALER, SUBSCRIPTION_ID, make_endpoint

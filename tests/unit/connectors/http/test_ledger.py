@@ -2,8 +2,8 @@ from collections.abc import Mapping, Sequence
 
 from connectors.http.ledger import REMATCHED_MAX, Ledger
 from connectors.sink import LogRecord
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.records import Attempt, to_bytes
+from pipeline.core.events.records import Attempt, to_bytes
+from pipeline.core.log.commit_note import CommitNote
 from tests.integration.archive.records import make_attempt, make_dispatch, make_event, make_id
 
 LEAD = "hookline.deliveries"

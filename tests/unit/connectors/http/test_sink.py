@@ -14,7 +14,7 @@ from connectors.http.outbox import WriteError
 from connectors.http.steps import Steps
 from connectors.sink import LogRecord
 from pipeline.config import DeliverConfig
-from pipeline.core.records import Endpoint
+from pipeline.core.events.records import Endpoint
 from pipeline.kafka.producer import KafkaUnavailableError
 from tests.support.outbound import make_delivery, make_endpoint
 from tests.unit.connectors.http.sink_alone import ScriptedClient, SinkAlone, make_record

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from connectors.http.client.origin import Origin
 from connectors.http.message import HeaderError, Signing, build_request
 from connectors.http.target import compile_target
-from pipeline.core.loop_detection import derive_hop
-from pipeline.core.records import Endpoint, from_bytes, name_client_key_context, to_bytes
-from pipeline.core.sealing import SealingError
-from pipeline.core.signature import sign_hook0, sign_standard
+from pipeline.core.events.loop_detection import derive_hop
+from pipeline.core.events.records import Endpoint, from_bytes, name_client_key_context, to_bytes
+from pipeline.core.signing.sealing import SealingError
+from pipeline.core.signing.signature import sign_hook0, sign_standard
 from pipeline.endpoint_tls import TlsIdentity
 from tests.support.outbound import NOW_US, SEALER, SECRET, SIGNING, SUBSCRIPTION_ID, make_delivery, make_endpoint
 

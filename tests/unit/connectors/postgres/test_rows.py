@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.postgres.rows import RowBuilder
-from pipeline.core.ids import derive_attempt_id, derive_dead_id
-from pipeline.core.records import RoutesChanged, to_bytes
-from pipeline.postgres.archive_bodies import unpack_body
-from pipeline.postgres.archive_tables import TABLES, day_of
+from pipeline.core.events.ids import derive_attempt_id, derive_dead_id
+from pipeline.core.events.records import RoutesChanged, to_bytes
+from pipeline.postgres.archive.bodies import unpack_body
+from pipeline.postgres.archive.tables import TABLES, day_of
 from pipeline.topics import Topic
 from tests.integration.archive.records import (
     NOW_US,

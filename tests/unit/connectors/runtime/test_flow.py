@@ -11,11 +11,11 @@ from connectors.runtime.flow import Flow
 from connectors.runtime.parker import PARK_AT_ONCE, NoParkingError
 from connectors.runtime.partition import Partition
 from connectors.sink import Incoming, LogRecord, Place
-from pipeline.core.budget import Budget
-from pipeline.core.commit_note import CommitNote
-from pipeline.core.fixed_gate import FixedGate
-from pipeline.core.lane import Jam, Rank
-from pipeline.core.watermark import Watermark
+from pipeline.core.lanes.budget import Budget
+from pipeline.core.lanes.fixed_gate import FixedGate
+from pipeline.core.lanes.lane import Jam, Rank
+from pipeline.core.log.commit_note import CommitNote
+from pipeline.core.log.watermark import Watermark
 from tests.support.eventually import eventually
 
 NOW_US = 1_795_500_460_000_000

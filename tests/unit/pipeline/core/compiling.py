@@ -1,7 +1,7 @@
 """Routes of one version, made in one go."""
 
-from pipeline.core.records import Routes
-from pipeline.core.routes import AppliedRoutes, RoutesHistory
+from pipeline.core.events.records import Routes
+from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory
 
 
 def compile_routes(routes: Routes) -> AppliedRoutes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.destination import DestinationError, parse_destination
+from pipeline.core.network.destination import DestinationError, parse_destination
 from tests.unit.contracts.repository import ROOT
 
 CASES: list[dict[str, Any]] = json.loads((ROOT / "tests/data/whatwg_urls.json").read_text())

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.core.fingerprint import fingerprint
-from pipeline.core.records import Event
+from pipeline.core.events.fingerprint import fingerprint
+from pipeline.core.events.records import Event
 from pipeline.gateway.batch_ingest import Candidate, Origin, accept_all
 from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
 from pipeline.gateway.usage import EventUsage

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.core.records import (
+from pipeline.core.events.records import (
     Attempt,
     DeadLetter,
     Delivery,

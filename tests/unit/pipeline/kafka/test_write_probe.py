@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.core.records import is_probe
+from pipeline.core.events.records import is_probe
 from pipeline.kafka import write_probe
 from pipeline.kafka.failures import TopicRefusedError
 from pipeline.kafka.write_probe import WriteProbe

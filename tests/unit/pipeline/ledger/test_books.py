@@ -4,13 +4,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.core.account import Account
-from pipeline.core.records import Probe, RoutesChanged, to_bytes
+from pipeline.core.events.records import Probe, RoutesChanged, to_bytes
+from pipeline.core.log.account import Account
 from pipeline.kafka.record import LogRecord
 from pipeline.kafka.settled import Settled
 from pipeline.ledger.count import Books, Result
 from pipeline.ledger.open_records import merge_gaps, read_log_event
-from pipeline.postgres.ledger_counts import OpenDelivery, OpenEvent
+from pipeline.postgres.archive.ledger_counts import OpenDelivery, OpenEvent
 
 TOPIC = "hookline.events"
 APPLICATION = str(uuid4())

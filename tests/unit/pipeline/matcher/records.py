@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.core.records import Event, Routes, RoutesChanged, to_bytes
-from pipeline.core.routes import AppliedRoutes
+from pipeline.core.events.records import Event, Routes, RoutesChanged, to_bytes
+from pipeline.core.routing.routes import AppliedRoutes
 from tests.unit.pipeline.core.compiling import compile_routes
 
 EVENT_TYPE = "billing.invoice.paid"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from pipeline.core.event import Unreadable, parse_event
-from pipeline.core.records import Dispatch, Event, RoutesChanged, from_bytes
+from pipeline.core.events.event import Unreadable, parse_event
+from pipeline.core.events.records import Dispatch, Event, RoutesChanged, from_bytes
 from pipeline.kafka.producer import Placement
 from pipeline.matcher.chunks import ChunkValue
 from pipeline.matcher.intake import PORTION_RECORDS, Intake

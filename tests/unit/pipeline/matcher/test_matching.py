@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from pipeline.core.checksum import choose_sum
-from pipeline.core.event import parse_event
-from pipeline.core.ids import derive_dead_id, derive_delivery_id
-from pipeline.core.operational import OPERATIONAL_TYPES
-from pipeline.core.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
-from pipeline.core.routes import AppliedRoutes
+from pipeline.core.events.event import parse_event
+from pipeline.core.events.ids import derive_dead_id, derive_delivery_id
+from pipeline.core.events.operational import OPERATIONAL_TYPES
+from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
+from pipeline.core.log.checksum import choose_sum
+from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.matcher.matching import DETAIL_MAX_CHARS, PORTION_MAX_BYTES, Matcher, ToWrite
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics

@@ -6,7 +6,7 @@ import pytest
 from connectors.http.client.dialer import DialError, dial_any
 from connectors.http.client.exchange import ErrorClass
 from connectors.http.client.shortage import ShortageError
-from pipeline.core.destination import UNREACHABLE
+from pipeline.core.network.destination import UNREACHABLE
 
 
 class Network:

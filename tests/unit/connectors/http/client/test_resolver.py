@@ -14,7 +14,7 @@ from connectors.http.client.resolver import (
     ResolveError,
     Resolver,
 )
-from pipeline.core.addresses import AddressRules, parse_networks
+from pipeline.core.network.addresses import AddressRules, parse_networks
 from tests.support.eventually import eventually
 
 Answers = Callable[[str], Sequence[str]]

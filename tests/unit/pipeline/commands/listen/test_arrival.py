@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.commands.listen.arrival import Arrival, clean, describe_signature, format_body, format_line, show
-from pipeline.core.verification import Absent, Verification
+from pipeline.core.signing.verification import Absent, Verification
 
 GENUINE = Verification(hook0=None, standard=None)
 ARRIVAL = Arrival(

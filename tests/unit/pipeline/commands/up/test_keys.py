@@ -7,7 +7,7 @@ import pytest
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.keys import provide_keys
 from pipeline.config import load_settings
-from pipeline.core.sealing import parse_keys
+from pipeline.core.signing.sealing import parse_keys
 from pipeline.process import StartError
 
 KEY_FILE, MASTER = "HOOKLINE_SEALING_KEY_FILE", "HOOKLINE_GATEWAY_MASTER_API_KEY"

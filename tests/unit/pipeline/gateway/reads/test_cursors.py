@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.moments import LAST_US
+from pipeline.core.events.moments import LAST_US
 from pipeline.gateway.reads.queries import read_cursor, show_cursor
-from pipeline.postgres.archive_attempts import Cursor
+from pipeline.postgres.archive.attempts import Cursor
 
 
 @given(st.integers(0, LAST_US), st.uuids())

@@ -1,7 +1,7 @@
 from typing import Any
 
 from pipeline.gateway.reads.responses import show_answer
-from pipeline.postgres.archive_attempts import ArchivedResponse
+from pipeline.postgres.archive.attempts import ArchivedResponse
 
 
 def make_response(**fields: Any) -> ArchivedResponse:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from pipeline.gateway.reads.request_attempts import show_item
-from pipeline.postgres.archive_attempts import ArchivedAttempt
+from pipeline.postgres.archive.attempts import ArchivedAttempt
 
 CREATED_US = 1_795_500_460_000_000
 CREATED = "2026-11-24T06:07:40.000000Z"

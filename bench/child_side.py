@@ -1,0 +1,28 @@
+"""The side of a child process in talking with whoever started it: commands in, lines out."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from bench.plan import Command
+
+LINE_MAX_BYTES = 1024 * 1024
+
+_decode = msgspec.json.Decoder(Command).decode
+
+
+async def follow_commands(do: Callable[[Command], None]) -> None:
+    """Do what the lines on standard input say, until there are no more of them."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=LINE_MAX_BYTES)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async for line in reader:
+        do(_decode(line))
+
+
+def say(message: msgspec.Struct) -> None:
+    """One line on standard output."""
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+    sys.stdout.buffer.flush()

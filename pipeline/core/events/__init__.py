@@ -1,0 +1,1 @@
+"""Events and the records that cross topics: their rules, their ids, their times."""

@@ -1,0 +1,43 @@
+"""Dead letters: the one place that makes them."""
+
+from pipeline.core.events.ids import derive_dead_id
+from pipeline.core.events.records import DeadLetter, Delivery
+
+
+def make_dead_letter(
+    reason: str,
+    detail: str,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    appended_at_us: int,
+    died_at_us: int,
+    delivery: Delivery | None = None,
+    application_id: str | None = None,
+    event_id: str | None = None,
+    name: str | None = None,
+) -> DeadLetter:
+    """The dead letter of the record at this place.
+
+    `delivery`: what the record holds, if it is one; else `application_id` and `event_id` say whose it is, if that is
+    known. `name`: for a record without an offset, which its place does not tell from others.
+    """
+    return DeadLetter(
+        dead_id=derive_dead_id(topic if name is None else f"{topic}/{name}", partition, offset),
+        reason=reason,
+        detail=detail,
+        source_topic=topic,
+        source_partition=partition,
+        source_offset=offset,
+        source_appended_at_us=appended_at_us if delivery is None else delivery.appended_at_us,
+        source_key=key,
+        source_value=value,
+        application_id=application_id if delivery is None else delivery.application_id,
+        subscription_id=None if delivery is None else delivery.subscription_id,
+        delivery_id=None if delivery is None else delivery.delivery_id,
+        event_id=event_id if delivery is None else delivery.event_id,
+        died_at_us=died_at_us,
+    )

@@ -1,0 +1,86 @@
+"""How fast what was parked may be started, so that what is new does not notice.
+
+Like a transport that only takes what others leave (LEDBAT, RFC 6817): how long new records take from the log to here is
+compared with the least they took lately. What is above that is queueing, in this process or in whatever shares the
+processors with it. More of it than the target slows the parked down, less lets them go faster. Times are microseconds,
+handed in.
+"""
+
+from pipeline.core.limits.token_bucket import TokenBucket
+from pipeline.core.units import SECOND_US
+
+TARGET_US = 5_000
+RATE_MAX_PER_S = 10_000.0
+RATE_FIRST_PER_S = 100.0
+# in each adjustment, a quarter of a second apart
+CUT = 0.3
+GROWTH = 0.1
+GROWTH_ALONE = 0.25  # nothing new comes that could notice
+BURST_S = 0.05
+# The least is that of this window and the one before: a load that has come to stay is what is usual, in the end.
+WINDOW_US = 600 * SECOND_US
+
+
+class ParkedPace:
+    """A rate that adjusts itself. Never below `rate_min_per_s`: parked work must not starve."""
+
+    __slots__ = (
+        "_delays",
+        "_delays_us",
+        "_least_before_us",
+        "_least_us",
+        "_min",
+        "_started",
+        "_tokens",
+        "_window_from_us",
+    )
+
+    def __init__(self, *, rate_min_per_s: float) -> None:
+        self._min = rate_min_per_s
+        first_per_s = max(RATE_FIRST_PER_S, rate_min_per_s)
+        self._tokens = TokenBucket(rate_per_s=first_per_s, burst=first_per_s * BURST_S, tokens=1.0)
+        self._delays, self._delays_us = 0, 0  # since the last adjustment: how many, and their sum
+        self._started = 0
+        self._least_us: float | None = None
+        self._least_before_us: float | None = None
+        self._window_from_us = 0
+
+    @property
+    def rate_per_s(self) -> float:
+        """What may be started now."""
+        return self._tokens.rate_per_s
+
+    def note(self, delay_us: int) -> None:
+        """A new record took so long from the log to here. Clocks may differ, as long as they differ by the same."""
+        self._delays += 1
+        self._delays_us += delay_us
+
+    def wait_us(self, now_us: int) -> int:
+        """How long until one more may be started; 0: now."""
+        return self._tokens.wait_us(now_us)
+
+    def start(self) -> None:
+        """One was started, whether there was room for it or not: then those behind it wait longer."""
+        self._started += 1
+        self._tokens.take()
+
+    def adjust(self, now_us: int, passed_s: float) -> None:
+        """To be called regularly; `passed_s`: since the last time."""
+        is_used = self._started >= self.rate_per_s * passed_s / 2
+        if not self._delays:
+            change = GROWTH_ALONE if is_used else 0.0
+        else:
+            mean_us = self._delays_us / self._delays
+            excess = min(1.0, (mean_us - self._note_least(mean_us, now_us) - TARGET_US) / TARGET_US)
+            change = -CUT * excess if excess > 0 else -GROWTH * excess if is_used else 0.0
+        rate_per_s = min(max(self._min, self.rate_per_s * (1 + change)), RATE_MAX_PER_S)
+        self._tokens.rate_per_s, self._tokens.burst = rate_per_s, rate_per_s * BURST_S
+        self._delays, self._delays_us, self._started = 0, 0, 0
+
+    def _note_least(self, mean_us: float, now_us: int) -> float:
+        if now_us - self._window_from_us >= WINDOW_US:
+            self._window_from_us = now_us
+            self._least_before_us, self._least_us = self._least_us, None
+        self._least_us = mean_us if self._least_us is None else min(self._least_us, mean_us)
+        before_us = self._least_before_us
+        return self._least_us if before_us is None else min(self._least_us, before_us)

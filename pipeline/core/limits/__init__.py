@@ -1,0 +1,1 @@
+"""How much a caller or an application may send."""

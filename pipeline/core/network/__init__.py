@@ -1,0 +1,1 @@
+"""URLs, addresses and ports: where a request comes from, and where one may go."""

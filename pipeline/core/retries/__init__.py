@@ -1,0 +1,1 @@
+"""What follows an attempt: retries, tiers, cancelling, and whether an endpoint is disabled."""

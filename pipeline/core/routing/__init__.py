@@ -1,0 +1,1 @@
+"""Which subscriptions an event is for, and what each of them asks for."""

@@ -1,0 +1,255 @@
+"""Filters over payloads: which events a subscription wants, by what is in them. Pure.
+
+A filter is JSON: `{"all": [...]}`, `{"any": [...]}`, `{"not": ...}`, or a condition `{"path", "op", "value"}`, with
+a JSON pointer (RFC 6901). What is not there, and what cannot be compared, fulfils no condition but `exists: false`.
+The size of a filter is bounded, and what it costs by the size of the payload: there are no patterns in it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from pipeline.core.events.content_types import JSON_TYPE
+
+CONDITIONS_MAX = 32
+DEPTH_MAX = 8
+PATH_MAX_CHARS = 200
+PATH_MAX_PARTS = 16
+VALUES_MAX = 32
+TEXT_MAX_BYTES = 4096
+MISSING: Any = object()
+INDEX = re.compile("0|[1-9][0-9]{0,8}")
+
+
+class FilterError(ValueError):
+    """What is wrong with a filter, as a sentence without its subject."""
+
+
+class PayloadFilter(Protocol):
+    """Decides about the value that a payload is."""
+
+    def accepts(self, value: Any) -> bool: ...
+
+
+class Content:
+    """A payload, parsed when a filter first asks for it."""
+
+    __slots__ = ("_content_type", "_payload", "_value")
+
+    def __init__(self, payload: bytes, content_type: str) -> None:
+        self._payload = payload
+        self._content_type = content_type
+        self._value: Any = None
+
+    def is_accepted_by(self, wanted: PayloadFilter) -> bool:
+        """No filter accepts what is not JSON."""
+        if self._value is None:
+            self._value = (self._parse(),)
+        return self._value[0] is not MISSING and wanted.accepts(self._value[0])
+
+    def _parse(self) -> Any:
+        if self._content_type != JSON_TYPE:
+            return MISSING
+        try:
+            return msgspec.json.decode(self._payload)
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            return MISSING
+
+
+class Every:
+    """Every one of them."""
+
+    __slots__ = ("filters",)
+
+    def __init__(self, filters: tuple[PayloadFilter, ...]) -> None:
+        self.filters = filters
+
+    def accepts(self, value: Any) -> bool:
+        return all(each.accepts(value) for each in self.filters)
+
+
+class Some:
+    """One of them at least."""
+
+    __slots__ = ("filters",)
+
+    def __init__(self, filters: tuple[PayloadFilter, ...]) -> None:
+        self.filters = filters
+
+    def accepts(self, value: Any) -> bool:
+        return any(each.accepts(value) for each in self.filters)
+
+
+class Not:
+    """The opposite."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: PayloadFilter) -> None:
+        self.inner = inner
+
+    def accepts(self, value: Any) -> bool:
+        return not self.inner.accepts(value)
+
+
+class Condition:
+    """One comparison of what stands at a path."""
+
+    __slots__ = ("compare", "parts", "wanted")
+
+    def __init__(self, parts: tuple[str, ...], compare: Callable[[Any, Any], bool], wanted: Any) -> None:
+        self.parts = parts
+        self.compare = compare
+        self.wanted = wanted
+
+    def accepts(self, value: Any) -> bool:
+        return self.compare(_find(value, self.parts), self.wanted)
+
+
+class Never:
+    """Of a filter that this process cannot read: better nothing than what nobody asked for."""
+
+    __slots__ = ()
+
+    def accepts(self, _: Any) -> bool:
+        return False
+
+
+def compile_text(text: str) -> PayloadFilter:
+    """The filter of a subscription, as it is stored."""
+    try:
+        return parse_filter(msgspec.json.decode(text))
+    except (FilterError, msgspec.DecodeError):
+        return Never()
+
+
+def parse_filter(form: object) -> PayloadFilter:
+    """A filter of its JSON. Raises `FilterError`."""
+    if len(msgspec.json.encode(form)) > TEXT_MAX_BYTES:
+        raise FilterError(f"has more than {TEXT_MAX_BYTES} bytes")
+    if count_conditions(form) > CONDITIONS_MAX:
+        raise FilterError(f"has more than {CONDITIONS_MAX} conditions")
+    return _parse(form, depth=1)
+
+
+def count_conditions(form: object) -> int:
+    """How many conditions are in it, wherever."""
+    match form:
+        case {"all": [*inner]} | {"any": [*inner]}:
+            return sum(count_conditions(each) for each in inner)
+        case {"not": inner_one}:
+            return count_conditions(inner_one)
+    return 1
+
+
+def _parse(form: object, *, depth: int) -> PayloadFilter:
+    if depth > DEPTH_MAX:
+        raise FilterError(f"is more than {DEPTH_MAX} levels deep")
+    if not isinstance(form, Mapping):
+        raise FilterError("must be an object")
+    match dict(form):
+        case {"all": [_, *_] as inner, **rest} if not rest:
+            return Every(tuple(_parse(each, depth=depth + 1) for each in inner))
+        case {"any": [_, *_] as inner, **rest} if not rest:
+            return Some(tuple(_parse(each, depth=depth + 1) for each in inner))
+        case {"not": inner, **rest} if not rest:
+            return Not(_parse(inner, depth=depth + 1))
+        case {"path": str(path), "op": str(op), "value": value, **rest} if not rest and op in OPERATORS:
+            compare, is_allowed, wanted = OPERATORS[op]
+            if not is_allowed(value):
+                raise FilterError(f"`{op}` needs {wanted} as its value")
+            return Condition(_split(path), compare, value)
+    raise FilterError(
+        f"must be `all` or `any` with a list, `not` with a filter, or `path`, `op` ({', '.join(OPERATORS)}) and `value`"
+    )
+
+
+def _split(path: str) -> tuple[str, ...]:
+    if path and not path.startswith("/"):
+        raise FilterError("has a path that does not begin with `/` (RFC 6901)")
+    parts = tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
+    if len(path) > PATH_MAX_CHARS or len(parts) > PATH_MAX_PARTS:
+        raise FilterError(f"has a path of more than {PATH_MAX_CHARS} characters or {PATH_MAX_PARTS} parts")
+    return parts
+
+
+def _find(value: Any, parts: tuple[str, ...]) -> Any:
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part, MISSING)
+        elif isinstance(value, list) and INDEX.fullmatch(part):
+            value = value[int(part)] if int(part) < len(value) else MISSING
+        else:
+            return MISSING
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # to Python `True` is 1; to JSON it is not
+    return isinstance(one, bool) == isinstance(other, bool) and one is not MISSING and bool(one == other)
+
+
+def _are_comparable(one: Any, other: Any) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return False
+    return (isinstance(one, int | float) and isinstance(other, int | float)) or (
+        isinstance(one, str) and isinstance(other, str)
+    )
+
+
+def _contains(one: Any, other: Any) -> bool:
+    if isinstance(one, str):
+        return isinstance(other, str) and other in one
+    return isinstance(one, list) and any(_is_same(each, other) for each in one)
+
+
+def _is_in(one: Any, others: Any) -> bool:
+    return any(_is_same(one, each) for each in others)
+
+
+def _is_present(one: Any, wanted: Any) -> bool:
+    return (one is not MISSING) is wanted
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_ordered(value: Any) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and 1 <= len(value) <= VALUES_MAX and all(map(_is_scalar, value))
+
+
+Operator = tuple[Callable[[Any, Any], bool], Callable[[Any], bool], str]
+OPERATORS: dict[str, Operator] = {
+    "eq": (_is_same, _is_scalar, "a text, a number, true, false or null"),
+    "ne": (
+        lambda one, other: one is not MISSING and not _is_same(one, other),
+        _is_scalar,
+        "a text, a number, true, false or null",
+    ),
+    "gt": (lambda one, other: _are_comparable(one, other) and one > other, _is_ordered, "a number or a text"),
+    "gte": (lambda one, other: _are_comparable(one, other) and one >= other, _is_ordered, "a number or a text"),
+    "lt": (lambda one, other: _are_comparable(one, other) and one < other, _is_ordered, "a number or a text"),
+    "lte": (lambda one, other: _are_comparable(one, other) and one <= other, _is_ordered, "a number or a text"),
+    "in": (_is_in, _is_list, f"a list of 1 to {VALUES_MAX} values"),
+    "starts_with": (lambda one, other: isinstance(one, str) and one.startswith(other), _is_text, "a text"),
+    "ends_with": (lambda one, other: isinstance(one, str) and one.endswith(other), _is_text, "a text"),
+    "contains": (_contains, _is_scalar, "a text, a number, true, false or null"),
+    "exists": (_is_present, _is_bool, "true or false"),
+}

@@ -1,0 +1,267 @@
+"""Matching: which subscriptions of an application select an event, in each of the versions that are kept.
+
+A subscription selects an event when it is enabled, names the event's type (itself, or by a pattern if the application
+has the type), all of its labels are among the event's labels, and its filter, if it has one, accepts the payload.
+
+Rules are indexed by type and by one label, so that the number of subscriptions of an application does not show in
+the time it takes; and each has the versions it applied to, so that a change costs what it changes.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+
+from pipeline.core.routing.payload_filter import Content, PayloadFilter, compile_text
+from pipeline.core.routing.type_patterns import does_match, is_pattern
+
+Label = tuple[str, str]
+OPEN = 1 << 62  # later than any version
+PATTERN_TYPES_MAX = 1_000
+
+
+class Span:
+    """Something that applied from version `since` until before version `until`."""
+
+    __slots__ = ("name", "since", "until")
+
+    def __init__(self, name: str, since: int) -> None:
+        self.name = name
+        self.since = since
+        self.until = OPEN
+
+    def covers(self, version: int) -> bool:
+        return self.since <= version < self.until
+
+
+class Rule(Span):
+    """What a subscription, whose id is the name, selected for some versions."""
+
+    __slots__ = ("accepts", "anchor", "event_types", "labels", "patterns", "payload_filter")
+
+    def __init__(
+        self,
+        subscription_id: str,
+        since: int,
+        event_types: Iterable[str],
+        labels: Mapping[str, str],
+        payload_filter: str | None,
+    ) -> None:
+        super().__init__(subscription_id, since)
+        self.event_types = tuple(event_types)
+        self.patterns = tuple(filter(is_pattern, self.event_types))
+        self.labels = tuple(labels.items())
+        self.anchor: Label | None = None
+        self.payload_filter = payload_filter
+        self.accepts: PayloadFilter | None = compile_text(payload_filter) if payload_filter is not None else None
+
+    def selects_as(self, event_types: Iterable[str], labels: Mapping[str, str], payload_filter: str | None) -> bool:
+        return (self.event_types, self.labels, self.payload_filter) == (
+            tuple(event_types),
+            tuple(labels.items()),
+            payload_filter,
+        )
+
+
+Anchors = dict[Label | None, dict[Rule, None]]
+
+
+class PatternIndex:
+    """Rules that name types by patterns. What they select is worked out when a type is first met."""
+
+    __slots__ = ("_by_type", "_rules")
+
+    def __init__(self) -> None:
+        self._rules: dict[Rule, None] = {}
+        self._by_type: dict[str, Anchors] = {}
+
+    def add(self, rule: Rule) -> None:
+        self._rules[rule] = None
+        self._by_type.clear()
+
+    def remove(self, rule: Rule) -> None:
+        self._rules.pop(rule, None)
+        self._by_type.clear()
+
+    def find(self, event_type: str) -> Anchors:
+        if not self._rules:
+            return {}
+        anchors = self._by_type.get(event_type)
+        if anchors is None:
+            if len(self._by_type) >= PATTERN_TYPES_MAX:
+                self._by_type.clear()
+            anchors = self._by_type[event_type] = {}
+            for rule in self._rules:
+                if any(does_match(pattern, event_type) for pattern in rule.patterns):
+                    anchors.setdefault(rule.anchor, {})[rule] = None
+        return anchors
+
+
+class RoutesHistory:
+    """One application's event types and rules, in several versions. Changed version by version, oldest first."""
+
+    __slots__ = ("_closed", "_index", "_label_counts", "_patterns", "_rules", "_type_spans", "_types")
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rule] = {}
+        self._types: dict[str, Span] = {}
+        self._type_spans: dict[str, list[Span]] = {}
+        self._closed: deque[Span] = deque()  # by `until`
+        self._label_counts: Counter[Label] = Counter()
+        # Type → label → the rules that can match only an event with that label. Made when first asked for: many
+        # applications never are, and while a topic is read from its start the labels' counts are not known.
+        self._index: dict[str, Anchors] | None = None
+        self._patterns = PatternIndex()  # made with it
+
+    @property
+    def subscription_ids(self) -> list[str]:
+        """Of the newest version; those that are enabled."""
+        return list(self._rules)
+
+    @property
+    def event_types(self) -> list[str]:
+        """Of the newest version."""
+        return list(self._types)
+
+    def list_rules(self) -> list[Rule]:
+        """Of the newest version: what enabled subscriptions select."""
+        return list(self._rules.values())
+
+    def put_rule(
+        self,
+        subscription_id: str,
+        version: int,
+        *,
+        enabled: bool,
+        event_types: Iterable[str],
+        labels: Mapping[str, str],
+        payload_filter: str | None = None,
+    ) -> None:
+        """From this version on the subscription is like that."""
+        rule = self._rules.get(subscription_id)
+        if rule is not None:
+            if enabled and rule.selects_as(event_types, labels, payload_filter):
+                return
+            self.drop_rule(subscription_id, version)
+        if enabled:
+            rule = Rule(subscription_id, version, event_types, labels, payload_filter)
+            self._rules[subscription_id] = rule
+            self._label_counts.update(rule.labels)
+            if self._index is not None:
+                self._add_to_index(rule)
+
+    def drop_rule(self, subscription_id: str, version: int) -> None:
+        """From this version on there is no such subscription, or it is disabled."""
+        rule = self._rules.pop(subscription_id, None)
+        if rule is not None:
+            self._label_counts.subtract(rule.labels)
+            self._close(rule, version)
+
+    def put_type(self, name: str, version: int) -> None:
+        """From this version on the event type exists."""
+        if name not in self._types:
+            span = self._types[name] = Span(name, version)
+            self._type_spans.setdefault(name, []).append(span)
+
+    def drop_type(self, name: str, version: int) -> None:
+        """From this version on it does not."""
+        span = self._types.pop(name, None)
+        if span is not None:
+            self._close(span, version)
+
+    def forget_before(self, version: int) -> None:
+        """No version older than this one will be asked for any more."""
+        while self._closed and self._closed[0].until <= version:
+            span = self._closed.popleft()
+            if isinstance(span, Rule):
+                self._take_from_index(span)
+                continue
+            spans = self._type_spans[span.name]
+            spans.remove(span)
+            if not spans:
+                del self._type_spans[span.name]
+
+    def has_type(self, name: str, version: int) -> bool:
+        """Did the application have this event type in this version?"""
+        return any(span.covers(version) for span in self._type_spans.get(name, ()))
+
+    def match(
+        self, event_type: str, labels: Mapping[str, str], version: int, content: Content | None = None
+    ) -> list[str]:
+        """Subscription ids that select an event of this type with these labels in this version, each once.
+
+        `content`: its payload; without it no subscription with a filter selects the event.
+        """
+        index = self._find_index()
+        rules = dict.fromkeys(_select(index.get(event_type, {}), labels, version))
+        by_pattern = self._patterns.find(event_type)
+        if by_pattern and self.has_type(event_type, version):
+            rules |= dict.fromkeys(_select(by_pattern, labels, version))
+        return [
+            rule.name
+            for rule in rules
+            if rule.accepts is None or (content is not None and content.is_accepted_by(rule.accepts))
+        ]
+
+    def _close(self, span: Span, version: int) -> None:
+        span.until = version
+        self._closed.append(span)
+
+    def _find_index(self) -> dict[str, Anchors]:
+        if self._index is None:
+            self._index = {}
+            for span in (*self._closed, *self._rules.values()):
+                if isinstance(span, Rule):
+                    self._add_to_index(span)
+        return self._index
+
+    def _add_to_index(self, rule: Rule) -> None:
+        assert self._index is not None  # noqa: S101 - callers look
+        # The rarest label tells subscriptions apart best: few events have it, few subscriptions share it.
+        counts = self._label_counts
+        rule.anchor = min(rule.labels, key=lambda label: (counts[label], label), default=None)
+        for event_type in rule.event_types:
+            self._index.setdefault(event_type, {}).setdefault(rule.anchor, {})[rule] = None
+        if rule.patterns:
+            self._patterns.add(rule)
+
+    def _take_from_index(self, rule: Rule) -> None:
+        if self._index is None:
+            return
+        if rule.patterns:
+            self._patterns.remove(rule)
+        for event_type in rule.event_types:
+            anchors = self._index.get(event_type, {})
+            rules = anchors.get(rule.anchor, {})
+            rules.pop(rule, None)
+            if not rules:
+                anchors.pop(rule.anchor, None)
+                if not anchors:
+                    self._index.pop(event_type, None)
+
+
+class AppliedRoutes:
+    """An application's routes in one version."""
+
+    __slots__ = ("_history", "deleted", "version")
+
+    def __init__(self, history: RoutesHistory, version: int, *, deleted: bool) -> None:
+        self._history = history
+        self.version = version
+        self.deleted = deleted
+
+    def has_type(self, name: str) -> bool:
+        """Does the application have this event type?"""
+        return not self.deleted and self._history.has_type(name, self.version)
+
+    def match(self, event_type: str, labels: Mapping[str, str], content: Content | None = None) -> list[str]:
+        """Subscription ids that select an event of this type with these labels and this payload, each once."""
+        return [] if self.deleted else self._history.match(event_type, labels, self.version, content)
+
+
+def _select(anchors: Anchors, labels: Mapping[str, str], version: int) -> Iterator[Rule]:
+    for rule in anchors.get(None, ()):
+        if rule.since <= version < rule.until:
+            yield rule
+    for label in labels.items():
+        for rule in anchors.get(label, ()):
+            if rule.since <= version < rule.until and all(labels.get(key) == value for key, value in rule.labels):
+                yield rule

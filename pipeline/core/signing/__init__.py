@@ -1,0 +1,1 @@
+"""Secrets: signatures of deliveries, sealing, passwords."""

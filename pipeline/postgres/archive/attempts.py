@@ -1,0 +1,258 @@
+"""Reading attempts from the archive, those that are still to be made among them.
+
+A delivery stands for its first attempt, a failed attempt for the one after it, whether they were made or not. So an
+attempt is in the list from the moment it is owed, its place (`created_at_us`) never changes, and a page that has been
+read stays as it is however many attempts are made meanwhile. What was owed by an event appended before its
+subscription was disabled or deleted has failed at that moment.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from psycopg import AsyncCursor
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Composed
+
+from pipeline.postgres.archive.bodies import unpack_body
+from pipeline.postgres.archive.reads import Pool
+
+PAGE_MAX = 50
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedAttempt:
+    """An attempt, made or owed. `outcome`: None while it is owed, else succeeded, failed or cancelled."""
+
+    attempt_id: str
+    attempt_number: int
+    delivery_id: str
+    event_id: str
+    event_type: str
+    subscription_id: str
+    description: str | None
+    created_at_us: int
+    due_at_us: int | None  # None: at once
+    asked_at_us: int | None  # when a person asked for it; None: nobody did
+    outcome: str | None
+    started_at_us: int | None
+    finished_at_us: int | None
+    response_status: int | None
+    error_class: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedResponse:
+    """What was sent and what came back, or the error instead. Secrets are redacted, headers and body capped.
+
+    `timings_us`: dns, connect, tls, first_byte, total, as far as they were reached.
+    """
+
+    attempt_id: str
+    request_method: str
+    request_url: str
+    request_headers: dict[str, str]
+    timings_us: dict[str, int]
+    next_due_at_us: int | None
+    error_class: str | None
+    error_detail: str | None
+    status: int | None
+    headers: dict[str, str]
+    body: bytes
+    elapsed_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """A place in a list: the last item of the page before. `is_backward`: what is newer, nearest first, is wanted."""
+
+    created_at_us: int
+    attempt_id: str
+    is_backward: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFilter:
+    """What to list. Bounds are inclusive; an empty tuple of event types is all of them."""
+
+    application_id: str
+    event_id: str | None = None
+    subscription_id: str | None = None
+    created_min_us: int | None = None
+    created_max_us: int | None = None
+    event_types: tuple[str, ...] = ()
+    after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ResponseRow:
+    attempt_id: str
+    request_method: str
+    request_url: str
+    request_headers: str
+    timings_us: str
+    next_due_at_us: int | None
+    error_class: str | None
+    error_detail: str | None
+    status: int | None
+    headers: str
+    body: bytes
+    compressed: bool
+    elapsed_us: int
+
+
+# First attempts by `deliveries`, later ones by the failure before them, those that a person asked for by `replays`. An
+# exhausted delivery owes nothing more, but may have been redriven. Each part has an index in the order of the list. A
+# replay and its retries count from when it was asked for: a subscription that was disabled before that does not cancel
+# them.
+OWED = SQL("""
+with owed as (
+    (select d.day, d.application_id, d.event_id, d.delivery_id, d.subscription_id, d.event_type, d.appended_at_us,
+        1 as attempt_number, d.first_attempt_id as attempt_id, d.matched_at_us as created_at_us,
+        null::bigint as due_at_us, null::bigint as asked_at_us
+    from deliveries d where {first_where}
+    order by d.matched_at_us {way}, d.first_attempt_id {way} limit {limit})
+    union all
+    (select f.day, f.application_id, f.event_id, f.delivery_id, f.subscription_id, f.event_type,
+        coalesce((select max(r.asked_at_us) from replays r where r.application_id = f.application_id
+            and r.event_id = f.event_id and r.delivery_id = f.delivery_id
+            and r.attempt_number <= f.attempt_number), f.appended_at_us),
+        f.attempt_number + 1, f.next_attempt_id, f.finished_at_us, f.next_due_at_us, null
+    from attempts f where f.outcome <> 'succeeded' and {later_where}
+        and (f.next_due_at_us is not null or exists (select from attempts n where n.day = f.day
+            and n.application_id = f.application_id and n.event_id = f.event_id and n.delivery_id = f.delivery_id
+            and n.attempt_number = f.attempt_number + 1))
+        and not exists (select from replays r where r.attempt_id = f.next_attempt_id)
+    order by f.finished_at_us {way}, f.next_attempt_id {way} limit {limit})
+    union all
+    (select r.day, r.application_id, r.event_id, r.delivery_id, r.subscription_id, r.event_type, r.asked_at_us,
+        r.attempt_number, r.attempt_id, r.asked_at_us, null, r.asked_at_us
+    from replays r where {asked_where}
+    order by r.asked_at_us {way}, r.attempt_id {way} limit {limit})
+)
+""")
+MADE = SQL("""
+    attempts a on a.day = o.day and a.application_id = o.application_id and a.event_id = o.event_id
+    and a.delivery_id = o.delivery_id and a.attempt_number = o.attempt_number
+""")
+LISTED = SQL("""
+{owed}
+select o.attempt_id::text, o.attempt_number, o.delivery_id::text, o.event_id::text, o.event_type,
+    o.subscription_id::text, s.description, o.created_at_us, o.due_at_us, o.asked_at_us, a.started_at_us,
+    a.response_status, a.error_class,
+    case when a.outcome is not null then a.outcome when c.cancelled then 'cancelled' end as outcome,
+    case when a.outcome is not null then a.finished_at_us
+        when c.cancelled then greatest(o.created_at_us, c.cancelled_before_us) end as finished_at_us
+from owed o
+left join {made}
+left join subscriptions s on s.subscription_id = o.subscription_id
+cross join lateral (select (extract(epoch from s.cancelled_before) * 1000000)::bigint as cancelled_before_us,
+    coalesce(o.appended_at_us < (extract(epoch from s.cancelled_before) * 1000000)::bigint, false) as cancelled) c
+order by o.created_at_us {way}, o.attempt_id {way} limit {limit}
+""")
+ANSWERED = SQL("""
+{owed}
+select o.attempt_id::text, a.request_method, a.request_url, a.request_headers, a.timings_us, a.next_due_at_us,
+    a.error_class, a.error_detail, a.response_status as status, a.response_headers as headers,
+    a.response_body as body, a.response_compressed as compressed, a.finished_at_us - a.started_at_us as elapsed_us
+from owed o join {made}
+where a.outcome <> 'cancelled' limit 1
+""")
+
+
+def turn_back(cursor: Cursor | None) -> Cursor | None:
+    """The same place, looking towards what is newer."""
+    return replace(cursor, is_backward=True) if cursor is not None else None
+
+
+async def list_attempts(pool: Pool, wanted: AttemptFilter) -> list[ArchivedAttempt]:
+    """One page, newest first; at most 50."""
+    parts, values = _select(wanted)
+    is_backward = wanted.after is not None and wanted.after.is_backward
+    way = SQL("asc" if is_backward else "desc")
+    query = LISTED.format(owed=_owe(*parts, way=way), made=MADE, way=way, limit=SQL("%(limit)s"))
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
+        await cursor.execute(query, values | {"limit": PAGE_MAX})
+        found = await cursor.fetchall()
+    return found[::-1] if is_backward else found
+
+
+async def find_attempt(pool: Pool, application_id: str, attempt_id: str) -> ArchivedAttempt | None:
+    """One attempt, made or owed, or None."""
+    query = LISTED.format(owed=_owe_one(), made=MADE, way=SQL("desc"), limit=SQL("%(limit)s"))
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
+        return await _find(cursor, query, application_id, attempt_id)
+
+
+async def find_response(pool: Pool, application_id: str, attempt_id: str) -> ArchivedResponse | None:
+    """The response to an attempt, or its error; None when there was no request."""
+    query = ANSWERED.format(owed=_owe_one(), made=MADE)
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(_ResponseRow)) as cursor:
+        row = await _find(cursor, query, application_id, attempt_id)
+    if row is None:
+        return None
+    return ArchivedResponse(
+        attempt_id=row.attempt_id,
+        request_method=row.request_method,
+        request_url=row.request_url,
+        request_headers=json.loads(row.request_headers),
+        timings_us=json.loads(row.timings_us),
+        next_due_at_us=row.next_due_at_us,
+        error_class=row.error_class,
+        error_detail=row.error_detail,
+        status=row.status,
+        headers=json.loads(row.headers),
+        body=unpack_body(row.body, compressed=row.compressed),
+        elapsed_us=row.elapsed_us,
+    )
+
+
+async def _find(cursor: AsyncCursor[RowT], query: Composed, application_id: str, attempt_id: str) -> RowT | None:
+    await cursor.execute(query, {"application_id": application_id, "attempt_id": attempt_id, "limit": 1})
+    return await cursor.fetchone()
+
+
+def _owe(first_where: Composed, later_where: Composed, asked_where: Composed, *, way: SQL) -> Composed:
+    limit = SQL("%(limit)s")
+    return OWED.format(first_where=first_where, later_where=later_where, asked_where=asked_where, way=way, limit=limit)
+
+
+def _owe_one() -> Composed:
+    return _owe(
+        SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s").format(),
+        SQL("f.application_id = %(application_id)s and f.next_attempt_id = %(attempt_id)s").format(),
+        SQL("r.application_id = %(application_id)s and r.attempt_id = %(attempt_id)s").format(),
+        way=SQL("desc"),
+    )
+
+
+def _select(wanted: AttemptFilter) -> tuple[tuple[Composed, Composed, Composed], dict[str, object]]:
+    """The conditions of the three parts, and their values. Only the filters that are set take part in the plan."""
+    values: dict[str, object] = {"application_id": wanted.application_id}
+    conditions = [SQL("{row}.application_id = %(application_id)s")]
+    if wanted.event_id is not None:
+        conditions.append(SQL("{row}.event_id = %(event_id)s"))
+        values["event_id"] = wanted.event_id
+    if wanted.subscription_id is not None:
+        conditions.append(SQL("{row}.subscription_id = %(subscription_id)s"))
+        values["subscription_id"] = wanted.subscription_id
+    if wanted.event_types:
+        conditions.append(SQL("{row}.event_type = any(%(event_types)s)"))
+        values["event_types"] = list(wanted.event_types)
+    if wanted.created_min_us is not None:
+        conditions.append(SQL("{row}.{created} >= %(created_min_us)s"))
+        values["created_min_us"] = wanted.created_min_us
+    if wanted.created_max_us is not None:
+        conditions.append(SQL("{row}.{created} <= %(created_max_us)s"))
+        values["created_max_us"] = wanted.created_max_us
+    if wanted.after is not None:
+        compared = ">" if wanted.after.is_backward else "<"
+        conditions.append(SQL(f"({{row}}.{{created}}, {{row}}.{{id}}) {compared} (%(after_us)s, %(after_id)s::uuid)"))
+        values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
+    first = [c.format(row=SQL("d"), created=SQL("matched_at_us"), id=SQL("first_attempt_id")) for c in conditions]
+    later = [c.format(row=SQL("f"), created=SQL("finished_at_us"), id=SQL("next_attempt_id")) for c in conditions]
+    asked = [c.format(row=SQL("r"), created=SQL("asked_at_us"), id=SQL("attempt_id")) for c in conditions]
+    both = SQL(" and ")
+    return (both.join(first), both.join(later), both.join(asked)), values

@@ -1,0 +1,198 @@
+"""Reading deliveries from the archive, each with what has become of it.
+
+A delivery's state is worked out when it is read: of its last attempt, of what a person asked for since, of its dead
+letter, and of its subscription. A page looks at `SCANNED_MAX` deliveries at most, however few of them have the state
+that is asked for; where it stopped, the next one goes on.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Composable, Composed
+
+from pipeline.clock import wall_us
+from pipeline.core.events.ids import derive_attempt_id
+from pipeline.postgres.archive.attempts import Cursor, turn_back
+from pipeline.postgres.archive.reads import Pool
+
+PAGE_MAX = 50
+SCANNED_MAX = 2_000
+State = Literal["waiting", "parked", "delivered", "dead", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedDelivery:
+    """A delivery. `state`: one of `STATES`; `reason`: why it is parked (breaker, held) or dead."""
+
+    delivery_id: str
+    first_attempt_id: str
+    event_id: str
+    event_type: str
+    subscription_id: str
+    description: str | None
+    created_at_us: int
+    state: State
+    reason: str | None
+    since_us: int
+    next_attempt_at_us: int | None
+    attempts_made: int
+    last_attempt_id: str | None
+    error_class: str | None
+    error_detail: str | None
+    response_status: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Which deliveries. None or empty: any. Bounds of time are inclusive."""
+
+    application_id: str
+    event_id: str | None = None
+    subscription_id: str | None = None
+    created_min_us: int | None = None
+    created_max_us: int | None = None
+    event_types: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryPage:
+    """Newest first. `before` and `after`: cursors of the pages of newer and of older ones; None: there are none."""
+
+    deliveries: list[ArchivedDelivery]
+    before: Cursor | None
+    after: Cursor | None
+
+
+SCANNED = SQL("""
+select d.* from deliveries d where {where} order by d.matched_at_us {way}, d.first_attempt_id {way} limit {limit}
+""")
+JUDGED = SQL("""
+select d.delivery_id::text, d.first_attempt_id::text, d.event_id::text, d.event_type, d.subscription_id::text,
+    s.description, d.matched_at_us as created_at_us, j.state,
+    case j.state when 'dead' then coalesce(l.reason, 'exhausted') when 'parked' then
+        case when e.opened_until_us > %(now_us)s then 'breaker' else 'held' end end as reason,
+    case j.state when 'delivered' then a.finished_at_us
+        when 'dead' then coalesce(l.died_at_us, a.finished_at_us)
+        when 'cancelled' then case when a.outcome = 'cancelled' and not o.is_asked then a.finished_at_us
+            else greatest(d.matched_at_us, c.cancelled_before_us) end
+        else case when o.is_asked then r.asked_at_us else coalesce(a.finished_at_us, d.matched_at_us) end
+        end as since_us,
+    case when j.state = 'waiting' then o.due_at_us
+        when j.state = 'parked' and e.opened_until_us > %(now_us)s
+        then greatest(o.due_at_us, e.opened_until_us) end as next_attempt_at_us,
+    coalesce(n.attempts_made, 0) as attempts_made, n.last_attempt_id::text, a.error_class, a.error_detail,
+    a.response_status
+from ({scanned}) d
+left join lateral (select attempt_number, outcome, finished_at_us, next_due_at_us, error_class, error_detail,
+    response_status from attempts where day = d.day and application_id = d.application_id and event_id = d.event_id
+    and delivery_id = d.delivery_id order by attempt_number desc limit 1) a on true
+left join lateral (select count(*) as attempts_made, (array_agg(attempt_id order by attempt_number desc))[1]
+    as last_attempt_id from attempts where day = d.day and application_id = d.application_id
+    and event_id = d.event_id and delivery_id = d.delivery_id and outcome <> 'cancelled') n on true
+left join lateral (select max(attempt_number) as attempt_number, max(asked_at_us) as asked_at_us from replays
+    where application_id = d.application_id and event_id = d.event_id and delivery_id = d.delivery_id) r on true
+left join lateral (select reason, died_at_us, exists (select from redrives where dead_id = dead_letters.dead_id)
+    as is_redriven from dead_letters where application_id = d.application_id and event_id = d.event_id
+    and delivery_id = d.delivery_id order by died_at_us desc limit 1) l on true
+left join subscriptions s on s.subscription_id = d.subscription_id
+left join endpoint_states e on e.subscription_id = d.subscription_id
+cross join lateral (select coalesce(r.attempt_number > coalesce(a.attempt_number, 1), false) as is_asked,
+    case when coalesce(r.attempt_number > coalesce(a.attempt_number, 1), false) then r.asked_at_us
+        else coalesce(a.next_due_at_us, d.matched_at_us) end as due_at_us,
+    greatest(d.appended_at_us, r.asked_at_us) as owed_from_us) o
+cross join lateral (select (extract(epoch from s.cancelled_before) * 1000000)::bigint as cancelled_before_us) c
+cross join lateral (select case
+    when not o.is_asked and a.outcome = 'succeeded' then 'delivered'
+    when not o.is_asked and a.outcome = 'cancelled' then 'cancelled'
+    when not o.is_asked and l.reason is not null and not l.is_redriven
+        and (a.outcome is null or a.next_due_at_us is null) then 'dead'
+    when not o.is_asked and a.outcome = 'failed' and a.next_due_at_us is null and l.reason is null then 'dead'
+    when o.owed_from_us < c.cancelled_before_us then 'cancelled'
+    when e.opened_until_us > %(now_us)s then 'parked'
+    when s.held_until > now() then 'parked'
+    else 'waiting' end as state) j
+""")
+CHOSEN = SQL(
+    "select * from ({judged}) chosen {states} order by created_at_us {way}, first_attempt_id {way} limit {page}"
+)
+
+
+async def list_deliveries(pool: Pool, wanted: DeliveryFilter) -> DeliveryPage:
+    """A page of at most 50."""
+    is_backward = wanted.after is not None and wanted.after.is_backward
+    way = SQL("asc" if is_backward else "desc")
+    where, values = _select(wanted)
+    values |= {"now_us": wall_us(), "states": list(wanted.states), "page": PAGE_MAX}
+    limit = SCANNED_MAX if wanted.states else PAGE_MAX
+    scanned = SCANNED.format(where=where, way=way, limit=SQL("{}").format(limit))
+    query = CHOSEN.format(
+        judged=JUDGED.format(scanned=scanned),
+        states=SQL("where state = any(%(states)s)") if wanted.states else SQL(""),
+        way=way,
+        page=SQL("%(page)s"),
+    )
+    last = SQL(
+        "select matched_at_us as created_at_us, first_attempt_id::text as attempt_id from deliveries d where {where} "
+        "order by matched_at_us {way}, first_attempt_id {way} limit 1 offset {offset}"
+    ).format(where=where, way=way, offset=SQL("{}").format(SCANNED_MAX - 1))
+    async with pool.connection() as connection:
+        async with connection.cursor(row_factory=class_row(ArchivedDelivery)) as cursor:
+            await cursor.execute(query, values)
+            found = await cursor.fetchall()
+        end = _point_at(found[-1]) if len(found) == PAGE_MAX else None
+        if end is None and wanted.states:
+            async with connection.cursor(row_factory=class_row(Cursor)) as cursor:
+                await cursor.execute(last, values)
+                end = await cursor.fetchone()
+    first = _point_at(found[0]) if found else None
+    if is_backward:
+        newest = end or (_point_at(found[-1]) if found else wanted.after)
+        return DeliveryPage(deliveries=found[::-1], before=turn_back(newest), after=first)
+    return DeliveryPage(deliveries=found, before=turn_back(first or wanted.after), after=end)
+
+
+async def find_delivery(pool: Pool, application_id: str, delivery_id: str) -> ArchivedDelivery | None:
+    """One delivery, or None. Its first attempt's id follows from its own, which an index has."""
+    scanned = SCANNED.format(
+        where=SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s"),
+        way=SQL("desc"),
+        limit=SQL("1"),
+    )
+    values = {
+        "application_id": application_id,
+        "attempt_id": derive_attempt_id(delivery_id, 1),
+        "now_us": wall_us(),
+    }
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedDelivery)) as cursor:
+        await cursor.execute(JUDGED.format(scanned=scanned), values)
+        return await cursor.fetchone()
+
+
+def _select(wanted: DeliveryFilter) -> tuple[Composed, dict[str, object]]:
+    conditions: list[Composable] = [SQL("d.application_id = %(application_id)s")]
+    values: dict[str, object] = {"application_id": wanted.application_id}
+    for condition, name, value in (
+        (SQL("d.event_id = %(event_id)s"), "event_id", wanted.event_id),
+        (SQL("d.subscription_id = %(subscription_id)s"), "subscription_id", wanted.subscription_id),
+        (SQL("d.event_type = any(%(event_types)s)"), "event_types", list(wanted.event_types) or None),
+        (SQL("d.matched_at_us >= %(created_min_us)s"), "created_min_us", wanted.created_min_us),
+        (SQL("d.matched_at_us <= %(created_max_us)s"), "created_max_us", wanted.created_max_us),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values[name] = value
+    if wanted.after is not None:
+        compared = SQL(">" if wanted.after.is_backward else "<")
+        conditions.append(
+            SQL("(d.matched_at_us, d.first_attempt_id) {} (%(after_us)s, %(after_id)s::uuid)").format(compared)
+        )
+        values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
+    return SQL(" and ").join(conditions), values
+
+
+def _point_at(delivery: ArchivedDelivery) -> Cursor:
+    return Cursor(created_at_us=delivery.created_at_us, attempt_id=delivery.first_attempt_id)

@@ -1,0 +1,122 @@
+"""Lists of archived events, page by page, in the order of the log, which no producer's clock changes.
+
+An application's events are in one partition, so that nothing is ever archived behind a place that was read already. A
+page looks at `SCANNED_MAX` events at most, however few of them fit the filters; where it stopped, the next one goes on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Composable, Composed
+
+from pipeline.postgres.archive.attempts import Cursor, turn_back
+from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent, EventRow, Pool
+
+PAGE_MAX = 100
+SCANNED_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events. None or empty: any. Bounds of time (of when they were received) are inclusive."""
+
+    application_id: str
+    event_types: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    received_min_us: int | None = None
+    received_max_us: int | None = None
+    after: Cursor | None = None
+
+    @property
+    def is_selective(self) -> bool:
+        """Does it ask for more than the application's events in their order?"""
+        return bool(self.event_types or self.labels) or (self.received_min_us, self.received_max_us) != (None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Newest first. `before` and `after`: cursors of the pages of newer and of older ones; None: there are none."""
+
+    events: list[ArchivedEvent]
+    before: Cursor | None
+    after: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed(EventRow):
+    appended_at_us: int
+    event_offset: int
+
+    def point_at(self) -> Cursor:
+        return Cursor(created_at_us=self.appended_at_us, attempt_id=_show_offset(self.event_offset))
+
+
+async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
+    """A page of at most 100."""
+    is_backward = wanted.after is not None and wanted.after.is_backward
+    way = SQL("asc" if is_backward else "desc")
+    where, values = _locate(wanted)
+    chosen, chosen_values = _choose(wanted)
+    order = SQL("order by appended_at_us {way}, event_offset {way}").format(way=way)
+    scanned = SQL("select * from events where {where} {order} limit {limit}").format(
+        where=where, order=order, limit=SCANNED_MAX if wanted.is_selective else PAGE_MAX
+    )
+    query = SQL(
+        "select {columns}, appended_at_us, event_offset from ({scanned}) e {chosen} {order} limit {page}"
+    ).format(columns=SQL(COLUMNS), scanned=scanned, chosen=chosen, order=order, page=PAGE_MAX)
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(_Listed)) as cursor:
+        await cursor.execute(query, values | chosen_values)
+        found = await cursor.fetchall()
+        end = found[-1].point_at() if len(found) == PAGE_MAX else None
+        if end is None and wanted.is_selective:
+            last = SQL("select appended_at_us, event_offset from events where {where} {order} limit 1 offset {offset}")
+            places = await connection.execute(last.format(where=where, order=order, offset=SCANNED_MAX - 1), values)
+            place = await places.fetchone()
+            end = Cursor(created_at_us=place[0], attempt_id=_show_offset(place[1])) if place is not None else None
+    first = found[0].point_at() if found else None
+    events = [row.to_event() for row in found]
+    if is_backward:
+        newest = end or (found[-1].point_at() if found else wanted.after)
+        return EventPage(events=events[::-1], before=turn_back(newest), after=first)
+    return EventPage(events=events, before=turn_back(first or wanted.after), after=end)
+
+
+def _locate(wanted: EventFilter) -> tuple[Composed, dict[str, object]]:
+    conditions: list[Composable] = [SQL("application_id = %(application_id)s")]
+    values: dict[str, object] = {"application_id": wanted.application_id}
+    if wanted.after is not None:
+        compared = SQL(">" if wanted.after.is_backward else "<")
+        conditions.append(SQL("(appended_at_us, event_offset) {} (%(after_us)s, %(after_offset)s)").format(compared))
+        values |= {"after_us": wanted.after.created_at_us, "after_offset": _read_offset(wanted.after.attempt_id)}
+    return SQL(" and ").join(conditions), values
+
+
+def _choose(wanted: EventFilter) -> tuple[Composable, dict[str, object]]:
+    conditions: list[Composable] = []
+    values: dict[str, object] = {}
+    if wanted.event_types:
+        conditions.append(SQL("event_type = any(%(event_types)s)"))
+        values["event_types"] = list(wanted.event_types)
+    if wanted.received_min_us is not None:
+        conditions.append(SQL("received_at_us >= %(received_min_us)s"))
+        values["received_min_us"] = wanted.received_min_us
+    if wanted.received_max_us is not None:
+        conditions.append(SQL("received_at_us <= %(received_max_us)s"))
+        values["received_max_us"] = wanted.received_max_us
+    if wanted.labels:
+        # as text: `jsonb` does not take every label. A pair stands in it as it is written, and nowhere else.
+        conditions.append(SQL("(select bool_and(position(pair in labels) > 0) from unnest(%(pairs)s::text[]) pair)"))
+        values["pairs"] = [msgspec.json.encode({key: value})[1:-1].decode() for key, value in wanted.labels.items()]
+    return (SQL("where ") + SQL(" and ").join(conditions) if conditions else SQL("")), values
+
+
+def _show_offset(offset: int) -> str:
+    # a cursor has a UUID, as those of other lists
+    return str(UUID(int=offset))
+
+
+def _read_offset(text: str) -> int:
+    return min(UUID(text).int, 2**63 - 1)

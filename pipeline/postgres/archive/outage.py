@@ -1,0 +1,63 @@
+"""Sitting out an outage of PostgreSQL: nothing is lost, nothing grows, one log line at its start and one at its end."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from psycopg import OperationalError, errors
+
+from pipeline.postgres.archive.refusals import is_about_a_row
+from pipeline.postgres.pool import SessionUseless
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 2.0  # within 5 s of its return, connecting included, the archive goes on
+
+# What passes by itself, or when somebody repairs the server: not reachable, restarting, disk full, out of connections,
+# a lock or statement time-out, a deadlock; read-only; a session the server ended because this process, or the network,
+# stood still in the middle of a transaction; a row routed to the default partition at the very moment when its day got
+# a partition of its own. A refusal of one row does not pass. Anything else is a mistake of ours, and ends the process.
+PASSING = (OperationalError, *SessionUseless, errors.CheckViolation)
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Outage:
+    """Repeats work until PostgreSQL does it. One instance a process, so that its health check sees every outage."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        self._reason = ""
+
+    def check(self) -> str | None:
+        """Health: None, or what PostgreSQL said last."""
+        return None if self._since_s is None else f"PostgreSQL does not work: {self._reason}"
+
+    async def sit_out(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of `work`, which must be safe to repeat, as often as it takes."""
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            try:
+                result = await work()
+            except PASSING as error:
+                if is_about_a_row(error):
+                    raise
+                self._begin(error)
+            else:
+                self._end()
+                return result
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+
+    def _begin(self, error: Exception) -> None:
+        self._reason = str(error).strip().partition("\n")[0]
+        if self._since_s is None:
+            self._since_s = time.monotonic()
+            log.warning("postgres_outage", reason=self._reason)
+
+    def _end(self) -> None:
+        if self._since_s is not None:
+            log.info("postgres_recovered", after_s=round(time.monotonic() - self._since_s, 1))
+            self._since_s = None

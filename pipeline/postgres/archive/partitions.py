@@ -1,0 +1,95 @@
+"""Day partitions of the archive: made ahead, made on demand. How they leave again lives in `archive_retention`.
+
+Safe with any number of archive processes: whoever changes partitions holds one advisory lock, and looks again once it
+has it. What reads and writes rows does not live here.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import LiteralString
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier, Literal
+
+from pipeline.postgres.archive.tables import TABLES, ArchiveTable
+
+ADVISORY_LOCK = 0x686F6F6B6C696E65  # "hookline"
+# A partition is attached and dropped under locks that reads must give way to: rather later than behind a long read,
+# with everything else queueing up behind us.
+LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
+ONE_DAY = timedelta(days=1)
+
+Connection = AsyncConnection[TupleRow]
+log = structlog.get_logger()
+
+
+async def list_days(connection: Connection, table: ArchiveTable) -> set[date]:
+    """The days that have a partition of `table`."""
+    cursor = await connection.execute(
+        "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = %s::regclass",
+        (table.name,),
+    )
+    names = [str(row[0]) for row in await cursor.fetchall()]
+    return {_parse_day(name) for name in names if name != table.default_partition}
+
+
+async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]:
+    """Make the partitions that are missing for `days`; their names. Rows of the day in the default partition move."""
+    wanted = sorted(set(days))
+    made = []
+    async with connection.transaction():
+        await lock_partitions(connection)
+        for table in TABLES:
+            existing = await list_days(connection, table)
+            for day in wanted:
+                if day not in existing:
+                    await make_partition(connection, table, day)
+                    made.append(table.partition_of(day))
+    if made:
+        log.info("partitions_made", partitions=made)
+    return made
+
+
+async def ensure_partitions(connection: Connection, *, today: date, days_ahead: int) -> list[str]:
+    """Make today's and the next `days_ahead` days' partitions; the names of the new ones."""
+    return await ensure_days(connection, [today + number * ONE_DAY for number in range(days_ahead + 1)])
+
+
+async def lock_partitions(connection: Connection) -> None:
+    """For this transaction: nobody else changes partitions. Fails when a lock is not to be had soon."""
+    await connection.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+    await connection.execute(LOCK_TIMEOUT)
+
+
+async def make_partition(connection: Connection, table: ArchiveTable, day: date) -> None:
+    """Make one day's partition. Aside first, then attached: making it in place would lock every reader out."""
+    name, parent = Identifier(table.partition_of(day)), Identifier(table.name)
+    await connection.execute(
+        SQL("create table {} (like {} including storage including indexes including constraints)").format(name, parent)
+    )
+    await attach_partition(connection, table, day)
+
+
+async def attach_partition(connection: Connection, table: ArchiveTable, day: date) -> None:
+    """Attach a table that has the name of the day's partition. The day's rows in the default partition move into it."""
+    name = Identifier(table.partition_of(day))
+    parent, default = Identifier(table.name), Identifier(table.default_partition)
+    # no row may come between the move and the attaching, which refuses while the default partition has rows of the day
+    await connection.execute(SQL("lock table {} in access exclusive mode").format(default))
+    await connection.execute(
+        SQL(
+            "with moved as (delete from {} where day = {} returning *) "
+            "insert into {} select * from moved on conflict do nothing"
+        ).format(default, Literal(day), name)
+    )
+    await connection.execute(
+        SQL("alter table {} attach partition {} for values from ({}) to ({})").format(
+            parent, name, Literal(day), Literal(day + ONE_DAY)
+        )
+    )
+
+
+def _parse_day(name: str) -> date:
+    return datetime.strptime(name[-8:], "%Y%m%d").date()  # noqa: DTZ007 - a day's name, not a moment

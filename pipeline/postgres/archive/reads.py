@@ -1,0 +1,109 @@
+"""Reading events from the archive. Every query names the application; ids are unique only within one."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+from psycopg_pool import AsyncConnectionPool
+
+from pipeline.postgres.archive.bodies import unpack_body
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedEvent:
+    """An event without its payload. `ip`: None when it came by Kafka."""
+
+    event_id: str
+    event_type: str
+    payload_content_type: str
+    labels: dict[str, str]
+    metadata: dict[str, str]
+    occurred_at_us: int
+    received_at_us: int
+    ip: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedPayload:
+    """An event with its payload, byte for byte."""
+
+    event: ArchivedEvent
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """A row of `COLUMNS`."""
+
+    event_id: str
+    event_type: str
+    payload_content_type: str
+    labels: str
+    metadata: str
+    occurred_at_us: int
+    received_at_us: int
+    ip: str | None
+    payload: bytes = b""
+    payload_compressed: bool = False
+
+    def to_event(self) -> ArchivedEvent:
+        return ArchivedEvent(
+            event_id=self.event_id,
+            event_type=self.event_type,
+            payload_content_type=self.payload_content_type,
+            labels=json.loads(self.labels),
+            metadata=json.loads(self.metadata),
+            occurred_at_us=self.occurred_at_us,
+            received_at_us=self.received_at_us,
+            ip=self.ip,
+        )
+
+
+COLUMNS: LiteralString = (
+    "event_id::text, event_type, payload_content_type, labels, metadata, occurred_at_us, received_at_us, ip"
+)
+
+
+async def find_event(pool: Pool, application_id: str, event_id: str) -> ArchivedPayload | None:
+    """One event, or None."""
+    async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventRow)) as cursor:
+        await cursor.execute(
+            f"select {COLUMNS}, payload, payload_compressed from events "  # noqa: S608 - our own column names
+            "where application_id = %s and event_id = %s order by day limit 1",
+            (application_id, event_id),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    payload = unpack_body(row.payload, compressed=row.payload_compressed)
+    return ArchivedPayload(event=row.to_event(), payload=payload)
+
+
+async def known_event_ids(pool: Pool, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of the (application_id, event_id) pairs the archive has: one query for all of them.
+
+    `pool` may be a bare one: a connection that is found broken is replaced, once.
+    """
+    try:
+        return await _find_known(pool, pairs)
+    except psycopg.OperationalError:
+        return await _find_known(pool, pairs)
+
+
+async def _find_known(pool: Pool, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select w.application_id::text, w.event_id::text "
+            "from unnest(%s::uuid[], %s::uuid[]) as w (application_id, event_id) "
+            # a sub-query a pair: never a plan that reads whole partitions
+            "where exists (select from events e where e.application_id = w.application_id "
+            "and e.event_id = w.event_id offset 0)",
+            ([application_id for application_id, _ in pairs], [event_id for _, event_id in pairs]),
+        )
+        return {(row[0], row[1]) for row in await cursor.fetchall()}

@@ -1,0 +1,49 @@
+"""Preparing the archive to be written again from the log: tables that are missing are made, positions begin anew.
+
+Rows that are there stay, and are not written twice. The writing itself is the archive process'.
+"""
+
+from importlib.resources import files
+from typing import NamedTuple
+
+from psycopg.sql import SQL
+
+from pipeline.core.log.positions import Place
+from pipeline.postgres.archive.partitions import Connection, lock_partitions
+from pipeline.postgres.archive.tables import TABLES
+
+OTHERS = ("archive_offsets", "archive_detached", "redriven_events")
+
+
+class Plan(NamedTuple):
+    """What is missing, and how far each partition is written."""
+
+    missing_tables: list[str]
+    positions: dict[Place, int]
+
+
+async def plan_rebuild(connection: Connection) -> Plan:
+    """What `prepare_rebuild` would find."""
+    names = [name for table in TABLES for name in (table.name, table.default_partition)] + list(OTHERS)
+    cursor = await connection.execute(
+        "select name from unnest(%s::text[]) name where to_regclass(name) is null order by name", (names,)
+    )
+    missing = [row[0] for row in await cursor.fetchall()]
+    if "archive_offsets" in missing:
+        return Plan(missing, {})
+    return Plan(missing, await read_positions(connection))
+
+
+async def prepare_rebuild(connection: Connection) -> None:
+    """Make what is missing, and forget all positions: archive processes that run are fenced off and begin anew."""
+    schema = files("pipeline.postgres.archive").joinpath("schema.sql").read_text()
+    async with connection.transaction():
+        await lock_partitions(connection)
+        await connection.execute(schema.encode())
+        await connection.execute(SQL("delete from archive_offsets"))
+
+
+async def read_positions(connection: Connection) -> dict[Place, int]:
+    """How far each partition is written; 0 when nothing is."""
+    cursor = await connection.execute("select topic, partition, greatest(next_offset, 0) from archive_offsets")
+    return {(topic, partition): next_offset for topic, partition, next_offset in await cursor.fetchall()}

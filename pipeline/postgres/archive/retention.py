@@ -1,0 +1,199 @@
+"""Days leave the archive in two steps: taken out (detached, nothing is deleted), and hours later dropped.
+
+How many may leave within an hour is bounded over all processes, restarts included, so that a mistake (a clock, a
+setting) is seen before it has gone far; until a day is dropped, `restore_day` attaches it again. The caller decides by
+which clock a day is old.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import structlog
+from psycopg.sql import SQL, Identifier
+
+from pipeline.postgres.archive.partitions import (
+    Connection,
+    attach_partition,
+    list_days,
+    lock_partitions,
+    make_partition,
+)
+from pipeline.postgres.archive.tables import TABLES, ArchiveTable
+
+ROUND_S = 3600
+log = structlog.get_logger()
+
+
+class Leaving(NamedTuple):
+    """Days taken out now, and how many more are old enough and have to wait for their turn."""
+
+    days: Sequence[date]
+    waiting: int
+
+
+class DetachedDay(NamedTuple):
+    """A day that can be attached again."""
+
+    day: date
+    tables: Sequence[str]
+    detached_at: str
+
+
+async def detach_expired(
+    connection: Connection, *, first_kept: date, days_max: int, keep_hours: float, dry_run: bool = False
+) -> Leaving:
+    """Take out the oldest days before `first_kept`, `days_max` within an hour at most.
+
+    `keep_hours`: a day that was restored stays for so long.
+    """
+    due = await _list_expired(connection, first_kept, keep_hours)
+    room = max(0, days_max - await _count_detached_lately(connection))
+    days = due[:room]
+    if not dry_run:
+        for day in days:
+            for table in TABLES:
+                async with connection.transaction():  # a table at a time, so that only one is locked
+                    await lock_partitions(connection)
+                    await _detach(connection, table, day)
+    if days and not dry_run:
+        log.warning("days_detached", days=list(map(str, days)), first_kept=str(first_kept), kept_for_hours=keep_hours)
+    return Leaving(days, len(due) - len(days))
+
+
+async def drop_detached(connection: Connection, *, keep_hours: float, days_max: int) -> Sequence[date]:
+    """Drop what was taken out more than `keep_hours` ago, `days_max` days at most; the days."""
+    cursor = await connection.execute(
+        "select distinct day from archive_detached "
+        "where restored_at is null and detached_at <= clock_timestamp() - make_interval(secs => %s) "
+        "order by day limit %s",
+        (keep_hours * 3600, days_max),
+    )
+    days = [row[0] for row in await cursor.fetchall()]
+    for day in days:
+        for table in TABLES:
+            async with connection.transaction():
+                await lock_partitions(connection)
+                if await _is_detached(connection, table, day):
+                    await connection.execute(SQL("drop table {}").format(_detached(table, day)))
+                    await _forget(connection, table, day)
+    if days:
+        log.warning("days_dropped", days=list(map(str, days)))
+    return days
+
+
+async def forget_companions(connection: Connection, *, first_kept: date, keep_hours: float) -> None:
+    """What stands beside the archive for its sake, of days that have left.
+
+    Events that were sent again; and, once no day that could be attached again needs them, attempts that were asked for
+    and versions of subscriptions that no event of the archive has met.
+    """
+    await connection.execute("delete from redriven_events where day < %s", (first_kept,))
+    first_needed = first_kept - timedelta(hours=keep_hours) - timedelta(days=1)  # clocks differ, by less than a day
+    await connection.execute("delete from replays where day < %s", (first_needed,))
+    await connection.execute("delete from subscription_versions where ended_at < %s", (first_needed,))
+
+
+async def list_detached(connection: Connection) -> list[DetachedDay]:
+    """Days that can be attached again, oldest first."""
+    cursor = await connection.execute(
+        "select day, array_agg(table_name order by table_name), min(detached_at)::text from archive_detached "
+        "where restored_at is null group by day order by day"
+    )
+    return [DetachedDay(*row) for row in await cursor.fetchall()]
+
+
+async def restore_day(connection: Connection, day: date, *, dry_run: bool = False) -> dict[str, int]:
+    """Attach a day again, all its tables or none; the rows by table. Rows that came for the day meanwhile stay."""
+    rows = {}
+    async with connection.transaction():
+        await lock_partitions(connection)
+        for table in TABLES:
+            if not await _is_detached(connection, table, day):
+                continue
+            cursor = await connection.execute(SQL("select count(*) from {}").format(_detached(table, day)))
+            row = await cursor.fetchone()
+            rows[table.name] = int(row[0]) if row is not None else 0
+            if not dry_run:
+                await _attach(connection, table, day)
+    if rows and not dry_run:
+        log.warning("day_restored", day=str(day), rows=rows)
+    return rows
+
+
+async def _list_expired(connection: Connection, first_kept: date, keep_hours: float) -> list[date]:
+    expired: set[date] = set()
+    for table in TABLES:
+        expired |= {day for day in await list_days(connection, table) if day < first_kept}
+        cursor = await connection.execute(
+            SQL("select distinct day from {} where day < %s").format(Identifier(table.default_partition)), (first_kept,)
+        )
+        expired |= {row[0] for row in await cursor.fetchall()}
+    cursor = await connection.execute(
+        "select day from archive_detached where restored_at > clock_timestamp() - make_interval(secs => %s)",
+        (keep_hours * 3600,),
+    )
+    return sorted(expired - {row[0] for row in await cursor.fetchall()})
+
+
+async def _count_detached_lately(connection: Connection) -> int:
+    cursor = await connection.execute(
+        "select count(distinct day) from archive_detached "
+        "where detached_at > clock_timestamp() - make_interval(secs => %s)",
+        (ROUND_S,),
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+async def _detach(connection: Connection, table: ArchiveTable, day: date) -> None:
+    part, aside = Identifier(table.partition_of(day)), _detached(table, day)
+    if day not in await list_days(connection, table):
+        cursor = await connection.execute(
+            SQL("select from {} where day = %s limit 1").format(Identifier(table.default_partition)), (day,)
+        )
+        if await cursor.fetchone() is None:
+            return
+        await make_partition(connection, table, day)  # takes the day's rows out of the default partition
+    await connection.execute(SQL("alter table {} detach partition {}").format(Identifier(table.name), part))
+    if await _is_detached(connection, table, day):
+        # rows came for a day that had left: they go with it
+        await connection.execute(SQL("insert into {} select * from {} on conflict do nothing").format(aside, part))
+        await connection.execute(SQL("drop table {}").format(part))
+        return
+    await connection.execute(SQL("alter table {} rename to {}").format(part, aside))
+    await connection.execute(
+        "insert into archive_detached (table_name, day) values (%s, %s) "
+        "on conflict (table_name, day) do update set detached_at = clock_timestamp(), restored_at = null",
+        (table.name, day),
+    )
+
+
+async def _attach(connection: Connection, table: ArchiveTable, day: date) -> None:
+    part, aside = Identifier(table.partition_of(day)), _detached(table, day)
+    if day in await list_days(connection, table):
+        # made again for rows that came meanwhile: few, so that they move and not the others; a key may be in both
+        await connection.execute(SQL("alter table {} detach partition {}").format(Identifier(table.name), part))
+        await connection.execute(SQL("insert into {} select * from {} on conflict do nothing").format(aside, part))
+        await connection.execute(SQL("drop table {}").format(part))
+    await connection.execute(SQL("alter table {} rename to {}").format(aside, part))
+    await attach_partition(connection, table, day)
+    await connection.execute(
+        "update archive_detached set restored_at = clock_timestamp() where table_name = %s and day = %s",
+        (table.name, day),
+    )
+
+
+async def _is_detached(connection: Connection, table: ArchiveTable, day: date) -> bool:
+    cursor = await connection.execute(
+        "select from archive_detached where table_name = %s and day = %s and restored_at is null", (table.name, day)
+    )
+    return await cursor.fetchone() is not None
+
+
+async def _forget(connection: Connection, table: ArchiveTable, day: date) -> None:
+    await connection.execute("delete from archive_detached where table_name = %s and day = %s", (table.name, day))
+
+
+def _detached(table: ArchiveTable, day: date) -> Identifier:
+    return Identifier(f"{table.partition_of(day)}_detached")

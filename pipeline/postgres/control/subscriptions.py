@@ -1,0 +1,372 @@
+"""Subscriptions: which events go where. Every change is published with the application's next version."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, Rollback
+from psycopg.rows import DictRow, TupleRow, dict_row
+
+from pipeline.core.routing.delivery_settings import DeliverySettings
+from pipeline.core.routing.type_patterns import is_pattern
+from pipeline.postgres.control.applications import raise_version
+from pipeline.postgres.control.event_types import list_missing
+from pipeline.postgres.control.subscription_versions import keep_versions
+from pipeline.postgres.pool import Pool
+
+
+class UnknownEventTypesError(Exception):
+    """A subscription names event types that the application does not have; they are in `names`."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
+class ChangedMeanwhileError(Exception):
+    """It is not any more as its caller knows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionContent:
+    """What its owner says about a subscription."""
+
+    is_enabled: bool
+    event_types: tuple[str, ...]
+    description: str | None
+    metadata: dict[str, str]
+    labels: dict[str, str]
+    method: str
+    url: str
+    headers: dict[str, str]
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    payload_filter: str | None = None  # JSON
+    client_key: "SealedSecret | None" = None  # of the TLS client certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSecret:
+    """A signing secret. `valid_until`: None for the current one."""
+
+    key_id: str
+    sealed: bytes
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One subscription. `secrets`: the current one, and the one before it as long as it signs as well."""
+
+    subscription_id: str
+    application_id: str
+    content: SubscriptionContent
+    secrets: tuple[SealedSecret, ...]
+    created_at: datetime
+    updated_at: datetime
+    cancelled_before: datetime | None = None
+    cancelled_before_version: int = 0
+    disabled_reason: str | None = None
+    held_until: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+COLUMNS: LiteralString = (
+    "subscription_id::text, application_id::text, is_enabled, event_types, description, metadata, labels, "
+    "payload_filter, "
+    "target_method, target_url, target_headers, delivery, key_id, sealed, "
+    "previous_key_id, previous_sealed, previous_valid_until, tls_key_id, tls_sealed, created_at, updated_at, "
+    "cancelled_before, cancelled_before_version, "
+    "disabled_reason, held_until, deleted_at"
+)
+
+
+def read_subscription(row: DictRow) -> Subscription:
+    """A row of `COLUMNS`."""
+    return Subscription(
+        subscription_id=row["subscription_id"],
+        application_id=row["application_id"],
+        content=SubscriptionContent(
+            is_enabled=row["is_enabled"],
+            event_types=tuple(row["event_types"]),
+            description=row["description"],
+            metadata=json.loads(row["metadata"]),
+            labels=json.loads(row["labels"]),
+            method=row["target_method"],
+            url=row["target_url"],
+            headers=json.loads(row["target_headers"]),
+            payload_filter=row["payload_filter"],
+            delivery=_read_delivery(row["delivery"]),
+            client_key=SealedSecret(key_id=row["tls_key_id"], sealed=row["tls_sealed"])
+            if row["tls_sealed"] is not None
+            else None,
+        ),
+        secrets=_read_secrets(row),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        cancelled_before=row["cancelled_before"],
+        cancelled_before_version=row["cancelled_before_version"],
+        disabled_reason=row["disabled_reason"],
+        held_until=row["held_until"],
+        deleted_at=row["deleted_at"],
+    )
+
+
+def _read_delivery(text: str) -> DeliverySettings:
+    fields = json.loads(text)
+    delays_s = fields.pop("retry_delays_s", None)
+    return DeliverySettings(**fields, retry_delays_s=tuple(delays_s) if delays_s is not None else None)
+
+
+def _read_secrets(row: DictRow) -> tuple[SealedSecret, ...]:
+    current = SealedSecret(key_id=row["key_id"], sealed=row["sealed"])
+    if row["previous_sealed"] is None:
+        return (current,)
+    valid_until = row["previous_valid_until"]
+    return current, SealedSecret(key_id=row["previous_key_id"], sealed=row["previous_sealed"], valid_until=valid_until)
+
+
+async def create_subscription(pool: Pool, subscription: Subscription, *, subscriptions_max: int) -> bool | None:
+    """True; None when there is no such application; False when it has `subscriptions_max` of them already.
+
+    Raises `UnknownEventTypesError`.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, subscription.application_id)
+        if version is None:
+            return None
+        await _check_event_types(connection, subscription.application_id, subscription.content)
+        cursor = await connection.execute(
+            "select count(*) from subscriptions where application_id = %s and deleted_at is null",
+            (subscription.application_id,),
+        )
+        row = await cursor.fetchone()
+        if row is not None and row[0] >= subscriptions_max:
+            raise Rollback  # leaves the block below: nothing has changed, so that there is nothing to be published
+        await connection.execute(
+            "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
+            "metadata, labels, payload_filter, target_method, target_url, target_headers, delivery, tls_key_id, "
+            "tls_sealed, key_id, sealed, created_at, updated_at, changed_version, created_version) "
+            "values (%(subscription_id)s, "
+            "%(application_id)s, "
+            "%(is_enabled)s, %(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(payload_filter)s, "
+            "%(method)s, %(url)s, %(headers)s, %(delivery)s, %(tls_key_id)s, %(tls_sealed)s, %(key_id)s, "
+            "%(sealed)s, %(created_at)s, "
+            "%(created_at)s, %(version)s, %(version)s)",
+            _values(subscription.content)
+            | {
+                "subscription_id": subscription.subscription_id,
+                "application_id": subscription.application_id,
+                "key_id": subscription.secrets[0].key_id,
+                "sealed": subscription.secrets[0].sealed,
+                "created_at": subscription.created_at,
+                "version": version,
+            },
+        )
+        await keep_versions(connection, subscription.application_id, version, subscription.subscription_id)
+        return True
+    return False
+
+
+async def replace_subscription(
+    pool: Pool,
+    application_id: str,
+    subscription_id: str,
+    content: SubscriptionContent,
+    *,
+    updated_at: datetime | None = None,
+) -> Subscription | None:
+    """Replace what its owner says. Disabling cancels what is waiting. None when there is no such subscription.
+
+    `updated_at`: only the one that was last changed then. Raises `UnknownEventTypesError`, `ChangedMeanwhileError`.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        if version is None:
+            return None
+        await _check_event_types(connection, application_id, content, named_by=subscription_id)
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(
+                "update subscriptions set is_enabled = %(is_enabled)s, event_types = %(event_types)s, "  # noqa: S608 - our own column names
+                "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
+                "payload_filter = %(payload_filter)s, "
+                "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, "
+                "delivery = %(delivery)s, updated_at = now(), "
+                # a key is not shown, so that who changes something else cannot send it again
+                "tls_key_id = case when %(has_certificate)s then coalesce(%(tls_key_id)s, tls_key_id) end, "
+                "tls_sealed = case when %(has_certificate)s then coalesce(%(tls_sealed)s, tls_sealed) end, "
+                "disabled_reason = case when %(is_enabled)s then null else disabled_reason end, "
+                # enabled again too late: what was held has been cancelled, or is to be
+                "cancelled_before = case when is_enabled and not %(is_enabled)s then now() "
+                "when %(is_enabled)s and held_until < now() then held_until else cancelled_before end, "
+                "cancelled_before_version = case when is_enabled and not %(is_enabled)s "
+                "or %(is_enabled)s and held_until < now() then %(version)s else cancelled_before_version end, "
+                "held_until = case when %(is_enabled)s then null else held_until end, "
+                "changed_version = %(version)s where subscription_id = %(subscription_id)s "
+                "and application_id = %(application_id)s and deleted_at is null "
+                f"and (%(updated_at)s::timestamptz is null or updated_at = %(updated_at)s) returning {COLUMNS}",
+                _values(content)
+                | {
+                    "subscription_id": subscription_id,
+                    "application_id": application_id,
+                    "version": version,
+                    "updated_at": updated_at,
+                },
+            )
+            row = await cursor.fetchone()
+            if row is None and updated_at is not None:
+                await cursor.execute(
+                    "select from subscriptions where subscription_id = %s and application_id = %s "
+                    "and deleted_at is null",
+                    (subscription_id, application_id),
+                )
+                if await cursor.fetchone() is not None:
+                    raise ChangedMeanwhileError  # leaves the transaction: nothing has changed
+        if row is not None:
+            await keep_versions(connection, application_id, version, subscription_id)
+    return read_subscription(row) if row is not None else None
+
+
+async def delete_subscription(pool: Pool, application_id: str, subscription_id: str) -> bool | None:
+    """True when it was deleted, False when it was already; None when there never was such a one."""
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        if version is None:
+            return None
+        cursor = await connection.execute(
+            "update subscriptions set deleted_at = now(), cancelled_before = now(), "
+            "cancelled_before_version = %(version)s, changed_version = %(version)s "
+            "where subscription_id = %(subscription_id)s and application_id = %(application_id)s "
+            "and deleted_at is null",
+            {"version": version, "subscription_id": subscription_id, "application_id": application_id},
+        )
+        if cursor.rowcount == 1:
+            await keep_versions(connection, application_id, version, subscription_id)
+            return True
+        cursor = await connection.execute(
+            "select from subscriptions where subscription_id = %s and application_id = %s",
+            (subscription_id, application_id),
+        )
+        return None if await cursor.fetchone() is None else False
+
+
+async def rotate_secret(
+    pool: Pool, application_id: str, subscription_id: str, secret: SealedSecret, *, previous_valid_until: datetime
+) -> Subscription | None:
+    """Sign with `secret` from now on, and with the present one as well until `previous_valid_until`.
+
+    None when there is no such subscription.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        if version is None:
+            return None
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(
+                "update subscriptions set previous_key_id = key_id, previous_sealed = sealed, "  # noqa: S608 - our own column names
+                "previous_valid_until = %(valid_until)s, key_id = %(key_id)s, sealed = %(sealed)s, updated_at = now(), "
+                "changed_version = %(version)s where subscription_id = %(subscription_id)s "
+                f"and application_id = %(application_id)s and deleted_at is null returning {COLUMNS}",
+                {
+                    "valid_until": previous_valid_until,
+                    "key_id": secret.key_id,
+                    "sealed": secret.sealed,
+                    "version": version,
+                    "subscription_id": subscription_id,
+                    "application_id": application_id,
+                },
+            )
+            row = await cursor.fetchone()
+    return read_subscription(row) if row is not None else None
+
+
+async def disable_subscription(
+    pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int, hold_s: float
+) -> bool:
+    """Disable it on our own account, unless its owner changed it after `seen_version`. True when this did it.
+
+    What waits is kept for `hold_s`: its owner, who did not ask for this, may enable it again.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        version = await raise_version(connection, application_id)
+        cursor = await connection.execute(
+            "update subscriptions set is_enabled = false, disabled_reason = %(reason)s, "
+            "held_until = now() + make_interval(secs => %(hold_s)s), "
+            "updated_at = now(), changed_version = %(version)s where subscription_id = %(subscription_id)s "
+            "and application_id = %(application_id)s and is_enabled and deleted_at is null "
+            "and changed_version <= %(seen_version)s",
+            {
+                "reason": reason,
+                "hold_s": hold_s,
+                "version": version,
+                "subscription_id": subscription_id,
+                "application_id": application_id,
+                "seen_version": seen_version,
+            },
+        )
+        if cursor.rowcount == 1 and version is not None:
+            await keep_versions(connection, application_id, version, subscription_id)
+        return cursor.rowcount == 1
+
+
+async def list_subscriptions(pool: Pool, application_id: str) -> list[Subscription]:
+    """Those that are not deleted, oldest first."""
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            f"select {COLUMNS} from subscriptions where application_id = %s and deleted_at is null "  # noqa: S608 - our own column names
+            "order by created_at, subscription_id",
+            (application_id,),
+        )
+        return [read_subscription(row) for row in await cursor.fetchall()]
+
+
+async def find_subscription(pool: Pool, subscription_id: str) -> Subscription | None:
+    """One that is not deleted, of whatever application: the caller checks whose it is."""
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            f"select {COLUMNS} from subscriptions where subscription_id = %s and deleted_at is null",  # noqa: S608 - our own column names
+            (subscription_id,),
+        )
+        row = await cursor.fetchone()
+    return read_subscription(row) if row is not None else None
+
+
+async def _check_event_types(
+    connection: AsyncConnection[TupleRow],
+    application_id: str,
+    content: SubscriptionContent,
+    *,
+    named_by: str | None = None,
+) -> None:
+    """Raises `UnknownEventTypesError`. `named_by`: a subscription that may go on naming what it names already."""
+    # a pattern selects what there is, now or later
+    names = [name for name in content.event_types if not is_pattern(name)]
+    missing = await list_missing(connection, application_id, names)
+    if missing and named_by is not None:
+        # a type that was deactivated since must not keep its owner from disabling the subscription
+        cursor = await connection.execute(
+            "select unnest(event_types) from subscriptions where subscription_id = %s and application_id = %s",
+            (named_by, application_id),
+        )
+        named = {row[0] for row in await cursor.fetchall()}
+        missing = [name for name in missing if name not in named]
+    if missing:
+        raise UnknownEventTypesError(missing)
+
+
+def _values(content: SubscriptionContent) -> dict[str, Any]:
+    return {
+        "is_enabled": content.is_enabled,
+        "event_types": list(content.event_types),
+        "description": content.description,
+        "metadata": json.dumps(content.metadata),
+        "labels": json.dumps(content.labels),
+        "payload_filter": content.payload_filter,
+        "method": content.method,
+        "url": content.url,
+        "headers": json.dumps(content.headers),
+        "delivery": json.dumps(asdict(content.delivery)),
+        "has_certificate": content.delivery.tls_client_cert_pem is not None,
+        "tls_key_id": content.client_key.key_id if content.client_key is not None else None,
+        "tls_sealed": content.client_key.sealed if content.client_key is not None else None,
+    }
