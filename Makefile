@@ -2,6 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+
+# Tests wait more than they compute (docs/decisions/0010-tests-in-workers.md): 3 workers for two cores.
+WORKERS ?= 3
+DISTRIBUTED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Tests start some hundreds of processes from these sources: they are compiled once, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP  := $(VENV)/.installed
 
 .PHONY: help setup run lint check test unit chaos bench alerts kubernetes docs lock clean
@@ -33,10 +39,10 @@ lint: setup      ## format, lint, types, layers
 check: lint unit ## all that needs no services: format, lint, types, layers, unit tests
 
 unit: setup      ## unit tests only
-	$(BIN)/pytest tests/unit -q
+	$(BIN)/pytest $(DISTRIBUTED) tests/unit -q
 
-test: setup      ## all tests on real Kafka, PostgreSQL and processes, with the short form of every fault
-	@$(BIN)/pytest 2>&1
+test: setup      ## all tests on real Kafka, PostgreSQL and processes, with the short form of every fault; WORKERS=3
+	@$(BIN)/pytest $(DISTRIBUTED) 2>&1
 
 KILLS ?= 50
 

@@ -10,7 +10,7 @@ TESTS = Path(__file__).resolve().parent
 if str(TESTS.parent) not in sys.path:
     sys.path.insert(0, str(TESTS.parent))
 
-pytest_plugins = ["tests.support.kafka", "tests.support.postgres", "tests.support.swallowed"]
+pytest_plugins = ["tests.support.sharing", "tests.support.kafka", "tests.support.postgres", "tests.support.swallowed"]
 
 FOLDERS = {
     "unit": "no socket, no sleep; the whole folder takes less than 10 s",
@@ -19,6 +19,8 @@ FOLDERS = {
     "chaos": "faults, checked by invariants",
     "benchmarks": "write JSON; compared, never asserted",
 }
+
+LONGEST_FIRST = ("chaos", "e2e", "integration", "benchmarks", "unit")
 
 # how long an example takes says more about a busy machine than about the code
 settings.register_profile("hookline", deadline=None)
@@ -37,7 +39,7 @@ def pytest_report_header() -> str:
     return f"payloads: {SOURCE}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if not item.path.is_relative_to(TESTS):
             continue
@@ -45,3 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder not in FOLDERS:
             raise pytest.UsageError(f"{item.path} is in none of the folders of tests: {', '.join(FOLDERS)}")
         item.add_marker(folder)
+    if hasattr(config, "workerinput"):
+        # the longest files first: the short ones of unit tests then fill what is left of each worker's time
+        items.sort(key=lambda item: min(LONGEST_FIRST.index(name) for name in item.keywords if name in FOLDERS))

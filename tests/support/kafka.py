@@ -1,4 +1,4 @@
-"""The tests' Kafka: one real broker for the whole session, a topic prefix for each test.
+"""The tests' Kafka: one real broker for the whole run, a topic prefix for each test.
 
 `HOOKLINE_TEST_KAFKA=host:port` uses a broker that is already running, which saves the start at a desk. A broker that
 cannot be had fails the tests that need it; nothing is skipped.
@@ -11,15 +11,18 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from pipeline.config import KafkaConfig
 from pipeline.topics import Topic
+from tests.support.sharing import share
 
 VARIABLE = "HOOKLINE_TEST_KAFKA"
 ANSWER_TIMEOUT_S = 10.0
@@ -27,13 +30,19 @@ NAME_MAX_CHARS = 60
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[str]:
+def kafka(pytestconfig: pytest.Config) -> Iterator[str]:
     """Bootstrap servers, `host:port`."""
     given = os.environ.get(VARIABLE)
     if given:
         check_reachable(given)
         yield given
         return
+    with share(pytestconfig, start_kafka) as servers:
+        yield servers
+
+
+@contextmanager
+def start_kafka() -> Iterator[str]:
     # imported here: unit tests do without
     from pipeline.embedded.kafka import EmbeddedKafka
 
@@ -58,9 +67,19 @@ def delete_topics(bootstrap_servers: str, prefix: str) -> list[str]:
     """Delete all topics whose names start with `prefix`; their names."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers}, logger=None)
     names = [name for name in admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics if name.startswith(prefix)]
-    for deleted in admin.delete_topics(names).values() if names else ():
+    futures = admin.delete_topics(names) if names else {}
+    return [name for name, deleted in futures.items() if was_deleted(deleted)]
+
+
+def was_deleted(deleted: "Future[None]") -> bool:
+    """False: it was gone before. A broker's metadata has a deleted topic for a while."""
+    try:
         deleted.result(ANSWER_TIMEOUT_S)
-    return names
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return False
+    return True
 
 
 def delete_all_records(config: KafkaConfig, topic: Topic) -> None:

@@ -1,4 +1,4 @@
-"""The tests' PostgreSQL: one real server for the whole session, a database for each test.
+"""The tests' PostgreSQL: one real server for the whole run, a database for each test.
 
 `HOOKLINE_TEST_DATABASE=postgresql://…` uses a server that is already running; its user must be allowed to create
 databases, the named database itself is left alone. A server that cannot be had fails the tests that need it.
@@ -18,19 +18,26 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from tests.support.kafka import report
+from tests.support.sharing import share
 
 VARIABLE = "HOOKLINE_TEST_DATABASE"
 CONNECT_TIMEOUT_S = 10
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def postgres(pytestconfig: pytest.Config) -> Iterator[str]:
     """libpq URL of the server, with the name of a database that is not a test's own."""
     given = os.environ.get(VARIABLE)
     if given:
         psycopg.connect(given, connect_timeout=CONNECT_TIMEOUT_S).close()
         yield given
         return
+    with share(pytestconfig, start_postgres) as url:
+        yield url
+
+
+@contextmanager
+def start_postgres() -> Iterator[str]:
     # imported here: unit tests do without
     from pipeline.embedded.postgres import EmbeddedPostgres
 
@@ -43,12 +50,18 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: str) -> Iterator[str]:
+def migrated_template(pytestconfig: pytest.Config, postgres: str) -> Iterator[str]:
     """The name of a database with all migrations, which the tests' databases are copied from."""
+    with share(pytestconfig, create_template, postgres) as name:
+        yield name
+
+
+@contextmanager
+def create_template(server: str) -> Iterator[str]:
     # imported here: unit tests do without
     migrations = importlib.import_module("pipeline.postgres.migrations")
 
-    with create_database(postgres) as url:
+    with create_database(server) as url:
         migrations.migrate(url)
         yield name_of(url)
 

@@ -22,6 +22,7 @@ TOOLS = frozenset(
     {
         "import-linter",
         "mypy",
+        "pytest-xdist",
         "ruff",
         "schemathesis",
         "setuptools",

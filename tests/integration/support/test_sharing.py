@@ -1,0 +1,60 @@
+import re
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.sharing import Services, ask
+
+
+@contextmanager
+def keep_log(path: str) -> Iterator[str]:
+    """A service whose starts and stops can be read."""
+    log = Path(path)
+    with log.open("a") as file:
+        file.write("started\n")
+    yield f"address of {log.name}"
+    with log.open("a") as file:
+        file.write("stopped\n")
+
+
+@contextmanager
+def fail_to_start() -> Iterator[str]:
+    raise OSError("no room")
+    yield ""
+
+
+@pytest.fixture
+def socket_path() -> Iterator[str]:
+    """In a short directory: the path of a socket may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="hookline-test-sharing-") as directory:
+        yield f"{directory}/socket"
+
+
+def test_workers_share_one_service(socket_path: str, tmp_path: Path) -> None:
+    """However many ask at once, it is started once, and stopped when the run ends."""
+    path = tmp_path / "log"
+    with Services(socket_path), ThreadPoolExecutor(8) as workers:
+        addresses = list(workers.map(lambda _: ask(socket_path, keep_log, str(path)), range(8)))
+        while_running = path.read_text()
+
+    assert addresses == ["address of log"] * 8
+    assert while_running == "started\n"
+    assert path.read_text() == "started\nstopped\n"
+
+
+def test_services_of_other_arguments_are_others(socket_path: str, tmp_path: Path) -> None:
+    """A template belongs to the server on which it was made."""
+    with Services(socket_path):
+        addresses = [ask(socket_path, keep_log, str(tmp_path / name)) for name in ("a", "b")]
+
+    assert addresses == ["address of a", "address of b"]
+
+
+def test_a_service_that_does_not_start_fails_who_asked(socket_path: str) -> None:
+    """With the reason, which was raised in another process."""
+    with Services(socket_path), pytest.raises(RuntimeError, match=re.escape("OSError: no room")):
+        ask(socket_path, fail_to_start)
