@@ -71,6 +71,11 @@ class Flow:
         return self._puts.is_busy
 
     @property
+    def is_stopping(self) -> bool:
+        """Has the end of the process begun?"""
+        return self._puts.is_stopping
+
+    @property
     def settled_at_s(self) -> float:
         """When something was settled last, by the monotonic clock."""
         return self._settling.settled_at_s

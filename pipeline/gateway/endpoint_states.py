@@ -14,6 +14,7 @@ from pipeline.core.events.operational import describe_certificate_expiring, desc
 from pipeline.core.events.records import EndpointState, expect
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.consumer import LogConsumer
+from pipeline.kafka.handler import Handler
 from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
@@ -62,12 +63,20 @@ class EndpointStates:
         self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()  # with the faults met before it came
         self._ours: set[Place] = set()
         self._consumer = LogConsumer(
-            kafka, self, group=f"{kafka.topic_prefix}gateway", topics=[topics.endpoint_states], limits=LIMITS, ids=ids
+            kafka, group=f"{kafka.topic_prefix}gateway", topics=[topics.endpoint_states], limits=LIMITS, ids=ids
         )
 
     async def run(self) -> None:
         """Runs until it is cancelled; raises what ends the consumer."""
-        self._consumer.start()
+        self._consumer.start(
+            Handler(
+                assignment=self,
+                changes=self,
+                received=self.received,
+                measured=self.measured,
+                commit_ended=self.commit_ended,
+            )
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._work())

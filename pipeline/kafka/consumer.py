@@ -16,13 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import join_note, split_note
+from pipeline.kafka.handler import Handler
 from pipeline.kafka.in_flight import InFlight, Limits
 from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.options import consumer_options
@@ -65,46 +66,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-class Handler(Protocol):
-    """Whoever consumes. All of it is called on the loop; the consumer waits for what is async."""
-
-    async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
-        """Partitions were given to us. Where to begin each; one left out begins where it was committed.
-
-        None: nothing was committed, or for another topic of this name.
-        """
-
-    def began_anew(self, fault: ReadFault) -> None:
-        """What was committed for this place counts in another topic: it is read from its beginning."""
-
-    async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
-        """Partitions go to somebody else once this returns what is to be committed for them."""
-
-    def lost(self, places: Sequence[Place]) -> None:
-        """Partitions have gone to somebody else already."""
-
-    def received(self, records: Sequence[LogRecord]) -> None:
-        """Records were read. Each is to be given back by `release` some time."""
-
-    def measured(self, ends: Mapping[Place, int]) -> None:
-        """Where partitions end, every few seconds."""
-
-    def commit_ended(self, result: CommitResult) -> None:
-        """What became of a commit."""
-
-    def reached(self, place: Place, offset: int) -> None:
-        """The partition is read to its present end: no record comes from before this offset.
-
-        Ends of transactions, aborted records and what compaction took fill offsets that no record tells of.
-        """
-
-    def met(self, fault: ReadFault) -> None:
-        """Reading goes on at `fault.end`; everything before it that was read and is not there any more is settled."""
-
-    def missing(self, place: Place, records: int) -> None:
-        """So many records of a reported gap were deleted before they could be read."""
-
-
 class LogConsumer:
     """A member of the group `group`, subscribed to `topics`.
 
@@ -115,7 +76,6 @@ class LogConsumer:
     def __init__(
         self,
         config: KafkaConfig,
-        handler: Handler,
         *,
         group: str,
         topics: Sequence[Topic],
@@ -137,7 +97,6 @@ class LogConsumer:
         self._put_away = Consumer(options, logger=None) if companions else None
         self._clients = [self._consumer] if self._put_away is None else [self._consumer, self._put_away]
         self._client_of_companion = {topic.name: self._clients[-1] for topic in companions}
-        self._handler = handler
         self._topics = topics
         self._companions = companions
         self._delays_us = {topic.name: topic.delay_s * 1_000_000 for topic in companions if topic.delay_s}
@@ -166,8 +125,9 @@ class LogConsumer:
         self._polled_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"consumer-{group}", daemon=True)
 
-    def start(self) -> None:
+    def start(self, handler: Handler) -> None:
         """Join the group."""
+        self._handler = handler
         self._thread.start()
 
     async def failure(self) -> None:
@@ -188,7 +148,7 @@ class LogConsumer:
         self._commits.append((offsets, self._faults_met))
 
     def explain(self, place: Place, begin: int, end: int) -> None:
-        """Nothing was read between these offsets. `Handler.missing` is called if retention has to do with it.
+        """Nothing was read between these offsets. `LogChanges.missing` is called if retention has to do with it.
 
         The end of a transaction takes an offset, too, and so do records whose producer gave them up.
         """
@@ -203,7 +163,7 @@ class LogConsumer:
         return None
 
     async def close(self) -> None:
-        """Hand the partitions back (`Handler.revoked` is called) and leave the group."""
+        """Hand the partitions back (`Assignment.revoked` is called) and leave the group."""
         self._closing.set()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
@@ -282,7 +242,7 @@ class LogConsumer:
 
     def _tell_ends(self, ended: Sequence[tuple[Place, int]]) -> None:
         for place, offset in ended:
-            self._loop.call_soon_threadsafe(self._handler.reached, place, offset)
+            self._loop.call_soon_threadsafe(self._handler.changes.reached, place, offset)
 
     def _receive(self, records: Sequence[LogRecord]) -> None:
         """On the loop."""
@@ -450,7 +410,7 @@ class LogConsumer:
             missing[place] = missing.get(place, 0) + max(0, min(starts[place], end) - begin)
         for place, records in missing.items():
             if records:
-                self._loop.call_soon_threadsafe(self._handler.missing, place, records)
+                self._loop.call_soon_threadsafe(self._handler.changes.missing, place, records)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = [(part.topic, part.partition) for part in partitions]
@@ -474,10 +434,10 @@ class LogConsumer:
             if not is_same:
                 position = max(part.offset, 0)
                 others.append(ReadFault(place, "made_again", position, 0, describe_other(topic_id), lost=position))
-        starts = self._ask(self._handler.assigned(committed))
+        starts = self._ask(self._handler.assignment.assigned(committed))
         for fault in others:
             if fault.place not in starts:
-                self._loop.call_soon_threadsafe(self._handler.began_anew, fault)
+                self._loop.call_soon_threadsafe(self._handler.changes.began_anew, fault)
         assignment = []
         for place in places:
             known = committed[place]
@@ -498,7 +458,7 @@ class LogConsumer:
         places = self._gather(partitions)
         if not places:
             return
-        self._commit(self._ask(self._handler.revoked(places)), wait=True)
+        self._commit(self._ask(self._handler.assignment.revoked(places)), wait=True)
         self._forget(places)
         self._for_each_client(Consumer.incremental_unassign, [TopicPartition(*place) for place in places])
 
@@ -507,7 +467,7 @@ class LogConsumer:
         if not places:
             return
         log.warning("partitions_lost", partitions=len(places))
-        self._loop.call_soon_threadsafe(self._handler.lost, places)
+        self._loop.call_soon_threadsafe(self._handler.assignment.lost, places)
         self._forget(places)
         self._for_each_client(Consumer.incremental_unassign, [TopicPartition(*place) for place in places])
 
@@ -590,7 +550,7 @@ class LogConsumer:
         while self._back:
             self._receive_piece()
         self._faults_met += 1
-        self._handler.met(fault)
+        self._handler.changes.met(fault)
 
     async def _answer(self, question: Coroutine[object, object, T]) -> T:
         """On the loop. What was read before a rebalance is handled before it."""

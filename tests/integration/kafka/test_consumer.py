@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, LogConsumer
+from pipeline.kafka.handler import Handler
 from pipeline.kafka.in_flight import Limits
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Committed, LogRecord, Place
@@ -78,6 +79,15 @@ class Clerk:
     def missing(self, place: Place, records: int) -> None:
         self.deleted[place] = self.deleted.get(place, 0) + records
 
+    def handler(self) -> Handler:
+        return Handler(
+            assignment=self,
+            changes=self,
+            received=self.received,
+            measured=self.measured,
+            commit_ended=self.commit_ended,
+        )
+
     def values(self) -> list[bytes | None]:
         return [record.value for record in self.records]
 
@@ -86,8 +96,8 @@ class Clerk:
 async def consume(
     config: KafkaConfig, clerk: Clerk, topic_prefix: str, *topics: Topic, limits: Limits = LIMITS, **options: Any
 ) -> AsyncIterator[LogConsumer]:
-    consumer = LogConsumer(config, clerk, group=f"{topic_prefix}group", topics=topics, limits=limits, **options)
-    consumer.start()
+    consumer = LogConsumer(config, group=f"{topic_prefix}group", topics=topics, limits=limits, **options)
+    consumer.start(clerk.handler())
     try:
         yield consumer
     finally:
@@ -252,8 +262,8 @@ async def test_a_handlers_failure_ends_the_consumer(kafka: str, topic_prefix: st
     config, topics = await make_topics(kafka, topic_prefix)
     clerk = Clerk()
     clerk.error = RuntimeError("no owner")
-    consumer = LogConsumer(config, clerk, group=f"{topic_prefix}group", topics=[topics.events], limits=LIMITS)
-    consumer.start()
+    consumer = LogConsumer(config, group=f"{topic_prefix}group", topics=[topics.events], limits=LIMITS)
+    consumer.start(clerk.handler())
     async with asyncio.timeout(30):
         with pytest.raises(Exception, match="no owner"):
             await consumer.failure()

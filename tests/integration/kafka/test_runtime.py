@@ -455,7 +455,7 @@ async def test_a_commit_that_failed_is_made_again(kafka: str, topic_prefix: str)
         await eventually(lambda: on_kafka.committed()[0] == 1)
         for _ in range(2):  # the first may be an answer that was on its way
             before = count("ok")
-            on_kafka.runtime.commit_ended("failed")
+            on_kafka.runtime.commits.ended("failed")
             await eventually(lambda: count("ok") > before)  # noqa: B023 - called within the turn
 
     assert 2.0 == count("failed")

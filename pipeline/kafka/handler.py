@@ -1,0 +1,56 @@
+"""What a consumer calls. All of it runs on the loop; the consumer waits for the calls that are async."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from pipeline.kafka.read_faults import ReadFault
+from pipeline.kafka.record import Committed, LogRecord, Place
+from pipeline.metrics import CommitResult
+
+
+class Assignment(Protocol):
+    """Partitions come and go."""
+
+    async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
+        """Partitions were given to us. Returns where to begin; a place left out begins at its committed offset.
+
+        None: nothing was committed, or for another topic of this name.
+        """
+
+    async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
+        """Partitions go to another member once this returns the offsets to commit for them."""
+
+    def lost(self, places: Sequence[Place]) -> None:
+        """Partitions have gone to another member already."""
+
+
+class LogChanges(Protocol):
+    """The log is not what was expected."""
+
+    def began_anew(self, fault: ReadFault) -> None:
+        """The committed offset of this place counts in another topic: it is read from its beginning."""
+
+    def reached(self, place: Place, offset: int) -> None:
+        """The partition is read to its present end: no record comes from before this offset.
+
+        Ends of transactions, aborted records and compacted ones take offsets and are never handed over.
+        """
+
+    def met(self, fault: ReadFault) -> None:
+        """Reading goes on at `fault.end`. Records before it that were read and are gone from the log are settled."""
+
+    def missing(self, place: Place, records: int) -> None:
+        """So many records of a reported gap were deleted before they could be read."""
+
+
+class Handler(NamedTuple):
+    """One consumer of records, by concern."""
+
+    assignment: Assignment
+    changes: LogChanges
+    # Records were read. Each must be given back by `LogConsumer.release`.
+    received: Callable[[Sequence[LogRecord]], None]
+    # The next offset that each partition will write, every few seconds.
+    measured: Callable[[Mapping[Place, int]], None]
+    # A commit has succeeded or failed.
+    commit_ended: Callable[[CommitResult], None]
