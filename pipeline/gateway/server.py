@@ -52,6 +52,7 @@ from pipeline.gateway.reads import (
     request_attempts,
     responses,
     search,
+    stats,
     subscription_health,
 )
 from pipeline.gateway.request_limits import RequestLimits
@@ -103,6 +104,7 @@ MODULES = (
     exports,  # before the routes with an id in the same place
     events,
     events_per_day,
+    stats,
     replaying,
     payloads,
     search,

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from psycopg.sql import SQL
 
 from pipeline.core.log.positions import Place
+from pipeline.postgres.archive.minutes import count_again
 from pipeline.postgres.archive.partitions import Connection, lock_partitions
 from pipeline.postgres.archive.tables import TABLES
 
-OTHERS = ("archive_offsets", "archive_detached", "redriven_events")
+OTHERS = ("archive_offsets", "archive_detached", "redriven_events", "attempt_minutes")
 
 
 class Plan(NamedTuple):
@@ -35,12 +36,17 @@ async def plan_rebuild(connection: Connection) -> Plan:
 
 
 async def prepare_rebuild(connection: Connection) -> None:
-    """Make what is missing, and forget all positions: archive processes that run are fenced off and begin anew."""
+    """Make what is missing, and forget all positions: archive processes that run are fenced off and begin anew.
+
+    Attempts that are there are counted again; those that come are counted as they are written.
+    """
     schema = files("pipeline.postgres.archive").joinpath("schema.sql").read_text()
     async with connection.transaction():
         await lock_partitions(connection)
         await connection.execute(schema.encode())
+        # waits for batches that are being written; none begins before this is committed
         await connection.execute(SQL("delete from archive_offsets"))
+        await count_again(connection)
 
 
 async def read_positions(connection: Connection) -> dict[Place, int]:

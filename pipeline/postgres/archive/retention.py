@@ -12,6 +12,7 @@ from typing import NamedTuple
 import structlog
 from psycopg.sql import SQL, Identifier
 
+from pipeline.postgres.archive.minutes import forget_minutes
 from pipeline.postgres.archive.partitions import (
     Connection,
     attach_partition,
@@ -19,7 +20,7 @@ from pipeline.postgres.archive.partitions import (
     lock_partitions,
     make_partition,
 )
-from pipeline.postgres.archive.tables import TABLES, ArchiveTable
+from pipeline.postgres.archive.tables import EPOCH, TABLES, ArchiveTable
 
 ROUND_S = 3600
 log = structlog.get_logger()
@@ -85,13 +86,14 @@ async def drop_detached(connection: Connection, *, keep_hours: float, days_max: 
 async def forget_companions(connection: Connection, *, first_kept: date, keep_hours: float) -> None:
     """What stands beside the archive for its sake, of days that have left.
 
-    Events that were sent again; and, once no day that could be attached again needs them, attempts that were asked for
-    and versions of subscriptions that no event of the archive has met.
+    Events that were sent again; and, once no day that could be attached again needs them, attempts that were asked for,
+    versions of subscriptions that no event of the archive has met, and minutes.
     """
     await connection.execute("delete from redriven_events where day < %s", (first_kept,))
     first_needed = first_kept - timedelta(hours=keep_hours) - timedelta(days=1)  # clocks differ, by less than a day
     await connection.execute("delete from replays where day < %s", (first_needed,))
     await connection.execute("delete from subscription_versions where ended_at < %s", (first_needed,))
+    await forget_minutes(connection, first_minute=(first_needed - EPOCH) // timedelta(minutes=1))
 
 
 async def list_detached(connection: Connection) -> list[DetachedDay]:

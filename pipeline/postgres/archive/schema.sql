@@ -165,3 +165,18 @@ create table if not exists redriven_events (
     day date not null,
     primary key (application_id, event_id)
 );
+
+create table if not exists attempt_minutes (
+    application_id uuid not null,
+    subscription_id uuid not null,
+    minute bigint not null,
+    outcome text not null,
+    error_class text not null,
+    status_class integer not null,
+    attempts bigint not null,
+    took_us bigint not null,
+    latency bigint[] not null,
+    primary key (application_id, subscription_id, minute, outcome, error_class, status_class)
+) with (fillfactor = 60);
+create index if not exists attempt_minutes_of_application on attempt_minutes (application_id, minute);
+create index if not exists attempt_minutes_oldest on attempt_minutes using brin (minute);

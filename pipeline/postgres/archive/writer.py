@@ -18,9 +18,10 @@ from psycopg.sql import SQL, Composed, Identifier
 from pipeline.config import DatabaseConfig
 from pipeline.core.log.positions import HoleError, Place, Step
 from pipeline.postgres.archive.connection import open_archive_connection
+from pipeline.postgres.archive.minutes import add_attempts
 from pipeline.postgres.archive.partitions import ensure_days, list_days
 from pipeline.postgres.archive.refusals import describe_refusal, is_about_a_row
-from pipeline.postgres.archive.tables import EVENTS, TABLES, ArchiveTable
+from pipeline.postgres.archive.tables import ATTEMPTS, EVENTS, TABLES, ArchiveTable
 
 NOT_REDRIVEN: LiteralString = (
     "and not exists (select from redriven_events r join events o using (application_id, event_id, day) "
@@ -264,6 +265,8 @@ async def _add_rows(connection: AsyncConnection[TupleRow], table: ArchiveTable, 
         async with cursor.copy(_copy_sql(table)) as copy:
             for row in rows:
                 await copy.write_row(row)
+        if table is ATTEMPTS:
+            return await add_attempts(cursor, _insert_sql(table))
         await cursor.execute(_insert_sql(table))
         return cursor.rowcount
 

@@ -18,7 +18,7 @@ LOSSES = {
     "truncate": "truncate events, dispatches, deliveries, attempts, dead_letters",
     "drop table": (
         "drop table events, dispatches, deliveries, attempts, dead_letters, "
-        "archive_offsets, archive_detached, redriven_events"
+        "archive_offsets, archive_detached, redriven_events, attempt_minutes"
     ),
     "one of them": "drop table attempts; truncate archive_offsets",
 }
@@ -45,7 +45,7 @@ SCHEMA = (
 
 def describe_schema(database: str) -> list[Any]:
     names = [name for table in TABLES for name in (table.name, table.default_partition)]
-    names += ["archive_offsets", "archive_detached", "redriven_events"]
+    names += ["archive_offsets", "archive_detached", "redriven_events", "attempt_minutes"]
     with psycopg.connect(database) as connection:
         return [connection.execute(each, (names,)).fetchall() for each in SCHEMA]
 

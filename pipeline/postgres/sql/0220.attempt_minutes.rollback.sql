@@ -1,0 +1,1 @@
+drop table attempt_minutes;
