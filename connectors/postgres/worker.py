@@ -37,7 +37,7 @@ async def main(process: Process) -> None:
         group=f"{settings.kafka.topic_prefix}archive",
         lead=topics.of_archive(),
         open_max=1,
-        positions=sink,
+        positions=sink.positions,
         batch_max=settings.archive.batch_max_records,
         linger_s=settings.archive.linger_s,
         faults=faults,

@@ -49,7 +49,7 @@ async def test_a_log_that_was_made_again_is_archived_from_its_beginning(database
         await sink.assigned({EVENTS_0: None})
         await sink.put([log.append(make_event(make_id())) for _ in range(5)])
         waiting = [log.append(make_event(make_id())) for _ in range(2)]
-        sink.set_back(EVENTS_0, 0)
+        sink.positions.set_back(EVENTS_0, 0)
         # what was read of the old log and waits is written before what was read of the new one
         await sink.put([*waiting, *(again.append(make_event(make_id())) for _ in range(3))])
         await sink.put([again.append(make_event(make_id()))])
@@ -64,9 +64,9 @@ async def test_the_end_of_a_transaction_moves_the_position(database: str) -> Non
     async with open_sink(database) as (sink, _, _):
         await sink.assigned({EVENTS_0: None})
         await sink.put([log.append(make_event(make_id())) for _ in range(3)])
-        sink.reached(EVENTS_0, 3)
-        sink.note_vacant(EVENTS_0, 3, 4)
-        sink.reached(EVENTS_0, 4)
+        sink.positions.reached(EVENTS_0, 3)
+        sink.positions.note_vacant(EVENTS_0, 3, 4)
+        sink.positions.reached(EVENTS_0, 4)
         await eventually(lambda: find_position(database) == 4)
         log.append(make_event(make_id()))  # stands for the end of the transaction
         await sink.put([log.append(make_event(make_id()))])

@@ -1,0 +1,78 @@
+"""One batch of records into PostgreSQL: rows and positions in one transaction, refused records as dead letters."""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import structlog
+
+from connectors.postgres.claims import Claims
+from connectors.postgres.days import Days
+from connectors.postgres.refusals import find_refused
+from connectors.postgres.rows import NONE_REFUSED, RowBuilder, describe_place
+from connectors.sink import LogRecord
+from pipeline.metrics import Metrics
+from pipeline.postgres.archive.outage import Outage
+from pipeline.postgres.archive.refusals import is_about_a_row
+from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter
+
+log = structlog.get_logger()
+
+
+class Batches:
+    """Writes batches. The caller holds `Claims.writing`."""
+
+    def __init__(
+        self, claims: Claims, writer: ArchiveWriter, rows: RowBuilder, outage: Outage, days: Days, metrics: Metrics
+    ) -> None:
+        self._claims = claims
+        self._writer = writer
+        self._rows = rows
+        self._outage = outage
+        self._days = days
+        self._metrics = metrics
+
+    async def write(self, records: Sequence[LogRecord]) -> None:
+        """Write `records`, of each partition in rising order; returns when they are committed."""
+        if not records:
+            return
+        started_at_s = time.monotonic()
+        try:
+            added = await self._outage.sit_out(partial(self._write, records))
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            refused = await find_refused(records, self._try)
+            if not refused:
+                raise
+            for record, reason in refused.items():
+                log.error("record_refused", **describe_place(record), reason=reason)
+            added = await self._outage.sit_out(partial(self._write, records, refused))
+        self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
+        self._metrics.archive_batch_records.observe(len(records))
+        for table, count in added.items():
+            self._metrics.rows_total.labels(table).inc(count)
+
+    async def _try(self, records: Sequence[LogRecord]) -> str | None:
+        return await self._outage.sit_out(lambda: self._writer.try_rows(self._rows.build(records)))
+
+    async def _write(
+        self, records: Sequence[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED
+    ) -> dict[str, int]:
+        owners = self._claims.find_owners(records)
+        records = await self._claims.leave_out_written(records)
+        if not records:
+            return {}
+        rows, dead_reasons = self._rows.build_with_reasons(records, refused)
+        batch = ArchiveBatch(
+            steps=self._claims.plan(records),
+            owners=owners,
+            appended_at_us=self._rows.read_log_times(records),
+            rows=rows,
+        )
+        self._days.note_log_times(batch.appended_at_us.values())
+        await self._writer.ensure_days(self._days.choose({row[0] for group in batch.rows.values() for row in group}))
+        added = await self._claims.write(batch)
+        for reason in dead_reasons:
+            self._metrics.dead_total.labels(reason).inc()
+        return added
