@@ -4,7 +4,7 @@ import time
 
 from connectors.runtime.flow import Flow
 from pipeline.config import WorkerConfig
-from pipeline.kafka.consumer import LogConsumer
+from pipeline.kafka.group.consumer import LogConsumer
 
 # hookline_stalled_seconds by cause
 STALLS = {

@@ -21,9 +21,9 @@ from connectors.runtime.progress import Progress
 from connectors.sink import Bookmark, LogRecord, Parking, PositionKeeper, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.lanes.budget import Budget
-from pipeline.kafka.consumer import LogConsumer
-from pipeline.kafka.handler import Handler
-from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.group.consumer import LogConsumer
+from pipeline.kafka.group.handler import Handler
+from pipeline.kafka.group.in_flight import Limits
 from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds

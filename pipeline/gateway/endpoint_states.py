@@ -13,9 +13,9 @@ from pipeline.config import KafkaConfig
 from pipeline.core.events.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
 from pipeline.core.events.records import EndpointState, expect
 from pipeline.gateway.publishing import Publisher
-from pipeline.kafka.consumer import LogConsumer
-from pipeline.kafka.handler import Handler
-from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.group.consumer import LogConsumer
+from pipeline.kafka.group.handler import Handler
+from pipeline.kafka.group.in_flight import Limits
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed, LogRecord, Place

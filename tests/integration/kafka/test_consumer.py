@@ -13,9 +13,10 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import split_note
-from pipeline.kafka.consumer import PUT_AWAY_AT_ONCE, LogConsumer
-from pipeline.kafka.handler import Handler
-from pipeline.kafka.in_flight import Limits
+from pipeline.kafka.group.consumer import LogConsumer
+from pipeline.kafka.group.handler import Handler
+from pipeline.kafka.group.in_flight import Limits
+from pipeline.kafka.group.loop_side import RETRIES_AT_ONCE
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.metrics import CommitResult
@@ -349,7 +350,7 @@ async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_
         await eventually(lambda: 5001 == len(clerk.records))
 
     assert clerk.new_at is not None
-    assert clerk.new_at <= 30 * PUT_AWAY_AT_ONCE
+    assert clerk.new_at <= 30 * RETRIES_AT_ONCE
 
 
 async def test_what_was_put_away_comes_back_in_pieces(kafka: str, topic_prefix: str) -> None:
@@ -378,7 +379,7 @@ async def test_what_was_put_away_comes_back_in_pieces(kafka: str, topic_prefix: 
     async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[back]):
         await eventually(lambda: len(clerk.records) == 1000)
 
-    assert max(clerk.pieces) == PUT_AWAY_AT_ONCE
+    assert max(clerk.pieces) == RETRIES_AT_ONCE
     assert [b"%d" % number for number in range(1000)] == clerk.values()
 
 
@@ -402,5 +403,5 @@ async def test_pieces_that_were_read_before_a_rebalance_are_handled_before_it(ka
         await closing.wait()
 
     assert clerk.gone
-    assert len(clerk.records) > PUT_AWAY_AT_ONCE
+    assert len(clerk.records) > RETRIES_AT_ONCE
     assert clerk.late == 0

@@ -1,4 +1,4 @@
-from pipeline.kafka.in_flight import InFlight, Limits
+from pipeline.kafka.group.in_flight import InFlight, Limits
 from pipeline.kafka.record import LogRecord
 
 LIMITS = Limits(batch_max_records=10, in_flight_max_records=80, in_flight_max_bytes=8_000)

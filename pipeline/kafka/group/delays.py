@@ -1,0 +1,50 @@
+"""Partitions of delayed topics that wait in Kafka until their next record is due. No client and no clock in here."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+from pipeline.kafka.record import Place
+from pipeline.topics import Topic
+
+# A delayed partition is looked at no more often than this: every look is a seek and a fetch.
+STEP_S = 0.05
+
+
+class Delays:
+    """Times are of the monotonic clock."""
+
+    def __init__(self, topics: Sequence[Topic]) -> None:
+        self.by_topic_us: Mapping[str, int] = {
+            topic.name: topic.delay_s * 1_000_000 for topic in topics if topic.delay_s
+        }
+        self._until_s: dict[Place, float] = {}
+        self._wakes: list[tuple[float, Place]] = []  # a heap; also of partitions that went away meanwhile
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._until_s
+
+    @property
+    def next_s(self) -> float | None:
+        """When the next partition is to be looked at."""
+        return self._wakes[0][0] if self._wakes else None
+
+    def hold(self, place: Place, now_s: float, wait_us: int) -> None:
+        """The partition's next record is due after `wait_us`."""
+        until_s = now_s + max(wait_us / 1_000_000, STEP_S)
+        self._until_s[place] = until_s
+        heapq.heappush(self._wakes, (until_s, place))
+
+    def take_due(self, now_s: float) -> list[Place]:
+        """Partitions that wait no more."""
+        due = []
+        while self._wakes and self._wakes[0][0] <= now_s:
+            until_s, place = heapq.heappop(self._wakes)
+            # another time, or none: the partition went away, and may have come back
+            if self._until_s.get(place) == until_s:
+                del self._until_s[place]
+                due.append(place)
+        return due
+
+    def forget(self, place: Place) -> None:
+        """The partition is not ours any more."""
+        self._until_s.pop(place, None)

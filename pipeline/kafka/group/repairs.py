@@ -1,0 +1,83 @@
+"""Partitions that cannot be read where they are: stopped at once, moved on when it is known where to."""
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from pipeline.config import KafkaConfig
+from pipeline.kafka.group.assigned import Assigned
+from pipeline.kafka.group.clients import Clients
+from pipeline.kafka.group.handover import Handover
+from pipeline.kafka.group.pauses import Pauses
+from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
+from pipeline.kafka.record import Place
+from pipeline.kafka.recovery import Question, Reached, Recovery, make_question
+from pipeline.kafka.topic_ids import TopicIds
+
+log = structlog.get_logger()
+
+
+class Repairs:
+    """For the consumer's thread; `Recovery` finds the answers in one of its own."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        ids: TopicIds | None,
+        clients: Clients,
+        assigned: Assigned,
+        pauses: Pauses,
+        handover: Handover,
+    ) -> None:
+        self._clients = clients
+        self._assigned = assigned
+        self._pauses = pauses
+        self._handover = handover
+        self._recovery = Recovery(config, ids)
+
+    def note_error(self, error: KafkaError, message: Message) -> None:
+        """A message is an error. Stops its partition if it cannot be read there; raises a fatal one."""
+        if error.fatal():
+            raise KafkaException(error)
+        place, code = (message.topic() or "", message.partition() or 0), error.code()
+        if place not in self._assigned.reached or not (code in UNREADABLE or code in OUT_OF_RANGE):
+            log.warning("consumer_waits", reason=error.str())
+            return
+        if place in self._assigned.stopped:
+            return
+        log.warning("consumer_stopped", topic=place[0], partition=place[1], reason=error.str())
+        self._ask(make_question(place, self._assigned.reached[place], error))
+
+    def find_made_again(self) -> None:
+        """Stop partitions whose topic was deleted and made again."""
+        for place in self._assigned.origins.list_changed():
+            if place in self._assigned.reached and place not in self._assigned.stopped:
+                self._ask(Question(place, self._assigned.reached[place].offset, None, "made_again"))
+
+    def verify(self, places: list[Place]) -> None:
+        """Find out whether the logs of these were cut off before where reading begins. An answer comes only if so."""
+        reached = self._assigned.reached
+        self._recovery.verify({place: reached[place] for place in places if reached[place].epoch is not None})
+
+    def apply_answers(self) -> None:
+        """Read on where it was found to be possible."""
+        reached = self._assigned.reached
+        while (fault := self._recovery.take_answer()) is not None:
+            place = fault.place
+            is_verified = fault.kind == "tail_lost" and place in reached
+            if place not in self._assigned.stopped and not is_verified:
+                continue  # the partition went away meanwhile
+            if fault.kind == "made_again":
+                self._assigned.origins.accept(place)
+            if fault.begin != fault.end:
+                self._handover.tell_fault(fault)
+            reached[place] = Reached(fault.end, reached[place].time_us)
+            self._clients.move(place, fault.end)
+            self._pauses.go_on(place)
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._recovery.close()
+
+    def _ask(self, question: Question) -> None:
+        self._pauses.stop(question.place)
+        self._recovery.ask(self._assigned.ask_with_origin(question))
