@@ -18,6 +18,7 @@ class Learning:
         self._memory = memory
         self._outbox = outbox
         self._metrics = metrics
+        self._succeeded = metrics.attempts_total.labels("succeeded", "")
 
     def learn(self, record: LogRecord, endpoint: Endpoint, sent: Sent, verdict: Verdict) -> None:
         """Bring the endpoint's gate and health up to date, and publish what changed."""
@@ -47,8 +48,10 @@ class Learning:
     def count(self, delivery: Delivery, sent: Sent, verdict: Verdict) -> None:
         """Set the metrics of attempts."""
         metrics = self._metrics
-        outcome = "succeeded" if verdict.error_class is None else "failed"
-        metrics.attempts_total.labels(outcome, verdict.error_class or "").inc()
+        if verdict.error_class is None:
+            self._succeeded.inc()
+        else:
+            metrics.attempts_total.labels("failed", verdict.error_class).inc()
         metrics.webhook_delivery_duration_seconds.observe((sent.finished_at_us - sent.started_at_us) / 1_000_000)
         if delivery.attempt_number == 1 and not delivery.parked_times:
             metrics.first_attempt_seconds.observe(max(0, sent.started_at_us - delivery.received_at_us) / 1_000_000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from connectors.http.client.exchange import Request
 from connectors.http.target import Target, format_headers
@@ -12,6 +13,8 @@ from pipeline.core.events.records import Delivery
 from pipeline.core.signing.asymmetric import sign_asymmetric
 from pipeline.core.signing.signature import sign_hook0, sign_standard
 from pipeline.core.units import SECOND_US
+
+TEXTS_REMEMBERED = 4096
 
 
 class HeaderError(ValueError):
@@ -38,25 +41,27 @@ def build_request(
         raise HeaderError(target.header_problem)
     if signature_header in target.headers:
         raise HeaderError(f"the header {signature_header!r} cannot be set by a subscription")
-    about = {
-        # a subscription may name another: its endpoint may take only that
-        "content-type": target.headers.get("content-type", delivery.payload_content_type),
-        "x-event-id": delivery.event_id,
-        "x-event-type": encode_header_text(delivery.event_type),
-    }
-    for name, value in about.items():
-        problem = find_value_problem(name, value)
-        if problem is not None:
-            raise HeaderError(problem)
+    # a subscription may name another: its endpoint may take only that
+    content_type = target.headers.get("content-type", delivery.payload_content_type)
+    event_type, type_problem = _format_event_type(delivery.event_type)
+    problem = (
+        _find_content_type_problem(content_type) or find_value_problem("x-event-id", delivery.event_id) or type_problem
+    )
+    if problem is not None:
+        raise HeaderError(problem)
+    about = {"content-type": content_type, "x-event-id": delivery.event_id, "x-event-type": event_type}
     signed = {**target.headers, **about}
-    keys = [
-        secret.key for secret in target.secrets if secret.valid_until_us is None or secret.valid_until_us > signed_at_us
+    secrets = [
+        secret for secret in target.secrets if secret.valid_until_us is None or secret.valid_until_us > signed_at_us
     ]
+    keys = [secret.mac_key for secret in secrets]
     signed_at_s = signed_at_us // SECOND_US
     body = delivery.payload
     standard = sign_standard(keys, message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s)
     if signing.has_asymmetric:
-        standard += " " + sign_asymmetric(keys, message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s)
+        standard += " " + sign_asymmetric(
+            [secret.key for secret in secrets], message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s
+        )
     added = {
         signature_header: sign_hook0(
             keys[0], body=body, headers=signed, signed_at_s=signed_at_s, versions=signing.versions
@@ -77,3 +82,15 @@ def build_request(
         total_timeout_s=target.endpoint.total_timeout_s,
     )
     return request, {**target.shown_headers, **about, **added}
+
+
+@lru_cache(maxsize=TEXTS_REMEMBERED)
+def _find_content_type_problem(content_type: str) -> str | None:
+    return find_value_problem("content-type", content_type)
+
+
+@lru_cache(maxsize=TEXTS_REMEMBERED)
+def _format_event_type(event_type: str) -> tuple[str, str | None]:
+    """As it is sent, and why it cannot be."""
+    value = encode_header_text(event_type)
+    return value, find_value_problem("x-event-type", value)

@@ -1,13 +1,14 @@
 """An endpoint made ready for sending: parsed, unsealed, and everything encoded that is the same for every delivery."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from connectors.http.client.origin import Origin
 from pipeline.core.events.headers import find_header_problem, redact
 from pipeline.core.events.records import Endpoint, name_client_key_context
 from pipeline.core.network.destination import METHODS, Destination, DestinationError, parse_destination
 from pipeline.core.signing.sealing import Sealed, Sealer
+from pipeline.core.signing.signature import MacKey
 from pipeline.endpoint_tls import TlsIdentity
 
 # What we say of ourselves; a subscription may say it otherwise. No cookies, and no encoding that we would have to undo.
@@ -16,10 +17,14 @@ OWN_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "ho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """One unsealed signing secret; `valid_until_us`: None for the current one."""
+    """One unsealed signing secret; `valid_until_us`: None for the current one. `mac_key`: the same, ready for use."""
 
     key: bytes
     valid_until_us: int | None
+    mac_key: MacKey = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mac_key", MacKey(self.key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import time
 from typing import cast
 
 from connectors.http.client.answer_reader import AnswerError, AnswerReader
-from connectors.http.client.exchange import Answer, Certificate, ErrorClass, Failure, Request, Result
+from connectors.http.client.exchange import Certificate, ErrorClass, Failure, Request, Result
 from connectors.http.client.shortage import find_shortage
 
 # Servers close idle connections after 5 s and more. A request that meets the closing is a failed attempt, since it
@@ -86,12 +86,16 @@ class Connection(asyncio.Protocol):
         """Is there nothing to be read? What an idle connection has to say is that it ends."""
         return self._poll is None or not self._poll.poll(0)
 
-    def give_up(self, problem: str) -> Answer | None:
-        """End the exchange under way because time is up: the answer as far as it came, None without its head."""
-        is_begun = self._done is not None and self._reader.has_head
-        answer = self._reader.build(problem) if is_begun else None
+    def time_out(self, problem: str) -> None:
+        """End the exchange under way because time is up: the answer as far as it came; a failure without its head."""
+        done = self._done
+        if done is None or done.done():
+            return
+        if self._reader.has_head:
+            done.set_result(self._reader.build(problem))
+        else:
+            done.set_result(Failure(error_class=ErrorClass.TIMEOUT, detail=problem))
         self.close()
-        return answer
 
     def close(self) -> None:
         """Drop the connection at once; an exchange that is under way ends without a result."""

@@ -1,9 +1,13 @@
-"""A request to an endpoint and what it came to. Values only; who sends them is in `client`."""
+"""A request to an endpoint and what it came to. Values only; who sends them is in `client`.
+
+Structs of msgspec, which are made and copied in a fifth of the time that frozen dataclasses take: three a request.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
+
+import msgspec
 
 from connectors.http.client.origin import Origin
 
@@ -33,8 +37,7 @@ class Certificate(NamedTuple):
     expires_at_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request. `head`: everything up to and including the empty line, ready to be sent.
 
     `connect_timeout_s` and `total_timeout_s`: this endpoint's own; None: the deployment's.
@@ -48,8 +51,7 @@ class Request:
     total_timeout_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The endpoint answered: its status and headers came in whole.
 
     `body`: the part that was read, cut at the configured length. `body_problem`: why it did not end as it should, as a
@@ -61,12 +63,11 @@ class Answer:
     headers: dict[str, str]
     body: bytes
     body_problem: str | None = None
-    timings_us: Mapping[str, int] = field(default_factory=dict)
+    timings_us: Mapping[str, int] = {}
     certificate: Certificate | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """There is no answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached.
 
     `certificate`: the endpoint's, when a TLS connection was made for this request.
@@ -74,7 +75,7 @@ class Failure:
 
     error_class: ErrorClass
     detail: str
-    timings_us: Mapping[str, int] = field(default_factory=dict)
+    timings_us: Mapping[str, int] = {}
     certificate: Certificate | None = None
 
 

@@ -28,7 +28,7 @@ class HeadReader:
 
         Raises `NotHttpError`.
         """
-        gathered = self._gathered + data
+        gathered = self._gathered + data if self._gathered else data
         start = gathered[: len(START)]
         if not START.startswith(start):
             raise NotHttpError("the answer is not HTTP")
@@ -42,5 +42,8 @@ class HeadReader:
             raise NotHttpError("the answer is not HTTP: there is nothing that its first line continues")
         if lines_from > end.start():  # no headers
             return gathered[: end.end()], gathered[end.end() :]
-        lines = FOLD.sub(b" ", gathered[lines_from : end.start()])
+        lines = gathered[lines_from : end.start()]
+        if b"\n " not in lines and b"\n\t" not in lines:  # nobody folds lines any more
+            return gathered[: end.end()], gathered[end.end() :]
+        lines = FOLD.sub(b" ", lines)
         return gathered[:lines_from] + lines + gathered[end.start() : end.end()], gathered[end.end() :]

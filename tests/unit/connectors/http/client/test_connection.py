@@ -192,8 +192,8 @@ async def test_a_broken_body_leaves_the_answer(end: str) -> None:
             connection.data_received(b"zz\r\n")
             result = future.result()
         case _:
-            future.cancel()
-            result = connection.give_up("no whole answer within 1 s")
+            connection.time_out("no whole answer within 1 s")
+            result = future.result()
 
     assert isinstance(result, Answer)
     assert (200, b"hello") == (result.status, result.body)
@@ -377,7 +377,6 @@ async def test_arbitrary_bytes_raise_nothing(parts: Sequence[bytes], is_head: bo
     future = connection.send(HEAD if is_head else POST)
     for part in parts:
         connection.data_received(part)
-    result: Result | None = None
     match end:
         case "eof":
             connection.eof_received()
@@ -387,13 +386,9 @@ async def test_arbitrary_bytes_raise_nothing(parts: Sequence[bytes], is_head: bo
         case "reset":
             connection.connection_lost(ConnectionResetError())
         case _:
-            if not future.done():
-                future.cancel()
-                result = connection.give_up("time")
+            connection.time_out("time")
 
-    if not future.cancelled():
-        result = future.result()
-        assert result is not None
+    result = future.result()
     if isinstance(result, Answer):
         assert result.status == 101 or result.status >= 200
         assert len(result.body) <= BODY_MAX_BYTES

@@ -10,7 +10,7 @@ import svix.webhooks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.signing.signature import format_standard_secret, sign_hook0, sign_standard
+from pipeline.core.signing.signature import MacKey, format_standard_secret, sign_hook0, sign_standard
 
 SECRETS = st.uuids().map(str)
 HEADERS = st.dictionaries(
@@ -104,3 +104,12 @@ def test_the_standard_form_holds_the_characters_of_the_uuid() -> None:
 
     assert shown.startswith("whsec_")
     assert secret == base64.b64decode(shown.removeprefix("whsec_")).decode()
+
+
+@given(st.binary(max_size=200), st.lists(st.binary(max_size=200), max_size=3))
+def test_a_prepared_key_signs_as_the_standard_library_does(secret: bytes, parts: list[bytes]) -> None:
+    """Also secrets longer than a block of the hash, and empty ones; the parts are one message."""
+    key = MacKey(secret)
+
+    assert hmac.digest(secret, b"".join(parts), "sha256") == key.sign(*parts)
+    assert hmac.digest(secret, b"", "sha256") == key.sign()
