@@ -12,6 +12,7 @@ from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.publishing import Publisher
+from pipeline.gateway.reads.catching_up import CatchingUp
 from pipeline.gateway.tokens import Tokens
 from pipeline.gateway.usage import EventUsage
 from pipeline.kafka.admin import LogEnds
@@ -49,6 +50,7 @@ class Gateway:
     proxies: Proxies
     clock: LogClock
     writing: WriteProbe
+    catching_up: CatchingUp
 
     @property
     def pool(self) -> Pool:
@@ -59,6 +61,16 @@ class Gateway:
     def read_pool(self) -> Pool:
         """A replica that can be used, else the primary as well."""
         return self.databases.reader
+
+    @property
+    def lookup_pool(self) -> Pool:
+        """The same, for single statements by `Pool.fetch`."""
+        return self.databases.lookups
+
+    @property
+    def fresh_pool(self) -> Pool:
+        """The primary, for single statements by `Pool.fetch` that must see what was just written."""
+        return self.databases.primary_lookups
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

@@ -55,6 +55,7 @@ from pipeline.gateway.reads import (
     stats,
     subscription_health,
 )
+from pipeline.gateway.reads.catching_up import follow_archive
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.telling import Teller
 from pipeline.gateway.tokens import Tokens
@@ -155,13 +156,14 @@ async def main(process: Process) -> None:
     process.supervisor.start("writing", writing.run())
     ghosts = Ghosts(databases.primary, producer, settings.kafka, topics)
     usage = EventUsage(settings.quotas.events_per_day, databases.primary, producer, topics, clock_us=clock.now_us)
+    ends = LogEnds(settings.kafka, with_open=True)
     gateway = Gateway(
         settings=settings,
         metrics=process.metrics,
         log=process.log,
         topics=topics,
         databases=databases,
-        ends=LogEnds(settings.kafka, with_open=True),
+        ends=ends,
         ids=ids,
         routes=routes,
         producer=producer,
@@ -189,6 +191,7 @@ async def main(process: Process) -> None:
         proxies=read_proxies(config),
         clock=clock,
         writing=writing,
+        catching_up=follow_archive(ends, databases.primary_lookups, topics.events, ids),
     )
     topic_watch = TopicWatch(settings.kafka, topics.of_gateway(), process.metrics)
     # events are accepted all the same, and what cannot be written is answered so
@@ -256,7 +259,7 @@ async def main(process: Process) -> None:
         # no request waits any more: what Kafka does not acknowledge now was answered with 503, or is a probe
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await producer.close()
-    await gateway.ends.close()
+    await ends.close()
     await routes.close()
 
 

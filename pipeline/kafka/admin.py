@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,6 +179,9 @@ def describe_settings(admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic
     return found
 
 
+LATEST = -1
+
+
 class LogEnds:
     """Asks where partitions end. Its consumer reads nothing; a lock keeps it to one thread at a time."""
 
@@ -193,12 +196,29 @@ class LogEnds:
         _, end = await self.bounds(topic, partition)
         return end
 
+    async def end_offsets(self, topic: Topic, partitions: Collection[int]) -> dict[int, int]:
+        """The same of some partitions, in one request to each broker."""
+        return await asyncio.to_thread(self._ask_ends, topic.name, partitions)
+
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         """The offset of the first record, and the one the next record will get. Raises as `end_offset`."""
         return await asyncio.to_thread(self._ask, topic.name, partition)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._consumer.close)
+
+    def _ask_ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        # of all ways to ask it is the one that takes one request; a timestamp of -1 is the end in Kafka's protocol
+        asked = [TopicPartition(topic, partition, LATEST) for partition in partitions]
+        with self._lock:
+            try:
+                found = self._consumer.offsets_for_times(asked, timeout=2.0)
+            except KafkaException as error:
+                raise TimeoutError(error.args[0].str()) from error
+        for each in found:
+            if each.error is not None:
+                raise TimeoutError(each.error.str())
+        return {each.partition: int(each.offset) for each in found}
 
     def _ask(self, topic: str, partition: int) -> tuple[int, int]:
         with self._lock:

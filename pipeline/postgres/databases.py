@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
@@ -12,42 +13,67 @@ from pipeline.postgres.pool import Pool, open_pool
 from pipeline.postgres.pool_watch import PoolWatch
 from pipeline.process import Check
 
+# What one gateway's processor can have under way; more at once would only make each slower.
+LOOKUPS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server. `lookups`: for single statements by `Pool.fetch` that change nothing; `pool`: for everything else."""
+
+    pool: Pool
+    lookups: Pool
+
+    async def close(self) -> None:
+        await self.lookups.close()
+        await self.pool.close()
+
 
 class Databases:
     """Made by `open_databases`; `watch` must run."""
 
     def __init__(
         self,
-        primary: Pool,
+        primary: Server,
         ids: Pool,
-        replicas: list[Pool],
+        replicas: list[Server],
         metrics: Metrics,
         *,
         name: str,
         replica_lag_max_s: float = math.inf,
     ) -> None:
-        self.primary = primary
+        self.primary = primary.pool
+        self.primary_lookups = primary.lookups
         self._replica_lag_max_s = replica_lag_max_s
         self._turn = 0
         # asked for every event that comes alone: at a low rate that was a quarter of the gateway's processor time
         self.ids = ids
+        self._primary = primary
         self._replicas = replicas
         lag = ReplayLag()
-        self._watches = [PoolWatch(primary, metrics, name=name, is_for_changes=True, lag=lag)]
+        self._watches = [_watch(primary, metrics, name=name, is_for_changes=True, lag=lag)]
         self._watches += [
-            PoolWatch(pool, metrics, name=f"{name}-reads-{number}", is_for_changes=False, lag=lag)
-            for number, pool in enumerate(replicas, 1)
+            _watch(server, metrics, name=f"{name}-reads-{number}", is_for_changes=False, lag=lag)
+            for number, server in enumerate(replicas, 1)
         ]
 
     @property
     def reader(self) -> Pool:
         """A replica that can be used and is not far behind, in turns; the primary when there is none."""
+        return self._choose().pool
+
+    @property
+    def lookups(self) -> Pool:
+        """The same, for single statements by `Pool.fetch`."""
+        return self._choose().lookups
+
+    def _choose(self) -> Server:
         for _ in self._replicas:
             number, self._turn = self._turn, (self._turn + 1) % len(self._replicas)
             watch = self._watches[1 + number]
             if watch.check() is None and watch.lag_s <= self._replica_lag_max_s:
                 return self._replicas[number]
-        return self.primary
+        return self._primary
 
     def list_checks(self) -> dict[str, Check]:
         """For health: `postgres`, `postgres-reads-1`, …"""
@@ -61,8 +87,15 @@ class Databases:
                 group.create_task(watch.run())
 
     async def close(self) -> None:
-        for pool in (self.ids, self.primary, *self._replicas):
-            await pool.close()
+        await self.ids.close()
+        for server in (self._primary, *self._replicas):
+            await server.close()
+
+
+def _watch(server: Server, metrics: Metrics, *, name: str, is_for_changes: bool, lag: ReplayLag) -> PoolWatch:
+    return PoolWatch(
+        server.pool, metrics, name=name, is_for_changes=is_for_changes, lag=lag, followers=(server.lookups,)
+    )
 
 
 async def open_databases(config: DatabaseConfig, metrics: Metrics, *, name: str) -> Databases:
@@ -79,10 +112,16 @@ async def open_databases(config: DatabaseConfig, metrics: Metrics, *, name: str)
             is_needed=False,
         )
 
+    async def open_server(url: SecretStr, suffix: str = "") -> Server:
+        return Server(
+            pool=await open_one(url, suffix),
+            lookups=await open_one(url, f"{suffix}-lookups", size_max=min(LOOKUPS_MAX, config.pool_size), is_bare=True),
+        )
+
     return Databases(
-        await open_one(config.write_url),
+        await open_server(config.write_url),
         await open_one(config.write_url, "-ids", size_max=1, is_bare=True),
-        [await open_one(url, f"-reads-{number}") for number, url in enumerate(config.read_urls, 1)],
+        [await open_server(url, f"-reads-{number}") for number, url in enumerate(config.read_urls, 1)],
         metrics,
         name=name,
         replica_lag_max_s=config.replica_lag_max_s,

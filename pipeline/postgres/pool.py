@@ -6,12 +6,13 @@ attempts for five minutes, and keeps a session for as long as it answers anythin
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
-from psycopg.rows import TupleRow
+from psycopg.rows import AsyncRowFactory, TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
@@ -33,6 +34,7 @@ SessionUseless = (
     errors.CannotConnectNow,
     errors.IdleSessionTimeout,
 )
+RowT = TypeVar("RowT")
 # PostgreSQL cannot be asked at this time; later it may.
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
 
@@ -63,6 +65,50 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
                     is_useless = isinstance(error, SessionUseless) or connection.broken
                     raise
         finally:
+            if is_useless:
+                await asyncio.shield(self.drain())
+
+    async def fetch(
+        self, query: bytes, values: Sequence[object] | Mapping[str, object], make_rows: AsyncRowFactory[RowT]
+    ) -> list[RowT]:
+        """The rows of one statement, prepared. On a bare pool one trip, repeated once when its session was broken.
+
+        Give the same `query` again for the same statement: making its text takes longer than executing it.
+        """
+        if not self.is_bare:
+            async with self.connection() as connection, connection.cursor(row_factory=make_rows) as cursor:
+                await cursor.execute(query, values, prepare=True)
+                return await cursor.fetchall()
+        found = await self._fetch_at_once(query, values, make_rows, is_last=False)
+        return found if found is not None else await self._fetch_at_once(query, values, make_rows, is_last=True) or []
+
+    @property
+    def is_bare(self) -> bool:
+        """See `open_pool`."""
+        return bool(isinstance(self.kwargs, dict) and self.kwargs.get("autocommit"))
+
+    async def _fetch_at_once(
+        self,
+        query: bytes,
+        values: Sequence[object] | Mapping[str, object],
+        make_rows: AsyncRowFactory[RowT],
+        *,
+        is_last: bool,
+    ) -> list[RowT] | None:
+        """None: the session was of no use, and another one may be."""
+        connection = await self.getconn()
+        is_useless = False
+        try:
+            cursor = connection.cursor(row_factory=make_rows)
+            await cursor.execute(query, values, prepare=True)
+            return await cursor.fetchall()
+        except BaseException as error:
+            is_useless = isinstance(error, SessionUseless) or connection.broken
+            if is_last or not is_useless or not isinstance(error, psycopg.Error):
+                raise
+            return None
+        finally:
+            await self.putconn(connection)
             if is_useless:
                 await asyncio.shield(self.drain())
 

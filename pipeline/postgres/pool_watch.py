@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import psycopg
 import structlog
@@ -28,13 +29,22 @@ class PoolWatch:
     """
 
     def __init__(
-        self, pool: Pool, metrics: Metrics, *, name: str, is_for_changes: bool, lag: ReplayLag | None = None
+        self,
+        pool: Pool,
+        metrics: Metrics,
+        *,
+        name: str,
+        is_for_changes: bool,
+        lag: ReplayLag | None = None,
+        followers: Sequence[Pool] = (),
     ) -> None:
+        """`followers`: other pools of the same server, as patient as the watched one."""
         self._pool = pool
         self._figures = PoolFigures(pool, metrics, name=name)
         self._lag = lag if lag is not None else ReplayLag()
         self._lag_gauge = None if is_for_changes else metrics.database_replica_lag_seconds.labels(name)
         self._patience_s = pool.timeout
+        self._followers = followers
         self.lag_s = 0.0
         self._name = name
         self._is_for_changes = is_for_changes
@@ -71,7 +81,8 @@ class PoolWatch:
         if not self._is_for_changes or not any(row[:2]):
             return None
         # The address may lead to another server by now; a session stays with the one it was opened to.
-        await self._pool.drain()
+        for pool in (self._pool, *self._followers):
+            await pool.drain()
         return "the server is in recovery" if row[0] else "sessions are read-only"
 
     def _note_place(self, *, is_replica: bool, place: int | None) -> None:
@@ -97,4 +108,6 @@ class PoolWatch:
                 log.error("database_unusable", pool=self._name, reason=problem)
         # whoever asks a server that is away is told soon, and does not wait as for one that is busy
         self._pool.timeout = self._patience_s if self._problem is None else min(AWAY_TIMEOUT_S, self._patience_s)
+        for follower in self._followers:
+            follower.timeout = self._pool.timeout
         self._usable.set(1 if self._problem is None else 0)

@@ -115,10 +115,10 @@ async def show_all(request: web.Request) -> web.Response:
         after=take(request, "pagination_cursor"),
     )
     await caller.require_application(application_id)
-    pool = gateway.read_pool
+    pool = gateway.lookup_pool
     if wanted.after is None or wanted.after.is_backward:
         await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
-        pool = gateway.pool
+        pool = gateway.fresh_pool
     page = await list_deliveries(pool, wanted)
     response = answer_json([show_delivery(delivery) for delivery in page.deliveries])
     add_links(gateway, request, response, after=page.after, before=page.before)

@@ -82,10 +82,10 @@ async def show_events(request: web.Request) -> web.Response:
         after=take(request, "pagination_cursor"),
     )
     await caller.require_application(application_id)
-    pool = gateway.read_pool
+    pool = gateway.lookup_pool
     if wanted.after is None or wanted.after.is_backward:
         await wait_for_archive(gateway, application_id)
-        pool = gateway.pool
+        pool = gateway.fresh_pool
     page = await list_events(pool, wanted)
     response = answer_json([show_summary(event) for event in page.events])
     add_links(gateway, request, response, after=page.after, before=page.before)
@@ -110,7 +110,7 @@ async def find_accepted(gateway: Gateway, application_id: str, event_id: str) ->
     found = await find_anywhere(gateway, lambda pool: find_event(pool, application_id, event_id))
     if found is None:
         await wait_for_archive(gateway, application_id, event_id=event_id)
-        found = await find_event(gateway.pool, application_id, event_id)
+        found = await find_event(gateway.fresh_pool, application_id, event_id)
     return found
 
 

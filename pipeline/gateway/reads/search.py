@@ -47,7 +47,7 @@ async def show_found(request: web.Request) -> web.Response:
 
 async def find(gateway: Gateway, application_id: str, wanted: str) -> list[Found]:
     """Each kind has an index for it."""
-    pool, query = gateway.pool, f"?application_id={application_id}"
+    pool, query = gateway.fresh_pool, f"?application_id={application_id}"
     found: list[Found] = []
     if await find_event(pool, application_id, wanted) is not None:
         found.append({"type": "event", "id": wanted, "path": f"/events/{wanted}{query}"})

@@ -11,9 +11,8 @@ from typing import TypeVar
 
 from pipeline.core.log.partition import locate_partition
 from pipeline.gateway.context import Gateway
-from pipeline.postgres.archive.progress import has_undispatched, is_dispatched, read_next_offset
-from pipeline.postgres.archive.reads import Pool
-from pipeline.postgres.pool import DatabaseUnavailable
+from pipeline.postgres.archive.progress import has_undispatched, is_dispatched
+from pipeline.postgres.pool import DatabaseUnavailable, Pool
 
 POLL_FIRST_S = 0.003
 POLL_MAX_S = 0.05
@@ -23,8 +22,8 @@ T = TypeVar("T")
 
 async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | None]]) -> T | None:
     """What a replica has, or else the primary."""
-    reader = gateway.read_pool
-    if reader is not gateway.pool:
+    reader = gateway.lookup_pool
+    if reader is not gateway.fresh_pool:
         try:
             found = await find(reader)
         except DatabaseUnavailable as error:
@@ -32,7 +31,7 @@ async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | N
             found = None
         if found is not None:
             return found
-    return await find(gateway.pool)
+    return await find(gateway.fresh_pool)
 
 
 async def wait_for_archive(
@@ -43,15 +42,17 @@ async def wait_for_archive(
     Returns after at most `gateway.archive_wait_s` in any case: then the read shows what there is. When it returns
     early, what is not in the archive was never accepted.
     """
-    if dispatched and event_id is not None and await is_dispatched(gateway.pool, application_id, event_id):
+    if dispatched and event_id is not None and await is_dispatched(gateway.fresh_pool, application_id, event_id):
         gateway.metrics.archive_waits_total.labels("at_once").inc()
         return
     started_at_s = time.monotonic()
     try:
         async with asyncio.timeout(gateway.settings.gateway.archive_wait_s):
-            await _catch_up(gateway, application_id)
-            if dispatched:
+            end = await _catch_up(gateway, application_id)
+            if dispatched and not gateway.catching_up.is_dispatched(application_id, end):
                 await _poll(lambda: _are_dispatched(gateway, application_id, event_id))
+                if event_id is None:
+                    gateway.catching_up.note_dispatched(application_id, end)
     except TimeoutError:
         # the time is over, or Kafka does not say where the partition ends
         gateway.metrics.archive_waits_total.labels("timeout").inc()
@@ -61,22 +62,24 @@ async def wait_for_archive(
         gateway.metrics.archive_waits_total.labels("caught_up").inc()
 
 
-async def _catch_up(gateway: Gateway, application_id: str) -> None:
-    events = gateway.topics.events
-    partition = locate_partition(application_id.encode(), events.partitions)
-    end = await gateway.ends.end_offset(events, partition)
-    topic_id = gateway.ids.find(events.name)
+async def _catch_up(gateway: Gateway, application_id: str) -> int:
+    """Returns the offset before which everything is archived, and was accepted before this began."""
+    partition = locate_partition(application_id.encode(), gateway.topics.events.partitions)
+    wanted: int | None = None
 
     async def is_there() -> bool:
-        archived = await read_next_offset(gateway.pool, events.name, partition, topic_id)
+        nonlocal wanted
+        progress = await gateway.catching_up.ask(partition)
+        wanted = progress.end if wanted is None else wanted
         # a position behind the end is of a log that has lost it since: the archive is about to begin there again
-        return archived == end or (archived > end and archived <= await gateway.ends.end_offset(events, partition))
+        return wanted <= progress.archived <= progress.end
 
     await _poll(is_there)
+    return wanted or 0
 
 
 async def _are_dispatched(gateway: Gateway, application_id: str, event_id: str | None) -> bool:
-    return not await has_undispatched(gateway.pool, application_id, event_id)
+    return not await has_undispatched(gateway.fresh_pool, application_id, event_id)
 
 
 async def _poll(is_there: Callable[[], Awaitable[bool]]) -> None:

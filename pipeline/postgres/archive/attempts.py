@@ -7,19 +7,17 @@ subscription was disabled or deleted has failed at that moment.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import cache
 
-from psycopg import AsyncCursor
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 
 from pipeline.postgres.archive.bodies import unpack_body
-from pipeline.postgres.archive.reads import Pool
+from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
-
-RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,30 +167,30 @@ def turn_back(cursor: Cursor | None) -> Cursor | None:
 
 async def list_attempts(pool: Pool, wanted: AttemptFilter) -> list[ArchivedAttempt]:
     """One page, newest first; at most 50."""
-    parts, values = _select(wanted)
     is_backward = wanted.after is not None and wanted.after.is_backward
-    way = SQL("asc" if is_backward else "desc")
-    query = LISTED.format(owed=_owe(*parts, way=way), made=MADE, way=way, limit=SQL("%(limit)s"))
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
-        await cursor.execute(query, values | {"limit": PAGE_MAX})
-        found = await cursor.fetchall()
+    values = _list_values(wanted)
+    # only the filters that are set take part in the plan
+    query = _compose_page(frozenset(values), is_backward=is_backward)
+    found = await pool.fetch(query, values, class_row(ArchivedAttempt))
     return found[::-1] if is_backward else found
 
 
 async def find_attempt(pool: Pool, application_id: str, attempt_id: str) -> ArchivedAttempt | None:
     """One attempt, made or owed, or None."""
-    query = LISTED.format(owed=_owe_one(), made=MADE, way=SQL("desc"), limit=SQL("%(limit)s"))
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedAttempt)) as cursor:
-        return await _find(cursor, query, application_id, attempt_id)
+    found = await pool.fetch(
+        ONE_ATTEMPT, {"application_id": application_id, "attempt_id": attempt_id}, class_row(ArchivedAttempt)
+    )
+    return found[0] if found else None
 
 
 async def find_response(pool: Pool, application_id: str, attempt_id: str) -> ArchivedResponse | None:
     """The response to an attempt, or its error; None when there was no request."""
-    query = ANSWERED.format(owed=_owe_one(), made=MADE)
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(_ResponseRow)) as cursor:
-        row = await _find(cursor, query, application_id, attempt_id)
-    if row is None:
+    found = await pool.fetch(
+        ONE_RESPONSE, {"application_id": application_id, "attempt_id": attempt_id}, class_row(_ResponseRow)
+    )
+    if not found:
         return None
+    row = found[0]
     return ArchivedResponse(
         attempt_id=row.attempt_id,
         request_method=row.request_method,
@@ -209,50 +207,59 @@ async def find_response(pool: Pool, application_id: str, attempt_id: str) -> Arc
     )
 
 
-async def _find(cursor: AsyncCursor[RowT], query: Composed, application_id: str, attempt_id: str) -> RowT | None:
-    await cursor.execute(query, {"application_id": application_id, "attempt_id": attempt_id, "limit": 1})
-    return await cursor.fetchone()
+def _owe(conditions: Sequence[SQL], *, way: SQL, limit: int) -> Composed:
+    """`conditions`: with `{row}`, `{created}` and `{id}` for what these are in each of the three parts."""
+    both = SQL(" and ")
 
+    def where(row: SQL, created: SQL, attempt_id: SQL) -> Composed:
+        return both.join([each.format(row=row, created=created, id=attempt_id) for each in conditions])
 
-def _owe(first_where: Composed, later_where: Composed, asked_where: Composed, *, way: SQL) -> Composed:
-    limit = SQL("%(limit)s")
-    return OWED.format(first_where=first_where, later_where=later_where, asked_where=asked_where, way=way, limit=limit)
-
-
-def _owe_one() -> Composed:
-    return _owe(
-        SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s").format(),
-        SQL("f.application_id = %(application_id)s and f.next_attempt_id = %(attempt_id)s").format(),
-        SQL("r.application_id = %(application_id)s and r.attempt_id = %(attempt_id)s").format(),
-        way=SQL("desc"),
+    return OWED.format(
+        first_where=where(SQL("d"), SQL("matched_at_us"), SQL("first_attempt_id")),
+        later_where=where(SQL("f"), SQL("finished_at_us"), SQL("next_attempt_id")),
+        asked_where=where(SQL("r"), SQL("asked_at_us"), SQL("attempt_id")),
+        way=way,
+        limit=Literal(limit),  # no parameter: a plan for all values would expect any number of rows
     )
 
 
-def _select(wanted: AttemptFilter) -> tuple[tuple[Composed, Composed, Composed], dict[str, object]]:
-    """The conditions of the three parts, and their values. Only the filters that are set take part in the plan."""
-    values: dict[str, object] = {"application_id": wanted.application_id}
-    conditions = [SQL("{row}.application_id = %(application_id)s")]
-    if wanted.event_id is not None:
-        conditions.append(SQL("{row}.event_id = %(event_id)s"))
-        values["event_id"] = wanted.event_id
-    if wanted.subscription_id is not None:
-        conditions.append(SQL("{row}.subscription_id = %(subscription_id)s"))
-        values["subscription_id"] = wanted.subscription_id
-    if wanted.event_types:
-        conditions.append(SQL("{row}.event_type = any(%(event_types)s)"))
-        values["event_types"] = list(wanted.event_types)
-    if wanted.created_min_us is not None:
-        conditions.append(SQL("{row}.{created} >= %(created_min_us)s"))
-        values["created_min_us"] = wanted.created_min_us
-    if wanted.created_max_us is not None:
-        conditions.append(SQL("{row}.{created} <= %(created_max_us)s"))
-        values["created_max_us"] = wanted.created_max_us
+OF_APPLICATION = SQL("{row}.application_id = %(application_id)s")
+DESCENDING = SQL("desc")
+OWED_ONE = _owe((OF_APPLICATION, SQL("{row}.{id} = %(attempt_id)s")), way=DESCENDING, limit=1)
+ONE_ATTEMPT = LISTED.format(owed=OWED_ONE, made=MADE, way=DESCENDING, limit=SQL("1")).as_bytes(None)
+ONE_RESPONSE = ANSWERED.format(owed=OWED_ONE, made=MADE).as_bytes(None)
+CONDITIONS = {
+    "application_id": OF_APPLICATION,
+    "event_id": SQL("{row}.event_id = %(event_id)s"),
+    "subscription_id": SQL("{row}.subscription_id = %(subscription_id)s"),
+    "event_types": SQL("{row}.event_type = any(%(event_types)s)"),
+    "created_min_us": SQL("{row}.{created} >= %(created_min_us)s"),
+    "created_max_us": SQL("{row}.{created} <= %(created_max_us)s"),
+}
+OLDER = SQL("({row}.{created}, {row}.{id}) < (%(after_us)s, %(after_id)s::uuid)")
+NEWER = SQL("({row}.{created}, {row}.{id}) > (%(after_us)s, %(after_id)s::uuid)")
+
+
+def _list_values(wanted: AttemptFilter) -> dict[str, object]:
+    """Values of the filters that are set."""
+    values: dict[str, object] = {
+        "application_id": wanted.application_id,
+        "event_id": wanted.event_id,
+        "subscription_id": wanted.subscription_id,
+        "event_types": list(wanted.event_types) or None,
+        "created_min_us": wanted.created_min_us,
+        "created_max_us": wanted.created_max_us,
+    }
     if wanted.after is not None:
-        compared = ">" if wanted.after.is_backward else "<"
-        conditions.append(SQL(f"({{row}}.{{created}}, {{row}}.{{id}}) {compared} (%(after_us)s, %(after_id)s::uuid)"))
         values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
-    first = [c.format(row=SQL("d"), created=SQL("matched_at_us"), id=SQL("first_attempt_id")) for c in conditions]
-    later = [c.format(row=SQL("f"), created=SQL("finished_at_us"), id=SQL("next_attempt_id")) for c in conditions]
-    asked = [c.format(row=SQL("r"), created=SQL("asked_at_us"), id=SQL("attempt_id")) for c in conditions]
-    both = SQL(" and ")
-    return (both.join(first), both.join(later), both.join(asked)), values
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@cache  # as many as there are sets of filters
+def _compose_page(given: frozenset[str], *, is_backward: bool) -> bytes:
+    conditions = [condition for name, condition in CONDITIONS.items() if name in given]
+    if "after_us" in given:
+        conditions.append(NEWER if is_backward else OLDER)
+    way = SQL("asc" if is_backward else "desc")
+    owed = _owe(conditions, way=way, limit=PAGE_MAX)
+    return LISTED.format(owed=owed, made=MADE, way=way, limit=Literal(PAGE_MAX)).as_bytes(None)

@@ -6,15 +6,17 @@ that is asked for; where it stopped, the next one goes on.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composable, Composed
+from psycopg.sql import SQL
+from psycopg.sql import Literal as Number
 
 from pipeline.clock import wall_us
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.postgres.archive.attempts import Cursor, turn_back
-from pipeline.postgres.archive.reads import Pool
+from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
 SCANNED_MAX = 2_000
@@ -120,34 +122,23 @@ CHOSEN = SQL(
     "select * from ({judged}) chosen {states} order by created_at_us {way}, first_attempt_id {way} limit {page}"
 )
 
+END_OF_SCAN = SQL(
+    "select matched_at_us as created_at_us, first_attempt_id::text as attempt_id from deliveries d where {where} "
+    "order by matched_at_us {way}, first_attempt_id {way} limit 1 offset {offset}"
+)
+
 
 async def list_deliveries(pool: Pool, wanted: DeliveryFilter) -> DeliveryPage:
     """A page of at most 50."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    way = SQL("asc" if is_backward else "desc")
-    where, values = _select(wanted)
-    values |= {"now_us": wall_us(), "states": list(wanted.states), "page": PAGE_MAX}
-    limit = SCANNED_MAX if wanted.states else PAGE_MAX
-    scanned = SCANNED.format(where=where, way=way, limit=SQL("{}").format(limit))
-    query = CHOSEN.format(
-        judged=JUDGED.format(scanned=scanned),
-        states=SQL("where state = any(%(states)s)") if wanted.states else SQL(""),
-        way=way,
-        page=SQL("%(page)s"),
-    )
-    last = SQL(
-        "select matched_at_us as created_at_us, first_attempt_id::text as attempt_id from deliveries d where {where} "
-        "order by matched_at_us {way}, first_attempt_id {way} limit 1 offset {offset}"
-    ).format(where=where, way=way, offset=SQL("{}").format(SCANNED_MAX - 1))
-    async with pool.connection() as connection:
-        async with connection.cursor(row_factory=class_row(ArchivedDelivery)) as cursor:
-            await cursor.execute(query, values)
-            found = await cursor.fetchall()
-        end = _point_at(found[-1]) if len(found) == PAGE_MAX else None
-        if end is None and wanted.states:
-            async with connection.cursor(row_factory=class_row(Cursor)) as cursor:
-                await cursor.execute(last, values)
-                end = await cursor.fetchone()
+    values = _list_values(wanted)
+    # only the filters that are set take part in the plan
+    texts = _compose(frozenset(values), is_backward=is_backward)
+    found = await pool.fetch(texts.page, values, class_row(ArchivedDelivery))
+    end = _point_at(found[-1]) if len(found) == PAGE_MAX else None
+    if end is None and wanted.states:
+        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor))
+        end = places[0] if places else None
     first = _point_at(found[0]) if found else None
     if is_backward:
         newest = end or (_point_at(found[-1]) if found else wanted.after)
@@ -157,41 +148,75 @@ async def list_deliveries(pool: Pool, wanted: DeliveryFilter) -> DeliveryPage:
 
 async def find_delivery(pool: Pool, application_id: str, delivery_id: str) -> ArchivedDelivery | None:
     """One delivery, or None. Its first attempt's id follows from its own, which an index has."""
-    scanned = SCANNED.format(
-        where=SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s"),
-        way=SQL("desc"),
-        limit=SQL("1"),
-    )
     values = {
         "application_id": application_id,
         "attempt_id": derive_attempt_id(delivery_id, 1),
         "now_us": wall_us(),
     }
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedDelivery)) as cursor:
-        await cursor.execute(JUDGED.format(scanned=scanned), values)
-        return await cursor.fetchone()
+    found = await pool.fetch(ONE_DELIVERY, values, class_row(ArchivedDelivery))
+    return found[0] if found else None
 
 
-def _select(wanted: DeliveryFilter) -> tuple[Composed, dict[str, object]]:
-    conditions: list[Composable] = [SQL("d.application_id = %(application_id)s")]
-    values: dict[str, object] = {"application_id": wanted.application_id}
-    for condition, name, value in (
-        (SQL("d.event_id = %(event_id)s"), "event_id", wanted.event_id),
-        (SQL("d.subscription_id = %(subscription_id)s"), "subscription_id", wanted.subscription_id),
-        (SQL("d.event_type = any(%(event_types)s)"), "event_types", list(wanted.event_types) or None),
-        (SQL("d.matched_at_us >= %(created_min_us)s"), "created_min_us", wanted.created_min_us),
-        (SQL("d.matched_at_us <= %(created_max_us)s"), "created_max_us", wanted.created_max_us),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values[name] = value
+ONE_DELIVERY = JUDGED.format(
+    scanned=SCANNED.format(
+        where=SQL("d.application_id = %(application_id)s and d.first_attempt_id = %(attempt_id)s"),
+        way=SQL("desc"),
+        limit=SQL("1"),
+    )
+).as_bytes(None)
+CONDITIONS = {
+    "application_id": SQL("d.application_id = %(application_id)s"),
+    "event_id": SQL("d.event_id = %(event_id)s"),
+    "subscription_id": SQL("d.subscription_id = %(subscription_id)s"),
+    "event_types": SQL("d.event_type = any(%(event_types)s)"),
+    "created_min_us": SQL("d.matched_at_us >= %(created_min_us)s"),
+    "created_max_us": SQL("d.matched_at_us <= %(created_max_us)s"),
+}
+OLDER = SQL("(d.matched_at_us, d.first_attempt_id) < (%(after_us)s, %(after_id)s::uuid)")
+NEWER = SQL("(d.matched_at_us, d.first_attempt_id) > (%(after_us)s, %(after_id)s::uuid)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """The statements of a list: its page, and the place where a page that is not full ended its scan."""
+
+    page: bytes
+    end_of_scan: bytes
+
+
+@cache  # as many as there are sets of filters
+def _compose(given: frozenset[str], *, is_backward: bool) -> _Texts:
+    conditions = [condition for name, condition in CONDITIONS.items() if name in given]
+    if "after_us" in given:
+        conditions.append(NEWER if is_backward else OLDER)
+    where, way = SQL(" and ").join(conditions), SQL("asc" if is_backward else "desc")
+    # no parameters: a plan for all values would expect any number of rows
+    limit = Number(SCANNED_MAX if "states" in given else PAGE_MAX)
+    page = CHOSEN.format(
+        judged=JUDGED.format(scanned=SCANNED.format(where=where, way=way, limit=limit)),
+        states=SQL("where state = any(%(states)s)") if "states" in given else SQL(""),
+        way=way,
+        page=Number(PAGE_MAX),
+    )
+    end_of_scan = END_OF_SCAN.format(where=where, way=way, offset=Number(SCANNED_MAX - 1))
+    return _Texts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
+
+
+def _list_values(wanted: DeliveryFilter) -> dict[str, object]:
+    """Values of the filters that are set."""
+    values: dict[str, object] = {
+        "application_id": wanted.application_id,
+        "event_id": wanted.event_id,
+        "subscription_id": wanted.subscription_id,
+        "event_types": list(wanted.event_types) or None,
+        "created_min_us": wanted.created_min_us,
+        "created_max_us": wanted.created_max_us,
+        "states": list(wanted.states) or None,
+        "now_us": wall_us(),
+    }
     if wanted.after is not None:
-        compared = SQL(">" if wanted.after.is_backward else "<")
-        conditions.append(
-            SQL("(d.matched_at_us, d.first_attempt_id) {} (%(after_us)s, %(after_id)s::uuid)").format(compared)
-        )
         values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
-    return SQL(" and ").join(conditions), values
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _point_at(delivery: ArchivedDelivery) -> Cursor:

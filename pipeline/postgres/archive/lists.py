@@ -6,14 +6,16 @@ page looks at `SCANNED_MAX` events at most, however few of them fit the filters;
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
-from psycopg.sql import SQL, Composable, Composed
+from psycopg.rows import class_row, tuple_row
+from psycopg.sql import SQL, Composable
 
 from pipeline.postgres.archive.attempts import Cursor, turn_back
-from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent, EventRow, Pool
+from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent, EventRow
+from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 100
 SCANNED_MAX = 2_000
@@ -57,25 +59,12 @@ class _Listed(EventRow):
 async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
     """A page of at most 100."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    way = SQL("asc" if is_backward else "desc")
-    where, values = _locate(wanted)
-    chosen, chosen_values = _choose(wanted)
-    order = SQL("order by appended_at_us {way}, event_offset {way}").format(way=way)
-    scanned = SQL("select * from events where {where} {order} limit {limit}").format(
-        where=where, order=order, limit=SCANNED_MAX if wanted.is_selective else PAGE_MAX
-    )
-    query = SQL(
-        "select {columns}, appended_at_us, event_offset from ({scanned}) e {chosen} {order} limit {page}"
-    ).format(columns=SQL(COLUMNS), scanned=scanned, chosen=chosen, order=order, page=PAGE_MAX)
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(_Listed)) as cursor:
-        await cursor.execute(query, values | chosen_values)
-        found = await cursor.fetchall()
-        end = found[-1].point_at() if len(found) == PAGE_MAX else None
-        if end is None and wanted.is_selective:
-            last = SQL("select appended_at_us, event_offset from events where {where} {order} limit 1 offset {offset}")
-            places = await connection.execute(last.format(where=where, order=order, offset=SCANNED_MAX - 1), values)
-            place = await places.fetchone()
-            end = Cursor(created_at_us=place[0], attempt_id=_show_offset(place[1])) if place is not None else None
+    text, values = _compose(_outline(wanted)), _list_values(wanted)
+    found = await pool.fetch(text.page, values, class_row(_Listed))
+    end = found[-1].point_at() if len(found) == PAGE_MAX else None
+    if end is None and wanted.is_selective:
+        places = await pool.fetch(text.end_of_scan, values, tuple_row)
+        end = Cursor(created_at_us=places[0][0], attempt_id=_show_offset(places[0][1])) if places else None
     first = found[0].point_at() if found else None
     events = [row.to_event() for row in found]
     if is_backward:
@@ -84,33 +73,84 @@ async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
     return EventPage(events=events, before=turn_back(first or wanted.after), after=end)
 
 
-def _locate(wanted: EventFilter) -> tuple[Composed, dict[str, object]]:
-    conditions: list[Composable] = [SQL("application_id = %(application_id)s")]
-    values: dict[str, object] = {"application_id": wanted.application_id}
-    if wanted.after is not None:
-        compared = SQL(">" if wanted.after.is_backward else "<")
-        conditions.append(SQL("(appended_at_us, event_offset) {} (%(after_us)s, %(after_offset)s)").format(compared))
-        values |= {"after_us": wanted.after.created_at_us, "after_offset": _read_offset(wanted.after.attempt_id)}
-    return SQL(" and ").join(conditions), values
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outline:
+    """Which conditions a statement has; not their values."""
+
+    is_backward: bool
+    is_selective: bool
+    has_after: bool
+    has_types: bool
+    has_min: bool
+    has_max: bool
+    has_labels: bool
 
 
-def _choose(wanted: EventFilter) -> tuple[Composable, dict[str, object]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """The statements of a list: its page, and the place where a page that is not full ended its scan."""
+
+    page: bytes
+    end_of_scan: bytes
+
+
+def _outline(wanted: EventFilter) -> _Outline:
+    return _Outline(
+        is_backward=wanted.after is not None and wanted.after.is_backward,
+        is_selective=wanted.is_selective,
+        has_after=wanted.after is not None,
+        has_types=bool(wanted.event_types),
+        has_min=wanted.received_min_us is not None,
+        has_max=wanted.received_max_us is not None,
+        has_labels=bool(wanted.labels),
+    )
+
+
+@cache  # as many as there are sets of conditions
+def _compose(outline: _Outline) -> _Texts:
+    way = SQL("asc" if outline.is_backward else "desc")
+    order = SQL("order by appended_at_us {way}, event_offset {way}").format(way=way)
+    where = SQL("application_id = %(application_id)s").format()
+    if outline.has_after:
+        compared = SQL(">" if outline.is_backward else "<")
+        where += SQL(" and (appended_at_us, event_offset) {} (%(after_us)s, %(after_offset)s)").format(compared)
+    scanned = SQL("select * from events where {where} {order} limit {limit}").format(
+        where=where, order=order, limit=SCANNED_MAX if outline.is_selective else PAGE_MAX
+    )
+    page = SQL(
+        "select {columns}, appended_at_us, event_offset from ({scanned}) e {chosen} {order} limit {page}"
+    ).format(columns=SQL(COLUMNS), scanned=scanned, chosen=_choose(outline), order=order, page=PAGE_MAX)
+    end_of_scan = SQL(
+        "select appended_at_us, event_offset from events where {where} {order} limit 1 offset {offset}"
+    ).format(where=where, order=order, offset=SCANNED_MAX - 1)
+    return _Texts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
+
+
+def _choose(outline: _Outline) -> Composable:
     conditions: list[Composable] = []
-    values: dict[str, object] = {}
-    if wanted.event_types:
+    if outline.has_types:
         conditions.append(SQL("event_type = any(%(event_types)s)"))
-        values["event_types"] = list(wanted.event_types)
-    if wanted.received_min_us is not None:
+    if outline.has_min:
         conditions.append(SQL("received_at_us >= %(received_min_us)s"))
-        values["received_min_us"] = wanted.received_min_us
-    if wanted.received_max_us is not None:
+    if outline.has_max:
         conditions.append(SQL("received_at_us <= %(received_max_us)s"))
-        values["received_max_us"] = wanted.received_max_us
-    if wanted.labels:
+    if outline.has_labels:
         # as text: `jsonb` does not take every label. A pair stands in it as it is written, and nowhere else.
         conditions.append(SQL("(select bool_and(position(pair in labels) > 0) from unnest(%(pairs)s::text[]) pair)"))
-        values["pairs"] = [msgspec.json.encode({key: value})[1:-1].decode() for key, value in wanted.labels.items()]
-    return (SQL("where ") + SQL(" and ").join(conditions) if conditions else SQL("")), values
+    return SQL("where ") + SQL(" and ").join(conditions) if conditions else SQL("")
+
+
+def _list_values(wanted: EventFilter) -> dict[str, object]:
+    values: dict[str, object] = {
+        "application_id": wanted.application_id,
+        "event_types": list(wanted.event_types),
+        "received_min_us": wanted.received_min_us,
+        "received_max_us": wanted.received_max_us,
+        "pairs": [msgspec.json.encode({key: value})[1:-1].decode() for key, value in wanted.labels.items()],
+    }
+    if wanted.after is not None:
+        values |= {"after_us": wanted.after.created_at_us, "after_offset": _read_offset(wanted.after.attempt_id)}
+    return values
 
 
 def _show_offset(offset: int) -> str:

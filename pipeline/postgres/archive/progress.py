@@ -1,34 +1,47 @@
 """How far the archive is, for reads that expect to see what was just written. Ask the primary: a replica lags."""
 
-from pipeline.postgres.archive.reads import Pool
+from collections.abc import Collection
+
+from psycopg.rows import tuple_row
+
+from pipeline.postgres.pool import Pool
 
 NEWEST_MAX = 50
 
 
-async def read_next_offset(pool: Pool, topic: str, partition: int, topic_id: str | None = None) -> int:
-    """Everything before this offset of the partition is archived.
+IS_DISPATCHED = b"select exists (select from dispatches where application_id = %s and event_id = %s)"
+NEXT_OFFSETS = b"""
+select partition, next_offset from archive_offsets
+where topic = %s and partition = any(%s) and coalesce(topic_id = %s, true)
+"""
+UNDISPATCHED = """
+select exists (select from (
+    select event_id from events where application_id = %%(application_id)s %s
+    order by appended_at_us desc, event_offset desc limit %d) e
+where not exists (select from dispatches d
+    where d.application_id = %%(application_id)s and d.event_id = e.event_id)
+and not exists (select from dead_letters l
+    where l.application_id = %%(application_id)s and l.event_id = e.event_id))
+"""
+UNDISPATCHED_OF_APPLICATION = (UNDISPATCHED % ("", NEWEST_MAX)).encode()
+UNDISPATCHED_OF_EVENT = (UNDISPATCHED % ("and event_id = %(event_id)s", NEWEST_MAX)).encode()
+
+
+async def read_next_offsets(
+    pool: Pool, topic: str, partitions: Collection[int], topic_id: str | None = None
+) -> dict[int, int]:
+    """By partition: everything before this offset is archived.
 
     `topic_id`: as it is now; of a position that counts in another topic of this name nothing follows.
     """
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "select next_offset from archive_offsets where topic = %s and partition = %s "
-            "and coalesce(topic_id = %s, true)",
-            (topic, partition, topic_id),
-        )
-        row = await cursor.fetchone()
-    return max(int(row[0]), 0) if row is not None else 0
+    found: dict[int, int] = dict(await pool.fetch(NEXT_OFFSETS, (topic, list(partitions), topic_id), tuple_row))
+    return {partition: max(int(found.get(partition, 0)), 0) for partition in partitions}
 
 
 async def is_dispatched(pool: Pool, application_id: str, event_id: str) -> bool:
     """Is it known what this event matched?"""
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "select exists (select from dispatches where application_id = %s and event_id = %s)",
-            (application_id, event_id),
-        )
-        row = await cursor.fetchone()
-    return row is not None and bool(row[0])
+    found = await pool.fetch(IS_DISPATCHED, (application_id, event_id), tuple_row)
+    return bool(found[0][0])
 
 
 async def has_undispatched(pool: Pool, application_id: str, event_id: str | None) -> bool:
@@ -36,17 +49,7 @@ async def has_undispatched(pool: Pool, application_id: str, event_id: str | None
 
     An application's events are matched in their order, so the newest ones speak for all.
     """
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "select exists (select from ("
-            "select event_id from events where application_id = %(application_id)s "
-            "and (%(event_id)s::uuid is null or event_id = %(event_id)s::uuid) "
-            "order by appended_at_us desc, event_offset desc limit %(newest_max)s) e "
-            "where not exists (select from dispatches d "
-            "where d.application_id = %(application_id)s and d.event_id = e.event_id) "
-            "and not exists (select from dead_letters l "
-            "where l.application_id = %(application_id)s and l.event_id = e.event_id))",
-            {"application_id": application_id, "event_id": event_id, "newest_max": NEWEST_MAX},
-        )
-        row = await cursor.fetchone()
-    return row is not None and bool(row[0])
+    of_event = {} if event_id is None else {"event_id": event_id}
+    query = UNDISPATCHED_OF_APPLICATION if event_id is None else UNDISPATCHED_OF_EVENT
+    found = await pool.fetch(query, {"application_id": application_id, **of_event}, tuple_row)
+    return bool(found[0][0])

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg.rows import class_row
 
 from pipeline.postgres.archive.bodies import unpack_body
-
-Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+from pipeline.postgres.pool import Pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +66,18 @@ COLUMNS: LiteralString = (
     "event_id::text, event_type, payload_content_type, labels, metadata, occurred_at_us, received_at_us, ip"
 )
 
+ONE_EVENT = (
+    f"select {COLUMNS}, payload, payload_compressed from events "  # noqa: S608 - our own column names
+    "where application_id = %s and event_id = %s order by day limit 1"
+).encode()
+
 
 async def find_event(pool: Pool, application_id: str, event_id: str) -> ArchivedPayload | None:
     """One event, or None."""
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventRow)) as cursor:
-        await cursor.execute(
-            f"select {COLUMNS}, payload, payload_compressed from events "  # noqa: S608 - our own column names
-            "where application_id = %s and event_id = %s order by day limit 1",
-            (application_id, event_id),
-        )
-        row = await cursor.fetchone()
-    if row is None:
+    found = await pool.fetch(ONE_EVENT, (application_id, event_id), class_row(EventRow))
+    if not found:
         return None
+    row = found[0]
     payload = unpack_body(row.payload, compressed=row.payload_compressed)
     return ArchivedPayload(event=row.to_event(), payload=payload)
 

@@ -7,7 +7,7 @@ from psycopg.sql import SQL
 
 from pipeline.clock import wall_us
 from pipeline.postgres.archive.deliveries import JUDGED, SCANNED
-from pipeline.postgres.archive.reads import Pool
+from pipeline.postgres.pool import Pool
 
 RECENT_MAX = 1_000
 

@@ -61,15 +61,15 @@ class Plans:
 
 
 @asynccontextmanager
-async def open_explained(database: str) -> AsyncIterator[tuple[Pool, Plans]]:
-    """A pool of one connection that tells of its plans."""
+async def open_explained(database: str, *, is_bare: bool = False) -> AsyncIterator[tuple[Pool, Plans]]:
+    """A pool of one connection that tells of its plans. `is_bare`: as the API's lists and look-ups use it."""
     with psycopg.connect(database, autocommit=True) as connection:
         for name, value in SETTINGS.items():
             connection.execute(
                 SQL("alter database {} set {} = {}").format(Identifier(name_of(database)), SQL(name), Literal(value))
             )
     plans = Plans()
-    pool = await open_pool(configure(database), SecretStr(database), name="plans", size_max=1)
+    pool = await open_pool(configure(database), SecretStr(database), name="plans", size_max=1, is_bare=is_bare)
     try:
         async with pool.connection() as connection:
             connection.add_notice_handler(plans.take)

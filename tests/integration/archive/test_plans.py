@@ -66,7 +66,7 @@ def find_ids(database: str) -> tuple[str, str]:
 
 async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
     """No partition is read from end to end, and no more rows than some pages have."""
-    async with open_explained(database) as (pool, plans):
+    async with open_explained(database, is_bare=True) as (pool, plans):
         await fill(database, pool)
         event_id, attempt_id = find_ids(database)
         after = Cursor(created_at_us=NOW_US, attempt_id=attempt_id)

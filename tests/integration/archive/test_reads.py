@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.postgres.archive.lists import PAGE_MAX, EventFilter, list_events
-from pipeline.postgres.archive.progress import has_undispatched, is_dispatched, read_next_offset
+from pipeline.postgres.archive.progress import has_undispatched, is_dispatched, read_next_offsets
 from pipeline.postgres.archive.reads import find_event, known_event_ids
 from pipeline.postgres.pool import Pool, open_pool
 from tests.integration.archive.records import (
@@ -153,13 +153,13 @@ async def test_how_far_a_partition_is_archived(database: str) -> None:
     log = Log()
     topic = TOPICS.events.name
     async with open_archive(database) as (owner, pool):
-        offsets = [await read_next_offset(pool, topic, 0)]
+        offsets = [await read_next_offsets(pool, topic, [0])]
         await owner.claim((topic, 0))
-        offsets.append(await read_next_offset(pool, topic, 0))
+        offsets.append(await read_next_offsets(pool, topic, [0]))
         await owner.write(log.append(make_event(make_id())), log.append(make_event(make_id())))
-        offsets += [await read_next_offset(pool, topic, 0), await read_next_offset(pool, topic, 1)]
+        offsets.append(await read_next_offsets(pool, topic, [0, 1]))
 
-    assert [0, 0, 2, 0] == offsets
+    assert [{0: 0}, {0: 0}, {0: 2, 1: 0}] == offsets
 
 
 async def test_what_waits_for_its_dispatch(database: str) -> None:

@@ -108,6 +108,7 @@ async def test_where_a_partition_ends(kafka: str, topic_prefix: str) -> None:
 
         assert [3] * 10 == await asyncio.gather(*(ends.end_offset(topics.events, 1) for _ in range(10)))
         assert 0 == await ends.end_offset(topics.events, 0)
+        assert {0: 0, 1: 3} == await ends.end_offsets(topics.events, [1, 0])
     finally:
         await ends.close()
 

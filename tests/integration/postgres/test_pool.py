@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
@@ -122,6 +123,33 @@ async def test_sessions_the_server_closed(database: str) -> None:
 
         assert [True] * SESSIONS == await asyncio.gather(*(can_change(pool) for _ in range(SESSIONS)))
         assert time.monotonic() - started_at_s < 5
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_a_single_statement_finds_another_session(database: str, is_bare: bool) -> None:
+    """A look-up whose session the server has closed meanwhile is answered by another one."""
+    async with watched_pool(database, is_bare=is_bare) as (pool, _):
+        await asyncio.gather(*(pool.fetch(b"select 1", (), tuple_row) for _ in range(SESSIONS)))
+        with psycopg.connect(database, autocommit=True) as admin:
+            admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+
+        found = await asyncio.gather(*(pool.fetch(b"select %s::int", (n,), tuple_row) for n in range(SESSIONS)))
+
+        assert [[(n,)] for n in range(SESSIONS)] == found
+
+
+async def test_a_statement_that_fails_is_not_repeated(database: str) -> None:
+    """A mistake, or a statement that was cancelled, comes back at once; the session stays in use."""
+    async with watched_pool(database, is_bare=True) as (pool, _):
+        with pytest.raises(errors.QueryCanceled):
+            await pool.fetch(b"select pg_cancel_backend(pg_backend_pid()), pg_sleep(20)", (), tuple_row)
+        with pytest.raises(errors.UndefinedTable):
+            await pool.fetch(b"select from nowhere", (), tuple_row)
+
+        assert 1 == (await pool.fetch(b"select 1", (), tuple_row))[0][0]
 
 
 async def test_a_session_that_was_idle_for_too_long(database: str) -> None:

@@ -1,0 +1,88 @@
+"""How far the log and the archive are, asked once for all requests that wait for the archive.
+
+An answer that was asked for before a request came says nothing to that request: it takes part in the next round. A
+round asks Kafka once for the ends of all wanted partitions, and PostgreSQL once for their positions.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from pipeline.kafka.admin import LogEnds
+from pipeline.kafka.topic_ids import TopicIds
+from pipeline.postgres.archive.progress import read_next_offsets
+from pipeline.postgres.pool import Pool
+from pipeline.topics import Topic
+
+APPLICATIONS_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of a partition: the offset its next record gets, and the one before which everything is archived."""
+
+    end: int
+    archived: int
+
+
+class CatchingUp:
+    """Of the events topic, in one gateway. Made by `follow_archive`."""
+
+    def __init__(
+        self,
+        ask: Callable[[Collection[int]], Awaitable[Mapping[int, Progress]]],
+        find_topic_id: Callable[[], str | None],
+    ) -> None:
+        """`ask`: for some partitions. `find_topic_id`: of the topic as it is now; offsets mean nothing in another."""
+        self._ask, self._find_topic_id = ask, find_topic_id
+        self._asking = asyncio.Lock()
+        self._wanted: set[int] = set()
+        self._next: asyncio.Task[Mapping[int, Progress]] | None = None
+        # by application: everything before this offset (in the topic of this id) is archived with its matches
+        self._dispatched: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
+
+    async def ask(self, partition: int) -> Progress:
+        """As it is after this call began. Raises `TimeoutError` when Kafka does not say, and as the pool does."""
+        self._wanted.add(partition)
+        if self._next is None:
+            self._next = asyncio.create_task(self._run_round())
+            self._next.add_done_callback(_take_notice)
+        return (await asyncio.shield(self._next))[partition]
+
+    async def _run_round(self) -> Mapping[int, Progress]:
+        async with self._asking:
+            # who comes from here on takes part in the next round
+            partitions, self._wanted, self._next = self._wanted, set(), None
+            return await self._ask(partitions)
+
+    def note_dispatched(self, application_id: str, before: int) -> None:
+        """The application's events before this offset are archived with their matches."""
+        self._dispatched[application_id] = (self._find_topic_id(), before)
+        self._dispatched.move_to_end(application_id)
+        if len(self._dispatched) > APPLICATIONS_REMEMBERED:
+            self._dispatched.popitem(last=False)
+
+    def is_dispatched(self, application_id: str, end: int) -> bool:
+        """Is it known that the application's events before `end` are archived with their matches?"""
+        topic_id, before = self._dispatched.get(application_id, (None, -1))
+        return end <= before and topic_id == self._find_topic_id()
+
+
+def _take_notice(round_: "asyncio.Task[Mapping[int, Progress]]") -> None:
+    """Those who waited for it may all have gone; then its failure is of no interest."""
+    if not round_.cancelled():
+        round_.exception()
+
+
+def follow_archive(ends: LogEnds, pool: Pool, topic: Topic, ids: TopicIds) -> CatchingUp:
+    """`pool`: of the primary; a replica may lag."""
+
+    async def ask(partitions: Collection[int]) -> Mapping[int, Progress]:
+        found, archived = await asyncio.gather(
+            ends.end_offsets(topic, partitions),
+            read_next_offsets(pool, topic.name, partitions, ids.find(topic.name)),
+        )
+        return {partition: Progress(found[partition], archived[partition]) for partition in partitions}
+
+    return CatchingUp(ask, lambda: ids.find(topic.name))
