@@ -46,10 +46,16 @@ class Pending(NamedTuple):
 class EventIds:
     """The ids of accepted events, and of those that are being accepted, each with its event's fingerprint."""
 
-    def __init__(self, look_up: Lookup, *, recent_max: int, timeout_s: float) -> None:
-        """`look_up`: which of these does the archive have? Within `timeout_s`, or they count as new."""
+    def __init__(
+        self, look_up: Lookup, *, recent_max: int, timeout_s: float, gather_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`look_up`: which of these does the archive have? Within `timeout_s`, or they count as new.
+
+        `gather_s`: how long ids are gathered for one question.
+        """
         self._look_up = look_up
         self._timeout_s = timeout_s
+        self._gather_s = gather_s
         self._recent = RecentIds(recent_max)
         self._pending: dict[EventKey, Pending] = {}
         self._wanted: dict[EventKey, asyncio.Future[Answer]] = {}
@@ -146,6 +152,9 @@ class EventIds:
     async def _ask_archive(self) -> None:
         """One query at a time; what is asked for meanwhile is in the next one."""
         while self._wanted:
+            gather_s = self._gather_s()
+            if gather_s:
+                await asyncio.sleep(gather_s)
             keys = list(self._wanted)[:LOOKUP_MAX_IDS]
             batch = {key: self._wanted.pop(key) for key in keys}
             known: Known = {}

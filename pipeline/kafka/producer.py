@@ -4,9 +4,9 @@ Everything happens in steps on the loop: what was sent since the last step is ha
 acknowledgements are collected. The first record goes out at once, those behind it in batches, a pace apart. A batch
 costs its sender 180 µs of CPU and Kafka 350, whether it has one record or ten, and everything behind it works in the
 same batches. (A thread that waits for acknowledgements is woken for each, and takes the interpreter away from the loop
-every time: a seventh of a busy gateway's CPU.) The pace follows the time acknowledgements take: where they take long,
-processor time is short, and larger batches are what gives it back. Records of a topic that lingers are held here until
-the oldest of them has waited long enough.
+every time: a seventh of a busy gateway's CPU.) The pace follows the time acknowledgements take, and how short
+processors are (`pipeline.pressure`): larger batches are what gives time back. Records of a topic that lingers are held
+here until the oldest of them has waited long enough, longer where processors are short.
 
 A broker refuses a whole batch for one of its records. What was refused so is written once more, by a client whose
 batches have one record; only what is refused there is refused for good. A client with a fatal error is replaced: what
@@ -39,6 +39,7 @@ from pipeline.kafka.failures import (
 from pipeline.kafka.log_clock import LogClock, monotonic_us
 from pipeline.kafka.options import producer_options
 from pipeline.metrics import Metrics
+from pipeline.pressure import Pressure
 from pipeline.topics import Topic
 
 # Between steps while anything is outstanding: half of what an acknowledgement takes, within these bounds. (A quarter,
@@ -46,6 +47,8 @@ from pipeline.topics import Topic
 PACE_MIN_S = 0.002
 PACE_MAX_S = 0.040
 PACE_SHARE = 0.5
+# records that linger wait for so long where processors are short
+HELD_MAX_S = 0.15
 SMOOTHING = 0.1
 # after so many steps without an acknowledgement Kafka is slow, or away: look more rarely
 QUICK_STEPS = 50
@@ -100,9 +103,15 @@ class LogProducer:
         linger_ms: float = 0,
         timeout_s: float | None = None,
         pace_min_s: float = PACE_MIN_S,
+        pace_max_s: float = PACE_MAX_S,
         clock: LogClock | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
-        """`timeout_s`: of a record's acknowledgement; None: the setting. `pace_min_s`: between looks for them."""
+        """`timeout_s`: of a record's acknowledgement; None: the setting. `pace_min_s`: between looks for them.
+
+        `pace_max_s`: between batches, where processors are short, by `pressure`; None: nothing but acknowledgements
+        decides.
+        """
         self._options = producer_options(config, linger_ms=linger_ms, timeout_s=timeout_s or config.produce_timeout_s)
         self._producer = Producer(self._options, logger=None)
         self._alone: Producer | None = None  # writes each record in a batch of its own; made when it is needed
@@ -119,6 +128,8 @@ class LogProducer:
         self._held: deque[tuple[Unacknowledged, ToSend]] = deque()
         self._held_until_s = math.inf
         self._pace_min_s = pace_min_s
+        self._pace_max_s = pace_max_s
+        self._pressure = pressure
         self.pace_s = PACE_MIN_S  # what suits now, for whoever else works in batches
         self._next_step: asyncio.Handle | None = None
         self._is_holding = False  # is that step only for what is held?
@@ -221,9 +232,10 @@ class LogProducer:
         """Keep a record of a topic that lingers until its time, or until an earlier one's."""
         now_s = self._loop.time()
         self._held.append((waiting, record))
-        is_sooner = now_s + record[0].linger_s < self._held_until_s
+        until_s = now_s + max(record[0].linger_s, self._gather_s(HELD_MAX_S))
+        is_sooner = until_s < self._held_until_s
         if is_sooner:
-            self._held_until_s = now_s + record[0].linger_s
+            self._held_until_s = until_s
         if self._next_step is None or (self._is_holding and is_sooner):
             self._step_at(self._held_until_s, is_holding=True)
 
@@ -258,7 +270,8 @@ class LogProducer:
             if self._oldest_s < math.inf:
                 self._taken_s += SMOOTHING * (now_s - self._oldest_s - self._taken_s)
                 self._oldest_s = math.inf
-                self.pace_s = min(max(PACE_MIN_S, PACE_SHARE * self._taken_s), PACE_MAX_S)
+                by_acknowledgements_s = min(max(PACE_MIN_S, PACE_SHARE * self._taken_s), PACE_MAX_S)
+                self.pace_s = max(by_acknowledgements_s, self._gather_s(self._pace_max_s))
             self._count()
         else:
             self._idle_steps += 1
@@ -288,6 +301,9 @@ class LogProducer:
 
     def _step_pace_s(self) -> float:
         return max(self._pace_min_s, self.pace_s)
+
+    def _gather_s(self, most_s: float) -> float:
+        return self._pressure.gather_s(most_s) if self._pressure is not None else 0.0
 
     def _hand_over(self) -> None:
         outbox, self._outbox = self._outbox, []

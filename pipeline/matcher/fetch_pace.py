@@ -14,10 +14,11 @@ PASSED_MIN_S = 0.001
 class FetchPace:
     """Times are seconds of one monotonic clock, handed in."""
 
-    __slots__ = ("_fetched_at_s", "_rate_per_s", "pace_s")
+    __slots__ = ("_fetched_at_s", "_rate_per_s", "least_s", "pace_s")
 
     def __init__(self) -> None:
-        self.pace_s = 0.0  # from records to the next fetch, at most
+        self.pace_s = 0.0  # from records to the next fetch, at most, as their rate has it
+        self.least_s = 0.0  # from records to the next fetch, whatever their rate: what short processors ask for
         self._rate_per_s = 0.0  # of about the last second
         self._fetched_at_s = 0.0
 
@@ -29,5 +30,5 @@ class FetchPace:
 
     def rest_s(self, now_s: float) -> float:
         """How long until the next one may begin."""
-        apart_s = self.pace_s * min(1.0, self._rate_per_s / GATHERED_PER_S) ** 2
+        apart_s = max(self.least_s, self.pace_s * min(1.0, self._rate_per_s / GATHERED_PER_S) ** 2)
         return max(0.0, self._fetched_at_s + apart_s - now_s)

@@ -35,6 +35,7 @@ from pipeline.matcher.progress import Progress
 from pipeline.matcher.tables import NoTables
 from pipeline.matcher.unpacking import bound_unpacking
 from pipeline.metrics import Metrics
+from pipeline.pressure import Pressure
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
 
@@ -43,6 +44,8 @@ PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
 # Between looks for acknowledgements: only the commits wait for them, and each look is a wake-up.
 PACE_MIN_S = 0.01
+# From one fetch to the next, where processors are short.
+FETCH_GATHER_MAX_S = 0.15
 WATCH_INTERVAL_S = 1.0
 GUARD_INTERVAL_S = 2.0
 ENDS_INTERVAL_S = 5.0
@@ -67,8 +70,14 @@ async def main(process: Process) -> None:
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
     process.supervisor.start("clock", clock.watch())
+    pressure = Pressure()
     producer = LogProducer(
-        settings.kafka, process.metrics, timeout_s=PRODUCE_TIMEOUT_S, pace_min_s=PACE_MIN_S, clock=clock
+        settings.kafka,
+        process.metrics,
+        timeout_s=PRODUCE_TIMEOUT_S,
+        pace_min_s=PACE_MIN_S,
+        clock=clock,
+        pressure=pressure,
     )
     await producer.warm_up()
     matcher = Matcher(
@@ -125,6 +134,7 @@ async def main(process: Process) -> None:
             await intake.take(event.value)
             # what is written leaves in steps of its own; two of them are filled by one fetch
             consumer_of(app).pace.pace_s = 2 * producer.pace_s
+            consumer_of(app).pace.least_s = pressure.gather_s(FETCH_GATHER_MAX_S)
 
     @app.on_partitions_revoked.connect
     async def give_away(*_: Any, **__: Any) -> None:

@@ -3,8 +3,10 @@
 uuid5 (RFC 9562) over the parents' ids; the 16 bytes of the event's id are the name space.
 """
 
+import re
 from hashlib import sha1
-from uuid import UUID
+
+_match_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 def derive_delivery_id(event_id: str, subscription_id: str, application_id: str) -> str:
@@ -27,10 +29,8 @@ def derive_dead_id(topic: str, partition: int, offset: int) -> str:
 
 def is_uuid(text: str) -> bool:
     """Is `text` a UUID in the lower-case hyphenated form that ids have everywhere?"""
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
+    # asked twice for every event: through `UUID` and back it takes 4 µs, ten times as long
+    return _match_uuid(text) is not None
 
 
 def _derive(namespace: str, name: str) -> str:

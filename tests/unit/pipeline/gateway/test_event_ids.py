@@ -72,6 +72,19 @@ async def test_many_are_asked_for_at_once() -> None:
     assert len(archive.questions) <= 2
 
 
+async def test_ids_that_come_one_by_one_are_gathered_where_processors_are_short() -> None:
+    """A question costs as much as ten requests: on a busy machine it waits for more ids."""
+    archive = Archive()
+    ids = EventIds(archive.look_up, recent_max=100, timeout_s=5.0, gather_s=lambda: 0.05)
+    claims = []
+    for number in range(20):
+        claims.append(asyncio.create_task(ids.claim(("a", str(number)), EVENT)))
+        await asyncio.sleep(0)
+
+    assert {Claim.NEW} == set(await asyncio.gather(*claims))
+    assert 1 == len(archive.questions)
+
+
 async def test_a_silent_archive_does_not_stop_ingest() -> None:
     """When the archive does not answer in time the event is taken: the matcher looks again."""
     archive = Archive()

@@ -61,3 +61,14 @@ def test_no_rest_is_longer_than_the_pace(fetches: list[tuple[int, float]], pace_
         now_s += passed_s
         pace.note(records, now_s)
         assert 0 <= pace.rest_s(now_s) <= pace_s + 1e-9
+
+
+def test_where_processors_are_short_even_few_are_gathered() -> None:
+    """What a busy machine asks for is waited for at any rate of records; a record after a pause does not wait."""
+    pace = FetchPace()
+    pace.least_s = 0.1
+    pace.note(1, 100.0)
+
+    assert pace.rest_s(100.0) == pytest.approx(0.1)
+    assert pace.rest_s(100.06) == pytest.approx(0.04)
+    assert 0.0 == pace.rest_s(101.0)
