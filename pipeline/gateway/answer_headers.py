@@ -40,6 +40,10 @@ class AnswerHeaders:
         if self._origins:
             self._add_cors(request, response)
 
+    def list_plain(self) -> list[tuple[str, str]]:
+        """The same for an answer to a request that came from no page: without an `Origin`."""
+        return [*self._always, *([("Vary", "Origin")] if self._origins else ())]
+
     def _add_cors(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         headers = response.headers
         headers.add("Vary", "Origin")  # a cache must not give one origin's answer to another

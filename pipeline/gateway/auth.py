@@ -94,4 +94,9 @@ def read_token(request: web.Request) -> str:
     # undecodable bytes arrive as lone surrogates
     if find_text_problem(header) is not None:
         raise Problem("AuthInvalidAuthorizationHeader")
+    return strip_scheme(header)
+
+
+def strip_scheme(header: str) -> str:
+    """The token of an `Authorization` header's value."""
     return SCHEME.sub("", header.strip(), count=1).strip()

@@ -57,8 +57,8 @@ class EventForm(EventContent, frozen=True, kw_only=True):
 
 
 _decoder = msgspec.json.Decoder(EventForm, dec_hook=decode_moment)
-
-
+decode_event_form = _decoder.decode
+PATH = "/event"
 PAYLOAD_REFUSALS = ("EventInvalidPayloadContentType", "EventInvalidJsonPayload", "EventInvalidBase64Payload")
 
 
@@ -74,7 +74,7 @@ def list_routes() -> list[Operation]:
     return [
         Operation(
             "POST",
-            "/event",
+            PATH,
             ingest_event,
             body=EventForm,
             status=201,
@@ -102,12 +102,16 @@ async def ingest_event(request: web.Request) -> web.Response:
     except Problem as problem:
         gateway.metrics.events_refused_total.labels(problem.kind.id).inc()
         raise
-    body: EventAccepted = {
+    return web.Response(body=orjson.dumps(show_accepted(event)), status=201, content_type="application/json")
+
+
+def show_accepted(event: Event) -> EventAccepted:
+    """The answer's body."""
+    return {
         "application_id": event.application_id,
         "event_id": event.event_id,
         "received_at": show_moment(event.received_at_us),
     }
-    return web.Response(body=orjson.dumps(body), status=201, content_type="application/json")
 
 
 async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: str | None) -> Event:

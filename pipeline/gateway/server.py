@@ -57,6 +57,7 @@ from pipeline.gateway.reads import (
 )
 from pipeline.gateway.reads.catching_up import follow_archive
 from pipeline.gateway.request_limits import RequestLimits
+from pipeline.gateway.short_way import ShortWay
 from pipeline.gateway.telling import Teller
 from pipeline.gateway.tokens import Tokens
 from pipeline.gateway.usage import EventUsage
@@ -72,6 +73,7 @@ from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.kafka.write_probe import WriteProbe
 from pipeline.postgres.databases import open_databases
 from pipeline.postgres.pool import DatabaseUnavailable
+from pipeline.pressure import Pressure
 from pipeline.process import Process, StartError
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
@@ -80,6 +82,8 @@ API_PATH = "/api/v1"
 SHUTDOWN_TIMEOUT_S = 20.0
 KEEPALIVE_S = 75.0
 CLOSE_TIMEOUT_S = 5.0
+# Between two queries for ids, where processors are short: a query costs as much as ten requests.
+LOOKUP_GATHER_MAX_S = 0.02
 MODULES = (
     ingest,
     batch_ingest,
@@ -137,7 +141,8 @@ async def main(process: Process) -> None:
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
     process.supervisor.start("clock", clock.watch())
-    producer = LogProducer(settings.kafka, process.metrics, clock=clock)
+    pressure = Pressure()
+    producer = LogProducer(settings.kafka, process.metrics, clock=clock, pressure=pressure)
     await producer.warm_up()
     config = settings.gateway
     kafka = KafkaProbe(settings.kafka, topics.events)
@@ -177,6 +182,7 @@ async def main(process: Process) -> None:
             ArchivedIds(databases.ids, timeout_s=config.lookup_timeout_s / 2).look_up,
             recent_max=config.recent_ids_max,
             timeout_s=config.lookup_timeout_s,
+            gather_s=lambda: pressure.gather_s(LOOKUP_GATHER_MAX_S),
         ),
         publisher=Publisher(
             databases.primary,
@@ -269,6 +275,7 @@ async def serve(gateway: Gateway) -> web.AppRunner:
     runner = ProblemRunner(
         build_app(gateway),
         head_timeout_s=config.request_timeout_s,
+        short_way=make_short_way(gateway),
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
@@ -284,6 +291,14 @@ async def serve(gateway: Gateway) -> web.AppRunner:
             "or stop the program that listens there"
         ) from error
     return runner
+
+
+def make_short_way(gateway: Gateway) -> ShortWay | None:
+    """None where every request has to be counted by somebody before it is taken."""
+    if gateway.usage.is_on or RequestLimits(gateway.settings.gateway, clock=time.monotonic).is_on:
+        return None
+    headers = AnswerHeaders(gateway.settings.gateway)
+    return ShortWay(gateway, headers, path=f"{API_PATH}{ingest.PATH}", is_draining=gateway.health.is_draining)
 
 
 def list_operations() -> list[Operation]:

@@ -35,6 +35,11 @@ class EventUsage:
         self._topics = topics
         self._clock_us = clock_us
 
+    @property
+    def is_on(self) -> bool:
+        """Is there a quota?"""
+        return self._quota is not None
+
     async def find_room(self, application_id: str, wanted: int) -> int:
         """How many of `wanted` events may be accepted."""
         quota = self._quota

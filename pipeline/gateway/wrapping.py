@@ -15,7 +15,7 @@ from pipeline.core.events.text import find_target_problem
 from pipeline.core.signing.sealing import UnsealError
 from pipeline.gateway.answer_headers import AnswerHeaders, secure
 from pipeline.gateway.compressed import encode_answer
-from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.headers import is_host
 from pipeline.gateway.operations import OPERATION, Handler, Operation
 from pipeline.gateway.problems import Problem
@@ -90,7 +90,7 @@ def wrap(
         except Exception as error:  # everything: the client gets an answer, and the process goes on with the others
             if isinstance(error, Problem) and error.kind.id not in problem_ids:
                 request.app[GATEWAY].log.error("problem_undocumented", route=route, problem=error.kind.id)
-            response = _answer_error(request, error, route)
+            response = answer_error(request.app[GATEWAY], error, method=request.method, route=route)
         if is_draining():
             response.force_close()
         headers.add(request, response)
@@ -174,23 +174,24 @@ def check_head(request: web.Request) -> None:
         raise Problem("InvalidRequest", detail="The header `Host` is no host with an optional port.")
 
 
-def _answer_error(request: web.Request, error: Exception, route: str) -> web.Response:
+def answer_error(gateway: Gateway, error: Exception, *, method: str, route: str) -> web.Response:
+    """The answer to whatever a handler raises."""
     match error:
         case Problem():
             return error.to_response()
         case web.HTTPException():
-            return _describe(error, request.method)
+            return _describe(error, method)
         case _ if isinstance(error, DatabaseUnavailable):
             reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
             # never the path as it was sent: a secret may stand in it
-            request.app[GATEWAY].log.warning("database_unavailable", route=route, reason=reason)
+            gateway.log.warning("database_unavailable", route=route, reason=reason)
             return Problem("ServiceUnavailable", detail="The database does not answer at this moment.").to_response()
         case UnsealError():
-            request.app[GATEWAY].log.error("sealing_key_missing", route=route, key_id=error.key_id, reason=str(error))
+            gateway.log.error("sealing_key_missing", route=route, key_id=error.key_id, reason=str(error))
             detail = "A secret of this is sealed with a key that this gateway does not have."
             return Problem("ServiceUnavailable", detail=detail).to_response()
         case _:
-            request.app[GATEWAY].log.error("request_failed", method=request.method, route=route, exc_info=error)
+            gateway.log.error("request_failed", method=method, route=route, exc_info=error)
             return Problem("InternalServerError").to_response()
 
 

@@ -62,6 +62,11 @@ class RawHttp:
             self._close()
         return reply
 
+    def send(self, data: bytes) -> None:
+        """Send these bytes over the connection that `exchange` has made, and wait for nothing."""
+        assert self._streams is not None, "nothing was exchanged yet"
+        self._streams[1].write(data)
+
     async def drip(self, first: bytes, more: bytes, *, every_s: float) -> RawReply:
         """Send `first`, then `more` again and again until there is an answer."""
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
