@@ -14,7 +14,8 @@ from pipeline.core.routing.agreement import Verdict, judge
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.publishing import LeaseLostError, Publisher
 from pipeline.kafka.producer import KafkaUnavailableError
-from pipeline.kafka.routes_view import Head, RoutesView
+from pipeline.kafka.routes.applications import Head
+from pipeline.kafka.routes_view import RoutesView
 from pipeline.metrics import Metrics
 from pipeline.postgres.control.control_plane import ApplicationState, list_states, read_identity
 from pipeline.postgres.pool import DatabaseUnavailable, Pool

@@ -9,7 +9,8 @@ from pipeline.core.events.records import Endpoint
 from pipeline.core.routing.agreement import Verdict, judge
 from pipeline.gateway.published_records import describe_endpoint
 from pipeline.kafka.endpoints_view import EndpointsView
-from pipeline.kafka.routes_view import Head, RoutesView
+from pipeline.kafka.routes.applications import Head
+from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres.control.application_secrets import list_secrets
 from pipeline.postgres.control.control_plane import ApplicationState, list_states
 from pipeline.postgres.control.event_types import list_event_types

@@ -13,7 +13,7 @@ from pipeline.core.events.records import RoutesChanged, RoutesHead, to_bytes
 from pipeline.gateway.published_records import end_endpoint, name_part
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.published import NOTHING_PUBLISHED, Published, read_published
-from pipeline.kafka.routes_view import Head
+from pipeline.kafka.routes.applications import Head
 from pipeline.postgres.control.control_plane import raise_epoch, read_identity
 from pipeline.postgres.pool import Pool
 from pipeline.process import StartError

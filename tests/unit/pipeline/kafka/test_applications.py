@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kafka.routes_view import Version, choose_version
+from pipeline.kafka.routes.applications import Version, choose_version
 
 
 @dataclass(frozen=True, slots=True)
