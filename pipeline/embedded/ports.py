@@ -28,6 +28,23 @@ def choose_port(port: int | None, name: str) -> int:
     raise EmbeddedError(f"no free port for {name} between {FIRST_PORT} and {LAST_PORT}: give one")
 
 
+class FreePorts:
+    """Never hands out a port twice, though nobody listens on it yet."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+
+    def take(self, name: str, port: int | None = None) -> int:
+        """The given port, if it is free, or any free one. Raises `EmbeddedError`."""
+        chosen = choose_port(port, name)
+        while chosen in self._taken and port is None:
+            chosen = choose_port(None, name)
+        self._taken.add(chosen)
+        return chosen
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         # as the services do: a connection closed a minute ago does not count

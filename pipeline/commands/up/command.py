@@ -60,7 +60,7 @@ def up(
       hookline up --json --no-demo --port 9000 --deliver 2   # for a script
     """
     # before anything else is imported: --help stays quick
-    from pipeline.commands.up.options import UpOptions
+    from pipeline.commands.up.instance import UpOptions
     from pipeline.commands.up.running import run
 
     options = UpOptions(

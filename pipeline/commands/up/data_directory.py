@@ -1,5 +1,6 @@
-"""Where `hookline up` keeps its state: what lies where, and that only one of them uses it."""
+"""Where `hookline up` keeps its state: its files, and that only one of them uses it at a time."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,17 @@ from pipeline.embedded.progress import Progress, keep_silent
 
 # Raised when what lies where changes in a way that an older or a newer Hookline cannot read.
 LAYOUT_VERSION = "1"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write aside with mode 0600, then rename."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from pipeline.commands.up.api import Api
-from pipeline.commands.up.private_file import write_private
+from pipeline.commands.up.data_directory import write_private
 
 ORGANIZATION = "Demo"
 APPLICATION = "Demo shop"

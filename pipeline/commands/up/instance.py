@@ -4,19 +4,17 @@ import asyncio
 import os
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.commands.up.api import Api
-from pipeline.commands.up.child import Child, ShowLine
-from pipeline.commands.up.children import Children, build_environ
-from pipeline.commands.up.data_directory import DataDirectory
+from pipeline.commands.up.children import LISTEN, Child, Children, ShowLine, build_environ
+from pipeline.commands.up.data_directory import DataDirectory, write_private
 from pipeline.commands.up.demo import Demo, provide_demo, read_demo
-from pipeline.commands.up.free_ports import FreePorts
 from pipeline.commands.up.keeper import Keeper, Kept, Say
 from pipeline.commands.up.keys import provide_keys
-from pipeline.commands.up.options import LISTEN, UpOptions
-from pipeline.commands.up.private_file import write_private
 from pipeline.commands.up.report import Report, remove_report, write_report
 from pipeline.commands.up.services import (
     DATABASE_VARIABLE,
@@ -31,13 +29,24 @@ from pipeline.commands.up.services import (
 from pipeline.config import Settings
 from pipeline.core.process_kinds import PROCESS_KINDS
 from pipeline.embedded.errors import EmbeddedError
-from pipeline.embedded.ports import LOOPBACK
+from pipeline.embedded.ports import LOOPBACK, FreePorts
 from pipeline.embedded.progress import Progress
 
 STOP_ORDER = (*PROCESS_KINDS, LISTEN, POSTGRES, KAFKA)
 # Longer than a process takes by itself (HOOKLINE_WORKER_SHUTDOWN_GRACE_S) when requests hang.
 STOP_MARGIN_S = 5.0
 MASTER_KEY_VARIABLE = "HOOKLINE_GATEWAY_MASTER_API_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """`port` None: one is chosen. `counts`: how many processes of each of `PROCESS_KINDS`."""
+
+    data_dir: Path
+    port: int | None
+    is_json: bool
+    has_demo: bool
+    counts: Mapping[str, int]
 
 
 class Instance:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.commands.up.backoff import Backoff
-from pipeline.commands.up.child import EXIT_REFUSED, EXIT_STOPPED
+from pipeline.commands.up.children import EXIT_REFUSED, EXIT_STOPPED
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.process import StartError
 
@@ -16,6 +15,27 @@ Say = Callable[[str], None]  # takes one line for the person who started us
 
 READY_TIMEOUT_S = 90.0
 LOOK_INTERVAL_S = 0.03
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_LAST_S = 10.0
+BACKOFF_OVER_AFTER_S = 30.0
+
+
+class Backoff:
+    """0.2 s, doubling to 10 s; from the start again after it has lived for half a minute."""
+
+    __slots__ = ("_next_s",)
+
+    def __init__(self) -> None:
+        self._next_s = BACKOFF_FIRST_S
+
+    def take(self, lived_s: float) -> float:
+        """The delay now, for one that lived so long."""
+        if lived_s >= BACKOFF_OVER_AFTER_S:
+            self._next_s = BACKOFF_FIRST_S
+        delay_s = self._next_s
+        self._next_s = min(2 * delay_s, BACKOFF_LAST_S)
+        return delay_s
 
 
 class Kept(Protocol):

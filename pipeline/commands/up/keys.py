@@ -4,8 +4,7 @@ import base64
 import secrets
 from uuid import UUID, uuid4
 
-from pipeline.commands.up.data_directory import DataDirectory
-from pipeline.commands.up.private_file import write_private
+from pipeline.commands.up.data_directory import DataDirectory, write_private
 from pipeline.config import Settings
 from pipeline.core.signing.sealing import KEY_BYTES
 from pipeline.process import StartError

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.commands.up.data_directory import run_dir
-from pipeline.commands.up.private_file import write_private
+from pipeline.commands.up.data_directory import run_dir, write_private
 
 FILE_NAME = "report.json"
 

@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 
 from pipeline.commands.up.banner import Surroundings, format_banner
 from pipeline.commands.up.data_directory import DataDirectory, open_data_directory
-from pipeline.commands.up.free_ports import FreePorts
-from pipeline.commands.up.instance import MASTER_KEY_VARIABLE, Instance
-from pipeline.commands.up.line_limit import LineLimit
-from pipeline.commands.up.options import UpOptions
+from pipeline.commands.up.instance import MASTER_KEY_VARIABLE, Instance, UpOptions
 from pipeline.commands.up.report import Report, format_report
-from pipeline.commands.up.screen import Screen
+from pipeline.commands.up.screen import LineLimit, Screen
 from pipeline.config import ConfigError, Settings, load_settings
 from pipeline.embedded.errors import EmbeddedError
+from pipeline.embedded.ports import FreePorts
 
 PREFERRED_PORT = 8080  # for people, who like to know it by heart
 GATEWAY_PORT_VARIABLE = "HOOKLINE_GATEWAY_PORT"

@@ -2,6 +2,7 @@
 
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,11 +11,47 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+HELD_MAX = 100
+SHOWN_PER_SECOND = 20
+
+
+class LineLimit:
+    """`show` takes a line, `clock` says the seconds."""
+
+    __slots__ = ("_clock", "_left_out", "_second", "_show", "_shown")
+
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._show = show
+        self._clock = clock
+        self._second = 0
+        self._shown = 0
+        self._left_out = 0
+
+    def pass_on(self, line: str) -> None:
+        """Show a line, or count it."""
+        self.keep_time()
+        if self._shown < SHOWN_PER_SECOND:
+            self._shown += 1
+            self._show(line)
+        else:
+            self._left_out += 1
+
+    def keep_time(self) -> None:
+        """Once a second is over, say how many of its lines were not shown. Called regularly: no line may follow."""
+        second = int(self._clock())
+        if second != self._second:
+            self.finish()
+            self._second, self._shown = second, 0
+
+    def finish(self) -> None:
+        """Say at once how many were not shown, if any: no line will follow."""
+        if self._left_out:
+            self._show(f"... and {self._left_out:,} more within that second; all are in the log")
+            self._left_out = 0
+
+
 if TYPE_CHECKING:
     from rich.status import Status
-
-
-HELD_MAX = 100
 
 
 class Screen:

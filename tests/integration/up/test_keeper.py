@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.commands.up.child import LOG_MAX_BYTES, Child
+from pipeline.commands.up.children import LOG_MAX_BYTES, Child
 from pipeline.commands.up.keeper import Keeper
 from pipeline.process import StartError
 from tests.support.eventually import eventually

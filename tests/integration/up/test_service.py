@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.up.keeper import Keeper
-from pipeline.commands.up.service import Service
+from pipeline.commands.up.services import Service
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.guarded import Guarded, start_guarded
 from tests.integration.embedded.processes import is_gone

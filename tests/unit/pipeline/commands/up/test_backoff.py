@@ -1,4 +1,4 @@
-from pipeline.commands.up.backoff import Backoff
+from pipeline.commands.up.keeper import Backoff
 
 
 def test_it_doubles_to_ten_seconds() -> None:

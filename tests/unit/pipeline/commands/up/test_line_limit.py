@@ -1,4 +1,4 @@
-from pipeline.commands.up.line_limit import SHOWN_PER_SECOND, LineLimit
+from pipeline.commands.up.screen import SHOWN_PER_SECOND, LineLimit
 
 
 class Clock:
