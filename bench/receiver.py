@@ -40,7 +40,7 @@ class Endpoint:
         self.is_quick = answer == Answer()
 
 
-class House:
+class Reception:
     """All endpoints, and what arrived at them."""
 
     def __init__(self, plan: ReceiverPlan) -> None:
@@ -100,10 +100,10 @@ class House:
 class Inlet(asyncio.Protocol):
     """A connection on which deliveries come in."""
 
-    __slots__ = ("_body", "_dripping", "_house", "_parser", "_transport", "_url")
+    __slots__ = ("_body", "_dripping", "_reception", "_parser", "_transport", "_url")
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._url = self._body = b""
@@ -120,8 +120,8 @@ class Inlet(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:  # also when it is HTTP, and `house` cannot make sense of it
-            self._house.misunderstood += 1
+        except httptools.HttpParserError:  # also when it is HTTP, and `reception` cannot make sense of it
+            self._reception.misunderstood += 1
             self._abort()
 
     def on_url(self, url: bytes) -> None:
@@ -133,12 +133,12 @@ class Inlet(asyncio.Protocol):
             self._body += body
 
     def on_message_complete(self) -> None:
-        house = self._house
-        endpoint = house.find(self._url)
-        house.requests += 1
+        reception = self._reception
+        endpoint = reception.find(self._url)
+        reception.requests += 1
         body, self._url, self._body = self._body, b"", b""
         if endpoint.is_quick:
-            house.record(endpoint, body)
+            reception.record(endpoint, body)
             self._write(endpoint.data)
         else:
             self._answer(endpoint, body)
@@ -154,7 +154,7 @@ class Inlet(asyncio.Protocol):
             self._drip()
         else:
             if answer.status in SUCCESS:
-                self._house.record(endpoint, body)
+                self._reception.record(endpoint, body)
             asyncio.get_running_loop().call_later(answer.delay_ms / 1000, self._write, endpoint.data)
 
     def _drip(self) -> None:
@@ -173,19 +173,19 @@ class Inlet(asyncio.Protocol):
 async def main(path: Path) -> None:
     """Receive until whoever started us is gone."""
     plan = read_plan(path, ReceiverPlan)
-    house = House(plan)
-    server = await asyncio.get_running_loop().create_server(lambda: Inlet(house), plan.host, 0, backlog=4096)
-    house.port = server.sockets[0].getsockname()[1]
+    reception = Reception(plan)
+    server = await asyncio.get_running_loop().create_server(lambda: Inlet(reception), plan.host, 0, backlog=4096)
+    reception.port = server.sockets[0].getsockname()[1]
     # as in the generator
     gc.disable()
 
     async def report_regularly() -> None:
         while True:
-            house.report()
+            reception.report()
             await asyncio.sleep(REPORT_INTERVAL_S)
 
     reporting = asyncio.create_task(report_regularly())
-    following = asyncio.create_task(follow_commands(house.do))
+    following = asyncio.create_task(follow_commands(reception.do))
     done, _ = await asyncio.wait({reporting, following}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()

@@ -9,10 +9,10 @@ from pipeline.config import KafkaConfig
 from pipeline.core.log.commit_note import Range, parse_note
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.options import view_options
+from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.record import Place
 from pipeline.kafka.tail import Bounds
-from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
 
@@ -51,7 +51,7 @@ def read_bounds(config: KafkaConfig, topics: Sequence[Topic]) -> dict[Place, Bou
     consumer = Consumer(view_options(config), logger=None)
     try:
         return {
-            (topic.name, partition): find_watermarks(consumer, topic.name, partition)
+            (topic.name, partition): find_partition_bounds(consumer, topic.name, partition)
             for topic in topics
             for partition in range(topic.partitions)
         }

@@ -7,10 +7,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
+from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord
 from pipeline.kafka.stepping import Stepper
-from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
 
@@ -71,7 +71,7 @@ def _each_record(
         ends: dict[int, int] = {}
         assignment = []
         for partition in partitions:
-            first, end = find_bounds(partition, *find_watermarks(consumer, topic.name, partition))
+            first, end = find_bounds(partition, *find_partition_bounds(consumer, topic.name, partition))
             if first < end:
                 ends[partition] = end
                 assignment.append(TopicPartition(topic.name, partition, first))

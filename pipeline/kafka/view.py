@@ -10,11 +10,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import view_options
+from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Place
 from pipeline.kafka.stepping import Stepper
 from pipeline.kafka.topic_ids import TopicIds
-from pipeline.kafka.watermarks import find_watermarks
 from pipeline.process import StartError
 from pipeline.topics import Topic
 
@@ -101,7 +101,7 @@ class LogView:
         numbers = range(self._topic.partitions)
         # Before there is a fetch: the broker answers a connection in order, and a fetch of an empty partition waits
         # for `fetch.wait.max.ms`.
-        marks = {number: find_watermarks(self._consumer, self._topic.name, number) for number in numbers}
+        marks = {number: find_partition_bounds(self._consumer, self._topic.name, number) for number in numbers}
         ends = {number: end for number, (low, end) in marks.items() if low < end}
         partitions = [TopicPartition(self._topic.name, number, OFFSET_BEGINNING) for number in numbers]
         self._consumer.assign(partitions)
@@ -120,7 +120,7 @@ class LogView:
         return max(position.offset, self._stepper.reached((position.topic, position.partition)))
 
     def _is_empty(self, partition: int, end: int) -> bool:
-        low, _ = find_watermarks(self._consumer, self._topic.name, partition)
+        low, _ = find_partition_bounds(self._consumer, self._topic.name, partition)
         return bool(low >= end)
 
     def _take(self) -> list[Change]:

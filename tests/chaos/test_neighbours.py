@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.deliver.house import House
+from tests.integration.deliver.deliver_site import DeliverSite
 from tests.integration.deliver.test_neighbours import TROUBLES
 from tests.support.eventually import eventually
 from tests.support.receiver import Hang, Receiver
@@ -19,27 +19,27 @@ GRACE_S = 30.0
 async def test_two_minutes_beside_slow_endpoints(kafka: str, topic_prefix: str, name: str) -> None:
     """Two deliveries a second to a healthy endpoint: all arrive, while slow endpoints time out and are tried again."""
     trouble = TROUBLES[name]
-    house = await House(kafka, topic_prefix, partitions=2).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=2).prepare()
     async with Receiver(default=Hang()) as receiver:
         receiver.script("/healthy")
         if trouble.rate_per_s is not None:
             receiver.script("/slow*")
-        healthy = house.subscribe(receiver.url("/healthy"), application_id=str(uuid4()))
+        healthy = site.subscribe(receiver.url("/healthy"), application_id=str(uuid4()))
         applications = [str(uuid4()) for _ in range(trouble.applications)]
         slow = [
-            house.subscribe(
+            site.subscribe(
                 receiver.url(f"/slow/{number}"),
                 application_id=applications[number % len(applications)],
                 rate_per_s=trouble.rate_per_s,
             )
             for number in range(trouble.endpoints)
         ]
-        async with house.deliver(**dict(trouble.settings)) as deliver:
+        async with site.deliver(**dict(trouble.settings)) as deliver:
             for subscriber in slow:
-                house.send(subscriber, count=trouble.events, payload=b"x" * trouble.payload_bytes)
+                site.send(subscriber, count=trouble.events, payload=b"x" * trouble.payload_bytes)
             sent: set[str] = set()
             for _ in range(SECONDS):
-                sent |= {delivery.delivery_id for delivery in house.send(healthy, count=A_SECOND)}
+                sent |= {delivery.delivery_id for delivery in site.send(healthy, count=A_SECOND)}
                 await asyncio.sleep(1)
 
             def all_arrived() -> bool:

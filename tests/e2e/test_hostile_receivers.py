@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from tests.integration.deliver.house import House
+from tests.integration.deliver.deliver_site import DeliverSite
 from tests.integration.http_client.servers import listen
 from tests.support.api import Api, Space
 from tests.support.certificates import Authority
@@ -314,16 +314,16 @@ def count_attempts(database_url: str) -> int:
 
 async def test_as_in_production_nothing_private_is_reached(kafka: str, topic_prefix: str) -> None:
     """The process with its own rules and the system's resolver: what is on loopback is not there for endpoints."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     hosts = ["127.0.0.1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]", "localhost", "localhost.", "0"]
     async with Receiver() as receiver:
         for host in hosts:
-            house.send(house.subscribe(f"http://{host}:{receiver.port}/", retry_delays_s=[]))
+            site.send(site.subscribe(f"http://{host}:{receiver.port}/", retry_delays_s=[]))
         # every port, as receivers have any
-        async with house.deliver(
+        async with site.deliver(
             DELIVER_ALLOW_PRIVATE_ADDRESSES="false", DELIVER_ALLOWED_PORTS="1-65535", DELIVER_DENIED_PORTS=""
         ):
-            attempts = await house.attempts(len(hosts))
+            attempts = await site.attempts(len(hosts))
 
         assert [("E_INVALID_TARGET", UNREACHABLE)] * len(hosts) == [
             (attempt.error_class, attempt.error_detail) for attempt in attempts

@@ -47,7 +47,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class FailingSubscriptions:
     """Subscriptions in every partition that all get the event, and fail as often as their schedules have delays."""
 
     stack: Stack
@@ -98,9 +98,9 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_subscriptions(
     kafka: str, postgres: str, template: str, directory: Path, delays_s: Sequence[Sequence[float]], **settings: str
-) -> AsyncIterator[House]:
+) -> AsyncIterator[FailingSubscriptions]:
     """`delays_s`: the schedule of each subscription."""
     names = ("gateway", "matcher", "deliver", "archive")
     async with (
@@ -116,7 +116,7 @@ async def open_house(
             made = await stack.api.subscribe(space, url, TYPE, delivery=delivery)
             keys.append(made["subscription_id"].encode())
         assert set(range(PARTITIONS)) == {locate_partition(key, PARTITIONS) for key in keys}
-        yield House(stack=stack, space=space, receiver=receiver)
+        yield FailingSubscriptions(stack=stack, space=space, receiver=receiver)
 
 
 async def count_attempts(process: SingleProcess) -> int:
@@ -132,9 +132,9 @@ async def test_retries_leave_when_they_are_due(
 ) -> None:
     """Every retry of a schedule: after the time that the archive names, within a second and 5 % of the wait."""
     delays_s = [[3.0, 5.0, 8.0]] * SUBSCRIPTIONS
-    async with open_house(kafka, postgres, migrated_template, tmp_path, delays_s) as house:
-        await house.send()
-        retries = await house.read_retries()
+    async with open_subscriptions(kafka, postgres, migrated_template, tmp_path, delays_s) as subscriptions:
+        await subscriptions.send()
+        retries = await subscriptions.read_retries()
 
         assert SUBSCRIPTIONS * 3 == len(retries)
         assert [] == [retry for retry in retries if retry.is_early]
@@ -151,16 +151,18 @@ async def test_retries_leave_when_they_are_due_after_a_restart(
     falls due until then is late. So nothing falls due here before there is a process again, which is asserted as well.
     """
     delays_s = [[18.0]] * SUBSCRIPTIONS
-    async with open_house(kafka, postgres, migrated_template, tmp_path, delays_s, KAFKA_SESSION_TIMEOUT_S="6") as house:
-        await house.send()
-        (deliver,) = house.stack.processes["deliver"]
+    async with open_subscriptions(
+        kafka, postgres, migrated_template, tmp_path, delays_s, KAFKA_SESSION_TIMEOUT_S="6"
+    ) as subscriptions:
+        await subscriptions.send()
+        (deliver,) = subscriptions.stack.processes["deliver"]
         if ends_by == "SIGTERM":
             assert 0 == await deliver.stop()
         else:
             await deliver.kill()
         await deliver.start()
         owned_from_us = time.time_ns() // 1000
-        retries = await house.read_retries()
+        retries = await subscriptions.read_retries()
 
         assert owned_from_us < min(retry.due_at_us for retry in retries)
         assert SUBSCRIPTIONS == len(retries)
@@ -177,17 +179,17 @@ async def test_retries_leave_when_they_are_due_during_rebalances(
     """
     # the first ones spread evenly over a time in which both rebalances lie
     delays_s = [[12.0 + 14.0 * number / SUBSCRIPTIONS, 12.0] for number in range(SUBSCRIPTIONS)]
-    async with open_house(kafka, postgres, migrated_template, tmp_path, delays_s) as house:
-        await house.send()
-        await eventually(lambda: len(house.receiver.requests()) > SUBSCRIPTIONS)
-        async with SingleProcess("deliver", house.stack.environ) as second:
+    async with open_subscriptions(kafka, postgres, migrated_template, tmp_path, delays_s) as subscriptions:
+        await subscriptions.send()
+        await eventually(lambda: len(subscriptions.receiver.requests()) > SUBSCRIPTIONS)
+        async with SingleProcess("deliver", subscriptions.stack.environ) as second:
 
             async def has_taken_over() -> bool:
                 return await count_attempts(second) >= 5
 
             await eventually(has_taken_over)
             assert 0 == await second.stop()
-        retries = await house.read_retries()
+        retries = await subscriptions.read_retries()
 
         assert SUBSCRIPTIONS * 2 == len(retries)
         assert [] == [retry for retry in retries if retry.is_early]

@@ -23,7 +23,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import ROOT, HooklineUp, select_environ
 
 NAMES = ("archive", "deliver", "gateway", "kafka", "listen", "matcher", "postgres")
-# The house's bounds, with everybody's memory that is shared counted once.
+# Hookline's bounds, with everybody's memory that is shared counted once.
 MEMORY_MAX_BYTES = 1.5 * 1024**3
 LATER_START_MAX_S = 60.0  # 15 s on a machine that does nothing else
 

@@ -6,7 +6,7 @@ import threading
 
 import psycopg
 
-from tests.integration.archive.house import House, Load
+from tests.integration.archive.archive_site import ArchiveSite, Load
 from tests.integration.archive.tables import read_offsets
 from tests.support.eventually import eventually
 
@@ -32,35 +32,37 @@ def read_progress(database: str) -> int:
     return sum(read_offsets(database).values())
 
 
-async def rebalance_under_load(house: House, *, rebalances: int, batch_s: float, grace_s: float) -> tuple[Load, int]:
+async def rebalance_under_load(
+    site: ArchiveSite, *, rebalances: int, batch_s: float, grace_s: float
+) -> tuple[Load, int]:
     """What was acknowledged meanwhile, and how many batches were cancelled by a rebalance."""
     ended = threading.Event()
     load = Load()
 
     def write_all_the_time() -> None:
         while not ended.wait(PAUSE_S):
-            load.add(house.load(EVENTS_AT_ONCE))
+            load.add(site.load(EVENTS_AT_ONCE))
 
-    first, second = (house.archive(WORKER_REBALANCE_GRACE_S=str(grace_s), ARCHIVE_LINGER_S="0") for _ in range(2))
-    slow_down(house.database, batch_s)
+    first, second = (site.archive(WORKER_REBALANCE_GRACE_S=str(grace_s), ARCHIVE_LINGER_S="0") for _ in range(2))
+    slow_down(site.database, batch_s)
     async with first:
         writing = asyncio.create_task(asyncio.to_thread(write_all_the_time))
         try:
-            await eventually(lambda: read_progress(house.database) > 0, timeout_s=120)
+            await eventually(lambda: read_progress(site.database) > 0, timeout_s=120)
             for done in range(1, rebalances + 1):
                 # joined: the first one gives half of its partitions away; left: it gets them back
                 if done % 2:
                     await second.start()
                 else:
                     await second.stop()
-                written = read_progress(house.database)
-                await eventually(lambda before=written: read_progress(house.database) > before, timeout_s=120)  # type: ignore[misc]
+                written = read_progress(site.database)
+                await eventually(lambda before=written: read_progress(site.database) > before, timeout_s=120)  # type: ignore[misc]
         finally:
             ended.set()
             await writing
             if second.is_running:
                 await second.stop()
-        with psycopg.connect(house.database, autocommit=True) as connection:
+        with psycopg.connect(site.database, autocommit=True) as connection:
             connection.execute("drop trigger slow_down on archive_offsets")
-        await house.wait_until_archived(load, timeout_s=120)
+        await site.wait_until_archived(load, timeout_s=120)
     return load, (first.log() + second.log()).count("drain_timed_out")

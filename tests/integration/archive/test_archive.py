@@ -10,7 +10,7 @@ from pipeline.core.events.records import RoutesChanged, to_bytes
 from pipeline.postgres.archive.reads import find_event
 from pipeline.postgres.archive.tables import EVENTS, TABLES
 from pipeline.postgres.pool import open_pool
-from tests.integration.archive.house import House, ids_of
+from tests.integration.archive.archive_site import ArchiveSite, ids_of
 from tests.integration.archive.records import (
     DAY_US,
     NOW_US,
@@ -33,13 +33,13 @@ from tests.support.eventually import eventually
 
 async def test_what_happened_is_in_the_tables(kafka: str, topic_prefix: str, database: str) -> None:
     """An event, what it matched, what was tried and what was given up: each record becomes its rows."""
-    house = await House(kafka, topic_prefix, database).prepare()
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
     event = make_event(make_id(), payload=b'{"x": "' + b"y" * 5000 + b'"}')
     dispatch = make_dispatch(event, make_id(), make_id())
     attempt, letter = make_attempt(dispatch, 1, outcome="failed"), make_dead_letter(event)
-    async with house.archive():
-        house.write(event, dispatch, attempt, letter)
-        house.flush()
+    async with site.archive():
+        site.write(event, dispatch, attempt, letter)
+        site.flush()
         await eventually(lambda: [count_rows(database, table.name) for table in TABLES] == [1, 1, 2, 1, 1])
         pool = await open_pool(configure(database), SecretStr(database), name="test")
         found = await find_event(pool, event.application_id, event.event_id)
@@ -64,7 +64,7 @@ async def test_what_happened_is_in_the_tables(kafka: str, topic_prefix: str, dat
 
 async def test_poison_stops_nothing(kafka: str, topic_prefix: str, database: str) -> None:
     """What is unreadable in our own topics becomes a dead letter; in the events topic that is the matcher's affair."""
-    house = await House(kafka, topic_prefix, database, partitions=1).prepare()
+    site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
     event = make_event(make_id())
     marker = RoutesChanged(application_id=event.application_id, routes_version=1, changed_at_us=0)
     poison: list[tuple[bytes | None, bytes | None]] = [
@@ -76,47 +76,47 @@ async def test_poison_stops_nothing(kafka: str, topic_prefix: str, database: str
     ]
     dispatch = make_dispatch(event, make_id())
     bad_ids = change(dispatch, application_id="7")
-    async with house.archive():
-        for topic in house.archived:
+    async with site.archive():
+        for topic in site.archived:
             for key, value in poison:
-                house.write_bytes(topic, key, value)
-        house.write(bad_ids)
-        house.write(event, dispatch, make_attempt(dispatch), make_dead_letter(event))
-        house.flush()
-        await eventually(lambda: read_positions(database) == house.ends())
+                site.write_bytes(topic, key, value)
+        site.write(bad_ids)
+        site.write(event, dispatch, make_attempt(dispatch), make_dead_letter(event))
+        site.flush()
+        await eventually(lambda: read_positions(database) == site.ends())
 
     letters = read_rows(database, "dead_letters")
     dead = {
         topic.name: sorted(row["source_offset"] for row in letters if row["source_topic"] == topic.name)
-        for topic in house.archived
+        for topic in site.archived
     }
     count = len(poison)
     assert {
-        house.topics.dispatches.name: list(range(count + 1)),
-        house.topics.attempts.name: list(range(count)),
-        house.topics.dead.name: list(range(count)),
-    } == {name: offsets for name, offsets in dead.items() if name != house.topics.events.name}
+        site.topics.dispatches.name: list(range(count + 1)),
+        site.topics.attempts.name: list(range(count)),
+        site.topics.dead.name: list(range(count)),
+    } == {name: offsets for name, offsets in dead.items() if name != site.topics.events.name}
     assert [1, 1, 1, 1] == [count_rows(database, name) for name in ("events", "dispatches", "deliveries", "attempts")]
-    (row,) = [row for row in letters if row["source_offset"] == 2 and row["source_topic"] == house.topics.attempts.name]
+    (row,) = [row for row in letters if row["source_offset"] == 2 and row["source_topic"] == site.topics.attempts.name]
     assert (b"\xff\xfe", poison[2][1], "undecodable") == (row["source_key"], row["source_value"], row["reason"])
 
 
 async def test_partitions_are_made_ahead_and_dropped(kafka: str, topic_prefix: str, database: str) -> None:
     """Today's, the next ones', and those that rows ask for; rows of an odd day have a place all the same."""
-    house = await House(kafka, topic_prefix, database, partitions=1).prepare()
+    site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
     today = datetime.now(UTC).date()
     event = make_event(make_id())
     days_ago = {days: make_dispatch(event, make_id(), appended_at_us=NOW_US - days * DAY_US) for days in (1, 400)}
-    async with house.archive(ARCHIVE_DAYS_AHEAD="2", ARCHIVE_RETENTION_DAYS="3"):
+    async with site.archive(ARCHIVE_DAYS_AHEAD="2", ARCHIVE_RETENTION_DAYS="3"):
         await eventually(lambda: EVENTS.partition_of(today + timedelta(days=2)) in list_partitions(database, "events"))
-        house.write(*(change(each, event_id=make_id()) for each in days_ago.values()))
-        house.flush()
+        site.write(*(change(each, event_id=make_id()) for each in days_ago.values()))
+        site.flush()
         await eventually(lambda: count_rows(database, "dispatches") == 2)
 
     assert [f"dispatches_{today - timedelta(days=1):%Y%m%d}", "dispatches_default"] == sorted(
         row["part"] for row in read_rows(database, "dispatches")
     )
-    async with house.archive(ARCHIVE_RETENTION_DAYS="3"):
+    async with site.archive(ARCHIVE_RETENTION_DAYS="3"):
         # too old to be kept: gone at the next start
         await eventually(lambda: count_rows(database, "dispatches_default") == 0)
     assert 1 == count_rows(database, "dispatches")
@@ -124,42 +124,42 @@ async def test_partitions_are_made_ahead_and_dropped(kafka: str, topic_prefix: s
 
 async def test_the_position_passes_the_end_of_a_transaction(kafka: str, topic_prefix: str, database: str) -> None:
     """It takes an offset that no record fills: reads, which wait for the end of the log, waited for it for ever."""
-    house = await House(kafka, topic_prefix, database, partitions=1).prepare()
+    site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic_prefix})
-    async with house.archive():
+    async with site.archive():
         await asyncio.to_thread(producer.init_transactions, 30)
         for _ in range(3):
             producer.begin_transaction()
             event = make_event(make_id())
-            producer.produce(house.topics.events.name, key=event.application_id.encode(), value=to_bytes(event))
+            producer.produce(site.topics.events.name, key=event.application_id.encode(), value=to_bytes(event))
             await asyncio.to_thread(producer.commit_transaction, 30)
-            await eventually(lambda: asyncio.to_thread(lambda: read_positions(database) == house.ends()))
-        house.write(make_event(make_id()))
-        house.flush()
+            await eventually(lambda: asyncio.to_thread(lambda: read_positions(database) == site.ends()))
+        site.write(make_event(make_id()))
+        site.flush()
         await eventually(lambda: count_rows(database, "events") == 4)
 
-    assert house.ends() == read_positions(database)
+    assert site.ends() == read_positions(database)
 
 
 async def test_a_stop_in_mid_load_leaves_all_in_order(kafka: str, topic_prefix: str, database: str) -> None:
     """SIGTERM: the batch in hand is finished, Kafka is told what PostgreSQL says, the rest is for later."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="100")
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    archive = site.archive(ARCHIVE_BATCH_MAX_RECORDS="100")
     async with archive:
-        loading = asyncio.create_task(asyncio.to_thread(house.load, 2000))
-        await house.wait_for_events(200)
+        loading = asyncio.create_task(asyncio.to_thread(site.load, 2000))
+        await site.wait_for_events(200)
         assert 0 == await archive.stop()
-        assert read_positions(database) == {place: offset for place, offset in house.committed().items() if offset > 0}
+        assert read_positions(database) == {place: offset for place, offset in site.committed().items() if offset > 0}
         load = await loading
         await archive.start()
-        await house.wait_until_archived(load)
-        await eventually(lambda: read_positions(database) == house.ends())
+        await site.wait_until_archived(load)
+        await eventually(lambda: read_positions(database) == site.ends())
 
 
 async def test_it_refuses_a_database_that_is_behind(kafka: str, topic_prefix: str, empty_database: str) -> None:
     """Instead of failing at the first row, it says at the start what to do."""
-    house = await House(kafka, topic_prefix, empty_database).prepare()
-    archive = house.archive()
+    site = await ArchiveSite(kafka, topic_prefix, empty_database).prepare()
+    archive = site.archive()
     await archive.start(wait_ready=False)
 
     assert 2 == await archive.wait()

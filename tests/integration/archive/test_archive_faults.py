@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.embedded.postgres import EmbeddedPostgres
 from pipeline.postgres import migrations
-from tests.integration.archive.house import House, Load, ids_of
+from tests.integration.archive.archive_site import ArchiveSite, Load, ids_of
 from tests.integration.archive.tables import count_rows, read_positions, read_rows
 from tests.support.eventually import eventually
 from tests.support.proxy import TcpProxy
@@ -23,17 +23,17 @@ from tests.support.single_process import SingleProcess
 EVENTS = 3000  # 15,300 rows
 
 
-async def check(house: House, load: Load) -> None:
+async def check(site: ArchiveSite, load: Load) -> None:
     """Rows == records: none is missing, none is there twice, and the offsets say so."""
-    await house.wait_until_archived(load)
-    await eventually(lambda: read_positions(house.database) == house.ends())
+    await site.wait_until_archived(load)
+    await eventually(lambda: read_positions(site.database) == site.ends())
 
-    assert sorted(event.event_id for event in load.events) == ids_of(read_rows(house.database, "events"), "event_id")
+    assert sorted(event.event_id for event in load.events) == ids_of(read_rows(site.database, "events"), "event_id")
     assert sorted(attempt.attempt_id for attempt in load.attempts) == ids_of(
-        read_rows(house.database, "attempts"), "attempt_id"
+        read_rows(site.database, "attempts"), "attempt_id"
     )
     assert sorted(letter.dead_id for letter in load.letters) == ids_of(
-        read_rows(house.database, "dead_letters"), "dead_id"
+        read_rows(site.database, "dead_letters"), "dead_id"
     )
 
 
@@ -44,67 +44,67 @@ def is_gone(pid: int) -> bool:
 
 async def test_kill_in_mid_load(kafka: str, topic_prefix: str, database: str) -> None:
     """kill -9, three times, wherever it is: between reading, writing and committing nothing is lost or doubled."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    archive = site.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
     async with archive:
-        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+        loading = asyncio.create_task(asyncio.to_thread(site.load, EVENTS))
         for share in (10, 5, 2):
-            await house.wait_for_events(EVENTS // share)
+            await site.wait_for_events(EVENTS // share)
             await archive.kill()
             await archive.start()
-        await check(house, await loading)
+        await check(site, await loading)
 
 
 @pytest.mark.parametrize("shift", ["to the start", "to the end", "gone"])
 async def test_kafkas_offsets_do_not_matter(kafka: str, topic_prefix: str, database: str, shift: str) -> None:
     """Whatever somebody did to the group's offsets, PostgreSQL knows where to read on."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    archive = house.archive()
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    archive = site.archive()
     async with archive:
-        load = house.load(500)
-        await house.wait_until_archived(load)
+        load = site.load(500)
+        await site.wait_until_archived(load)
         assert 0 == await archive.stop()
-        load.add(house.load(300))
-        ends = house.ends() | {place: 0 for place in house.committed() if place not in house.ends()}
+        load.add(site.load(300))
+        ends = site.ends() | {place: 0 for place in site.committed() if place not in site.ends()}
         match shift:
             case "to the start":
-                house.commit(dict.fromkeys(ends, 0))
+                site.commit(dict.fromkeys(ends, 0))
             case "to the end":
-                house.commit(ends)
+                site.commit(ends)
             case "gone":
-                house.forget()
+                site.forget()
         await archive.start()
-        await check(house, load)
+        await check(site, load)
 
 
 async def test_two_share_the_work(kafka: str, topic_prefix: str, database: str) -> None:
     """One joins in the middle, one is killed, another takes over: still every row once."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    first, second = (house.archive(ARCHIVE_BATCH_MAX_RECORDS="200") for _ in range(2))
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    first, second = (site.archive(ARCHIVE_BATCH_MAX_RECORDS="200") for _ in range(2))
     async with second:
         async with first:
-            loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
-            await house.wait_for_events(EVENTS // 2)
+            loading = asyncio.create_task(asyncio.to_thread(site.load, EVENTS))
+            await site.wait_for_events(EVENTS // 2)
             await first.kill()
-        await check(house, await loading)
+        await check(site, await loading)
 
 
 async def test_a_frozen_process_writes_nothing_any_more(kafka: str, topic_prefix: str, database: str) -> None:
     """It thaws when another one has its partitions and has come further: what it held is not written again."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    frozen, other = house.archive(ARCHIVE_BATCH_MAX_RECORDS="100"), house.archive()
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    frozen, other = site.archive(ARCHIVE_BATCH_MAX_RECORDS="100"), site.archive()
     async with frozen:
-        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
-        await house.wait_for_events(100)
+        loading = asyncio.create_task(asyncio.to_thread(site.load, EVENTS))
+        await site.wait_for_events(100)
         frozen.freeze()
         load = await loading
         async with other:
-            await check(house, load)
+            await check(site, load)
             rows = read_rows(database, "attempts")
             frozen.thaw()
             # it either finds itself fenced off and ends, or learns in time that it has lost its partitions
-            load.add(house.load(100))
-            await check(house, load)
+            load.add(site.load(100))
+            await check(site, load)
             assert {row["attempt_id"] for row in rows} <= {row["attempt_id"] for row in read_rows(database, "attempts")}
         if not frozen.is_running:
             assert 1 == await frozen.wait()
@@ -134,18 +134,18 @@ def through(proxy: TcpProxy, database: str) -> str:
 
 async def test_an_outage_is_sat_out(kafka: str, topic_prefix: str, database: str, proxy: TcpProxy) -> None:
     """Connections are cut in mid-load, again and again, and none comes through for a while: afterwards all is there."""
-    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
-    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200", WORKER_STUCK_AFTER_S="0.2")
-    house.database = database  # we look past the proxy
+    site = await ArchiveSite(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive = site.archive(ARCHIVE_BATCH_MAX_RECORDS="200", WORKER_STUCK_AFTER_S="0.2")
+    site.database = database  # we look past the proxy
     async with archive:
-        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+        loading = asyncio.create_task(asyncio.to_thread(site.load, EVENTS))
         for share in (10, 5, 3):
-            await house.wait_for_events(EVENTS // share)
+            await site.wait_for_events(EVENTS // share)
             proxy.cut()
             proxy.restore()
         proxy.cut()
         load = await loading
-        load.add(house.load(10))
+        load.add(site.load(10))
 
         async def is_told() -> bool:
             return "postgres" in await find_problems(archive)
@@ -155,7 +155,7 @@ async def test_an_outage_is_sat_out(kafka: str, topic_prefix: str, database: str
         assert "progress" not in await find_problems(archive)
         assert count_rows(database, "events") < len(load.events)
         proxy.restore()
-        await check(house, load)
+        await check(site, load)
 
         async def is_well() -> bool:
             return await find_problems(archive) == {}
@@ -168,42 +168,42 @@ async def test_a_network_that_swallows_everything(
     kafka: str, topic_prefix: str, database: str, proxy: TcpProxy
 ) -> None:
     """No answer, no reset, not even at the commit: when bytes flow again, what was in doubt is there once."""
-    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
-    archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200", DATABASE_CONNECT_TIMEOUT_S="2")
-    house.database = database
+    site = await ArchiveSite(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive = site.archive(ARCHIVE_BATCH_MAX_RECORDS="200", DATABASE_CONNECT_TIMEOUT_S="2")
+    site.database = database
     async with archive:
-        loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
-        await house.wait_for_events(100)
+        loading = asyncio.create_task(asyncio.to_thread(site.load, EVENTS))
+        await site.wait_for_events(100)
         proxy.blackhole()
         load = await loading
         proxy.restore()
-        await check(house, load)
+        await check(site, load)
 
 
 async def test_a_stop_in_an_outage_ends(kafka: str, topic_prefix: str, database: str, proxy: TcpProxy) -> None:
     """SIGTERM while PostgreSQL is away: the process ends within its grace, and what it held is read again."""
-    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
-    archive = house.archive(WORKER_SHUTDOWN_GRACE_S="2", WORKER_REBALANCE_GRACE_S="1")
-    house.database = database
+    site = await ArchiveSite(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive = site.archive(WORKER_SHUTDOWN_GRACE_S="2", WORKER_REBALANCE_GRACE_S="1")
+    site.database = database
     async with archive:
-        load = house.load(100)
-        await house.wait_until_archived(load)
+        load = site.load(100)
+        await site.wait_until_archived(load)
         proxy.cut()
-        load.add(house.load(100))
+        load.add(site.load(100))
         await eventually(lambda: "postgres_outage" in archive.log())
         assert 0 == await archive.stop(timeout_s=20)
         proxy.restore()
         await archive.start()
-        await check(house, load)
+        await check(site, load)
 
 
 async def test_a_stop_while_taking_over_in_an_outage_ends(
     kafka: str, topic_prefix: str, database: str, proxy: TcpProxy
 ) -> None:
     """SIGTERM while it waits for PostgreSQL to make it the owner of partitions: it does not wait for ever."""
-    house = await House(kafka, topic_prefix, through(proxy, database)).prepare()
-    archive, other = house.archive(), house.archive()
-    house.database = database
+    site = await ArchiveSite(kafka, topic_prefix, through(proxy, database)).prepare()
+    archive, other = site.archive(), site.archive()
+    site.database = database
     async with archive:
         await other.start()
         proxy.cut()
@@ -213,7 +213,7 @@ async def test_a_stop_while_taking_over_in_an_outage_ends(
         assert 0 == await archive.stop(timeout_s=20)
         proxy.restore()
         await archive.start()
-        await check(house, house.load(100))
+        await check(site, site.load(100))
 
 
 async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -222,17 +222,17 @@ async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: P
     port = urlsplit(server.url).port
     try:
         await asyncio.to_thread(migrations.migrate, server.url)
-        house = await House(kafka, topic_prefix, server.url).prepare()
-        archive = house.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
+        site = await ArchiveSite(kafka, topic_prefix, server.url).prepare()
+        archive = site.archive(ARCHIVE_BATCH_MAX_RECORDS="200")
         async with archive:
-            loading = asyncio.create_task(asyncio.to_thread(house.load, EVENTS))
+            loading = asyncio.create_task(asyncio.to_thread(site.load, EVENTS))
             for share, is_kill in ((10, False), (3, True)):
-                await house.wait_for_events(EVENTS // share)
+                await site.wait_for_events(EVENTS // share)
                 if is_kill:
                     os.kill(server.pid, signal.SIGKILL)
                     await eventually(partial(is_gone, server.pid))
                 await asyncio.to_thread(server.stop)
                 server = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path, port=port)
-            await check(house, await loading)
+            await check(site, await loading)
     finally:
         await asyncio.to_thread(server.stop)

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.postgres.archive.tables import TABLES
-from tests.integration.archive.house import House
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.archive.tables import count_rows, list_partitions, read_rows
 from tests.integration.archive.test_archive_faults import find_problems
 from tests.support.eventually import eventually
@@ -19,9 +19,9 @@ async def test_a_clock_that_is_set_takes_nothing_away(
     kafka: str, topic_prefix: str, database: str, tmp_path: Path
 ) -> None:
     """40 days ahead, 6 behind: health is red and says why, nothing is taken out. Set back, the process ends itself."""
-    house = await House(kafka, topic_prefix, database).prepare()
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
     clock = PythonClock(tmp_path)
-    archive = house.archive(clock.environ, ARCHIVE_RETENTION_DAYS="5")
+    archive = site.archive(clock.environ, ARCHIVE_RETENTION_DAYS="5")
 
     async def is_told(word: str) -> bool:
         return word in (await find_problems(archive)).get("retention", "")
@@ -38,16 +38,16 @@ async def test_a_clock_that_is_set_takes_nothing_away(
         await archive.start()
 
     async with archive:
-        load = house.load(20)
-        await house.wait_until_archived(load)
+        load = site.load(20)
+        await site.wait_until_archived(load)
         days = {table.name: list_partitions(database, table.name) for table in TABLES}
         await say(40 * DAY_S)
-        load.add(house.load(20))
-        await house.wait_until_archived(load)
+        load.add(site.load(20))
+        await site.wait_until_archived(load)
         clock.set(-6 * DAY_S)
         await start_again()
-        load.add(house.load(20))
-        await house.wait_until_archived(load)
+        load.add(site.load(20))
+        await site.wait_until_archived(load)
         await say(-6 * DAY_S)
         clock.set(0)
         await eventually(is_well, timeout_s=WITHIN_S)

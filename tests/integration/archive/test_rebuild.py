@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pipeline.postgres.archive.tables import TABLES
-from tests.integration.archive.house import House, ids_of
+from tests.integration.archive.archive_site import ArchiveSite, ids_of
 from tests.integration.archive.tables import count_rows, read_positions, read_rows
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
@@ -50,9 +50,9 @@ def describe_schema(database: str) -> list[Any]:
         return [connection.execute(each, (names,)).fetchall() for each in SCHEMA]
 
 
-async def rebuild(house: House, *arguments: str) -> str:
+async def rebuild(site: ArchiveSite, *arguments: str) -> str:
     """Run the command to its end; what it said."""
-    environ = select_environ(os.environ) | house.environ()
+    environ = select_environ(os.environ) | site.environ()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pipeline.cli", "archive", "rebuild", *arguments),
         stdout=asyncio.subprocess.PIPE,
@@ -70,42 +70,42 @@ async def rebuild(house: House, *arguments: str) -> str:
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_the_log_brings_it_back(kafka: str, topic_prefix: str, database: str, loss: str) -> None:
     """Every row once, the tables as the migrations make them, the positions where the log ends; first only said."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    async with house.archive():
-        load = house.load(200)
-        await house.wait_until_archived(load)
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    async with site.archive():
+        load = site.load(200)
+        await site.wait_until_archived(load)
         # a position may still be under way behind the last row
-        await eventually(lambda: asyncio.to_thread(lambda: read_positions(database) == house.ends()))
+        await eventually(lambda: asyncio.to_thread(lambda: read_positions(database) == site.ends()))
     before = describe_schema(database)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(LOSSES[loss].encode())
 
-    planned = await rebuild(house, "--dry-run")
+    planned = await rebuild(site, "--dry-run")
     assert ("missing tables: none" in planned) == (loss == "truncate")
     assert "offsets to read" in planned
-    output = await rebuild(house)
+    output = await rebuild(site)
 
     assert "rebuilt" in output
     assert load.expected() == {table: count_rows(database, table) for table in load.expected()}
     assert sorted(each.attempt_id for each in load.attempts) == ids_of(read_rows(database, "attempts"), "attempt_id")
-    assert house.ends() == read_positions(database)
+    assert site.ends() == read_positions(database)
     assert before == describe_schema(database)
 
 
 async def test_it_goes_on_beside_an_archive_that_runs(kafka: str, topic_prefix: str, database: str) -> None:
     """A process that runs is fenced off, so that it writes nothing beside the new positions; what comes in is kept."""
-    house = await House(kafka, topic_prefix, database).prepare()
-    running = house.archive()
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    running = site.archive()
     async with running:
-        load = house.load(100)
-        await house.wait_until_archived(load)
+        load = site.load(100)
+        await site.wait_until_archived(load)
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("truncate events")
-        rebuilding = asyncio.create_task(rebuild(house))
-        load.add(house.load(100))
+        rebuilding = asyncio.create_task(rebuild(site))
+        load.add(site.load(100))
         # as its supervisor would: it ends when it finds itself replaced, or shares the work
         await rebuilding
         if not running.is_running:
             assert "FencedError" in running.log()
             await running.start()
-        await house.wait_until_archived(load)
+        await site.wait_until_archived(load)

@@ -8,10 +8,9 @@ import psycopg
 from confluent_kafka import Producer
 
 from pipeline.core.events.records import Event, to_bytes
-from tests.integration.archive.house import House as ArchiveHouse
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.damage.conftest import OwnBroker
-from tests.integration.matcher.house import House as MatcherHouse
-from tests.integration.matcher.house import make_event
+from tests.integration.matcher.matcher_site import MatcherSite, make_event
 from tests.support.eventually import eventually
 
 PAYLOAD = b'{"n":"' + b"abcdefgh" * 50_000 + b'"}'  # 400 kB
@@ -36,27 +35,27 @@ def write_batch(servers: str, topic: str, events: list[Event], compression: str)
 
 async def test_300_events_in_one_batch_are_archived(broker: OwnBroker, prefix: str, database: str) -> None:
     """120 MB in one batch of 12 kB: more than librdkafka unpacks unless it is told how much it may."""
-    house = await ArchiveHouse(broker.servers, prefix, database, partitions=1).prepare()
+    site = await ArchiveSite(broker.servers, prefix, database, partitions=1).prepare()
     events = [make_event(str(uuid4()), payload=PAYLOAD) for _ in range(300)]
-    await asyncio.to_thread(write_batch, broker.servers, house.topics.events.name, events, "zstd")
-    async with house.archive():
+    await asyncio.to_thread(write_batch, broker.servers, site.topics.events.name, events, "zstd")
+    async with site.archive():
         await wait_for_events(database, {event.event_id for event in events})
 
 
 async def test_what_is_beyond_the_limit_is_stepped_over_by_both(broker: OwnBroker, prefix: str, database: str) -> None:
     """The matcher delivers nothing of it and the archive keeps nothing of it; both go on and say so."""
     limit = {"KAFKA_BATCH_UNPACKED_MAX_BYTES": str(64 * 1024 * 1024)}
-    house = await MatcherHouse(broker.servers, prefix, partitions=1).prepare()
+    site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
     application_id = str(uuid4())
-    house.publish(application_id, {str(uuid4()): {}})
+    site.publish(application_id, {str(uuid4()): {}})
     large = [make_event(application_id, payload=PAYLOAD) for _ in range(170)]
-    before = house.send(application_id, 5)
-    await asyncio.to_thread(write_batch, broker.servers, house.topics.events.name, large, "zstd")
-    behind = house.send(application_id, 5)
+    before = site.send(application_id, 5)
+    await asyncio.to_thread(write_batch, broker.servers, site.topics.events.name, large, "zstd")
+    behind = site.send(application_id, 5)
     expected = {event.event_id for event in (*before, *behind)}
-    archives = ArchiveHouse(broker.servers, prefix, database, partitions=1)
-    async with house.matcher(**limit) as matcher, archives.archive(**limit) as archive:
-        dispatches = await house.dispatches(10)
+    archives = ArchiveSite(broker.servers, prefix, database, partitions=1)
+    async with site.matcher(**limit) as matcher, archives.archive(**limit) as archive:
+        dispatches = await site.dispatches(10)
         await wait_for_events(database, expected)
 
         assert expected == {dispatch.event_id for dispatch in dispatches}

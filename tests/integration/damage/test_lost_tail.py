@@ -14,11 +14,11 @@ import pytest
 from pipeline.core.events.records import Event
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
-from tests.integration.archive.house import House as ArchiveHouse
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.damage.conftest import OwnBroker, wait_for_events
 from tests.integration.damage.test_wrong_bits import ask
-from tests.integration.deliver.house import House as DeliverHouse
-from tests.integration.matcher.house import House as MatcherHouse
+from tests.integration.deliver.deliver_site import DeliverSite
+from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
@@ -46,9 +46,9 @@ async def test_what_is_written_at_lost_offsets_is_read(
     broker: OwnBroker, prefix: str, database: str, is_running: bool
 ) -> None:
     """Matcher, archive and http sink alike, whether they run meanwhile or start afterwards; each of them says so."""
-    events = MatcherHouse(broker.servers, f"{prefix}a.", partitions=1)
-    archive = ArchiveHouse(broker.servers, f"{prefix}a.", database, partitions=1)
-    deliveries = DeliverHouse(broker.servers, f"{prefix}b.", partitions=1)
+    events = MatcherSite(broker.servers, f"{prefix}a.", partitions=1)
+    archive = ArchiveSite(broker.servers, f"{prefix}a.", database, partitions=1)
+    deliveries = DeliverSite(broker.servers, f"{prefix}b.", partitions=1)
     await events.prepare()
     await deliveries.prepare()
     application_id = str(uuid4())
@@ -69,7 +69,7 @@ async def test_what_is_written_at_lost_offsets_is_read(
                 await process.stop()
         await crash(broker, events.topics.events, deliveries.topics.deliveries)
         # the broker has forgotten what the producer before wrote: an idempotent one gives up
-        events = MatcherHouse(broker.servers, f"{prefix}a.", partitions=1)
+        events = MatcherSite(broker.servers, f"{prefix}a.", partitions=1)
         accepted += send_events(events, application_id, NEW)
         sent += deliveries.send(subscriber, count=NEW)
         if not is_running:
@@ -92,9 +92,9 @@ async def test_what_is_written_at_lost_offsets_is_read(
         assert len(sent) == receiver.received
 
 
-def send_events(house: MatcherHouse, application_id: str, count: int) -> list[Event]:
+def send_events(site: MatcherSite, application_id: str, count: int) -> list[Event]:
     """In batches of ten."""
-    return [event for _ in range(count // 10) for event in house.send(application_id, 10)]
+    return [event for _ in range(count // 10) for event in site.send(application_id, 10)]
 
 
 async def check_said(process: SingleProcess, topic: Topic) -> None:
@@ -111,7 +111,7 @@ async def check_said(process: SingleProcess, topic: Topic) -> None:
     assert topic.name in health
 
 
-async def wait_for_commits(events: MatcherHouse, archive: ArchiveHouse, deliveries: DeliverHouse) -> None:
+async def wait_for_commits(events: MatcherSite, archive: ArchiveSite, deliveries: DeliverSite) -> None:
     """What was read is committed, so that those that start afterwards begin there."""
     await eventually(lambda: events.committed() == {0: FIRST})
     await eventually(lambda: archive.committed()[archive.topics.events.name, 0] == FIRST)

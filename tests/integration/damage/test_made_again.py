@@ -13,11 +13,11 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, Topics
-from tests.integration.archive.house import House as ArchiveHouse
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.damage.conftest import wait_for_events
 from tests.integration.damage.test_wrong_bits import ask
-from tests.integration.deliver.house import House as DeliverHouse
-from tests.integration.matcher.house import House as MatcherHouse
+from tests.integration.deliver.deliver_site import DeliverSite
+from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
@@ -39,9 +39,9 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
     kafka: str, topic_prefix: str, database: str, readers: str
 ) -> None:
     """Matcher, archive and http sink alike; each of them says so, and the archive keeps what it has."""
-    events = MatcherHouse(kafka, f"{topic_prefix}a.", partitions=1)
-    archive = ArchiveHouse(kafka, f"{topic_prefix}a.", database, partitions=1)
-    deliveries = DeliverHouse(kafka, f"{topic_prefix}b.", partitions=1)
+    events = MatcherSite(kafka, f"{topic_prefix}a.", partitions=1)
+    archive = ArchiveSite(kafka, f"{topic_prefix}a.", database, partitions=1)
+    deliveries = DeliverSite(kafka, f"{topic_prefix}b.", partitions=1)
     await events.prepare()
     await deliveries.prepare()
     application_id = str(uuid4())
@@ -65,9 +65,9 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
         await make_again(events.config, events.topics, events.topics.events)
         await make_again(deliveries.config, deliveries.topics, deliveries.topics.deliveries)
         # a producer that knows the old topics would write to these with their numbers
-        events = MatcherHouse(kafka, f"{topic_prefix}a.", partitions=1)
+        events = MatcherSite(kafka, f"{topic_prefix}a.", partitions=1)
         accepted += events.send(application_id, NEW)
-        deliveries = DeliverHouse(kafka, f"{topic_prefix}b.", partitions=1)
+        deliveries = DeliverSite(kafka, f"{topic_prefix}b.", partitions=1)
         sent += deliveries.send(subscriber, count=NEW)
         for process in processes:
             if readers == "stopped":

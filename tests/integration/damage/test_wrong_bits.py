@@ -11,12 +11,10 @@ import aiohttp
 import psycopg
 import pytest
 
-from tests.integration.archive.house import House as ArchiveHouse
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.damage.conftest import OwnBroker
-from tests.integration.deliver.house import House as DeliverHouse
-from tests.integration.deliver.house import ids_of
-from tests.integration.matcher.house import House as MatcherHouse
-from tests.integration.matcher.house import make_event
+from tests.integration.deliver.deliver_site import DeliverSite, ids_of
+from tests.integration.matcher.matcher_site import MatcherSite, make_event
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
@@ -67,40 +65,40 @@ async def check_said(process: SingleProcess, topic: Any, bad: range) -> None:
 @pytest.mark.parametrize("form", FORMS)
 async def test_events_are_matched_around_it(broker: OwnBroker, prefix: str, form: str) -> None:
     """The matcher steps over the batch and matches all others."""
-    house = await MatcherHouse(broker.servers, prefix, partitions=1, compression_type=form, linger_ms=500).prepare()
+    site = await MatcherSite(broker.servers, prefix, partitions=1, compression_type=form, linger_ms=500).prepare()
     application_id = str(uuid4())
-    house.publish(application_id, {str(uuid4()): {}})
-    events = [event for _ in range(BATCHES) for event in house.send(application_id, BATCH_RECORDS, payload=PAYLOAD)]
-    bad = damage(broker, house.topics.events, form)
+    site.publish(application_id, {str(uuid4()): {}})
+    events = [event for _ in range(BATCHES) for event in site.send(application_id, BATCH_RECORDS, payload=PAYLOAD)]
+    bad = damage(broker, site.topics.events, form)
     expected = leave_out(events, bad)
-    async with house.matcher() as matcher:
-        dispatches = await house.dispatches(len(expected))
+    async with site.matcher() as matcher:
+        dispatches = await site.dispatches(len(expected))
 
         assert {event.event_id for event in expected} == {dispatch.event_id for dispatch in dispatches}
-        await check_said(matcher, house.topics.events, bad)
+        await check_said(matcher, site.topics.events, bad)
 
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_deliveries_are_sent_around_it(broker: OwnBroker, prefix: str, form: str) -> None:
     """The http sink steps over the batch in the deliveries and in a tier; nothing wrong is sent."""
-    house = await DeliverHouse(broker.servers, prefix, partitions=1, compression=form).prepare()
+    site = await DeliverSite(broker.servers, prefix, partitions=1, compression=form).prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
+        subscriber = site.subscribe(receiver.url("/a"))
         expected = []
-        topics = [(house.topics.deliveries, 1), (house.topics.retries[0], 2)]
+        topics = [(site.topics.deliveries, 1), (site.topics.retries[0], 2)]
         bad = {}
         for topic, number in topics:
             sent = [
                 delivery
                 for _ in range(BATCHES)
-                for delivery in house.send(
+                for delivery in site.send(
                     subscriber, count=BATCH_RECORDS, payload=PAYLOAD, topic=topic, attempt_number=number
                 )
             ]
             bad[topic.name] = damage(broker, topic, form)
             expected += leave_out(sent, bad[topic.name])
-        async with house.deliver() as deliver:
-            await house.attempts(len(expected), timeout_s=60)
+        async with site.deliver() as deliver:
+            await site.attempts(len(expected), timeout_s=60)
             for topic, _ in topics:
                 await check_said(deliver, topic, bad[topic.name])
 
@@ -110,35 +108,35 @@ async def test_deliveries_are_sent_around_it(broker: OwnBroker, prefix: str, for
 
 async def test_a_bit_that_turns_while_it_runs(broker: OwnBroker, prefix: str) -> None:
     """What is damaged while the process runs, behind what it has read, is stepped over as well."""
-    house = await DeliverHouse(broker.servers, prefix, partitions=1, compression="lz4").prepare()
+    site = await DeliverSite(broker.servers, prefix, partitions=1, compression="lz4").prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
-        house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
-        async with house.deliver() as deliver:
-            await house.attempts(BATCH_RECORDS)
+        subscriber = site.subscribe(receiver.url("/a"))
+        site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+        async with site.deliver() as deliver:
+            await site.attempts(BATCH_RECORDS)
             deliver.freeze()
             for _ in range(BATCHES - 1):
-                house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
-            bad = damage(broker, house.topics.deliveries, "lz4")
+                site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+            bad = damage(broker, site.topics.deliveries, "lz4")
             deliver.thaw()
-            await house.attempts(BATCHES * BATCH_RECORDS - len(bad))
-            await check_said(deliver, house.topics.deliveries, bad)
+            await site.attempts(BATCHES * BATCH_RECORDS - len(bad))
+            await check_said(deliver, site.topics.deliveries, bad)
 
 
 async def test_the_end_of_the_attempts_is_damaged(broker: OwnBroker, prefix: str) -> None:
     """Deliver starts: what it cannot read of its own attempts may be sent once more, and everything goes on."""
-    house = await DeliverHouse(broker.servers, prefix, partitions=1).prepare()
+    site = await DeliverSite(broker.servers, prefix, partitions=1).prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
-        first = house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
-        process = house.deliver()
+        subscriber = site.subscribe(receiver.url("/a"))
+        first = site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+        process = site.deliver()
         async with process:
-            await house.attempts(BATCH_RECORDS)
+            await site.attempts(BATCH_RECORDS)
             await process.kill()
-            segment = broker.segment(house.topics.attempts)
+            segment = broker.segment(site.topics.attempts)
             segment.flip(segment.batches()[-1], -5)
             await process.start()
-            second = house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+            second = site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
             sent = ids_of([*first, *second])
             await eventually(lambda: sorted({r.header("webhook-id") for r in receiver.requests()}) == sent)
 
@@ -149,38 +147,38 @@ async def test_the_end_of_the_attempts_is_damaged(broker: OwnBroker, prefix: str
 @pytest.mark.parametrize("form", FORMS)
 async def test_the_archive_keeps_what_is_right(broker: OwnBroker, prefix: str, database: str, form: str) -> None:
     """The archive steps over the batch and keeps all others, with the payloads that were sent."""
-    house = await ArchiveHouse(
+    site = await ArchiveSite(
         broker.servers, prefix, database, partitions=1, compression_type=form, linger_ms=500
     ).prepare()
     events = []
     for _ in range(BATCHES):
         batch = [make_event(str(uuid4()), payload=PAYLOAD) for _ in range(BATCH_RECORDS)]
-        house.write(*batch)
-        house.flush()
+        site.write(*batch)
+        site.flush()
         events += batch
-    bad = damage(broker, house.topics.events, form)
+    bad = damage(broker, site.topics.events, form)
     expected = leave_out(events, bad)
-    async with house.archive() as archive:
+    async with site.archive() as archive:
         rows = await wait_for_rows(database, len(expected))
-        await check_said(archive, house.topics.events, bad)
+        await check_said(archive, site.topics.events, bad)
 
     assert {(event.event_id, len(PAYLOAD)) for event in expected} == rows
 
 
 async def test_routes_with_a_bad_batch(broker: OwnBroker, prefix: str) -> None:
     """The matcher starts without the versions that cannot be read, says so, and goes on with those it has."""
-    house = await MatcherHouse(broker.servers, prefix, partitions=1, linger_ms=500).prepare()
+    site = await MatcherSite(broker.servers, prefix, partitions=1, linger_ms=500).prepare()
     applications = [str(uuid4()) for _ in range(3)]
     for application_id in applications:
-        house.publish(application_id, {str(uuid4()): {}})
-    segment = broker.segment(house.topics.routes)
+        site.publish(application_id, {str(uuid4()): {}})
+    segment = broker.segment(site.topics.routes)
     bad = segment.batches()[1]
     segment.flip_in(bad, applications[1].encode())
-    async with house.matcher() as matcher:
+    async with site.matcher() as matcher:
         for application_id in (applications[0], applications[2]):
-            house.send(application_id, 5)
-        await house.dispatches(10)
-        await check_said(matcher, house.topics.routes, range(bad.base_offset, bad.last_offset + 1))
+            site.send(application_id, 5)
+        await site.dispatches(10)
+        await check_said(matcher, site.topics.routes, range(bad.base_offset, bad.last_offset + 1))
 
 
 async def wait_for_rows(database: str, count: int) -> set[tuple[str, int]]:

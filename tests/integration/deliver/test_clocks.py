@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from pipeline.core.events.records import Delivery, EndpointState
-from tests.integration.deliver.house import SECRET, House
+from tests.integration.deliver.deliver_site import SECRET, DeliverSite
 from tests.support.eventually import eventually
 from tests.support.python_clock import PythonClock
 from tests.support.receiver import FailTimes, Ok, Receiver, Status, TooMany
@@ -36,23 +36,23 @@ async def read_degraded(process: SingleProcess) -> str:
 
 async def deliver_with_clock(kafka: str, topic_prefix: str, folder: Path, shift_s: int) -> None:
     """Some deliveries that fail twice, by a process whose clock is set after its start."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     clock = PythonClock(folder)
     async with Receiver() as receiver:
         receiver.script("/a", FailTimes(2 * IDS, 503))
-        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=RETRY_DELAYS_S, concurrency_max=IDS)
-        steady = house.subscribe(receiver.url("/b"))
-        deliver = SingleProcess("deliver", house.environ(KAFKA_SESSION_TIMEOUT_S="6") | dict(clock.environ))
+        subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=RETRY_DELAYS_S, concurrency_max=IDS)
+        steady = site.subscribe(receiver.url("/b"))
+        deliver = SingleProcess("deliver", site.environ(KAFKA_SESSION_TIMEOUT_S="6") | dict(clock.environ))
         await deliver.start()
         try:
-            house.send(steady)
-            await house.attempts(1)
+            site.send(steady)
+            await site.attempts(1)
             clock.set(shift_s)
             if shift_s < 0:
                 await end_and_start_again(deliver)
-            house.send(subscriber, count=IDS)
-            house.send(steady, count=IDS)
-            attempts = await house.attempts(1 + IDS + 3 * IDS, timeout_s=60)
+            site.send(subscriber, count=IDS)
+            site.send(steady, count=IDS)
+            attempts = await site.attempts(1 + IDS + 3 * IDS, timeout_s=60)
             said = await eventually(lambda: is_told(deliver))
         finally:
             await deliver.stop()
@@ -62,7 +62,7 @@ async def deliver_with_clock(kafka: str, topic_prefix: str, folder: Path, shift_
         assert 3 * IDS == len(requests)
         assert 1 + IDS == len(receiver.requests("/b"))
         # what waited was written once for each failure, perhaps once more on its way to its time; not again and again
-        waited = [each for tier in house.topics.retries for each in house.read(tier) if isinstance(each, Delivery)]
+        waited = [each for tier in site.topics.retries for each in site.read(tier) if isinstance(each, Delivery)]
         assert 2 * IDS <= len(waited) <= 6 * IDS
         # a signature holds for five minutes: it is made with the log's time, which the receiver's clock agrees with
         for request in requests:
@@ -93,27 +93,27 @@ async def test_a_wrong_clock_changes_nothing(kafka: str, topic_prefix: str, tmp_
 @pytest.mark.parametrize("shift_s", [40 * DAY_S, -40 * DAY_S], ids=["40d-ahead", "40d-behind"])
 async def test_gates_go_by_no_wall_clock(kafka: str, topic_prefix: str, tmp_path: Path, shift_s: int) -> None:
     """A rate holds, an endpoint that asks for time gets it, a breaker opens and closes: as long as it should be."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     clock = PythonClock(tmp_path)
     clock.set(min(0, shift_s))  # behind from its start: set back, it would end
     async with Receiver() as receiver:
         receiver.script("/busy", TooMany(BACK_OFF_S), Ok())
         receiver.script("/broken", FailTimes(BROKEN_TIMES, 503))
-        limited = house.subscribe(receiver.url("/limited"), rate_per_s=RATE_PER_S)
-        busy = house.subscribe(receiver.url("/busy"), retry_delays_s=[0.1] * 3)
-        broken = house.subscribe(receiver.url("/broken"), retry_delays_s=[0.1] * (BROKEN_TIMES + 1), concurrency_max=1)
-        deliver = SingleProcess("deliver", house.environ(KAFKA_SESSION_TIMEOUT_S="6") | dict(clock.environ))
+        limited = site.subscribe(receiver.url("/limited"), rate_per_s=RATE_PER_S)
+        busy = site.subscribe(receiver.url("/busy"), retry_delays_s=[0.1] * 3)
+        broken = site.subscribe(receiver.url("/broken"), retry_delays_s=[0.1] * (BROKEN_TIMES + 1), concurrency_max=1)
+        deliver = SingleProcess("deliver", site.environ(KAFKA_SESSION_TIMEOUT_S="6") | dict(clock.environ))
         async with deliver:
-            house.send(limited)
-            await house.attempts(1)
+            site.send(limited)
+            await site.attempts(1)
             clock.set(shift_s)
-            house.send(busy)
-            house.send(broken)
-            house.send(limited, count=LIMITED)
+            site.send(busy)
+            site.send(broken)
+            site.send(limited, count=LIMITED)
             await eventually(lambda: len(receiver.requests("/limited")) == 1 + LIMITED, timeout_s=WITHIN_S)
             await eventually(lambda: len(receiver.requests("/busy")) == 2, timeout_s=WITHIN_S)
             await eventually(lambda: len(receiver.requests("/broken")) == BROKEN_TIMES + 1, timeout_s=WITHIN_S)
-            await house.attempts(1 + LIMITED + 2 + BROKEN_TIMES + 1)
+            await site.attempts(1 + LIMITED + 2 + BROKEN_TIMES + 1)
 
         times_s = [request.arrived_monotonic_s for request in receiver.requests("/limited")[1:]]
         first, second = receiver.requests("/busy")
@@ -128,24 +128,24 @@ async def test_a_clock_that_jumps_over_days_disables_nobody(kafka: str, topic_pr
 
     Most endpoints are well, so that it is not ourselves who are suspected.
     """
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     clock = PythonClock(tmp_path)
     clock.set(-6 * DAY_S)
     async with Receiver() as receiver:
         receiver.script("/failing*", Status(500))
-        well = [house.subscribe(receiver.url(f"/well/{number}")) for number in range(3 * ENDPOINTS)]
+        well = [site.subscribe(receiver.url(f"/well/{number}")) for number in range(3 * ENDPOINTS)]
         failing = [
-            house.subscribe(receiver.url(f"/failing/{number}"), retry_delays_s=[0.1] * FAILURES)
+            site.subscribe(receiver.url(f"/failing/{number}"), retry_delays_s=[0.1] * FAILURES)
             for number in range(ENDPOINTS)
         ]
-        async with SingleProcess("deliver", house.environ() | dict(clock.environ)) as deliver:
+        async with SingleProcess("deliver", site.environ() | dict(clock.environ)) as deliver:
             for subscriber in well + failing:
-                house.send(subscriber)
+                site.send(subscriber)
             await eventually(lambda: all(len(receiver.requests(f"/failing/{n}")) >= 2 for n in range(ENDPOINTS)))
             clock.set(0)
-            attempts = await house.attempts(ENDPOINTS * (3 + 1 + FAILURES), timeout_s=WITHIN_S)
+            attempts = await site.attempts(ENDPOINTS * (3 + 1 + FAILURES), timeout_s=WITHIN_S)
             assert deliver.is_running
-        states = [state for state in house.read(house.topics.endpoint_states) if isinstance(state, EndpointState)]
+        states = [state for state in site.read(site.topics.endpoint_states) if isinstance(state, EndpointState)]
 
     assert {each.subscription_id for each in failing} <= {state.subscription_id for state in states}
     assert {None} == {state.disable_reason for state in states}

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from pipeline.core.events.records import DeadLetter, Delivery, EndpointState
-from tests.integration.deliver.house import SECRET, House, ids_of
+from tests.integration.deliver.deliver_site import SECRET, DeliverSite, ids_of
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, Hang, Receiver, Slow, Status
@@ -14,13 +14,13 @@ from tests.support.verification import verify_delivery
 
 async def test_delivers_signed(kafka: str, topic_prefix: str) -> None:
     """A delivery arrives once, byte for byte, signed for every client, and its attempt is written down."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     payload = '{"name":"Grüße", "n": 1.0}'.encode()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a?b=c"), headers={"X-Own": "1", "Authorization": "Bearer abc"})
-        async with house.deliver():
-            (delivery,) = house.send(subscriber, payload=payload)
-            (attempt,) = await house.attempts(1)
+        subscriber = site.subscribe(receiver.url("/a?b=c"), headers={"X-Own": "1", "Authorization": "Bearer abc"})
+        async with site.deliver():
+            (delivery,) = site.send(subscriber, payload=payload)
+            (attempt,) = await site.attempts(1)
 
         (request,) = receiver.requests()
         assert payload == request.body
@@ -39,13 +39,13 @@ async def test_delivers_signed(kafka: str, topic_prefix: str) -> None:
 
 async def test_retries_until_it_succeeds(kafka: str, topic_prefix: str) -> None:
     """Each failure is followed by an attempt when it is due, not before, until one succeeds."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         receiver.script("/a", FailTimes(2, 503))
-        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[0.2, 1.5, 60])
-        async with house.deliver():
-            house.send(subscriber)
-            attempts = sorted(await house.attempts(3), key=lambda attempt: attempt.attempt_number)
+        subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=[0.2, 1.5, 60])
+        async with site.deliver():
+            site.send(subscriber)
+            attempts = sorted(await site.attempts(3), key=lambda attempt: attempt.attempt_number)
 
         assert ["failed", "failed", "succeeded"] == [attempt.outcome for attempt in attempts]
         assert [1, 2, 3] == [attempt.attempt_number for attempt in attempts]
@@ -57,15 +57,15 @@ async def test_retries_until_it_succeeds(kafka: str, topic_prefix: str) -> None:
 
 async def test_gives_up(kafka: str, topic_prefix: str) -> None:
     """After the last attempt there is a dead letter that says why, and no further request."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver(default=Status(400)) as receiver:
-        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[0.1])
-        async with house.deliver():
-            (delivery,) = house.send(subscriber)
-            attempts = await house.attempts(2)
+        subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=[0.1])
+        async with site.deliver():
+            (delivery,) = site.send(subscriber)
+            attempts = await site.attempts(2)
 
         assert [None] == [attempt.next_due_at_us for attempt in attempts if attempt.attempt_number == 2]
-        (letter,) = house.read(house.topics.dead)
+        (letter,) = site.read(site.topics.dead)
         assert isinstance(letter, DeadLetter)
         assert "exhausted" == letter.reason
         assert delivery.delivery_id == letter.delivery_id
@@ -74,15 +74,15 @@ async def test_gives_up(kafka: str, topic_prefix: str) -> None:
 
 async def test_cancels_when_disabled_or_deleted(kafka: str, topic_prefix: str) -> None:
     """What waits for a subscription that was disabled or deleted is cancelled, without a request."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
-        disabled = house.subscribe(receiver.url("/a"), enabled=False)
-        deleted = house.subscribe(receiver.url("/b"), deleted=True)
-        enabled_again = house.subscribe(receiver.url("/c"), cancel_before_us=time.time_ns() // 1000 + 60_000_000)
-        async with house.deliver():
+        disabled = site.subscribe(receiver.url("/a"), enabled=False)
+        deleted = site.subscribe(receiver.url("/b"), deleted=True)
+        enabled_again = site.subscribe(receiver.url("/c"), cancel_before_us=time.time_ns() // 1000 + 60_000_000)
+        async with site.deliver():
             for subscriber in (disabled, deleted, enabled_again):
-                house.send(subscriber)
-            attempts = await house.attempts(3)
+                site.send(subscriber)
+            attempts = await site.attempts(3)
 
         assert ["cancelled"] * 3 == [attempt.outcome for attempt in attempts]
         assert 0 == receiver.received
@@ -90,19 +90,19 @@ async def test_cancels_when_disabled_or_deleted(kafka: str, topic_prefix: str) -
 
 async def test_buries_poison(kafka: str, topic_prefix: str) -> None:
     """Records that cannot be read become dead letters, and the partition moves on."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
+        subscriber = site.subscribe(receiver.url("/a"))
         poison = [(None, None), (b"k", b"junk"), (b"\xff\xfe", b"\xc3\x01" + bytes(20)), (b"k", b"")]
-        for topic in (house.topics.deliveries, house.topics.retries[0]):
+        for topic in (site.topics.deliveries, site.topics.retries[0]):
             for key, value in poison:
-                house.write_bytes(topic, key, value)
-        async with house.deliver():
-            house.send(subscriber)
-            await house.attempts(1)
-            await eventually(lambda: len(house.read(house.topics.dead)) == 2 * len(poison))
+                site.write_bytes(topic, key, value)
+        async with site.deliver():
+            site.send(subscriber)
+            await site.attempts(1)
+            await eventually(lambda: len(site.read(site.topics.dead)) == 2 * len(poison))
 
-        letters = house.read(house.topics.dead)
+        letters = site.read(site.topics.dead)
 
         assert {"undecodable"} == {letter.reason for letter in letters if isinstance(letter, DeadLetter)}
         assert 1 == receiver.received
@@ -110,17 +110,17 @@ async def test_buries_poison(kafka: str, topic_prefix: str) -> None:
 
 async def test_what_was_altered_is_not_sent(kafka: str, topic_prefix: str) -> None:
     """A delivery whose content does not have its checksum becomes a dead letter; the others of its partition go on."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
-        async with house.deliver():
-            (altered,) = house.send(subscriber, content_crc32=1)
-            (retried,) = house.send(subscriber, content_crc32=1, topic=house.topics.retries[0], attempt_number=2)
-            (delivery,) = house.send(subscriber)
-            await house.attempts(1)
-            await eventually(lambda: len(house.read(house.topics.dead)) == 2)
+        subscriber = site.subscribe(receiver.url("/a"))
+        async with site.deliver():
+            (altered,) = site.send(subscriber, content_crc32=1)
+            (retried,) = site.send(subscriber, content_crc32=1, topic=site.topics.retries[0], attempt_number=2)
+            (delivery,) = site.send(subscriber)
+            await site.attempts(1)
+            await eventually(lambda: len(site.read(site.topics.dead)) == 2)
 
-        letters = [letter for letter in house.read(house.topics.dead) if isinstance(letter, DeadLetter)]
+        letters = [letter for letter in site.read(site.topics.dead) if isinstance(letter, DeadLetter)]
 
         assert [delivery.delivery_id] == [request.header("webhook-id") for request in receiver.requests()]
         assert {("corrupt", altered.delivery_id), ("corrupt", retried.delivery_id)} == {
@@ -130,13 +130,13 @@ async def test_what_was_altered_is_not_sent(kafka: str, topic_prefix: str) -> No
 
 async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> None:
     """Beside an endpoint that hangs, all deliveries of another one arrive, whatever the order they came in."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         receiver.script("/hangs", Hang())
-        hanging, healthy = house.subscribe(receiver.url("/hangs")), house.subscribe(receiver.url("/ok"))
-        async with house.deliver(WORKER_SHUTDOWN_GRACE_S="1"):
-            house.send(hanging, count=500)
-            deliveries = house.send(healthy, count=300)
+        hanging, healthy = site.subscribe(receiver.url("/hangs")), site.subscribe(receiver.url("/ok"))
+        async with site.deliver(WORKER_SHUTDOWN_GRACE_S="1"):
+            site.send(hanging, count=500)
+            deliveries = site.send(healthy, count=300)
             await eventually(lambda: len(receiver.requests("/ok")) == len(deliveries))
 
         assert ids_of(deliveries) == sorted(request.header("webhook-id") for request in receiver.requests("/ok"))
@@ -146,22 +146,22 @@ async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> N
 
 async def test_restart_repeats_only_what_was_in_flight(kafka: str, topic_prefix: str) -> None:
     """After kill -9 nothing is lost, and only requests that were open are made again."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         receiver.script("/hangs", Hang())
-        hanging, healthy = house.subscribe(receiver.url("/hangs")), house.subscribe(receiver.url("/ok"))
-        process = house.deliver()
+        hanging, healthy = site.subscribe(receiver.url("/hangs")), site.subscribe(receiver.url("/ok"))
+        process = site.deliver()
         async with process:
-            stuck = house.send(hanging, count=3)
-            deliveries = house.send(healthy, count=200)
+            stuck = site.send(hanging, count=3)
+            deliveries = site.send(healthy, count=200)
             await eventually(lambda: len(receiver.requests("/ok")) == 200 and len(receiver.requests("/hangs")) == 3)
-            await house.attempts(200)
+            await site.attempts(200)
             await process.kill()
             receiver.script("/hangs", Status(200))
             await process.start()
-            attempts = await house.attempts(203)
-            more = house.send(healthy, count=50)
-            await house.attempts(253)
+            attempts = await site.attempts(203)
+            more = site.send(healthy, count=50)
+            await site.attempts(253)
 
         assert ids_of([*stuck, *deliveries]) == ids_of(attempts)
         assert ids_of([*deliveries, *more]) == sorted(
@@ -172,17 +172,17 @@ async def test_restart_repeats_only_what_was_in_flight(kafka: str, topic_prefix:
 
 async def test_retry_waits_over_a_restart(kafka: str, topic_prefix: str) -> None:
     """A retry that waits in Kafka is made when it is due although the process was restarted meanwhile."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         receiver.script("/a", FailTimes(1))
-        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[4.0])
-        process = house.deliver()
+        subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=[4.0])
+        process = site.deliver()
         async with process:
-            house.send(subscriber)
-            (first,) = await house.attempts(1)
+            site.send(subscriber)
+            (first,) = await site.attempts(1)
             assert 0 == await process.stop()
             await process.start()
-            attempts = await house.attempts(2)
+            attempts = await site.attempts(2)
 
         (second,) = [attempt for attempt in attempts if attempt.attempt_number == 2]
         assert first.next_due_at_us is not None
@@ -192,43 +192,43 @@ async def test_retry_waits_over_a_restart(kafka: str, topic_prefix: str) -> None
 
 async def test_longer_lane_is_parked(kafka: str, topic_prefix: str) -> None:
     """Beside others, what is too much for one lane waits in Kafka, counts no attempt, and arrives in the end."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         receiver.script("/slower", Slow(delay_ms=5))
-        heavy, light = house.subscribe(receiver.url("/slower")), house.subscribe(receiver.url("/b"))
-        async with house.deliver(WORKER_LANE_MAX_RECORDS="50", WORKER_CONCURRENCY="1"):
-            deliveries = house.send(light) + house.send(heavy, count=300)
-            attempts = await house.attempts(301)
+        heavy, light = site.subscribe(receiver.url("/slower")), site.subscribe(receiver.url("/b"))
+        async with site.deliver(WORKER_LANE_MAX_RECORDS="50", WORKER_CONCURRENCY="1"):
+            deliveries = site.send(light) + site.send(heavy, count=300)
+            attempts = await site.attempts(301)
 
         assert ids_of(deliveries) == ids_of(attempts)
         assert {1} == {attempt.attempt_number for attempt in attempts}
-        parked = [record for tier in house.topics.retries for record in house.read(tier)]
+        parked = [record for tier in site.topics.retries for record in site.read(tier)]
         assert {heavy.subscription_id} == {record.subscription_id for record in parked if isinstance(record, Delivery)}
 
 
 async def test_lone_lane_is_not_parked(kafka: str, topic_prefix: str) -> None:
     """With nobody beside it an endpoint's backlog stays where it is: parking it would help nobody."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
-        async with house.deliver(WORKER_LANE_MAX_RECORDS="5", WORKER_IN_FLIGHT_MAX="50"):
-            deliveries = house.send(subscriber, count=1000)
-            attempts = await house.attempts(1000)
+        subscriber = site.subscribe(receiver.url("/a"))
+        async with site.deliver(WORKER_LANE_MAX_RECORDS="5", WORKER_IN_FLIGHT_MAX="50"):
+            deliveries = site.send(subscriber, count=1000)
+            attempts = await site.attempts(1000)
 
         assert ids_of(deliveries) == ids_of(attempts)
-        assert [] == [record for tier in house.topics.retries for record in house.read(tier)]
+        assert [] == [record for tier in site.topics.retries for record in site.read(tier)]
 
 
 async def test_a_poison_endpoint_stops_nobody(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """A certificate with a comment that is not ASCII ended the process at each try: it is loaded, and all go on."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     authority = Authority(tmp_path)
     async with Receiver() as receiver, Receiver(tls=authority.server_context(), name="localhost") as secure:
-        poisoned = house.subscribe(secure.url("/b"), tls_ca_pem="# Müller CA\n" + authority.ca_file.read_text())
-        healthy = house.subscribe(receiver.url("/ok"))
-        async with house.deliver() as deliver:
-            house.send(poisoned)
-            deliveries = house.send(healthy, count=20)
+        poisoned = site.subscribe(secure.url("/b"), tls_ca_pem="# Müller CA\n" + authority.ca_file.read_text())
+        healthy = site.subscribe(receiver.url("/ok"))
+        async with site.deliver() as deliver:
+            site.send(poisoned)
+            deliveries = site.send(healthy, count=20)
             await eventually(lambda: len(receiver.requests("/ok")) == len(deliveries))
             await eventually(lambda: len(secure.requests("/b")) == 1)
 
@@ -237,13 +237,13 @@ async def test_a_poison_endpoint_stops_nobody(kafka: str, topic_prefix: str, tmp
 
 async def test_nobody_is_disabled_while_most_endpoints_fail(kafka: str, topic_prefix: str) -> None:
     """A firewall that blocks our addresses answers 403 for all of them: it is said, and no one is disabled for it."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver(default=Status(403)) as receiver:
         for number in range(8):
-            house.send(house.subscribe(receiver.url(f"/{number}"), retry_delays_s=[0.2] * 50))
-        async with house.deliver(DELIVER_DISABLE_AFTER_S="1"):
-            attempts = await house.attempts(8 * 12, timeout_s=120)
-        states = [state for state in house.read(house.topics.endpoint_states) if isinstance(state, EndpointState)]
+            site.send(site.subscribe(receiver.url(f"/{number}"), retry_delays_s=[0.2] * 50))
+        async with site.deliver(DELIVER_DISABLE_AFTER_S="1"):
+            attempts = await site.attempts(8 * 12, timeout_s=120)
+        states = [state for state in site.read(site.topics.endpoint_states) if isinstance(state, EndpointState)]
 
         for state in states:
             started = [

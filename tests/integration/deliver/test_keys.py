@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from pipeline.core.events.records import Delivery
-from tests.integration.deliver.house import KEYS, NEW_KEYS, House, ids_of
+from tests.integration.deliver.deliver_site import KEYS, NEW_KEYS, DeliverSite, ids_of
 from tests.support.eventually import eventually
 from tests.support.kafka import report
 from tests.support.receiver import Receiver, Slow
@@ -34,13 +34,13 @@ async def read_health(process: SingleProcess) -> tuple[int, dict[str, str]]:
 
 async def test_a_missing_key_holds_up_its_endpoints_only(kafka: str, topic_prefix: str) -> None:
     """Keys used before they were spread: the endpoints with the new key wait, unsent; with it they go on."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
-        old = house.subscribe(receiver.url("/old"))
-        new = house.subscribe(receiver.url("/new"), keys=NEW_KEYS)
-        deliver = house.deliver()
+        old = site.subscribe(receiver.url("/old"))
+        new = site.subscribe(receiver.url("/new"), keys=NEW_KEYS)
+        deliver = site.deliver()
         await deliver.start()
-        waiting, sent = house.send(new, count=10), house.send(old, count=30)
+        waiting, sent = site.send(new, count=10), site.send(old, count=30)
         await eventually(lambda: len(receiver.requests("/old")) == len(sent))
         status, problems = await read_health(deliver)
 
@@ -54,7 +54,7 @@ async def test_a_missing_key_holds_up_its_endpoints_only(kafka: str, topic_prefi
         async with deliver:
             await eventually(lambda: len(receiver.requests("/new")) == len(waiting))
             status, problems = await read_health(deliver)
-            attempts = await house.attempts(40)
+            attempts = await site.attempts(40)
 
         assert {"sealing_keys"} & problems.keys() == set()
         assert ids_of([*sent, *waiting]) == ids_of(attempts)
@@ -67,12 +67,12 @@ async def test_keys_rotate_in_two_phases_under_load(kafka: str, topic_prefix: st
     Nothing is lost, and the other tenants do not wait: what they get is not behind the load of the one whose key
     changes, no more than before. While processes are restarted partitions move, which takes its time.
     """
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         receiver.script("/load*", Slow(100))
-        subscribers = [house.subscribe(receiver.url(f"/load/{number}"), concurrency_max=4) for number in range(8)]
-        others = [house.subscribe(receiver.url(f"/other/{number}"), application_id=str(uuid4())) for number in range(4)]
-        processes = [house.deliver(KAFKA_SESSION_TIMEOUT_S="6") for _ in range(3)]
+        subscribers = [site.subscribe(receiver.url(f"/load/{number}"), concurrency_max=4) for number in range(8)]
+        others = [site.subscribe(receiver.url(f"/other/{number}"), application_id=str(uuid4())) for number in range(4)]
+        processes = [site.deliver(KAFKA_SESSION_TIMEOUT_S="6") for _ in range(3)]
         await asyncio.gather(*(process.start() for process in processes))
         sent: list[Delivery] = []
 
@@ -84,8 +84,8 @@ async def test_keys_rotate_in_two_phases_under_load(kafka: str, topic_prefix: st
 
             await eventually(are_all_received, timeout_s=60)
             before, begun_s = len(receiver.requests()), time.monotonic()
-            sent.extend(delivery for each in subscribers for delivery in house.send(each, count=LOAD))
-            waiting = {delivery.delivery_id for each in others for delivery in house.send(each)}
+            sent.extend(delivery for each in subscribers for delivery in site.send(each, count=LOAD))
+            waiting = {delivery.delivery_id for each in others for delivery in site.send(each)}
             sent_ids.update(waiting)
 
             def arrived() -> dict[str, tuple[int, float]]:
@@ -113,11 +113,11 @@ async def test_keys_rotate_in_two_phases_under_load(kafka: str, topic_prefix: st
             await process.start()
         for version, each in enumerate(subscribers, 2):  # phase two: use it
             url, subscription_id = each.url, each.subscription_id
-            house.subscribe(url, subscription_id=subscription_id, version=version, keys=NEW_KEYS, concurrency_max=4)
+            site.subscribe(url, subscription_id=subscription_id, version=version, keys=NEW_KEYS, concurrency_max=4)
             if version % 3:
                 continue
             delays["using"].append(await send_round())
-        attempts = await house.attempts(len(sent) + len(sent_ids), timeout_s=120)
+        attempts = await site.attempts(len(sent) + len(sent_ids), timeout_s=120)
         logs = "".join(process.log() for process in processes)
         await asyncio.gather(*(process.stop() for process in processes))
     for phase, measured in delays.items():

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from pipeline.core.events.records import Attempt
-from tests.integration.deliver.house import House, ids_of
+from tests.integration.deliver.deliver_site import DeliverSite, ids_of
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, Ok, Receiver
 
@@ -26,29 +26,29 @@ async def test_kills_at_named_points(kafka: str, topic_prefix: str, point: str) 
 
     What was not are the open requests: one is open until its attempt is recorded.
     """
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         subscribers = [
-            house.subscribe(receiver.url(f"/{number}"), concurrency_max=CONCURRENCY) for number in range(SUBSCRIBERS)
+            site.subscribe(receiver.url(f"/{number}"), concurrency_max=CONCURRENCY) for number in range(SUBSCRIBERS)
         ]
         deliveries = []
         unrecorded = 0
-        process = house.deliver(WORKER_CONCURRENCY=str(CONCURRENCY), KAFKA_SESSION_TIMEOUT_S="6")
+        process = site.deliver(WORKER_CONCURRENCY=str(CONCURRENCY), KAFKA_SESSION_TIMEOUT_S="6")
         for life in range(KILLS):
             for subscriber in subscribers:
-                deliveries += house.send(subscriber, count=DELIVERIES_PER_LIFE // SUBSCRIBERS)
+                deliveries += site.send(subscriber, count=DELIVERIES_PER_LIFE // SUBSCRIBERS)
             # somewhere in the middle, at another place in every life
             kill_at = 10 + 7 * life % 40
             process.set("PROCESS_KILL_AT", f"{point}:{kill_at}")
             await process.start(wait_ready=False)
             assert -9 == await process.wait(timeout_s=120)
-            recorded = {each.delivery_id for each in house.read(house.topics.attempts) if isinstance(each, Attempt)}
+            recorded = {each.delivery_id for each in site.read(site.topics.attempts) if isinstance(each, Attempt)}
             sent = {request.header("webhook-id") for request in receiver.requests()}
             assert len(sent - recorded) <= SUBSCRIBERS * CONCURRENCY
             unrecorded += len(sent - recorded)
         process.set("PROCESS_KILL_AT", None)
         await process.start()
-        attempts = await house.attempts(len(deliveries), timeout_s=120)
+        attempts = await site.attempts(len(deliveries), timeout_s=120)
 
         def all_arrived() -> bool:
             return len({request.header("webhook-id") for request in receiver.requests()}) == len(deliveries)
@@ -68,24 +68,24 @@ async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: s
 
     The chain does not fork all the same: copies share the ids of their attempts, and each of these is made once.
     """
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         receiver.script("/a", FailTimes(KILLS + 3), Ok())
-        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[1.0] * (KILLS + 5), concurrency_max=1)
-        house.send(subscriber)
-        process = house.deliver(KAFKA_SESSION_TIMEOUT_S="6")
+        subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=[1.0] * (KILLS + 5), concurrency_max=1)
+        site.send(subscriber)
+        process = site.deliver(KAFKA_SESSION_TIMEOUT_S="6")
         process.set("PROCESS_KILL_AT", "after_successor:1")
         for _ in range(KILLS):
             await process.start(wait_ready=False)
             assert -9 == await process.wait(timeout_s=120)
         process.set("PROCESS_KILL_AT", None)
         await process.start()
-        tier = house.topics.retries[0]
-        retries = await eventually(lambda: find_retries(house, succeeded=True))
+        tier = site.topics.retries[0]
+        retries = await eventually(lambda: find_retries(site, succeeded=True))
         # the copies that are left come due meanwhile
-        await eventually(lambda: house.lag(tier) == 0, timeout_s=60)
+        await eventually(lambda: site.lag(tier) == 0, timeout_s=60)
         assert 0 == await process.stop()
-        attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
+        attempts = [each for each in site.read(site.topics.attempts) if isinstance(each, Attempt)]
 
     assert [1, 2, 3, 4] == [each.attempt_number for each in attempts]
     assert ["failed", "failed", "failed", "succeeded"] == [each.outcome for each in attempts]
@@ -93,8 +93,8 @@ async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: s
     assert KILLS + 3 <= retries
 
 
-def find_retries(house: House, *, succeeded: bool) -> int:
+def find_retries(site: DeliverSite, *, succeeded: bool) -> int:
     """How many copies of retries were written, once the delivery has succeeded."""
-    attempts = [each for each in house.read(house.topics.attempts) if isinstance(each, Attempt)]
+    attempts = [each for each in site.read(site.topics.attempts) if isinstance(each, Attempt)]
     assert succeeded == any(each.outcome == "succeeded" for each in attempts)
-    return len(house.read(house.topics.retries[0]))
+    return len(site.read(site.topics.retries[0]))

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import psutil
 
-from tests.integration.deliver.house import House
+from tests.integration.deliver.deliver_site import DeliverSite
 from tests.support.eventually import eventually
 from tests.support.receiver import Hang, Receiver
 
@@ -17,12 +17,12 @@ PAYLOAD = b'{"n":"' + b"x" * 10_000 + b'"}'
 
 async def test_hundreds_of_requests_are_open_and_no_more(kafka: str, topic_prefix: str) -> None:
     """Endpoints of 1,100 applications that never answer hold three quarters of the places; memory is bounded."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver(default=Hang()) as receiver:
         subscribers = [
-            house.subscribe(receiver.url(f"/{number}"), application_id=str(uuid4())) for number in range(ENDPOINTS)
+            site.subscribe(receiver.url(f"/{number}"), application_id=str(uuid4())) for number in range(ENDPOINTS)
         ]
-        deliver = house.deliver(
+        deliver = site.deliver(
             WORKER_MAX_CONNECTIONS=str(OPEN_MAX),
             DELIVER_DESTINATION_CONNECTIONS_MAX="5000",
             DELIVER_TOTAL_TIMEOUT_S="120",
@@ -30,7 +30,7 @@ async def test_hundreds_of_requests_are_open_and_no_more(kafka: str, topic_prefi
         async with deliver:
             before = psutil.Process(deliver.pid).memory_info().rss
             for subscriber in subscribers:
-                house.send(subscriber, count=3, payload=PAYLOAD)
+                site.send(subscriber, count=3, payload=PAYLOAD)
             await eventually(lambda: receiver.max_open() >= UNKNOWN_MAX, timeout_s=60)
             grown = psutil.Process(deliver.pid).memory_info().rss - before
             await deliver.kill()

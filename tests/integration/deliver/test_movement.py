@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from tests.integration.deliver.house import House
+from tests.integration.deliver.deliver_site import DeliverSite
 from tests.support.eventually import eventually
 from tests.support.receiver import Hang, Ok, Receiver, Times
 from tests.support.single_process import SingleProcess
@@ -12,21 +12,21 @@ from tests.support.single_process import SingleProcess
 
 async def test_places_that_are_all_taken_are_said(kafka: str, topic_prefix: str) -> None:
     """Two endpoints that were quick begin to hang and hold both places; a third one, as quick, has to wait."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         for path in ("/a", "/b"):
             receiver.script(path, Times(1, Ok()), Hang())
-        a, b, c = (house.subscribe(receiver.url(path), application_id=str(uuid4())) for path in ("/a", "/b", "/c"))
-        deliver = house.deliver(WORKER_MAX_CONNECTIONS="2", WORKER_STALLED_AFTER_S="1", DELIVER_TOTAL_TIMEOUT_S="15")
+        a, b, c = (site.subscribe(receiver.url(path), application_id=str(uuid4())) for path in ("/a", "/b", "/c"))
+        deliver = site.deliver(WORKER_MAX_CONNECTIONS="2", WORKER_STALLED_AFTER_S="1", DELIVER_TOTAL_TIMEOUT_S="15")
         async with deliver:
             for subscriber in (a, b, c):
-                house.send(subscriber)
+                site.send(subscriber)
             await eventually(lambda: receiver.received == 3)
             assert "movement" not in await _read_problems(deliver)
-            house.send(a)
-            house.send(b)
+            site.send(a)
+            site.send(b)
             await eventually(lambda: receiver.open_requests == 2)
-            house.send(c)
+            site.send(c)
 
             async def is_red() -> bool:
                 return "none was" in (await _read_problems(deliver)).get("movement", "")

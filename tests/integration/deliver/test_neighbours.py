@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.deliver.house import House, Subscriber
+from tests.integration.deliver.deliver_site import DeliverSite, Subscriber
 from tests.support.eventually import eventually
 from tests.support.receiver import Hang, Receiver
 
@@ -48,19 +48,19 @@ TROUBLES = {
 async def test_healthy_endpoints_do_not_notice(kafka: str, topic_prefix: str, name: str) -> None:
     """All deliveries of an endpoint that was there before, and of a new one, arrive once while slow ones wait."""
     trouble = TROUBLES[name]
-    house = await House(kafka, topic_prefix, partitions=2).prepare()
+    site = await DeliverSite(kafka, topic_prefix, partitions=2).prepare()
     async with Receiver(default=Hang()) as receiver:
         receiver.script("/healthy*")
         if trouble.rate_per_s is not None:
             receiver.script("/slow*")
-        known, new = (house.subscribe(receiver.url(f"/healthy/{each}"), application_id=str(uuid4())) for each in "bc")
-        slow = _subscribe_slow(house, receiver, trouble)
-        async with house.deliver(**dict(trouble.settings)) as deliver:
-            before_s = await _send_rounds(house, receiver, known)
+        known, new = (site.subscribe(receiver.url(f"/healthy/{each}"), application_id=str(uuid4())) for each in "bc")
+        slow = _subscribe_slow(site, receiver, trouble)
+        async with site.deliver(**dict(trouble.settings)) as deliver:
+            before_s = await _send_rounds(site, receiver, known)
             for subscriber in slow:
-                house.send(subscriber, count=trouble.events, payload=b"x" * trouble.payload_bytes)
-            meanwhile_s = await _send_rounds(house, receiver, known)
-            new_s = await _send_rounds(house, receiver, new)
+                site.send(subscriber, count=trouble.events, payload=b"x" * trouble.payload_bytes)
+            meanwhile_s = await _send_rounds(site, receiver, known)
+            new_s = await _send_rounds(site, receiver, new)
             await deliver.kill()
         log.info("%s: s a round: before %s, meanwhile %s, a new endpoint %s", name, before_s, meanwhile_s, new_s)
 
@@ -70,10 +70,10 @@ async def test_healthy_endpoints_do_not_notice(kafka: str, topic_prefix: str, na
         assert slow_arrived < trouble.endpoints * trouble.events
 
 
-def _subscribe_slow(house: House, receiver: Receiver, trouble: Trouble) -> list[Subscriber]:
+def _subscribe_slow(site: DeliverSite, receiver: Receiver, trouble: Trouble) -> list[Subscriber]:
     applications = [str(uuid4()) for _ in range(trouble.applications)]
     return [
-        house.subscribe(
+        site.subscribe(
             receiver.url(f"/slow/{number}"),
             application_id=applications[number % len(applications)],
             rate_per_s=trouble.rate_per_s,
@@ -82,13 +82,13 @@ def _subscribe_slow(house: House, receiver: Receiver, trouble: Trouble) -> list[
     ]
 
 
-async def _send_rounds(house: House, receiver: Receiver, subscriber: Subscriber) -> list[float]:
+async def _send_rounds(site: DeliverSite, receiver: Receiver, subscriber: Subscriber) -> list[float]:
     """Send a few, wait until all of them are there, and again; how long each round took, in seconds."""
     taken_s = []
     path = subscriber.url.removeprefix(receiver.url(""))
     for _ in range(ROUNDS):
         begun_s = time.monotonic()
-        sent = {delivery.delivery_id for delivery in house.send(subscriber, count=OF_A_ROUND)}
+        sent = {delivery.delivery_id for delivery in site.send(subscriber, count=OF_A_ROUND)}
 
         def all_there(sent: set[str] = sent) -> bool:
             missing = len(sent - {request.header("webhook-id") for request in receiver.requests(path)})

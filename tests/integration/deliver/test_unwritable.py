@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.events.records import DeadLetter
 from pipeline.topics import Topic
-from tests.integration.deliver.house import House
+from tests.integration.deliver.deliver_site import DeliverSite
 from tests.support.eventually import eventually
 from tests.support.kafka import alter_topic
 from tests.support.receiver import Receiver, Status
@@ -48,20 +48,20 @@ async def test_what_cannot_be_written_down_is_not_sent_without_end(kafka: str, t
     Each delivery is sent twice at most, and not at all by a process that cannot write. /health names topic and reason.
     When the topic is well again all is delivered and written down, without a word from anybody.
     """
-    house = await House(kafka, topic_prefix).prepare()
+    site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
-        deliver = house.deliver(KAFKA_TOPICS_CHECK_INTERVAL_S="1", KAFKA_SESSION_TIMEOUT_S="6")
+        subscriber = site.subscribe(receiver.url("/a"))
+        deliver = site.deliver(KAFKA_TOPICS_CHECK_INTERVAL_S="1", KAFKA_SESSION_TIMEOUT_S="6")
         await deliver.start()
         try:
-            house.send(subscriber)
-            await house.attempts(1)
-            await refuse_all(kafka, house.topics.attempts)
-            sent = house.send(subscriber, count=IDS)
+            site.send(subscriber)
+            await site.attempts(1)
+            await refuse_all(kafka, site.topics.attempts)
+            sent = site.send(subscriber, count=IDS)
 
             async def is_said() -> bool:
                 problems = await read_problems(deliver)
-                return house.topics.attempts.name in problems and "MSG_SIZE_TOO_LARGE" in problems
+                return site.topics.attempts.name in problems and "MSG_SIZE_TOO_LARGE" in problems
 
             await eventually(is_said)
             first = count_requests(receiver)
@@ -71,8 +71,8 @@ async def test_what_cannot_be_written_down_is_not_sent_without_end(kafka: str, t
                 await eventually(is_said, timeout_s=60)
                 await eventually(lambda: has_held_back(deliver), timeout_s=60)
             refused = count_requests(receiver)
-            await take_all(kafka, house.topics.attempts)
-            attempts = await house.attempts(IDS + 1)
+            await take_all(kafka, site.topics.attempts)
+            attempts = await site.attempts(IDS + 1)
             await eventually(lambda: is_well(deliver))
         finally:
             await deliver.stop()
@@ -96,8 +96,8 @@ async def has_held_back(process: SingleProcess) -> bool:
     return await eventually(lambda: process.log().count("outcome_not_writable") > tried)
 
 
-def read_letters(house: House) -> list[DeadLetter]:
-    return [record for record in house.read(house.topics.dead) if isinstance(record, DeadLetter)]
+def read_letters(site: DeliverSite) -> list[DeadLetter]:
+    return [record for record in site.read(site.topics.dead) if isinstance(record, DeadLetter)]
 
 
 async def is_well(process: SingleProcess) -> bool:
@@ -109,13 +109,13 @@ async def is_well(process: SingleProcess) -> bool:
 @pytest.mark.parametrize("which", ["retries", "dead"])
 async def test_any_topic_of_an_outcome_stops_sending(kafka: str, topic_prefix: str, which: str) -> None:
     """A retry, a dead letter: what a request might lead to can be written, or it is not made."""
-    house = await House(kafka, topic_prefix).prepare()
-    topic = house.topics.dead if which == "dead" else house.topics.retries[3]
+    site = await DeliverSite(kafka, topic_prefix).prepare()
+    topic = site.topics.dead if which == "dead" else site.topics.retries[3]
     await refuse_all(kafka, topic)
     async with Receiver() as receiver:
-        subscriber = house.subscribe(receiver.url("/a"))
-        async with house.deliver() as deliver:
-            house.send(subscriber, count=3)
+        subscriber = site.subscribe(receiver.url("/a"))
+        async with site.deliver() as deliver:
+            site.send(subscriber, count=3)
 
             async def is_said() -> bool:
                 return topic.name in await read_problems(deliver)
@@ -123,7 +123,7 @@ async def test_any_topic_of_an_outcome_stops_sending(kafka: str, topic_prefix: s
             await eventually(is_said)
             before = len(receiver.requests())
             await take_all(kafka, topic)
-            await house.attempts(3)
+            await site.attempts(3)
 
         assert 0 == before
         assert 3 == len(receiver.requests())
@@ -131,15 +131,15 @@ async def test_any_topic_of_an_outcome_stops_sending(kafka: str, topic_prefix: s
 
 async def test_an_attempt_that_is_too_large_is_written_smaller(kafka: str, topic_prefix: str) -> None:
     """One endpoint's long answers are cut for good; nothing else waits for it, and nothing is sent again."""
-    house = await House(kafka, topic_prefix).prepare()
-    await alter_topic(kafka, house.topics.attempts, "max.message.bytes", "4000")
+    site = await DeliverSite(kafka, topic_prefix).prepare()
+    await alter_topic(kafka, site.topics.attempts, "max.message.bytes", "4000")
     async with Receiver() as receiver:
         receiver.script("/long", Status(200, body=os.urandom(15_000)))
-        long, short = house.subscribe(receiver.url("/long")), house.subscribe(receiver.url("/short"))
-        async with house.deliver():
-            house.send(long, count=5)
-            house.send(short, count=5)
-            attempts = await house.attempts(10)
+        long, short = site.subscribe(receiver.url("/long")), site.subscribe(receiver.url("/short"))
+        async with site.deliver():
+            site.send(long, count=5)
+            site.send(short, count=5)
+            attempts = await site.attempts(10)
 
         by_id = {attempt.delivery_id: attempt for attempt in attempts}
         assert 10 == len(by_id)
@@ -150,20 +150,20 @@ async def test_an_attempt_that_is_too_large_is_written_smaller(kafka: str, topic
 
 async def test_a_retry_that_is_too_large_is_a_dead_letter(kafka: str, topic_prefix: str) -> None:
     """With its reason and the delivery in it, so that it can be sent again."""
-    house = await House(kafka, topic_prefix).prepare()
-    await alter_topic(kafka, house.topics.retries[0], "max.message.bytes", "2000")
+    site = await DeliverSite(kafka, topic_prefix).prepare()
+    await alter_topic(kafka, site.topics.retries[0], "max.message.bytes", "2000")
     async with Receiver() as receiver:
         receiver.script("/a", Status(500))
-        subscriber = house.subscribe(receiver.url("/a"), retry_delays_s=[1.0, 1.0])
-        async with house.deliver():
+        subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=[1.0, 1.0])
+        async with site.deliver():
             payload = f'"{os.urandom(3000).hex()}"'.encode()
-            (large,) = house.send(subscriber, payload=payload)
-            letters = await eventually(lambda: read_letters(house))
-            await house.attempts(1)
+            (large,) = site.send(subscriber, payload=payload)
+            letters = await eventually(lambda: read_letters(site))
+            await site.attempts(1)
 
         assert ["refused_by_log"] == [letter.reason for letter in letters]
         assert [large.delivery_id] == [letter.delivery_id for letter in letters]
-        assert house.topics.retries[0].name in letters[0].detail
+        assert site.topics.retries[0].name in letters[0].detail
         assert letters[0].source_value is not None
         assert payload in letters[0].source_value
         assert 1 == len(receiver.requests())

@@ -17,20 +17,20 @@ from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.progress import Progress
 from pipeline.matcher.worker import build_app, watch
 from pipeline.metrics import Metrics
-from tests.integration.matcher.house import House
+from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
 
 
 @asynccontextmanager
-async def open_app(house: House) -> AsyncIterator[tuple[faust.App, list[Any]]]:
+async def open_app(site: MatcherSite) -> AsyncIterator[tuple[faust.App, list[Any]]]:
     """An app that reads the events in chunks and does nothing with them but keep them."""
     app = build_app(
-        house.config,
-        group=house.group,
+        site.config,
+        group=site.group,
         scheduler=schedule_chunks(100, lambda: 0),
         faults=ReadFaults(Metrics("matcher")),
     )
-    events = app.topic(house.topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
+    events = app.topic(site.topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
     chunks: list[Any] = []
 
     keep_chunk = chunks.append
@@ -54,38 +54,38 @@ def consumer_of(app: faust.App) -> Consumer:
 
 async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix: str) -> None:
     """Whatever has been read; for partitions that are somebody else's, nothing."""
-    house = await House(kafka, topic_prefix, partitions=2).prepare()
-    name = house.topics.events.name
+    site = await MatcherSite(kafka, topic_prefix, partitions=2).prepare()
+    name = site.topics.events.name
     for partition in (0, 1):
         for _ in range(10):
-            house.write(house.topics.events, None, b"x", partition=partition)
-    house.flush()
-    async with open_app(house) as (app, chunks):
+            site.write(site.topics.events, None, b"x", partition=partition)
+    site.flush()
+    async with open_app(site) as (app, chunks):
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 20)
         consumer = consumer_of(app)
         assert await consumer.commit_offsets({TP(name, 0): 3, TP(name, 7): 5, TP("other", 0): 1})
-        assert {0: 3, 1: 0} == await asyncio.to_thread(house.committed)
+        assert {0: 3, 1: 0} == await asyncio.to_thread(site.committed)
         assert await consumer.commit_offsets({TP("other", 0): 1})
         assert await consumer.commit_offsets({TP(name, 0): 7, TP(name, 1): 10})
 
-    assert {0: 7, 1: 10} == house.committed()
+    assert {0: 7, 1: 10} == site.committed()
     ends = {record.partition: record.offset for chunk in chunks for record in chunk.records}
     assert {0: 9, 1: 9} == ends
 
 
 async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) -> None:
     """It marks itself as crashed and goes on existing: whoever watches it ends the process with the reason."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     metrics = Metrics("matcher")
 
     async def commit(_: object) -> bool:
         return True
 
-    async with open_app(house) as (app, _):
+    async with open_app(site) as (app, _):
         progress = Progress(commit, metrics, in_flight_max=1, commit_interval_s=60)
         watching = asyncio.create_task(watch(app, progress, metrics, retention_s=3600, clock_us=wall_us))
         # what no broker and no caller of ours says
-        await consumer_of(app).commit_offsets({TP(house.topics.events.name, 0): "junk"})  # type: ignore[dict-item]  # as said
+        await consumer_of(app).commit_offsets({TP(site.topics.events.name, 0): "junk"})  # type: ignore[dict-item]  # as said
         async with asyncio.timeout(30):
             with pytest.raises((TypeError, ValueError)):
                 await watching
@@ -93,11 +93,11 @@ async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) ->
 
 async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: str) -> None:
     """Over all partitions, each in its order, in chunks of a bounded size."""
-    house = await House(kafka, topic_prefix, partitions=4).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=4).prepare()
     for number in range(1000):
-        house.write(house.topics.events, None, b"%d" % number, partition=number % 4)
-    house.flush()
-    async with open_app(house) as (_, chunks):
+        site.write(site.topics.events, None, b"%d" % number, partition=number % 4)
+    site.flush()
+    async with open_app(site) as (_, chunks):
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 1000)
 
     assert max(len(chunk.records) for chunk in chunks) <= 100
@@ -114,15 +114,15 @@ async def test_a_fetch_waits_for_its_pace(kafka: str, topic_prefix: str) -> None
         def rest_s(self, now_s: float) -> float:
             return 3.0 if chunks else 0.0
 
-    house = await House(kafka, topic_prefix, partitions=4).prepare()
-    async with open_app(house) as (app, chunks):
+    site = await MatcherSite(kafka, topic_prefix, partitions=4).prepare()
+    async with open_app(site) as (app, chunks):
         consumer_of(app).pace = Fixed()
-        house.write(house.topics.events, None, b"first", partition=0)
-        house.flush()
+        site.write(site.topics.events, None, b"first", partition=0)
+        site.flush()
         await eventually(lambda: len(chunks) == 1)
         for partition in range(4):
-            house.write(house.topics.events, None, b"behind it", partition=partition)
-            house.flush()
+            site.write(site.topics.events, None, b"behind it", partition=partition)
+            site.flush()
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 5)
 
     assert [1, 4] == [len(chunk.records) for chunk in chunks]

@@ -13,7 +13,7 @@ from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.core.events.ids import derive_delivery_id
 from pipeline.core.events.records import DeadLetter, Delivery, Event, to_bytes
 from pipeline.core.log.partition import locate_partition
-from tests.integration.matcher.house import EVENT_TYPE, House, deliveries_by_event, make_event
+from tests.integration.matcher.matcher_site import EVENT_TYPE, MatcherSite, deliveries_by_event, make_event
 from tests.support.eventually import eventually
 
 RETENTION_S = 7 * 86_400  # what is not set
@@ -31,14 +31,14 @@ async def let_a_millisecond_pass() -> None:
 
 async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafka: str, topic_prefix: str) -> None:
     """Labels select; each match is one delivery with the payload byte for byte, all of them are one dispatch."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await MatcherSite(kafka, topic_prefix).prepare()
     application_id, everything, eu, us = (make_id() for _ in range(4))
-    house.publish(application_id, {everything: {}, eu: {"region": "eu"}, us: {"region": "us"}}, version=7)
+    site.publish(application_id, {everything: {}, eu: {"region": "eu"}, us: {"region": "us"}}, version=7)
     payload = bytes(range(256))
-    async with house.matcher():
-        (event,) = house.send(application_id, payload=payload, payload_content_type=BINARY_TYPE)
-        (dispatch,) = await house.dispatches(1)
-        deliveries = house.read_records(house.topics.deliveries, Delivery)
+    async with site.matcher():
+        (event,) = site.send(application_id, payload=payload, payload_content_type=BINARY_TYPE)
+        (dispatch,) = await site.dispatches(1)
+        deliveries = site.read_records(site.topics.deliveries, Delivery)
 
     expected = {each: derive_delivery_id(event.event_id, each, application_id) for each in (everything, eu)}
     assert expected == {delivery.subscription_id: delivery.delivery_id for delivery in deliveries}
@@ -47,7 +47,7 @@ async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafk
         (each.payload, each.event_type, each.received_at_us, each.attempt_number) for each in deliveries
     }
     assert 7 == dispatch.routes_version
-    (stored,) = house.read(house.topics.events)
+    (stored,) = site.read(site.topics.events)
     assert (stored.partition(), stored.offset()) == (dispatch.event_partition, dispatch.event_offset)
     # the broker's time of the event is what decides its day, in the archive and for ever
     stored_at_us = stored.timestamp()[1] * 1000
@@ -56,46 +56,46 @@ async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafk
 
 async def test_an_event_that_matches_nothing_is_dispatched_all_the_same(kafka: str, topic_prefix: str) -> None:
     """That nobody wanted it is known, and not mistaken for still being on its way."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await MatcherSite(kafka, topic_prefix).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {"region": "us"}})
-    async with house.matcher():
-        (event,) = house.send(application_id)
-        (dispatch,) = await house.dispatches(1)
+    site.publish(application_id, {make_id(): {"region": "us"}})
+    async with site.matcher():
+        (event,) = site.send(application_id)
+        (dispatch,) = await site.dispatches(1)
 
     assert (event.event_id, []) == (dispatch.event_id, dispatch.matches)
-    assert 0 == house.count(house.topics.deliveries)
-    assert 0 == house.count(house.topics.dead)
+    assert 0 == site.count(site.topics.deliveries)
+    assert 0 == site.count(site.topics.dead)
 
 
 async def test_records_are_where_every_client_looks_for_them(kafka: str, topic_prefix: str) -> None:
     """Deliveries lie in the partition of their subscription's id, dispatches in that of their application's."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await MatcherSite(kafka, topic_prefix).prepare()
     # so many that no partition is left out by chance
     applications = {make_id(): [make_id(), make_id()] for _ in range(40)}
     for application_id, subscription_ids in applications.items():
-        house.publish(application_id, {each: {} for each in subscription_ids})
-    async with house.matcher():
+        site.publish(application_id, {each: {} for each in subscription_ids})
+    async with site.matcher():
         for application_id in applications:
-            house.send(application_id)
-        await house.dispatches(40)
-        await house.wait_for(house.topics.deliveries, 80)
+            site.send(application_id)
+        await site.dispatches(40)
+        await site.wait_for(site.topics.deliveries, 80)
 
-    for topic in (house.topics.events, house.topics.routes, house.topics.dispatches, house.topics.deliveries):
-        messages = house.read(topic)
+    for topic in (site.topics.events, site.topics.routes, site.topics.dispatches, site.topics.deliveries):
+        messages = site.read(topic)
         keys = [message.key() or b"" for message in messages]
-        expected = [locate_partition(key, house.config.partitions) for key in keys]
+        expected = [locate_partition(key, site.config.partitions) for key in keys]
         assert expected == [message.partition() for message in messages]
         # all of them are used, or this would have shown nothing
-        assert house.config.partitions == len(set(expected))
+        assert site.config.partitions == len(set(expected))
 
 
 async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka: str, topic_prefix: str) -> None:
     """Poison of every kind is put aside, says where it came from, and stops nothing behind it."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id, deleted_id = make_id(), make_id()
-    house.publish(application_id, {make_id(): {}})
-    house.publish(deleted_id, {make_id(): {}}, deleted=True)
+    site.publish(application_id, {make_id(): {}})
+    site.publish(deleted_id, {make_id(): {}}, deleted=True)
     key = application_id.encode()
     stranger = make_event(make_id())
     untyped = make_event(application_id, event_type="never.heard.of")
@@ -114,13 +114,13 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
         (key, to_bytes(long_type), "invalid_event"),
         (key, to_bytes(make_event(application_id, event_id="7")), "invalid_event"),
     ]
-    async with house.matcher():
+    async with site.matcher():
         for poison_key, value, _ in poison:
-            house.write(house.topics.events, poison_key, value)
-        house.flush()
-        (event,) = house.send(application_id)
-        (dispatch,) = await house.dispatches(1)
-        letters = sorted(house.read_records(house.topics.dead, DeadLetter), key=lambda letter: letter.source_offset)
+            site.write(site.topics.events, poison_key, value)
+        site.flush()
+        (event,) = site.send(application_id)
+        (dispatch,) = await site.dispatches(1)
+        letters = sorted(site.read_records(site.topics.dead, DeadLetter), key=lambda letter: letter.source_offset)
 
     assert event.event_id == dispatch.event_id
     assert [reason for _, _, reason in poison] == [letter.reason for letter in letters]
@@ -130,7 +130,7 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
     assert [(key, value) for key, value, _ in poison] == [
         (letter.source_key, letter.source_value) for letter in letters
     ]
-    assert {house.topics.events.name} == {letter.source_topic for letter in letters}
+    assert {site.topics.events.name} == {letter.source_topic for letter in letters}
     assert untyped.event_id == letters[9].event_id
     assert application_id == letters[9].application_id
     assert all(letter.detail for letter in letters)
@@ -138,15 +138,15 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
 
 async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> None:
     """Nobody reads them: a megabyte of them, repeated names and values that are no text are passed over."""
-    house = await House(kafka, topic_prefix, partitions=1, message_max_bytes=2 * 1024 * 1024).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1, message_max_bytes=2 * 1024 * 1024).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
+    site.publish(application_id, {make_id(): {}})
     event = make_event(application_id)
     headers = [("x", b"\xff" * 1_000_000), ("x", None), ("", b"")]
-    async with house.matcher():
-        house.write(house.topics.events, application_id.encode(), to_bytes(event), headers=headers)
-        house.flush()
-        (dispatch,) = await house.dispatches(1)
+    async with site.matcher():
+        site.write(site.topics.events, application_id.encode(), to_bytes(event), headers=headers)
+        site.flush()
+        (dispatch,) = await site.dispatches(1)
 
     assert event.event_id == dispatch.event_id
 
@@ -154,12 +154,12 @@ async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> 
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 async def test_producers_choose_their_own_compression(kafka: str, topic_prefix: str, compression: str) -> None:
     """Whatever codec an outside producer uses, its events are read."""
-    house = await House(kafka, topic_prefix, partitions=1, compression_type=compression).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1, compression_type=compression).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
-    async with house.matcher():
-        events = house.send(application_id, 50, payload=b'{"x":"' + b"y" * 2000 + b'"}')
-        dispatches = await house.dispatches(50)
+    site.publish(application_id, {make_id(): {}})
+    async with site.matcher():
+        events = site.send(application_id, 50, payload=b'{"x":"' + b"y" * 2000 + b'"}')
+        dispatches = await site.dispatches(50)
 
     assert [event.event_id for event in events] == [dispatch.event_id for dispatch in dispatches]
 
@@ -168,24 +168,24 @@ async def test_large_records_pass_or_are_put_aside(kafka: str, topic_prefix: str
     """An event that just fits is delivered. What fits into one record, but not with what is added to it on the way,
     or only because it was compressed, is dead with its reason; poison as large stops nothing.
     """
-    house = await House(
+    site = await MatcherSite(
         kafka, topic_prefix, partitions=1, compression_type="zstd", message_max_bytes=64 * 1024 * 1024
     ).prepare()
     application_id, subscription_id = make_id(), make_id()
-    house.publish(application_id, {subscription_id: {}})
-    key, record_max_bytes = application_id.encode(), house.config.record_max_bytes
+    site.publish(application_id, {subscription_id: {}})
+    key, record_max_bytes = application_id.encode(), site.config.record_max_bytes
     fitting = make_event(application_id, payload=b"x" * (record_max_bytes - 16 * 1024))
     tight = make_event(application_id, payload=b"x" * (record_max_bytes - 500))
     inflated = make_event(application_id, payload=b"x" * (5 * record_max_bytes))
-    async with house.matcher():
+    async with site.matcher():
         for value in (to_bytes(fitting), to_bytes(tight), to_bytes(inflated), b"j" * (5 * record_max_bytes)):
-            house.write(house.topics.events, key, value)
-        house.write(house.topics.events, b"k" * record_max_bytes, b"junk")
-        house.flush()
-        house.send(application_id)
-        await house.dispatches(2)
-        deliveries = house.read_records(house.topics.deliveries, Delivery)
-        letters = house.read_records(house.topics.dead, DeadLetter)
+            site.write(site.topics.events, key, value)
+        site.write(site.topics.events, b"k" * record_max_bytes, b"junk")
+        site.flush()
+        site.send(application_id)
+        await site.dispatches(2)
+        deliveries = site.read_records(site.topics.deliveries, Delivery)
+        letters = site.read_records(site.topics.dead, DeadLetter)
 
     assert fitting.payload == deliveries[0].payload
     assert 2 == len(deliveries)
@@ -196,14 +196,14 @@ async def test_large_records_pass_or_are_put_aside(kafka: str, topic_prefix: str
 
 async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str) -> None:
     """More than any buffer holds at once: it goes out piece by piece, and the process takes no more than its bounds."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await MatcherSite(kafka, topic_prefix).prepare()
     application_id = make_id()
     subscription_ids = [make_id() for _ in range(10_000)]
-    house.publish(application_id, {each: {} for each in subscription_ids})
-    async with house.matcher(KAFKA_PRODUCE_BUFFER_MAX_BYTES=str(1024 * 1024), KAFKA_RECORD_MAX_BYTES=str(2**22)):
-        events = house.send(application_id, 5, payload=b"x" * 2000)
-        dispatches = await house.dispatches(5, timeout_s=60)
-        deliveries = house.read_records(house.topics.deliveries, Delivery)
+    site.publish(application_id, {each: {} for each in subscription_ids})
+    async with site.matcher(KAFKA_PRODUCE_BUFFER_MAX_BYTES=str(1024 * 1024), KAFKA_RECORD_MAX_BYTES=str(2**22)):
+        events = site.send(application_id, 5, payload=b"x" * 2000)
+        dispatches = await site.dispatches(5, timeout_s=60)
+        deliveries = site.read_records(site.topics.deliveries, Delivery)
 
     everybody = Counter(subscription_ids)
     assert {event.event_id: everybody for event in events} == deliveries_by_event(deliveries)
@@ -212,15 +212,15 @@ async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str)
 
 async def test_an_event_behind_a_marker_is_matched_with_the_new_routes(kafka: str, topic_prefix: str) -> None:
     """However quickly one follows the other. A version appended in the millisecond of the event may apply as well."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id, subscription_ids = make_id(), [make_id() for _ in range(10)]
-    async with house.matcher(MATCHER_ROUTES_WAIT_S="30"):
+    async with site.matcher(MATCHER_ROUTES_WAIT_S="30"):
         for version in range(1, 11):
-            house.publish(
+            site.publish(
                 application_id, {each: {} for each in subscription_ids[:version]}, version=version, marker=True
             )
-            house.send(application_id)
-        dispatches = await house.dispatches(10)
+            site.send(application_id)
+        dispatches = await site.dispatches(10)
 
     assert 10 == len(dispatches)
     for version, dispatch in enumerate(dispatches, start=1):
@@ -233,16 +233,16 @@ async def test_a_marker_of_routes_that_never_come_is_waited_for_once(kafka: str,
 
     What is not in the topic of the routes by now will not come: the marker is written when they are there.
     """
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
-    matcher = house.matcher(MATCHER_ROUTES_WAIT_S="300")
+    site.publish(application_id, {make_id(): {}})
+    matcher = site.matcher(MATCHER_ROUTES_WAIT_S="300")
     async with matcher:
         for _ in range(20):
-            house.mark(make_id(), 7)
-        house.mark(application_id, 99)
-        (event,) = house.send(application_id)
-        (dispatch,) = await house.dispatches(1)
+            site.mark(make_id(), 7)
+        site.mark(application_id, 99)
+        (event,) = site.send(application_id)
+        (dispatch,) = await site.dispatches(1)
 
     assert (event.event_id, 1) == (dispatch.event_id, dispatch.routes_version)
     assert 21 == matcher.log().count("routes_missing")
@@ -250,38 +250,38 @@ async def test_a_marker_of_routes_that_never_come_is_waited_for_once(kafka: str,
 
 async def test_a_restart_knows_which_routes_applied(kafka: str, topic_prefix: str) -> None:
     """Events that waited while nobody matched get the routes of their place in the log, not today's."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id, one, two, three = (make_id() for _ in range(4))
-    house.publish(application_id, {one: {}}, version=1, marker=True)
-    async with house.matcher():
-        house.send(application_id)
-        await house.dispatches(1)
+    site.publish(application_id, {one: {}}, version=1, marker=True)
+    async with site.matcher():
+        site.send(application_id)
+        await site.dispatches(1)
     changes: dict[int, dict[str, dict[str, str]]] = {2: {two: {}}, 3: {three: {}}, 4: {}}
     for version, subscriptions in changes.items():
-        house.send(application_id)
+        site.send(application_id)
         await let_a_millisecond_pass()
-        house.publish(application_id, subscriptions, version=version, deleted=version == 4, marker=True)
-    async with house.matcher():
-        dispatches = await house.dispatches(4)
+        site.publish(application_id, subscriptions, version=version, deleted=version == 4, marker=True)
+    async with site.matcher():
+        dispatches = await site.dispatches(4)
 
     assert [(1, [one]), (1, [one]), (2, [two]), (3, [three])] == [
         (dispatch.routes_version, [match["subscription_id"] for match in dispatch.matches]) for dispatch in dispatches
     ]
-    assert 0 == house.count(house.topics.dead)
+    assert 0 == site.count(site.topics.dead)
 
 
 async def test_a_repeated_event_is_matched_once(kafka: str, topic_prefix: str) -> None:
     """A producer that sends an id again causes no second delivery; another application may use the same id."""
-    house = await House(kafka, topic_prefix).prepare()
+    site = await MatcherSite(kafka, topic_prefix).prepare()
     one, other = make_id(), make_id()
     for application_id in (one, other):
-        house.publish(application_id, {make_id(): {}})
-    async with house.matcher():
-        (event,) = house.send(one)
-        house.send(one, 3, event_id=event.event_id)
-        house.send(other, event_id=event.event_id)
-        house.send(one)
-        dispatches = await house.dispatches(3)
+        site.publish(application_id, {make_id(): {}})
+    async with site.matcher():
+        (event,) = site.send(one)
+        site.send(one, 3, event_id=event.event_id)
+        site.send(other, event_id=event.event_id)
+        site.send(one)
+        dispatches = await site.dispatches(3)
 
     assert Counter({(one, event.event_id): 1, (other, event.event_id): 1}) == Counter(
         (each.application_id, each.event_id) for each in dispatches if each.event_id == event.event_id
@@ -291,17 +291,17 @@ async def test_a_repeated_event_is_matched_once(kafka: str, topic_prefix: str) -
 
 async def test_json_events_are_matched(kafka: str, topic_prefix: str) -> None:
     """A producer without Avro: the event's id comes from its place in the log."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id, subscription_id = make_id(), make_id()
-    house.publish(application_id, {subscription_id: {"region": "eu"}})
+    site.publish(application_id, {subscription_id: {"region": "eu"}})
     value = (
         f'{{"application_id": "{application_id}", "event_type": "{EVENT_TYPE}", "payload": "{{}}",'
         ' "payload_content_type": "application/json", "labels": {"region": "eu"}}'
     )
-    async with house.matcher():
-        house.write(house.topics.events, application_id.encode(), value.encode())
-        house.flush()
-        (dispatch,) = await house.dispatches(1)
+    async with site.matcher():
+        site.write(site.topics.events, application_id.encode(), value.encode())
+        site.flush()
+        (dispatch,) = await site.dispatches(1)
 
     assert [subscription_id] == [match["subscription_id"] for match in dispatch.matches]
 
@@ -311,63 +311,63 @@ async def test_a_stop_leaves_nothing_to_be_repeated(kafka: str, topic_prefix: st
 
     The stream goes on until the process has ended, so that there is a rest on any machine.
     """
-    house = await House(kafka, topic_prefix).prepare()
+    site = await MatcherSite(kafka, topic_prefix).prepare()
     applications = [make_id() for _ in range(8)]
     for application_id in applications:
-        house.publish(application_id, {make_id(): {}})
+        site.publish(application_id, {make_id(): {}})
 
     def send(count: int) -> list[Event]:
-        return [event for application_id in applications for event in house.send(application_id, count)]
+        return [event for application_id in applications for event in site.send(application_id, count)]
 
-    matcher = house.matcher(MATCHER_COMMIT_INTERVAL_S="60", MATCHER_CHUNK_MAX_RECORDS="50")
+    matcher = site.matcher(MATCHER_COMMIT_INTERVAL_S="60", MATCHER_CHUNK_MAX_RECORDS="50")
     async with matcher:
         events = send(100)
-        await house.wait_for(house.topics.dispatches, 100)
+        await site.wait_for(site.topics.dispatches, 100)
         stopping = asyncio.create_task(matcher.stop())
         while not stopping.done():
             events += send(10)
             await asyncio.wait({stopping}, timeout=0.02)
         events += send(10)
         assert 0 == stopping.result()
-        stopped_at = house.committed()
-        matched = house.count(house.topics.dispatches)
+        stopped_at = site.committed()
+        matched = site.count(site.topics.dispatches)
         assert sum(stopped_at.values()) == matched < len(events)
         await matcher.start()
-        dispatches = await house.dispatches(len(events))
+        dispatches = await site.dispatches(len(events))
 
     assert Counter(event.event_id for event in events) == Counter(each.event_id for each in dispatches)
 
 
 async def test_it_can_be_stopped_before_it_has_partitions(kafka: str, topic_prefix: str) -> None:
     """A process that still joins its group is told to stop, and does."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
-    async with house.matcher():
-        second = house.matcher()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
+    async with site.matcher():
+        second = site.matcher()
         await second.start(wait_ready=False)
-        await eventually(lambda: house.members() == 2)
+        await eventually(lambda: site.members() == 2)
 
         assert 0 == await second.stop()
 
 
 async def test_more_matchers_than_partitions(kafka: str, topic_prefix: str) -> None:
     """One that gets nothing is ready, commits nothing, and takes over when the other is gone."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
-    first, second = house.matcher(), house.matcher()
+    site.publish(application_id, {make_id(): {}})
+    first, second = site.matcher(), site.matcher()
     async with first, second:
-        events = house.send(application_id, 100)
-        await house.dispatches(100)
+        events = site.send(application_id, 100)
+        await site.dispatches(100)
         assert 0 == await first.stop()
-        events += house.send(application_id, 100)
-        dispatches = await house.dispatches(200)
+        events += site.send(application_id, 100)
+        dispatches = await site.dispatches(200)
 
     assert {event.event_id for event in events} == {dispatch.event_id for dispatch in dispatches}
 
 
 async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: str) -> None:
     """It refuses with what to do, instead of waiting for a topic nobody made."""
-    matcher = House(kafka, topic_prefix).matcher()
+    matcher = MatcherSite(kafka, topic_prefix).matcher()
     await matcher.start(wait_ready=False)
 
     assert 2 == await matcher.wait()
@@ -376,10 +376,10 @@ async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: st
 
 async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
     """What waits is on /metrics, and how near it is to be dropped by retention; with all matched it is nothing."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
-    matcher = house.matcher()
+    site.publish(application_id, {make_id(): {}})
+    matcher = site.matcher()
     # what lies behind the first record of an open transaction cannot be read
     holding = Producer({"bootstrap.servers": kafka, "transactional.id": topic_prefix})
     await asyncio.to_thread(holding.init_transactions, 30)
@@ -393,12 +393,12 @@ async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
                 ]
                 return line.split()[-1]
 
-        house.send(application_id, 10)
-        await house.dispatches(10)
+        site.send(application_id, 10)
+        await site.dispatches(10)
         holding.begin_transaction()
-        holding.produce(house.topics.events.name, key=application_id.encode(), value=b"taken back")
+        holding.produce(site.topics.events.name, key=application_id.encode(), value=b"taken back")
         await asyncio.to_thread(holding.flush, 30)
-        house.send(application_id, 30)
+        site.send(application_id, 30)
 
         async def waits() -> bool:
             return await find_lag() == "31.0"

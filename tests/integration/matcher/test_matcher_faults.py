@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.core.events.records import DeadLetter, Delivery, Event, expect, to_bytes
-from tests.integration.matcher.house import House, deliveries_by_event, make_event
+from tests.integration.matcher.matcher_site import MatcherSite, deliveries_by_event, make_event
 from tests.support.eventually import eventually
 
 APPLICATIONS = 8
@@ -24,43 +24,43 @@ def make_id() -> str:
     return str(uuid4())
 
 
-def prepare_applications(house: House) -> dict[str, set[str]]:
+def prepare_applications(site: MatcherSite) -> dict[str, set[str]]:
     """Applications with two subscriptions each, published."""
     applications = {make_id(): {make_id(), make_id()} for _ in range(APPLICATIONS)}
     for application_id, subscription_ids in applications.items():
-        house.publish(application_id, {each: {} for each in subscription_ids})
+        site.publish(application_id, {each: {} for each in subscription_ids})
     return applications
 
 
-def send_all(house: House, applications: dict[str, set[str]]) -> list[Event]:
+def send_all(site: MatcherSite, applications: dict[str, set[str]]) -> list[Event]:
     """`EVENTS` events, application after application in turn."""
     events = [make_event(application_id) for _ in range(EVENTS // APPLICATIONS) for application_id in applications]
     for event in events:
-        house.write(house.topics.events, event.application_id.encode(), to_bytes(event))
-    house.flush()
+        site.write(site.topics.events, event.application_id.encode(), to_bytes(event))
+    site.flush()
     return events
 
 
-def check_all_matched(house: House, applications: dict[str, set[str]], events: list[Event]) -> int:
+def check_all_matched(site: MatcherSite, applications: dict[str, set[str]], events: list[Event]) -> int:
     """Every event has a delivery for each of its subscriptions and no other. How many deliveries are repeats."""
-    deliveries = house.read_records(house.topics.deliveries, Delivery)
+    deliveries = site.read_records(site.topics.deliveries, Delivery)
     found = deliveries_by_event(deliveries)
 
     assert {event.event_id for event in events} == found.keys()
     for event in events:
         assert applications[event.application_id] == found[event.event_id].keys()
-    assert 0 == house.count(house.topics.dead)
+    assert 0 == site.count(site.topics.dead)
     # the first deliveries of events come in the order of their events
-    for number in range(house.config.partitions):
-        check_order(house, number, events)
+    for number in range(site.config.partitions):
+        check_order(site, number, events)
     return len(deliveries) - 2 * len(events)
 
 
-def check_order(house: House, partition: int, events: list[Event]) -> None:
+def check_order(site: MatcherSite, partition: int, events: list[Event]) -> None:
     places = {event.event_id: place for place, event in enumerate(events)}
     first: dict[str, list[int]] = {}
     seen = set()
-    for message in house.read(house.topics.deliveries):
+    for message in site.read(site.topics.deliveries):
         if message.partition() != partition:
             continue
         delivery = expect(Delivery, message.value() or b"")
@@ -75,89 +75,89 @@ async def test_kill_in_mid_stream_loses_nothing(kafka: str, topic_prefix: str) -
     """kill -9, twice, while 20,000 events are matched: each is matched, in order, and what is repeated is bounded by
     what was read since the last commit.
     """
-    house = await House(kafka, topic_prefix).prepare()
-    applications = prepare_applications(house)
-    matcher = house.matcher(MATCHER_COMMIT_INTERVAL_S="0.1", MATCHER_CHUNK_MAX_RECORDS="100")
+    site = await MatcherSite(kafka, topic_prefix).prepare()
+    applications = prepare_applications(site)
+    matcher = site.matcher(MATCHER_COMMIT_INTERVAL_S="0.1", MATCHER_CHUNK_MAX_RECORDS="100")
     async with matcher:
-        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
+        sending = asyncio.create_task(asyncio.to_thread(send_all, site, applications))
         uncommitted = 0
         for share in (4, 2):
-            await house.wait_for(house.topics.dispatches, EVENTS // share)
+            await site.wait_for(site.topics.dispatches, EVENTS // share)
             await matcher.kill()
-            written = sum(house.ends(house.topics.deliveries).values())
-            uncommitted += written - 2 * sum(house.committed().values())
+            written = sum(site.ends(site.topics.deliveries).values())
+            uncommitted += written - 2 * sum(site.committed().values())
             await matcher.start()
         events = await sending
-        await eventually(lambda: house.committed() == house.ends(house.topics.events), timeout_s=60)
+        await eventually(lambda: site.committed() == site.ends(site.topics.events), timeout_s=60)
 
-    repeated = check_all_matched(house, applications, events)
+    repeated = check_all_matched(site, applications, events)
     assert repeated <= uncommitted
 
 
 async def test_a_matcher_that_leaves_loses_nothing(kafka: str, topic_prefix: str) -> None:
     """Two share the work; one is told to stop in the middle: every event is matched, hardly one of them twice."""
-    house = await House(kafka, topic_prefix).prepare()
-    applications = prepare_applications(house)
-    first, second = (house.matcher(MATCHER_CHUNK_MAX_RECORDS="100") for _ in range(2))
+    site = await MatcherSite(kafka, topic_prefix).prepare()
+    applications = prepare_applications(site)
+    first, second = (site.matcher(MATCHER_CHUNK_MAX_RECORDS="100") for _ in range(2))
     async with first, second:
-        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
-        await house.wait_for(house.topics.dispatches, EVENTS // 4)
+        sending = asyncio.create_task(asyncio.to_thread(send_all, site, applications))
+        await site.wait_for(site.topics.dispatches, EVENTS // 4)
         assert 0 == await first.stop()
         events = await sending
-        await eventually(lambda: house.committed() == house.ends(house.topics.events), timeout_s=60)
+        await eventually(lambda: site.committed() == site.ends(site.topics.events), timeout_s=60)
 
-    assert check_all_matched(house, applications, events) <= 2 * 100
+    assert check_all_matched(site, applications, events) <= 2 * 100
 
 
 async def test_a_matcher_that_joins_loses_nothing(kafka: str, topic_prefix: str) -> None:
     """A second one takes over half of the partitions in the middle of the work."""
-    house = await House(kafka, topic_prefix).prepare()
-    applications = prepare_applications(house)
-    first, second = (house.matcher(MATCHER_CHUNK_MAX_RECORDS="100") for _ in range(2))
+    site = await MatcherSite(kafka, topic_prefix).prepare()
+    applications = prepare_applications(site)
+    first, second = (site.matcher(MATCHER_CHUNK_MAX_RECORDS="100") for _ in range(2))
     async with first:
-        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
-        await house.wait_for(house.topics.dispatches, EVENTS // 10)
+        sending = asyncio.create_task(asyncio.to_thread(send_all, site, applications))
+        await site.wait_for(site.topics.dispatches, EVENTS // 10)
         async with second:
             events = await sending
-            await eventually(lambda: house.committed() == house.ends(house.topics.events), timeout_s=60)
+            await eventually(lambda: site.committed() == site.ends(site.topics.events), timeout_s=60)
 
-    assert check_all_matched(house, applications, events) <= 2 * 100
+    assert check_all_matched(site, applications, events) <= 2 * 100
 
 
 @pytest.mark.parametrize("is_warm", [False, True], ids=["before any commit", "behind a commit"])
 async def test_what_arrives_in_a_rebalance_is_not_lost(kafka: str, topic_prefix: str, is_warm: bool) -> None:
     """Events that come at the very moment when the group changes, with nothing else going on, are matched."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
+    site.publish(application_id, {make_id(): {}})
     expected: set[str] = set()
 
     def send() -> None:
         for _ in range(20):
-            expected.update(event.event_id for event in house.send(application_id, 5))
+            expected.update(event.event_id for event in site.send(application_id, 5))
 
-    async with house.matcher():
+    async with site.matcher():
         if is_warm:
             send()
-            await eventually(lambda: house.committed() == {0: 100})
+            await eventually(lambda: site.committed() == {0: 100})
         for number in range(1, 4):
-            with joined(house, on_join=send):
+            with joined(site, on_join=send):
                 await eventually(lambda number=number: len(expected) == 100 * (number + is_warm))  # type: ignore[misc]  # bound for this turn
-                dispatches = await house.dispatches(len(expected))
+                dispatches = await site.dispatches(len(expected))
                 assert expected == {dispatch.event_id for dispatch in dispatches}
 
 
 async def test_commits_do_not_outrun_writing(kafka: str, topic_prefix: str) -> None:
     """Whenever one looks: what is committed has its dispatches in the log."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
-    applications = prepare_applications(house)
-    async with house.matcher(MATCHER_COMMIT_INTERVAL_S="0.05", MATCHER_CHUNK_MAX_RECORDS="20"):
-        sending = asyncio.create_task(asyncio.to_thread(send_all, house, applications))
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
+    applications = prepare_applications(site)
+    async with site.matcher(MATCHER_COMMIT_INTERVAL_S="0.05", MATCHER_CHUNK_MAX_RECORDS="20"):
+        sending = asyncio.create_task(asyncio.to_thread(send_all, site, applications))
         looks: list[tuple[int, int]] = []
 
         def look() -> bool:
-            committed = house.committed()[0]
-            looks.append((committed, house.count(house.topics.dispatches)))
+            committed = site.committed()[0]
+            looks.append((committed, site.count(site.topics.dispatches)))
             return committed == EVENTS
 
         await eventually(lambda: asyncio.to_thread(look), timeout_s=60)
@@ -169,78 +169,78 @@ async def test_commits_do_not_outrun_writing(kafka: str, topic_prefix: str) -> N
 
 async def test_a_restart_reads_little_again(kafka: str, topic_prefix: str) -> None:
     """Killed when all was committed, it matches nothing again."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
-    matcher = house.matcher()
+    site.publish(application_id, {make_id(): {}})
+    matcher = site.matcher()
     async with matcher:
-        house.send(application_id, 1000)
-        await eventually(lambda: house.committed() == {0: 1000})
+        site.send(application_id, 1000)
+        await eventually(lambda: site.committed() == {0: 1000})
         await matcher.kill()
         await matcher.start()
-        house.send(application_id)
-        await eventually(lambda: house.committed() == {0: 1001})
+        site.send(application_id)
+        await eventually(lambda: site.committed() == {0: 1001})
 
-    assert 1001 == house.count(house.topics.dispatches)
+    assert 1001 == site.count(site.topics.dispatches)
 
 
 async def test_another_members_commit_is_not_overtaken(kafka: str, topic_prefix: str) -> None:
     """A frozen process that wakes when its partitions have gone to another one does not set the group back."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
-    frozen, other = house.matcher(MATCHER_COMMIT_INTERVAL_S="2"), house.matcher()
+    site.publish(application_id, {make_id(): {}})
+    frozen, other = site.matcher(MATCHER_COMMIT_INTERVAL_S="2"), site.matcher()
     async with frozen:
-        house.send(application_id, 100)
-        await house.dispatches(100)
+        site.send(application_id, 100)
+        await site.dispatches(100)
         frozen.freeze()
         async with other:
-            events = house.send(application_id, 100)
-            await eventually(lambda: house.committed() == {0: 200}, timeout_s=60)
+            events = site.send(application_id, 100)
+            await eventually(lambda: site.committed() == {0: 200}, timeout_s=60)
             frozen.thaw()
-            await eventually(lambda: house.members() == 2)
-            more = house.send(application_id, 100)
-            await eventually(lambda: house.committed() == {0: 300}, timeout_s=60)
+            await eventually(lambda: site.members() == 2)
+            more = site.send(application_id, 100)
+            await eventually(lambda: site.committed() == {0: 300}, timeout_s=60)
 
-    counts = Counter(dispatch.event_id for dispatch in await house.dispatches(300))
+    counts = Counter(dispatch.event_id for dispatch in await site.dispatches(300))
     assert {event.event_id for event in [*events, *more]} <= counts.keys()
     assert 300 == len(counts)
 
 
 async def test_aborted_writes_are_not_events(kafka: str, topic_prefix: str) -> None:
     """A producer with transactions: what it took back is not matched, what it committed is."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
-    house.publish(application_id, {make_id(): {}})
+    site.publish(application_id, {make_id(): {}})
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})
     await asyncio.to_thread(producer.init_transactions, 30)
     committed, aborted = make_event(application_id), make_event(application_id)
-    async with house.matcher():
+    async with site.matcher():
         for event, end in ((aborted, producer.abort_transaction), (committed, producer.commit_transaction)):
             producer.begin_transaction()
-            producer.produce(house.topics.events.name, key=application_id, value=to_bytes(event))
+            producer.produce(site.topics.events.name, key=application_id, value=to_bytes(event))
             producer.flush(10)
             await asyncio.to_thread(end, 30)
-        (last,) = house.send(application_id)
-        dispatches = await house.dispatches(2)
+        (last,) = site.send(application_id)
+        dispatches = await site.dispatches(2)
 
     assert [committed.event_id, last.event_id] == [dispatch.event_id for dispatch in dispatches]
-    assert [] == house.read_records(house.topics.dead, DeadLetter)
+    assert [] == site.read_records(site.topics.dead, DeadLetter)
 
 
 async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: str) -> None:
     """Events that were gone before the matcher could read them are counted; the ends of transactions are none."""
-    house = await House(kafka, topic_prefix, partitions=1).prepare()
-    application_id, topic = make_id(), house.topics.events.name
-    house.publish(application_id, {make_id(): {}})
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
+    application_id, topic = make_id(), site.topics.events.name
+    site.publish(application_id, {make_id(): {}})
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})
     await asyncio.to_thread(producer.init_transactions, 30)
-    matcher = house.matcher()
+    matcher = site.matcher()
     async with matcher:
-        house.send(application_id, 10)
-        await house.dispatches(10)
-    house.send(application_id, 10)
-    delete_until(house, 15)
+        site.send(application_id, 10)
+        await site.dispatches(10)
+    site.send(application_id, 10)
+    delete_until(site, 15)
     async with matcher, aiohttp.ClientSession() as session:
         address = (await matcher.wait_ready())["metrics"]
 
@@ -258,11 +258,11 @@ async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: st
             producer.begin_transaction()
             producer.produce(topic, key=application_id, value=to_bytes(make_event(application_id)))
             await asyncio.to_thread(producer.commit_transaction, 30)
-            await house.dispatches(16 + number)
+            await site.dispatches(16 + number)
         # the end of a transaction is no event: it waits for nothing, and does not grow old
         await eventually(is_settled)
-        house.send(application_id)
-        await house.dispatches(19)
+        site.send(application_id)
+        await site.dispatches(19)
 
         await eventually(is_told)
         await eventually(is_settled)
@@ -272,24 +272,24 @@ async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: st
     assert ["0.0"] == used
 
 
-def delete_until(house: House, offset: int) -> None:
+def delete_until(site: MatcherSite, offset: int) -> None:
     """As retention does."""
-    admin = AdminClient({"bootstrap.servers": house.config.bootstrap_servers}, logger=None)
-    for future in admin.delete_records([TopicPartition(house.topics.events.name, 0, offset)]).values():
+    admin = AdminClient({"bootstrap.servers": site.config.bootstrap_servers}, logger=None)
+    for future in admin.delete_records([TopicPartition(site.topics.events.name, 0, offset)]).values():
         future.result(10)
 
 
 @contextmanager
-def joined(house: House, *, on_join: Callable[[], None]) -> Iterator[None]:
+def joined(site: MatcherSite, *, on_join: Callable[[], None]) -> Iterator[None]:
     """Another member of the matcher's group, which gets no partitions; `on_join` is called at that very moment."""
     stopping = threading.Event()
 
     def join() -> None:
         consumer = Consumer(
             {
-                "bootstrap.servers": house.config.bootstrap_servers,
+                "bootstrap.servers": site.config.bootstrap_servers,
                 "client.id": "zzz",  # sorted behind the matcher, which has the only partition
-                "group.id": house.group,
+                "group.id": site.group,
                 "partition.assignment.strategy": "roundrobin",
                 "enable.auto.commit": False,
             },
@@ -300,7 +300,7 @@ def joined(house: House, *, on_join: Callable[[], None]) -> Iterator[None]:
             assert [] == partitions
             on_join()
 
-        consumer.subscribe([house.topics.events.name], on_assign=on_assign)
+        consumer.subscribe([site.topics.events.name], on_assign=on_assign)
         while not stopping.is_set():
             consumer.poll(0.01)
         consumer.close()

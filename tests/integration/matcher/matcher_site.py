@@ -34,7 +34,7 @@ EVENT_TYPE = "billing.invoice.paid"
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-class House:
+class MatcherSite:
     """Topics of its own, a producer like an outside one, and what is read back."""
 
     def __init__(
@@ -55,7 +55,7 @@ class House:
             }
         )
 
-    async def prepare(self) -> "House":
+    async def prepare(self) -> "MatcherSite":
         """Create the topics."""
         await asyncio.to_thread(apply_topics, self.config, self.topics)
         return self

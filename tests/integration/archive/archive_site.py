@@ -19,7 +19,7 @@ from tests.support.single_process import SingleProcess
 PARTITIONS = 2
 
 
-class House:
+class ArchiveSite:
     """Topics and a database of its own, a producer, and how far everything is."""
 
     def __init__(
@@ -39,7 +39,7 @@ class House:
             }
         )
 
-    async def prepare(self) -> "House":
+    async def prepare(self) -> "ArchiveSite":
         """Create the topics."""
         await asyncio.to_thread(apply_topics, self.config, self.topics)
         return self

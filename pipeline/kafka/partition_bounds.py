@@ -21,7 +21,7 @@ class Asked(Protocol):
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]: ...
 
 
-def find_watermarks(
+def find_partition_bounds(
     consumer: Asked,
     topic: str,
     partition: int,

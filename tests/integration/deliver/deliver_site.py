@@ -33,7 +33,7 @@ class Subscriber:
     application_id: str
 
 
-class House:
+class DeliverSite:
     """Topics of its own, a producer, and what is read back."""
 
     def __init__(
@@ -52,13 +52,13 @@ class House:
         self._bootstrap_servers = bootstrap_servers
         self._nonces = iter(range(1, 1_000_000))
 
-    async def prepare(self) -> "House":
+    async def prepare(self) -> "DeliverSite":
         """Create the topics."""
         await asyncio.to_thread(apply_topics, self.config, self.topics)
         return self
 
     def environ(self, **settings: str) -> dict[str, str]:
-        """Settings of a process of this house; more as `WORKER_CONCURRENCY="2"`."""
+        """Settings of a process of this site; more as `WORKER_CONCURRENCY="2"`."""
         return {
             "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers,
             "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
@@ -92,7 +92,7 @@ class House:
         rate_per_s: float | None = None,
         application_id: str | None = None,
     ) -> Subscriber:
-        """Publish an endpoint, or change one. `application_id`: None: of the house's own application."""
+        """Publish an endpoint, or change one. `application_id`: None: of the site's own application."""
         subscriber = Subscriber(subscription_id or str(uuid4()), url, application_id or self.application_id)
         nonce = next(self._nonces).to_bytes(12, "big")
         sealed = Sealer(parse_keys(keys)).seal(SECRET.encode(), context=subscriber.subscription_id, nonce=nonce)

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from pipeline.kafka.watermarks import LEADER_TIMEOUT_S, PAUSE_S, find_watermarks
+from pipeline.kafka.partition_bounds import LEADER_TIMEOUT_S, PAUSE_S, find_partition_bounds
 
 
 class Consumer:
@@ -39,7 +39,7 @@ def test_a_partition_without_a_leader_is_asked_again() -> None:
         [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION]
     )
 
-    found = find_watermarks(Consumer(errors), "events", 3, clock=clock, sleep=clock.sleep)
+    found = find_partition_bounds(Consumer(errors), "events", 3, clock=clock, sleep=clock.sleep)
 
     assert (3, 10) == found
     assert 3 * PAUSE_S == pytest.approx(clock.now_s)
@@ -51,7 +51,7 @@ def test_patience_ends() -> None:
     errors = iter([KafkaError.LEADER_NOT_AVAILABLE] * 1000)
 
     with pytest.raises(KafkaException):
-        find_watermarks(Consumer(errors), "events", 0, clock=clock, sleep=clock.sleep)
+        find_partition_bounds(Consumer(errors), "events", 0, clock=clock, sleep=clock.sleep)
     assert LEADER_TIMEOUT_S <= clock.now_s < LEADER_TIMEOUT_S + 2 * PAUSE_S
 
 
@@ -61,5 +61,5 @@ def test_other_errors_are_raised_at_once() -> None:
     errors = iter([KafkaError.TOPIC_AUTHORIZATION_FAILED])
 
     with pytest.raises(KafkaException):
-        find_watermarks(Consumer(errors), "events", 0, clock=clock, sleep=clock.sleep)
+        find_partition_bounds(Consumer(errors), "events", 0, clock=clock, sleep=clock.sleep)
     assert 0.0 == clock.now_s
