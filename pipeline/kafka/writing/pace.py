@@ -1,8 +1,8 @@
 """How far apart the producer's steps are. No client and no clock in here.
 
 A batch costs its sender 180 µs of CPU and Kafka 350, whether it has one record or ten, and everything behind it works
-in the same batches. The pace follows the time acknowledgements take, and how short processors are (`pipeline.pressure`):
-larger batches are what gives time back.
+in the same batches. The pace follows the time acknowledgements take, and how short processors are
+(`pipeline.pressure`): larger batches give time back.
 """
 
 import math
