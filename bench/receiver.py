@@ -100,7 +100,7 @@ class Reception:
 class Inlet(asyncio.Protocol):
     """A connection on which deliveries come in."""
 
-    __slots__ = ("_body", "_dripping", "_reception", "_parser", "_transport", "_url")
+    __slots__ = ("_body", "_dripping", "_parser", "_reception", "_transport", "_url")
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
