@@ -1,4 +1,4 @@
-"""What a sink is: how it classifies a record, what may be open at once, and where records go.
+"""The sink: how it classifies a record, how much may be open at once, and where records go.
 
 A new connector (another store, a queue, e-mail) is a folder beside this file with one `Sink`. Reading, lanes, bounds,
 rebalancing and commits are the runtime's. `Parking`, `Bookmark` and `PositionKeeper` are optional: a sink that needs
@@ -19,9 +19,9 @@ IsSettled = Callable[[Place, int], bool]
 
 
 class Incoming(NamedTuple):
-    """A record as its sink sees it: all that the runtime needs to know of it."""
+    """A record as its sink sees it: everything the runtime needs to know about it."""
 
-    work: Any  # what `put` takes: the record, or what the sink has made of it
+    work: Any  # the argument of `put`: the record, or an object the sink has made of it
     lane: Hashable  # the ordered sub-stream it belongs to
     rank: Rank = Rank.FRESH
     due_at_us: int = 0  # not to be put before, in microseconds since the epoch; 0: at once
@@ -74,7 +74,7 @@ class Parking(Protocol):
 
 
 class Bookmark(Protocol):
-    """What the note of a commit says of the attempts topic."""
+    """The offset in the attempts topic that goes into the note of a commit."""
 
     def attempts_seen(self, place: Place, is_settled: IsSettled) -> int | None:
         """The offset for a commit of `place` made now; None: the partition has no bookmark.

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 async def plan(settings: Settings) -> tuple[Plan, Bounds]:
-    """What is missing in PostgreSQL, and what the log has."""
+    """Tables that PostgreSQL lacks, and records that the log has."""
     async with await open_archive_connection(settings.database) as connection:
         return await plan_rebuild(connection), await _read_bounds(settings)
 

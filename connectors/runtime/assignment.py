@@ -1,4 +1,4 @@
-"""Partitions come and go: where each begins, what is drained and committed before one goes."""
+"""Partitions come and go: where reading begins, and draining and the last commit before one goes."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence

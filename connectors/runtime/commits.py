@@ -1,4 +1,4 @@
-"""Commits: the watermark of each partition, and beside it a note of what is settled beyond."""
+"""Commits: the watermark of each partition, and a note of the offsets settled beyond it."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from pipeline.metrics import CommitResult, Metrics
 
 
 class Commits:
-    """Commits what has changed since the last commit, regularly."""
+    """Commits the partitions that have changed since the last commit, regularly."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Commits:
         self._committed[place] = committed
 
     def forget(self, place: Place) -> None:
-        """The last commit says nothing of what is read from here on."""
+        """The last commit does not describe the records read from here on."""
         self._committed.pop(place, None)
 
     def describe(self, partitions: Iterable[Partition]) -> dict[Place, Committed]:

@@ -85,7 +85,7 @@ class Flow:
         return self._puts.starts.waits_for_s()
 
     def admit(self, record: LogRecord, partition: Partition, now_us: int) -> None:
-        """Take a record in. What may start is started by `start`. `now_us`: wall time."""
+        """Take a record in; `start` then starts it. `now_us`: wall time."""
         incoming = self._sink.classify(record)
         if incoming.rank is Rank.PARKED and self._parking is not None:
             self._parking.came_back(incoming)

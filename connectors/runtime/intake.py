@@ -10,7 +10,7 @@ from pipeline.core.events.records import is_probe
 
 
 class Intake:
-    """Takes in what was read."""
+    """Takes records in."""
 
     def __init__(
         self,

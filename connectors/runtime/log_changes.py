@@ -1,4 +1,4 @@
-"""The log is not what was expected: records missing or unreadable, a tail cut off, a topic made again."""
+"""The log has changed: records missing or unreadable, a tail cut off, a topic made again."""
 
 import structlog
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class LogChanges:
-    """Moves watermarks past what cannot be read, and back to the beginning of a log that has begun anew."""
+    """Moves watermarks past unreadable records, and back to the beginning of a log that has begun anew."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from pipeline.core.log.watermark import Watermark
 
 @dataclass(slots=True, eq=False)
 class Partition:
-    """What of one partition is settled, and how much of it the sink holds."""
+    """Which offsets of one partition are settled, and how many of its records the sink holds."""
 
     place: Place
     mark: Watermark

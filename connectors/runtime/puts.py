@@ -109,7 +109,7 @@ class Puts:
 
     def _put_back(self, key: Hashable, works: list[Work]) -> None:
         """One `put` holds records of several partitions, and a rebalance cancels it for the sake of some of them: the
-        others' would never be put again, while what comes behind them is."""
+        others' would never be put again, while later records of their partitions are."""
         kept = [work for work in works if work.partition.is_ours] if not self.is_stopping else []
         self._settling.close(works if not kept else [work for work in works if not work.partition.is_ours])
         at_us = monotonic_us()

@@ -1,4 +1,4 @@
-"""The one consume loop of every sink, wired: what runs beside what, and in which order it ends.
+"""The one consume loop of every sink, wired: the tasks that run beside each other, and the order in which they end.
 
 A record is taken from Kafka (`intake`), waits in its lane (`flow`), is put by the sink, and is settled. Everything
 below the watermark is settled; that offset is committed, with what is settled beyond it (`commits`). No record waits
@@ -133,7 +133,7 @@ class Runtime:
         self.check, self.check_movement = self._progress.check, self._progress.check_movement
 
     async def run(self, stopping: asyncio.Event, *, together: Together = run_together) -> None:
-        """Consume until `stopping`, then settle what is open, commit, and leave the group. Raises what went wrong.
+        """Consume until `stopping`, then settle open records, commit, and leave the group. Raises the first failure.
 
         `together`: runs the tasks of the loop.
         """

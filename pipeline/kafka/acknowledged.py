@@ -1,4 +1,4 @@
-"""Was something lost that this process had been told is written? Then the log gives out an offset for a second time."""
+"""Detects the loss of acknowledged records: the log then gives out an offset for a second time."""
 
 from collections.abc import Collection
 from typing import Protocol

@@ -53,7 +53,7 @@ def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
 
 
 def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
-    """Create what is missing and set what differs; what was done. Raises `StartError`, also on a mismatch."""
+    """Create missing topics and correct settings; returns the changes. Raises `StartError`, also on a mismatch."""
     changes = plan_topics(config, topics)
     _refuse_mismatch(changes)
     admin = AdminClient(dict(connect_options(config)), logger=None)
@@ -72,10 +72,10 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
         try:
             future.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
                 raise StartError(f"cannot create topic {name}: {error.args[0].str()}") from error
     _wait_until_there(admin, missing)
-    # one setting at a time: what an operator has set besides stays as it is
+    # one setting at a time: other settings made by an operator stay
     resources = [
         ConfigResource(
             ResourceType.TOPIC,
@@ -186,7 +186,7 @@ class LogEnds:
     """Asks where partitions end. Its consumer reads nothing; a lock keeps it to one thread at a time."""
 
     def __init__(self, config: KafkaConfig, *, with_open: bool = False) -> None:
-        """`with_open`: the end of what is written; otherwise of what can be read, which an open transaction holds."""
+        """`with_open`: the end of all records; otherwise the end of readable ones, before open transactions."""
         isolation = "read_uncommitted" if with_open else "read_committed"
         self._consumer = Consumer(view_options(config) | {"isolation.level": isolation}, logger=None)
         self._lock = threading.Lock()

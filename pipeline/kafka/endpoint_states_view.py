@@ -1,4 +1,4 @@
-"""What was told last of every endpoint's health, for the sink that takes an endpoint over."""
+"""The last published health of every endpoint, for the sink that takes an endpoint over."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ class EndpointStatesView:
         return self._view.check()
 
     def get(self, subscription_id: str) -> EndpointState | None:
-        """What was told last; None: nothing ever was."""
+        """The last published state; None: there is none."""
         return self._states.get(subscription_id)
 
     def forget(self, subscription_id: str) -> None:

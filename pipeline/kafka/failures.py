@@ -19,7 +19,7 @@ ToSend = tuple[Topic, bytes, bytes | None]  # topic, key, value
 class KafkaUnavailableError(Exception):
     """Kafka did not acknowledge a record in time, or its buffer is full. Whether it was written is unknown.
 
-    `failed`: of what was to be written together, what was not acknowledged, in order, each with its own error.
+    `failed`: the unacknowledged ones of the records sent together, in order, each with its own error.
     """
 
     def __init__(self, reason: str, *, topic: str = "") -> None:
@@ -46,7 +46,7 @@ _OF_A_RECORD = frozenset(
         KafkaError.RECORD_LIST_TOO_LARGE,
     }
 )
-# Our timestamps are the client's clock: what is refused for one of them is wrong with all of them.
+# Our timestamps are the client's clock: a refusal of one of them concerns all of them.
 _OF_THE_TOPIC = frozenset(
     {
         KafkaError.INVALID_TIMESTAMP,

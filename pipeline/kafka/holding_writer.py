@@ -1,4 +1,4 @@
-"""Writing what must get into the log: what it refuses is held and written again, and meanwhile nothing more is caused.
+"""Writing records that must get into the log: refused ones are held and written again, and no new work begins.
 
 Work whose outcome cannot be written down would be done again by the next process, and the one after that. So a process
 waits for `wait_open` before it causes anything: at the start until every topic has taken a probe, later as long as
@@ -22,7 +22,7 @@ from pipeline.topics import Topic
 
 PROBE_KEY = b"hookline.probe"
 TICK_S = 0.2
-# between attempts to write what was refused
+# between attempts to write refused records
 RETRY_MIN_S = 1.0
 RETRY_MAX_S = 5.0
 # of the oldest record without an acknowledgement: from then on nothing more is caused
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 class Producer(Protocol):
-    """Writes, and tells of what was not written."""
+    """Writes, and reports records that were not written."""
 
     def __len__(self) -> int: ...
 
@@ -81,7 +81,7 @@ class HoldingWriter:
         return len(self._producer) + sum(len(records) for _, records in self._held)
 
     async def wait_open(self) -> None:
-        """Return when what is caused now can be written down."""
+        """Return when the outcome of new work can be written."""
         await self._opened.wait()
 
     @property
@@ -114,7 +114,7 @@ class HoldingWriter:
         return write.future
 
     async def run(self) -> None:
-        """Runs for ever: prove that topics take records, and write what is held."""
+        """Runs for ever: prove that topics take records, and write held ones."""
         wait_s = RETRY_MIN_S
         while True:
             if self._unproven:
@@ -178,7 +178,7 @@ class HoldingWriter:
             _resolve(write, NOWHERE)
 
     def _sort_out(self, records: Sequence[ToSend], done: Written) -> tuple[list[ToSend], list[ToSend]] | None:
-        """Of what was not written: what replaces it, and what is to be held. None: all was written."""
+        """Of records that were not written: their replacements, and those to hold. None: all were written."""
         if done.cancelled():
             return [], list(records)
         error = done.exception()

@@ -1,8 +1,7 @@
-"""The log's clock, as a process without a trustworthy clock of its own can tell it.
+"""The log's clock, for processes whose host clock may be wrong.
 
-Records carry the broker's time; when they are due, how old they are and what is written next to them is reckoned on the
-same clock. It is learned from acknowledgements and carried on by the monotonic clock, so that setting the host's clock
-changes nothing.
+Records carry the broker's time; due times, ages and the times written beside them are computed on the same clock. It
+is learned from acknowledgements and carried on by the monotonic clock, so that setting the host's clock changes nothing.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from pipeline.metrics import Metrics
 
 __all__ = ["LogClock", "monotonic_us", "wall_us"]
 
-# A host's clock that is off by more is said: people read its times in logs.
+# A host's clock that is off by more is logged: people read its times in logs.
 TOLERANCE_US = 5 * SECOND_US
 WATCH_INTERVAL_S = 2.0
 

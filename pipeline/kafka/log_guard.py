@@ -78,7 +78,7 @@ class LogGuard:
         return join_note(self._origins.find(place), epoch)
 
     async def look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> list[ReadFault]:
-        """Which logs are not what they were at these positions. Of a partition seen for the first time: at its commit.
+        """Logs that have changed before these positions. For a partition seen for the first time: before its commit.
 
         `last_read`: the last record that was read of each.
         """
@@ -106,7 +106,7 @@ class LogGuard:
             elif seen.epoch is not None and (epoch != seen.epoch or end < position):
                 suspects[place] = seen
         faults |= self._find_cuts(suspects, positions)
-        # What was read since the look before may be of that leader's epoch, and lost, or of the next one's, and there.
+        # Records read since the last look may be of that leader's epoch, and lost, or of the next one's, and kept.
         read_since = {
             place: seen._replace(offset=positions[place])
             for place, seen in suspects.items()
@@ -158,7 +158,7 @@ class LogGuard:
     def _begin(
         self, places: list[Place], begins: Mapping[Place, tuple[int, int]]
     ) -> tuple[dict[Place, ReadFault], dict[Place, Reached]]:
-        """Compare what was committed: what is wrong, and where a log may have been cut off before the commit."""
+        """Compare with commits: faults, and partitions whose log may have been cut off before the commit."""
         faults: dict[Place, ReadFault] = {}
         suspects: dict[Place, Reached] = {}
         if not places:

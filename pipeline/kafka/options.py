@@ -45,7 +45,7 @@ def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float)
         "linger.ms": linger_ms,
         "compression.type": "lz4",
         "message.max.bytes": config.record_max_bytes,
-        # an unreachable Kafka is told to the caller, not waited for
+        # an unreachable Kafka is reported to the caller, not waited for
         "message.timeout.ms": int(timeout_s * 1000),
         "request.timeout.ms": max(1000, int(min(timeout_s, 30) * 1000)),
         # bounds memory: beyond it `produce` refuses; less than a record would refuse that one for ever
@@ -70,15 +70,15 @@ def consumer_options(
         # a rebalance takes away only what has to move
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": int(config.session_timeout_s * 1000),
-        # a member learns by its heartbeat that partitions are moving: until all have, those that move are nobody's
+        # a member learns by its heartbeat that partitions are moving: until all have, moving partitions are not read
         "heartbeat.interval.ms": 500,
         # the poll thread polls all the time, whatever the work does
         "max.poll.interval.ms": max(60_000, int(config.session_timeout_s * 1000)),
-        # answer as soon as there is a byte (or enough of them, where nobody waits for the record); an idle fetch
+        # answer as soon as there is a byte (or enough of them, where records are not latency-sensitive); an idle fetch
         # returns after this, so that shutdown and assignment are quick
         "fetch.min.bytes": linger_bytes if linger_s else 1,
         "fetch.wait.max.ms": max(1, int(linger_s * 1000)) if linger_s else 100,
-        # bounds memory: what the client holds that nobody has taken yet
+        # bounds memory: records fetched and not yet polled
         "queued.max.messages.kbytes": 16_384,
         "fetch.message.max.bytes": config.record_max_bytes,
         # the position of a partition that is read to its end includes what hands out no record: ends of transactions
@@ -114,8 +114,8 @@ def probe_options(config: KafkaConfig) -> Options:
 
 def _checked_options(config: KafkaConfig) -> Options:
     return {
-        # Without it a wrong bit on a broker's disk is handed out, or aborts the process in a decompressor. Whoever sets
-        # it must step over the batch by itself, see `readable`.
+        # Without it a wrong bit on a broker's disk is handed out, or aborts the process in a decompressor. A reader
+        # that sets it must step over the batch by itself, see `readable`.
         "check.crcs": True,
         # What a batch may come to: librdkafka goes by this when it unpacks zstd, the matcher in any compression.
         "receive.message.max.bytes": config.batch_unpacked_max_bytes,

@@ -16,7 +16,7 @@ LEADERLESS = frozenset(
 
 
 class Asked(Protocol):
-    """What is needed of a consumer."""
+    """The one method of a consumer that is called here."""
 
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]: ...
 

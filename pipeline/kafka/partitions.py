@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Asked(Protocol):
-    """What is needed of a consumer."""
+    """The one method of a consumer that is called here."""
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]: ...
 
@@ -40,7 +40,7 @@ def find_committed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[Place, TopicPartition]:
-    """What the group has committed for each place, at a negative offset where there is nothing. Blocks.
+    """The committed offset of each place, negative where there is none. Blocks.
 
     An answer about one place can be an error of its own (an open transaction, a coordinator that moves), or its
     metadata unreadable (see `commit_metadata`). It is asked again: taken for "nothing", reading would begin anew.

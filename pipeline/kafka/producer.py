@@ -1,6 +1,6 @@
 """Writing records and awaiting the brokers' acknowledgement, from an asyncio loop.
 
-Everything happens in steps on the loop: what was sent since the last step is handed to the client in one go, and
+Everything happens in steps on the loop: records sent since the last step are handed to the client in one go, and
 acknowledgements are collected. The first record goes out at once, those behind it in batches, a pace apart (`writing/
 pace.py`). A thread that waits for acknowledgements would be woken for each, and take the interpreter away from the loop
 every time: a seventh of a busy gateway's CPU. Records of a topic that lingers are held here until the oldest of them
@@ -28,7 +28,7 @@ from pipeline.metrics import Metrics
 from pipeline.pressure import Pressure
 from pipeline.topics import Topic
 
-# between looks for room in a full buffer: what makes room is an acknowledgement, which takes about as long
+# between looks for room in a full buffer: an acknowledgement makes room, and takes about as long
 FULL_POLL_S = 0.005
 WARM_UP_TIMEOUT_S = 10.0
 
@@ -102,7 +102,7 @@ class LogProducer:
     def send_bytes(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
         """Write records in order; resolves with the place of one of them when all are there.
 
-        A full buffer is a failure. What was handed over before it still goes out.
+        A full buffer is a failure. Records handed over before it still go out.
         """
         waiting = Unacknowledged(self._loop.create_future(), len(records))
         prompt = []
@@ -121,7 +121,7 @@ class LogProducer:
         """The same, returning when all are handed over: waits for room as long as the buffer is full."""
         waiting = Unacknowledged(self._loop.create_future(), len(records))
         now_s = self._loop.time()
-        self._hand_over()  # what was sent before stays before
+        self._hand_over()  # records sent before stay before
         try:
             for record in records:
                 if record[0].linger_s:
@@ -132,7 +132,7 @@ class LogProducer:
                         self._sending.give(record, waiting, now_s)
                         break
                     except BufferError:
-                        self._step()  # what is acknowledged makes room
+                        self._step()  # acknowledgements make room
                         await asyncio.sleep(FULL_POLL_S)
                     except KafkaException as error:
                         self._sending.give_up(waiting, [record], error)
@@ -155,7 +155,7 @@ class LogProducer:
         self._timer.cancel()
 
     def _step_soon(self, wait_s: float = 0.0) -> None:
-        """After so long, or at once with what else is sent in this turn of the loop; unless a step is near anyway."""
+        """After so long, or at once with other records of this turn of the loop; unless a step is near anyway."""
         if self._timer.is_set and not self._timer.is_holding and not self._pace.is_slow:
             return
         self._pace.hurry()
@@ -194,7 +194,7 @@ class LogProducer:
                 try:
                     self._sending.give(record, waiting, now_s)
                 except BufferError as error:
-                    # what was handed over already still reports; the rest never will
+                    # records handed over already still report; the rest never will
                     self._sending.give_up(waiting, records[index:], error)
                     break
                 except KafkaException as error:
@@ -206,7 +206,7 @@ class LogProducer:
             try:
                 self._sending.give(record, waiting, now_s)
             except BufferError:
-                return  # with the next step: what is acknowledged until then makes room
+                return  # with the next step: acknowledgements until then make room
             except KafkaException as error:
                 self._sending.give_up(waiting, [record], error)
             self._held.popleft()

@@ -1,4 +1,4 @@
-"""What the log has of every application, read once from its start: for bringing it in line with the database."""
+"""Every application in the log, read once from its start: for bringing the log in line with the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

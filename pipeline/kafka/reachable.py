@@ -1,4 +1,4 @@
-"""Can Kafka take records? Asked regularly, so that a balancer can be told before a request is."""
+"""Can Kafka take records? Asked regularly, so that a balancer learns it before a request fails."""
 
 import asyncio
 import time

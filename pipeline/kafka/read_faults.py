@@ -1,4 +1,4 @@
-"""What was wrong with a partition and how reading goes on: said in the log, counted, and red in health for a time."""
+"""Faults of partitions and where reading went on: logged, counted, and red in health for ten minutes."""
 
 import time
 from collections.abc import Callable
@@ -33,21 +33,21 @@ class ReadFault(NamedTuple):
 
 
 class ReadFaults:
-    """What a process has met. Touched by one thread; `check` reads a tuple that is replaced as a whole."""
+    """The faults that a process has met. Touched by one thread; `check` reads a tuple that is replaced as a whole."""
 
     def __init__(self, metrics: Metrics, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._clock_s = clock_s
         self._last: tuple[ReadFault, float] | None = None
-        self._known: set[tuple[Place, int, int]] = set()  # what cannot be read
+        self._known: set[tuple[Place, int, int]] = set()  # unreadable ranges
         self._lost_total = 0
 
     def note(self, fault: ReadFault) -> None:
-        """Say it."""
+        """Log and count a fault."""
         topic, partition = fault.place
         self._last = (fault, self._clock_s())
         if self.is_known(fault):
-            return  # met again: what is lost is lost once
+            return  # met again: lost records are counted once
         self._metrics.read_faults_total.labels(topic, fault.kind).inc()
         if fault.kind == "unreadable":
             self._known.add((fault.place, fault.begin, fault.end))
@@ -77,11 +77,11 @@ class ReadFaults:
             )
 
     def is_known(self, fault: ReadFault) -> bool:
-        """Has it been said that this cannot be read?"""
+        """Was this unreadable range logged before?"""
         return fault.kind == "unreadable" and (fault.place, fault.begin, fault.end) in self._known
 
     def check(self) -> str | None:
-        """Health: None, or what was met in the last ten minutes."""
+        """Health: None, or the last fault, for ten minutes."""
         if self._last is None:
             return None
         fault, at_s = self._last

@@ -1,6 +1,6 @@
 """Where a partition can be read again behind a batch that cannot: found by trying, with a client of its own.
 
-The client says where a bad batch begins and not where it ends, and what it would do itself is no help: librdkafka 2.16
+The client says where a bad batch begins and not where it ends, and its own handling is no help: librdkafka 2.16
 goes on in the middle of the batch, takes what lies there for a header, and asks for an offset that does not exist.
 """
 
@@ -14,7 +14,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.options import probe_options
 from pipeline.kafka.record import Place
 
-# What a batch that is damaged, too large unpacked, or of an unknown form leads to.
+# Errors of a batch that is damaged, too large unpacked, or of an unknown form.
 UNREADABLE = frozenset(
     {
         KafkaError._BAD_MSG,  # noqa: SLF001 - the library's names for its own errors
@@ -51,7 +51,7 @@ class Trial(NamedTuple):
 
 
 def find_readable(begin: int, end: int, attempt: Callable[[int], Trial]) -> tuple[int, Trial]:
-    """The first offset from `begin` on, `end` at most, that is not in the bad batch there; and what was seen first.
+    """The first offset from `begin` on, `end` at most, that is not in the bad batch there; and the first trial.
 
     `begin` itself if it can be read after all. About 2 log2(records of the batch) trials.
     """

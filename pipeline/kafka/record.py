@@ -21,7 +21,7 @@ class LogRecord(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a group has committed for one place: the next offset to read, and our own note beside it."""
+    """A commit for one place: the next offset to read, and our own note beside it."""
 
     offset: int
     metadata: str = ""

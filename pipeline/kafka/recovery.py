@@ -24,7 +24,7 @@ from pipeline.kafka.topic_ids import TopicIds, describe_other
 
 AGAIN_AFTER_S = 1.0
 # How far before the newest record that was read reading begins again when the end of the log was lost: records are not
-# in the order of their times, and clocks differ. What is repeated has the ids it had.
+# in the order of their times, and clocks differ. Repeated records have the ids they had.
 TAIL_MARGIN_MS = 600_000
 
 log = structlog.get_logger()
@@ -188,5 +188,5 @@ def _find_restart(probe: Probe, question: Question, low: int, high: int) -> int:
     if question.newest_ms is None:
         return low
     found = probe.find_by_time(question.place, question.newest_ms - TAIL_MARGIN_MS)
-    # None: all that is left is older than what was read
+    # None: every record left is older than those that were read
     return high if found is None else max(low, found)

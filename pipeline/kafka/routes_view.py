@@ -34,7 +34,7 @@ class RoutesView:
         ids: TopicIds | None = None,
         ends: LogEnds | None = None,
     ) -> None:
-        """`ends`: None: `wait_for` cannot tell what is late from what does not exist."""
+        """`ends`: None: `wait_for` cannot tell late routes from routes that do not exist."""
         self._topic = topic
         self._ends = ends
         self._waits = VersionWaits()
@@ -42,7 +42,7 @@ class RoutesView:
         self._view = LogView(config, topic, self._applications.apply, faults, ids)
 
     async def start(self) -> None:
-        """Read all that is there. Raises `StartError`."""
+        """Read the topic up to its present end. Raises `StartError`."""
         await self._view.start()
         self._applications.end_first_reading()
 

@@ -1,4 +1,4 @@
-"""What is written in place of a record that its topic does not take: the same fact in a smaller form, or a dead letter.
+"""Replacements for a record that its topic does not take: the same fact in a smaller form, or a dead letter.
 
 Nothing is lost in silence, and no record stops the ones behind it. Where even the smallest form is refused the topic is
 wrong, not the record.
@@ -49,7 +49,7 @@ class Smaller:
                 detail = f"{record.detail} (its value has {len(lost)} bytes, more than {topic.name} takes: not kept)"
                 return [(topic, key, to_bytes(msgspec.structs.replace(record, source_value=None, detail=detail)))]
             case EndpointState():
-                return []  # told again when it changes
+                return []  # published again when it changes
             case _:
                 return None
 
@@ -73,7 +73,7 @@ class Smaller:
 
 
 def _shorten(attempt: Attempt) -> Attempt:
-    """Without what was sent and answered; what it came to stays."""
+    """Without request and response; the outcome stays."""
     detail = attempt.error_detail
     return msgspec.structs.replace(
         attempt,

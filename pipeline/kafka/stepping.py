@@ -1,4 +1,4 @@
-"""Stepping over what cannot be read, for readers outside of a group: in place, while nothing else is read."""
+"""Stepping over unreadable batches, for readers outside of a group: in place, while nothing else is read."""
 
 import time
 
@@ -36,11 +36,11 @@ class Stepper:
         self._read_to = {(part.topic, part.partition): max(part.offset, 0) for part in parts}
 
     def start_batch(self) -> None:
-        """What is polled from here on was fetched after all moves made so far."""
+        """Records polled from here on were fetched after all moves made so far."""
         self._moved.clear()
 
     def reached(self, place: Place) -> int:
-        """The next offset of this partition, as far as records and what was stepped over tell; 0: not known."""
+        """The next offset of this partition, by the records read and the batches stepped over; 0: not known."""
         return self._read_to.get(place, 0)
 
     def positions(self) -> dict[Place, int]:
@@ -72,7 +72,7 @@ class Stepper:
         if place not in self._read_to or not (code in UNREADABLE or code in OUT_OF_RANGE):
             log.warning("reader_waits", topic=place[0], reason=error.str())
             return None
-        # without a time: of what is compacted everything is read again
+        # without a time: compacted topics are read again as a whole
         return self._resolve(make_question(place, Reached(self._read_to[place]), error))
 
     def find_made_again(self) -> list[ReadFault]:

@@ -32,7 +32,7 @@ def read_tail(
     def find_bounds(partition: int, low: int, end: int) -> Bounds:
         start = starts[partition]
         if start > end:
-            start = low  # the log has lost its end: what is left of it may be all that is new
+            start = low  # the log has lost its end: its remaining records may all be new
         bounds[partition] = (max(start, low, end - records_max), end)
         return bounds[partition]
 

@@ -41,7 +41,7 @@ class TopicIds:
             raise StartError(f"cannot ask Kafka for the ids of its topics: {error}") from error
 
     async def run(self) -> None:
-        """Ask again and again, until cancelled. Without an answer what is known stays."""
+        """Ask again and again, until cancelled. Without an answer the known ids stay."""
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
@@ -125,6 +125,6 @@ class Origins:
 
 
 def describe_other(topic_id: str | None) -> str:
-    """For people: why the position means nothing any more. `topic_id`: of the topic in which it counts."""
+    """Why the position means nothing any more, in words. `topic_id`: of the topic in which it counts."""
     known = "" if topic_id is None else f" (its id was {topic_id})"
     return f"the topic was deleted and made again, and the position counts in the one before{known}"

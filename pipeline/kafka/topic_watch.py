@@ -1,7 +1,7 @@
-"""Are the topics as we rely on them? Asked at the start and while running: an operator can change them at any time.
+"""Checks that topics have the settings we rely on, at the start and while running: an operator can change them.
 
-What differs is said, and heals by itself when the topic is as it should be. Whether records can be written all the same
-is the producer's to find out.
+A difference is logged and shown in health until the topic is as declared. Whether records can be written all the same
+is found by the producer.
 """
 
 import asyncio

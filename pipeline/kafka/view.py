@@ -38,14 +38,14 @@ class LogView:
         faults: ReadFaults | None = None,
         ids: TopicIds | None = None,
     ) -> None:
-        """`faults`: told of what cannot be read; the newest record of some keys may then be missing.
+        """`faults`: records unreadable batches; the newest record of some keys may then be missing.
 
         `ids`: of this topic; None: one that is made again is not noticed.
         """
         self._consumer = Consumer(view_options(config), logger=None)
         self._stepper = Stepper(config, self._consumer, ids)
         self._faults = faults
-        self._is_incomplete = False  # a batch was stepped over, and nobody has asked for it
+        self._is_incomplete = False  # a batch was stepped over, and its keys were not published again yet
         self._topic = topic
         self._apply = apply
         self._loop = asyncio.get_running_loop()

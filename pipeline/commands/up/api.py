@@ -7,7 +7,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar
 from pipeline.process import StartError
 
 TIMEOUT_S = 30.0
-MISSING = (403, 404)  # what does not exist and what is forbidden look the same
+MISSING = (403, 404)  # missing and forbidden are indistinguishable
 
 
 class Api:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.embedded.data_dir import check_version, lock_directory, make_directory
 from pipeline.embedded.progress import Progress, keep_silent
 
-# Raised when what lies where changes in a way that an older or a newer Hookline cannot read.
+# Raised when the layout changes in a way that an older or a newer Hookline cannot read.
 LAYOUT_VERSION = "1"
 
 
@@ -88,5 +88,5 @@ def open_data_directory(path: Path, progress: Progress) -> Iterator[DataDirector
 
 
 def run_dir(root: Path) -> Path:
-    """Where pids and addresses of what runs now are."""
+    """The directory of pids and addresses of running processes."""
     return root / "run"

@@ -20,7 +20,7 @@ LABELS = {"environment": "demo"}
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids and secrets of the demo; what is not there yet is empty."""
+    """Ids and secrets of the demo; empty until they are made."""
 
     organization_id: str = ""
     application_id: str = ""
@@ -89,7 +89,7 @@ async def _provide_subscription(api: Api, demo: Demo, receiver: str) -> Demo:
         }
         found = await api.create("/subscriptions", form)
     elif found["target"]["url"] != receiver:
-        # the port it had is taken by somebody else now; all else stays as its owner left it
+        # another program has taken its port; everything else stays as its owner left it
         found = await api.replace(f"/subscriptions/{demo.subscription_id}", _redirect(found, receiver))
     return msgspec.structs.replace(
         demo,

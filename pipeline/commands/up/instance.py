@@ -127,7 +127,7 @@ class Instance:
         return report
 
     async def watch(self) -> None:
-        """Returns never; raises when keeping one of them failed in a way that nobody foresaw."""
+        """Never returns; raises when keeping one of them failed unexpectedly."""
         await asyncio.gather(*(keeper.keeping for keeper in self._keepers))
 
     async def stop(self) -> None:

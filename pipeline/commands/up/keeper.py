@@ -98,7 +98,7 @@ class Keeper:
         """Stop keeping, then stop the process."""
         if self._keeping is not None:
             self._keeping.cancel()
-            # whatever went wrong with keeping it was told; the process is to be stopped all the same
+            # a failure of keeping it was reported before; the process is stopped all the same
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._keeping
         if not await self.kept.stop(timeout_s):
@@ -109,7 +109,7 @@ class Keeper:
         while True:
             started_at_s = time.monotonic()
             pid, code = self.kept.pid, await self.kept.wait()
-            self._pid_file.unlink(missing_ok=True)  # that pid may soon be somebody else's
+            self._pid_file.unlink(missing_ok=True)  # the system may soon give that pid to another process
             if code == EXIT_REFUSED and not self._is_settled:
                 raise StartError(f"{self.kept.name} cannot start: {self.kept.read_refusal()}")
             ended = f"{self.kept.label} (pid {pid}) {_describe_end(code)}"

@@ -27,7 +27,7 @@ def _provide_sealing_key(settings: Settings, data: DataDirectory) -> dict[str, s
             key_id, key = secrets.token_hex(4), base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
             write_private(file, f"{key_id}:{key}\n")
         given = given.model_copy(update={"key_file": file})
-    load_sealer(given)  # a malformed key is told now, not by each process
+    load_sealer(given)  # a malformed key is reported now, not by each process
     return {} if given.key_file is None else {"HOOKLINE_SEALING_KEY_FILE": str(given.key_file.absolute())}
 
 

@@ -101,7 +101,7 @@ class Session:
         try:
             return await self._run(instance)
         finally:
-            self._stopping.set()  # also when it failed: what is still starting in a thread gives up
+            self._stopping.set()  # also when it failed: a start under way in a thread gives up
             self._screen.end_steps()
             await instance.stop()
             self._lines.finish()  # the receiver has ended: its last lines have been passed on

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 class Screen:
     """A context manager. On a terminal the present step is one line that moves; elsewhere each step is a line.
 
-    When nobody reads any more (a closed terminal, `| head`), what is shown is lost, and everything goes on.
+    Without a reader (a closed terminal, `| head`) output is lost, and everything goes on.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Screen:
         self.end_steps()
 
     def step(self, line: str) -> None:
-        """What is being done now. May be called from any thread."""
+        """Show the present step. May be called from any thread."""
         if self._status is not None:
             self._status.update(Text(line))
         else:
@@ -111,7 +111,7 @@ class Screen:
             self.show_delivery(line)
 
     def show_delivery(self, line: str) -> None:
-        """What arrived at the demo's receiver; what arrives early is held until the banner is there."""
+        """Show a delivery to the demo's receiver; early ones are held until the banner is there."""
         if self._held is not None:
             self._held.append(line)
         else:

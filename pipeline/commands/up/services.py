@@ -29,7 +29,7 @@ _SIGNALLED = 128  # added to the signal's number by the guard, as a shell does
 
 
 class Running(Protocol):
-    """What an embedded service is once it runs."""
+    """An embedded service that runs."""
 
     @property
     def pid(self) -> int: ...
@@ -72,7 +72,7 @@ class Service:
     async def start(self) -> None:
         """Start it, and wait until it is ready. Raises `EmbeddedError`."""
         self._starting = run_in_thread(self._launch)
-        # whoever waits may be cancelled; `stop` then waits for what is under way
+        # the caller may be cancelled; `stop` then waits for the start under way
         self._service = await asyncio.shield(self._starting)
         self._starting = None
 
@@ -80,9 +80,9 @@ class Service:
         """Wait for its end; the exit code, or the negative number of the signal it died of."""
         service = self._service
         assert service is not None, f"{self.name} was not started"  # noqa: S101 - the keeper's order
-        while service.is_alive():  # noqa: ASYNC110 - nobody tells us of it
+        while service.is_alive():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(LOOK_INTERVAL_S)
-        await run_in_thread(lambda: service.stop(ABANDON_AFTER_S))  # lets go of what is left of it
+        await run_in_thread(lambda: service.stop(ABANDON_AFTER_S))  # releases its files and its guard
         code = service.guarded.guard.returncode or 0
         return _SIGNALLED - code if code > _SIGNALLED else code
 
@@ -125,7 +125,7 @@ def run_in_thread(work: Callable[[], T]) -> "asyncio.Future[T]":
             result = work()
         except Exception as caught:
             error = caught
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is no waiter
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -182,7 +182,7 @@ class PostgresPlan:
 
 
 async def prepare_kafka(config: KafkaConfig) -> None:
-    """Create the topics. Raises `StartError`, soon when nobody listens there."""
+    """Create the topics. Raises `StartError`, soon when nothing listens there."""
     await _probe(config.bootstrap_servers)
     declared = declare_topics_for(config)
 

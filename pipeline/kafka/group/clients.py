@@ -1,4 +1,4 @@
-"""The Kafka clients of one consumer: one is a member of the group, one reads what is assigned by hand.
+"""The Kafka clients of one consumer: one is a member of the group, one reads partitions assigned by hand.
 
 Retry topics have a client of their own. In one client's queue, new records would wait behind thousands of retries that
 are due at the same time (behind 100,000 of one endpoint: half a second).

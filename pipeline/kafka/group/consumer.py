@@ -1,7 +1,7 @@
 """Reading topics in a consumer group, from an asyncio loop. Everything here runs on the loop.
 
-The clients belong to a thread (`consumer_thread`). The loop's requests to it go through `requests`; what was read comes
-back through `loop_side`, in batches.
+The clients belong to a thread (`consumer_thread`). The loop's requests to it go through `requests`; records come back
+through `loop_side`, in batches.
 """
 
 import asyncio

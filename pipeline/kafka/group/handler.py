@@ -25,7 +25,7 @@ class Assignment(Protocol):
 
 
 class LogChanges(Protocol):
-    """The log is not what was expected."""
+    """Records are missing or unreadable, or the log has begun anew."""
 
     def began_anew(self, fault: ReadFault) -> None:
         """The committed offset of this place counts in another topic: it is read from its beginning."""

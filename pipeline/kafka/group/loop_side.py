@@ -38,7 +38,7 @@ class LoopSide:
 
     @property
     def handler(self) -> Handler:
-        """The thread reads it, too; what it has is called on the loop alone."""
+        """The thread reads it, too; its functions are called on the loop alone."""
         if self._handler is None:
             raise RuntimeError("the consumer was not started")
         return self._handler
@@ -58,13 +58,13 @@ class LoopSide:
             self._loop.call_soon(self._pump)
 
     def meet(self, fault: ReadFault) -> None:
-        """See `LogChanges.met`. What was read before is handled before."""
+        """See `LogChanges.met`. Records read before the fault are handled first."""
         self._finish_retries()
         self.faults_met += 1
         self.handler.changes.met(fault)
 
     async def answer(self, question: Coroutine[object, object, T]) -> T:
-        """The handler's answer to a rebalance. What was read before it is handled before it."""
+        """The handler's answer to a rebalance. Records read before it are handled first."""
         self._finish_retries()
         return await question
 

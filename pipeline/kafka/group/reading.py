@@ -84,7 +84,7 @@ class Reading:
             record = _read(message)
             place = (record.topic, record.partition)
             if place in stopped:
-                continue  # what follows a bad batch is read again, from where it is known to be right
+                continue  # records behind a bad batch are read again, from an offset known to be good
             delay_us = delays_us.get(record.topic)
             if delay_us is not None:
                 wait_us = record.timestamp_us + delay_us - now_us

@@ -1,1 +1,1 @@
-"""What `RoutesView` is made of: what is known of each application, how records change it, who waits for a version."""
+"""The parts of `RoutesView`: the state of each application, how records change it, waiting for a version."""

@@ -46,7 +46,7 @@ class Application:
 
 
 def choose_version(versions: Sequence[Version], appended_at_us: int, version_min: int) -> Version:
-    """Of the versions that are kept, oldest first, the one that applied to an event appended at this time.
+    """The version that applied to an event appended at this time. `versions`: those kept, oldest first.
 
     That is the newest version that is at most `version_min`, which is known from a marker, or was appended no later
     than the event. A marker is exact; after a restart, markers behind the committed offset are not read again, and the

@@ -112,7 +112,7 @@ class Applications:
         staged, application.staged = application.staged, {}
         if application.versions and head.version < application.head.version:
             log.warning("routes_stale", application_id=application_id, version=head.version)
-            return  # by a gateway that was frozen meanwhile; whoever noticed publishes again
+            return  # by a gateway that was frozen meanwhile; the gateway that noticed publishes again
         for place, part in staged.items():
             self._change(application_id, application, place, part, head.version)
         if head.deleted:
@@ -156,7 +156,7 @@ class Applications:
     def _find_since(self, part: RoutesPart, version: int) -> int:
         """Since when a subscription has been as `part` says: of the first record of it that is read, since it exists.
 
-        What it was before may have been compacted away, while events that met it wait to be matched after a restart:
+        Its earlier form may have been compacted away, while events that met it wait to be matched after a restart:
         better as it is now than as if there had been none.
         """
         if self._met is None or part.name in self._met:

@@ -1,1 +1,1 @@
-"""What `LogProducer` is made of: the clients, the records given to them, the pace of its steps."""
+"""The parts of `LogProducer`: the clients, the records given to them, the pace of its steps."""

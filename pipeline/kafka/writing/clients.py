@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 class Clients:
-    """A client with a fatal error is replaced: what it had not written fails at once."""
+    """A client with a fatal error is replaced: its unwritten records fail at once."""
 
     def __init__(self, options: Mapping[str, str | int | float | bool], metrics: Metrics) -> None:
         self._options = dict(options)

@@ -1,7 +1,7 @@
-"""Records given to the clients, and what the clients report of each.
+"""Records given to the clients, and the answer to each.
 
-A broker refuses a whole batch for one of its records. What was refused so is written once more, by a client whose
-batches have one record; only what is refused there is refused for good.
+A broker refuses a whole batch for one of its records. Those records are written once more, by a client whose batches
+have one record; only a refusal there is final.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Sending:
                 waiting.fail(record, KafkaUnavailableError(str(error), topic=record[0].name))
 
     def poll(self) -> int:
-        """Take what the clients report; how many answers there were."""
+        """Take the answers of the clients; returns their number."""
         answers = self.clients.poll()
         if self._newest is not None:
             self._teach_clock(*self._newest)
