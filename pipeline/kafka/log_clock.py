@@ -1,7 +1,7 @@
 """The log's clock, for processes whose host clock may be wrong.
 
-Records carry the broker's time; due times, ages and the times written beside them are computed on the same clock. It
-is learned from acknowledgements and carried on by the monotonic clock, so that setting the host's clock changes nothing.
+Records carry the broker's time; due times, ages and the times written beside them are computed on the same clock.
+It is learned from acknowledgements and carried on by the monotonic clock: setting the host's clock changes nothing.
 """
 
 import asyncio
