@@ -27,6 +27,8 @@ from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
 
+# States change rarely, and nobody waits for them: an idle gateway asks Kafka twice a second, not ten times.
+LINGER_S = 0.5
 LIMITS = Limits(batch_max_records=100, in_flight_max_records=1000, in_flight_max_bytes=16 * 1024 * 1024)
 AGAIN_AFTER_S = 1.0
 
@@ -63,7 +65,12 @@ class EndpointStates:
         self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()  # with the faults met before it came
         self._ours: set[Place] = set()
         self._consumer = LogConsumer(
-            kafka, group=f"{kafka.topic_prefix}gateway", topics=[topics.endpoint_states], limits=LIMITS, ids=ids
+            kafka,
+            group=f"{kafka.topic_prefix}gateway",
+            topics=[topics.endpoint_states],
+            limits=LIMITS,
+            linger_s=LINGER_S,
+            ids=ids,
         )
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ import structlog
 from pipeline.core.events.operational import describe_change, describe_failing, describe_recovered
 from pipeline.core.events.records import Event
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
-from pipeline.postgres.control.telling import TOLD_MAX, take_changes, take_failing, take_recovered
+from pipeline.postgres.control.telling import TOLD_MAX, has_to_tell, take_changes, take_failing, take_recovered
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 
@@ -50,6 +50,8 @@ class Teller:
         """The most that was told of one kind."""
         now_us = self._clock_us()
         before_us = now_us - round(self._disable_after_s * WARN_SHARE * SECOND_US)
+        if not await has_to_tell(self._pool, before_us=before_us):
+            return 0
         async with take_changes(self._pool) as changes:
             await self._send(
                 [

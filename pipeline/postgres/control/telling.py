@@ -38,6 +38,20 @@ class Ailing:
     since_us: int
 
 
+async def has_to_tell(pool: Pool, *, before_us: int) -> bool:
+    """Is there anything for the three below? Asked once a second, and hardly ever so: one question, not three."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select exists (select from changes_to_tell) "
+            "or exists (select from endpoint_states where failing_since_us > 0 "
+            "and warned_since_us <> failing_since_us and failing_since_us < %s) "
+            "or exists (select from endpoint_states where warned_since_us > 0 and failing_since_us = 0)",
+            (before_us,),
+        )
+        row = await cursor.fetchone()
+        return row is not None and bool(row[0])
+
+
 def take_changes(pool: Pool) -> AbstractAsyncContextManager[list[Change]]:
     """Changes to be told, oldest first; they are told when the block ends without an exception."""
     return _take(
