@@ -5,7 +5,7 @@ A record written with an older version of its schema is read with the newest one
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
@@ -13,6 +13,8 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from schemas.writing import compile_writer
 
 NAMES = (
     "event",
@@ -79,6 +81,16 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
     out.write(writer.header)
     schemaless_writer(out, writer.schema, record)
     return out.getvalue()
+
+
+def compile_encoder(name: str, to_mapping: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], bytes]:
+    """Encodes objects that have the fields of the newest schema called `name` as attributes.
+
+    `to_mapping`: of such an object, for schemas that can only be written from one.
+    """
+    writer = NEWEST[name]
+    write = compile_writer(writer.header, writer.schema)
+    return write if write is not None else lambda record: encode(name, to_mapping(record))
 
 
 def decode(value: bytes) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ All `*_us` fields are microseconds since the epoch, UTC; all ids are lower-case 
 `to_bytes` and `from_bytes` are the only way from one form to the other.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -260,12 +261,16 @@ CLASSES: dict[str, type[Record]] = {
 }
 NAMES: dict[type[Record], str] = {record: name for name, record in CLASSES.items()}
 
+ENCODERS: dict[type[Record], Callable[[Any], bytes]] = {
+    record: schemas.compile_encoder(name, msgspec.structs.asdict) for record, name in NAMES.items()
+}
+
 T = TypeVar("T", bound=Record)
 
 
 def to_bytes(record: Record) -> bytes:
     """Encode for Kafka: Avro single-object encoding."""
-    return schemas.encode(NAMES[type(record)], msgspec.structs.asdict(record))
+    return ENCODERS[type(record)](record)
 
 
 def from_bytes(value: bytes) -> Record:
