@@ -31,11 +31,11 @@ class Meter:
         self._processes = {name: [_find(name, pid) for pid in pids] for name, pids in self.pids.items()}
 
     def measure(self) -> dict[str, Usage]:
-        """Raises `BenchError` when one of them is gone: what it used is lost, and it should not be."""
+        """Raises `BenchError` when one of them is gone: its usage is lost, and it should still run."""
         return {name: self._measure(name, processes) for name, processes in self._processes.items()}
 
     def measure_pss_mib(self) -> dict[str, float]:
-        """Memory, what is shared counted in parts; of processes that let us look. Costs more than `measure`."""
+        """Memory, shared pages counted in parts; of processes that allow it. Costs more than `measure`."""
         found: dict[str, float] = {}
         for name, processes in self._processes.items():
             total = 0

@@ -1,4 +1,4 @@
-"""The side of whoever starts a child process of a benchmark: commands go to it, its last line is kept."""
+"""A child process of a benchmark, seen from its parent: commands go to it, its last line is kept."""
 
 import asyncio
 import contextlib
@@ -104,7 +104,7 @@ class BenchChild(Generic[MessageT]):
                 self._last = self._decode(line)
                 self._news.notify_all()
         await process.wait()
-        # whoever waits looks at us once more
+        # waiters look once more
         asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self._wake()))
 
     async def _wake(self) -> None:

@@ -1,4 +1,4 @@
-"""The side of a child process in talking with whoever started it: commands in, lines out."""
+"""A child process of a benchmark talks to its parent: commands in, lines out."""
 
 import asyncio
 import sys

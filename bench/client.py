@@ -1,7 +1,6 @@
 """A kept connection of the generator: one request at a time, as cheap as can be.
 
-On asyncio's Protocol and llhttp (httptools). Of an answer it knows what a load generator has to know: its status, and
-of batches the body.
+On asyncio's Protocol and llhttp (httptools). Of an answer it keeps the status, and of batches the body.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ Answered = Callable[["ClientConnection", int, bytes], None]
 
 
 class ClientConnection(asyncio.Protocol):
-    """`request`: the number of what is being sent, for whoever sends it."""
+    """`request`: the number of the request under way, for the sender."""
 
     __slots__ = ("_is_waiting", "_on_answer", "_parser", "_transport", "is_open", "request")
 

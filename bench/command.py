@@ -59,7 +59,7 @@ class BenchCommand(click.Command):
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="When nothing more arrives for so long, what is missing is lost.",
+    help="When nothing more arrives for so long, missing deliveries count as lost.",
 )
 @click.option(
     "--out",
@@ -77,10 +77,12 @@ class BenchCommand(click.Command):
     type=click.Path(path_type=Path, file_okay=False),
     help="Measure the `hookline up` that runs in this directory.",
 )
-@click.option("--api", "apis", multiple=True, metavar="URL", help="Measure what has this API (/api/v1); repeatable.")
+@click.option(
+    "--api", "apis", multiple=True, metavar="URL", help="Measure the installation with this API (/api/v1); repeatable."
+)
 @click.option("--master-key", metavar="UUID", help="Its master key; needed with --api.")
 @click.option("--kafka", metavar="SERVERS", help="Its Kafka, where a scenario writes to it.")
-@click.option("--database-url", metavar="URL", help="Its PostgreSQL: to verify what is archived.")
+@click.option("--database-url", metavar="URL", help="Its PostgreSQL, to verify the archive.")
 @click.option("--metrics", "metrics", multiple=True, metavar="NAME=URL", help="/metrics of a process; repeatable.")
 @click.option("--pid", "pids", multiple=True, metavar="NAME=PID", help="A process on this machine; repeatable.")
 @click.option(
@@ -250,7 +252,7 @@ def _find(
 
 
 async def _run_until_signalled(work: Coroutine[Any, Any, bool]) -> bool:
-    """What was started is stopped in order, too, when somebody ends us."""
+    """Children are stopped in order, also when a signal ends this process."""
     running = asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

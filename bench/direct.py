@@ -1,4 +1,4 @@
-"""What is measured without a stream of events: reads of the API beside a full archive, and the archive's writes.
+"""Measurements without a stream of events: reads of the API beside a full archive, and the archive's writes.
 
 The figures go into the same result as those of a load, so that reports and comparisons know them: what was done a
 second is `accepted_per_s`, how long one took is `acceptance`.

@@ -22,7 +22,7 @@ APART_MIN_US = 400_000
 class Deliveries:
     """The arrivals of a group, sorted out in one pass."""
 
-    latencies_us: list[list[int]]  # by phase, of what was to be sent in it
+    latencies_us: list[list[int]]  # by phase, of the events due in it
     arrived: list[int]  # by phase, what arrived in it
     per_second: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     seconds: list[Second] = field(default_factory=list)

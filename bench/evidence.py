@@ -1,4 +1,4 @@
-"""What the journals say: what was accepted, what arrived, what was lost. Pure but for reading them."""
+"""Evaluates the journals: accepted, arrived and lost events. Pure but for reading them."""
 
 from array import array
 from collections.abc import Iterable, Iterator

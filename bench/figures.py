@@ -26,7 +26,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Second(msgspec.Struct, frozen=True, kw_only=True):
-    """What was to be sent in one second of a run (`at_s`, from its start): how many, and their latency in ms."""
+    """The events due in one second of a run (`at_s`, from its start): how many, and their latency in ms."""
 
     at_s: int
     count: int

@@ -13,14 +13,14 @@ from pipeline.clock import wall_us
 from pipeline.core.units import SECOND_US
 
 SHORTEST_US = 20
-# As often as this at most: what is due in between goes out together.
+# As often as this at most: events due in between go out together.
 PERIOD_MIN_US = 500
 CLOCK_MONOTONIC = 1
 EXPIRY_BYTES = 8
 
 
 class FineTimer:
-    """Calls what is due."""
+    """Calls back at exact times."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -53,7 +53,7 @@ class Generator:
         """Connect, follow commands until `finish`, write the journal, and stay until there are no more commands."""
         for stream in self._streams:
             await stream.connect()
-        # nothing here makes cycles; a collection over a million numbers would delay what is due
+        # nothing here makes cycles; a collection over a million numbers would delay due events
         gc.disable()
         following = asyncio.create_task(follow_commands(self._do))
         reporting = asyncio.create_task(self._report_regularly())
@@ -61,7 +61,7 @@ class Generator:
         waiting: set[asyncio.Future[Any]] = {following, reporting, finishing, self._failure}
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for each in done - {finishing}:
-            each.result()  # raises what went wrong; commands end when whoever started us is gone
+            each.result()  # raises its failure; commands end when the parent is gone
         await self._rest()
         for task in (reporting, finishing):
             task.cancel()
@@ -97,7 +97,7 @@ class Generator:
                 while not all(stream.is_at_rest for stream in self._streams):  # noqa: ASYNC110 - answers are many
                     await asyncio.sleep(REPORT_INTERVAL_S)
         except TimeoutError:
-            return  # what has no answer by now stays without one
+            return  # requests without an answer by now stay without one
 
     async def _report_regularly(self) -> None:
         while True:

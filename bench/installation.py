@@ -24,7 +24,7 @@ TAIL_BYTES = 2000
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it is. What is unknown is empty; what depends on it is then not measured.
+    """Where it is. Unknown parts are empty; figures that depend on them are not measured.
 
     `apis`: of all gateways; `metrics`: by process, `pids`: by name, on this machine. `kafka_dir`: Kafka's data.
     """
@@ -118,5 +118,5 @@ async def _stop(up: asyncio.subprocess.Process) -> None:
 
 
 def list_settings() -> dict[str, str]:
-    """The settings that the environment makes for it; whoever shows them hides the secrets."""
+    """The settings that the environment makes for it, secrets included."""
     return {name: value for name, value in sorted(os.environ.items()) if name.startswith("HOOKLINE_")}

@@ -20,7 +20,7 @@ LOOK_INTERVAL_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`server`: what PostgreSQL had counted at the start and at the end of each phase; `archived`: by group, at last.
+    """`server`: the counters of PostgreSQL at the start and at the end of each phase; `archived`: by group, at last.
 
     Empty, or None each, when the database is not known.
     """
@@ -32,7 +32,7 @@ class Outcome:
 
 
 async def run_load(stage: Stage, watching: Watching) -> Outcome:
-    """Run all phases, then wait for what is on its way. Raises `BenchError`, also when a process dies meanwhile."""
+    """Run all phases, then wait for deliveries under way. Raises `BenchError`, also when a process dies meanwhile."""
     sampling = asyncio.create_task(stage.sampler.run())
     running = asyncio.create_task(_run_phases(stage, watching))
     try:
@@ -66,7 +66,7 @@ async def _run_phases(stage: Stage, watching: Watching) -> Outcome:
     )
     with first_failure():
         times = await course.run()
-    watching.on_step(f"{stage.case.name}: waiting for what is on its way ...")
+    watching.on_step(f"{stage.case.name}: waiting for deliveries under way ...")
     started_s = time.monotonic()
     await stage.generator.tell(Command(do="finish"))
     await stage.generator.wait_for(lambda said: said.is_saved, timeout_s=FINISH_TIMEOUT_S)
@@ -76,7 +76,7 @@ async def _run_phases(stage: Stage, watching: Watching) -> Outcome:
 
 
 async def _drain(stage: Stage) -> list[ArchivedCounts | None]:
-    """Wait until everything accepted has arrived and is archived, or nothing moves any more; what is archived."""
+    """Wait until everything accepted has arrived and is archived, or nothing moves; returns the archived counts."""
     progress: object = None
     moved_s = time.monotonic()
     while True:

@@ -1,4 +1,4 @@
-"""What a result was measured on, so that nobody compares it with another machine's by mistake."""
+"""The machine that a result was measured on, so that it is not compared with another machine's by mistake."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ LOOPS, LOOP_ADDITIONS = 1000, 1000
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """`load_average`: of the last minute, before the run: what else the machine was doing."""
+    """`load_average`: of the last minute, before the run: other work of the machine."""
 
     cores: int
     cpu: str
@@ -63,7 +63,7 @@ def find_commit() -> str:
     commit = _ask_git(folder, "rev-parse", "HEAD")
     if commit is None:
         return f"version {pipeline.__version__}"
-    # results that are being written are no change of what is measured
+    # results that are being written are no change of the product
     is_changed = _ask_git(folder, "status", "--porcelain", "--", "pipeline", "connectors", "schemas", "requirements")
     return f"{commit[:12]} (changed)" if is_changed else commit[:12]
 

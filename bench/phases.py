@@ -32,7 +32,7 @@ class PhaseTime:
 class Course:
     """Runs the phases of a case. `count_archived`: attempts in the archive since the run began; None: not known.
 
-    `on_boundary`: told of the phase that begins, None after the last.
+    `on_boundary`: called with the phase that begins, None after the last.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Course:
         if phase.until_accepted is not None:
             number = self._numbers[phase.until_accepted]
             load = self._groups[number].group.load
-            assert isinstance(load, Burst)  # noqa: S101 - what has no end is not waited for
+            assert isinstance(load, Burst)  # noqa: S101 - a phase without an end is not waited for
             return self._generator.last.accepted[number] >= load.events
         if phase.until_delivered is not None:
             number = self._numbers[phase.until_delivered]

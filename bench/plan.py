@@ -1,4 +1,4 @@
-"""What the generator and the receiver are told, and what they say: the messages between the processes of a benchmark.
+"""The messages between the processes of a benchmark: plans, commands and answers of generator and receiver.
 
 A plan is read from a file at the start; commands are lines of JSON on standard input, answers lines on standard output.
 """
@@ -32,7 +32,7 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """When events are sent. `rate_per_s` None: as soon as a connection is free.
 
-    `events_max`: so many, None: until told to stop. `is_limited`: only as many as `allow` commands have allowed.
+    `events_max`: so many, None: until a command to stop. `is_limited`: only as many as `allow` commands have allowed.
     """
 
     rate_per_s: float | None = None

@@ -1,4 +1,4 @@
-"""What is to be there before a load begins: a full archive, retries that wait for their time."""
+"""Preparations before a load begins: a full archive, retries that wait for their time."""
 
 from collections.abc import Callable, Sequence
 

@@ -53,7 +53,7 @@ async def provision(control: Control, case: Case, *, receiver: str, pool: Pool |
 
 
 async def remove(control: Control, groups: Sequence[Provisioned]) -> None:
-    """Delete the applications, which cancels whatever still waits; what is archived stays."""
+    """Delete the applications, which cancels waiting deliveries; the archive stays."""
     for group in groups:
         for application_id in group.application_ids:
             await control.delete(f"/applications/{application_id}")

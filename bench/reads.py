@@ -19,7 +19,7 @@ NextPath = Callable[[], str]
 
 
 async def measure_reads(installation: Installation, pool: Pool, wanted: Reads, watching: Watching) -> list[Measured]:
-    """Read what was filled in: the archive's rows of one application. Raises `BenchError`."""
+    """Read the filled archive: the rows of one application. Raises `BenchError`."""
     headers = {"Authorization": f"Bearer {installation.master_api_key}"}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:

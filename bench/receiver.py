@@ -51,7 +51,7 @@ class Reception:
         self._saved = 0
         self.port = 0
         self.requests = 0
-        self.misunderstood = 0  # what came in and is no delivery of a benchmark
+        self.misunderstood = 0  # requests that are no delivery of a benchmark
 
     def find(self, url: bytes) -> Endpoint:
         """Raises KeyError."""

@@ -1,4 +1,4 @@
-"""The requests of the generator, as bytes. What does not change is put together once: a request costs two joins."""
+"""The requests of the generator, as bytes. Constant parts are put together once: a request costs two joins."""
 
 from urllib.parse import urlsplit
 

@@ -11,7 +11,7 @@ FORMAT = 1  # raised when a reader of older files would misread newer ones
 
 
 class GroupFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """A group in a phase. `*_per_s`: of what happened in it; latencies of what was to be sent in it.
+    """A group in a phase. `*_per_s`: of what happened in it; latencies of events due in it.
 
     `lateness`: how long after its time the generator sent; `acceptance`: until the gateway's answer, `delivery`: until
     the arrival at the receiver, both from the time at which it was to be sent.
@@ -96,7 +96,7 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. `problems`: why its figures must not be believed, or what was lost; none when all is well.
+    """A run. `problems`: why its figures must not be believed, or losses; none when all is well.
 
     `loop_us_*`: how fast the machine was, see `measure_loop_us`. `curves`: None in a result that was read from
     its file; they are kept beside the plots.

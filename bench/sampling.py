@@ -1,4 +1,4 @@
-"""Looking at the installation once a second while the load runs: processor time, memory, lag, what is archived."""
+"""Looking at the installation once a second while the load runs: processor time, memory, lag, archived rows."""
 
 import asyncio
 import time
@@ -33,12 +33,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TABLES = EVENTS, ATTEMPTS = "events", "attempts"
-# Whose figures nobody needs: what the gateway accepts is known from its answers.
+# Figures that are not needed: accepted events are known from the answers.
 SILENT = frozenset({"gateway", "listen"})
 
 
 class Sampler:
-    """Takes samples. `on_sample` is told of each. An async context manager."""
+    """Takes samples. `on_sample` is called with each. An async context manager."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a benchmark is made of: scenarios, their cases, and in a case groups of endpoints under load in phases. Pure."""
+"""Scenarios of a benchmark, their cases, and in a case groups of endpoints under load in phases. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from bench.plan import Answer
 WARM_UP, MEASURED = "warm-up", "measured"
 # Kafka compiles itself while it works: before, a record costs it three to five times as much.
 WARM_UP_S = 30.0
-# What planning is based on: these cases of this scenario.
+# Planning is based on these cases of this scenario.
 SATURATION_NAME = "saturation"
 PLAIN_CASE, LARGE_CASE, FAN_OUT_CASE = "1 KB", "real payloads", "fan-out 10"
 ANSWERS_AT_ONCE = Answer()
@@ -139,7 +139,7 @@ Direct = Reads | ArchiveWrites
 class Case:
     """One run. `payload_bytes` None: real payloads. `counts`: of processes, 1 of a kind that is not there.
 
-    `direct`: what is measured without events and phases.
+    `direct`: a measurement without events and phases.
     """
 
     name: str

@@ -44,7 +44,7 @@ class BenchScreen:
         self.step(text)
 
     def step(self, text: str) -> None:
-        """What is being done now."""
+        """Show the present step."""
         self._step = text
         if self._status is not None:
             self._status.update(Text(text))

@@ -41,12 +41,12 @@ class Session:
 
 
 async def run_session(session: Session, screen: BenchScreen) -> bool:
-    """Run it; is all well? What is finished is written at once; a case that fails does not end the session.
+    """Run it; is all well? Each result is written at once; a case that fails does not end the session.
 
     Raises `BenchError` when it cannot begin.
     """
     session.out.mkdir(parents=True, exist_ok=True)
-    read_results(session.out)  # what cannot be read is told now, not after hours
+    read_results(session.out)  # an unreadable plan is reported now, not after hours
     is_well = True
     for scenario in session.scenarios:
         result = await _run_scenario(session, scenario, screen)

@@ -48,7 +48,7 @@ class Payloads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What holds for all cases. `kafka`: its settings but for the address; `is_to_be_left_clean`: remove what was made.
+    """Settings of all cases. `kafka`: its settings but for the address; `is_to_be_left_clean`: remove all it made.
 
     `has_event_ids`: clients make them. `give_up_after_s`: without anything more arriving, or being archived.
     """
@@ -62,7 +62,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """Who is told how a run goes."""
+    """Callbacks on how a run goes."""
 
     on_step: Callable[[str], None]
     on_sample: Callable[[Sample], None]

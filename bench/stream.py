@@ -1,4 +1,4 @@
-"""One stream of the generator: what is due, on which connection it goes, and what came of it."""
+"""One stream of the generator: due events, the connection each goes on, and its outcome."""
 
 import asyncio
 import ssl
@@ -72,7 +72,7 @@ class Stream:
         self._timer.set(self._wake, at_us)
 
     def stop(self) -> None:
-        """Send what is due by now, and nothing more."""
+        """Send events due by now, and nothing more."""
         self._schedule.stop(_now_us())
         self._pump()
 
@@ -95,7 +95,7 @@ class Stream:
         return self.sent * self._batch
 
     async def close(self) -> None:
-        """Close all connections; what was asked stays without an answer."""
+        """Close all connections; open requests stay without an answer."""
         self._is_closing = True
         for task in self._tasks:
             task.cancel()
@@ -104,7 +104,7 @@ class Stream:
             connection.close()
 
     def _pump(self) -> None:
-        """Send what is due, and wake up for the next one."""
+        """Send due events, and wake up for the next one."""
         now_us, schedule = _now_us(), self._schedule
         while True:
             self._due = schedule.count_due(now_us, self.sent)

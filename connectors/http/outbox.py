@@ -1,7 +1,7 @@
 """Everything deliver writes to the log: retries, parked deliveries, attempts, dead letters, states of endpoints.
 
-Encoding and writing are apart. What cannot be encoded is a failure of one delivery; what cannot be written concerns
-the process, and is raised as `WriteError`.
+Encoding and writing are apart. A record that cannot be encoded is a failure of one delivery; one that cannot be written
+concerns the process, and is raised as `WriteError`.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What this process was short of lately: how long deliveries wait, what to log (not every delivery), what health says.
+"""Shortages of this process: how long deliveries wait, which ones are logged (not every one), and health.
 
 A delivery that meets a shortage waits without using up an attempt.
 """

@@ -1,4 +1,4 @@
-"""What an exchange says: did it succeed, what class of failure is it, is the endpoint overloaded. Pure."""
+"""Judges an exchange: success or not, the class of a failure, whether the endpoint is overloaded. Pure."""
 
 import email.utils
 from collections.abc import Mapping

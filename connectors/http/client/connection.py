@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         return self.is_reusable and now_s - (self._idle_since_s or 0.0) < self._idle_max_s
 
     def is_quiet(self) -> bool:
-        """Is there nothing to be read? What an idle connection has to say is that it ends."""
+        """Is there nothing to be read? An idle connection can only report its end."""
         return self._poll is None or not self._poll.poll(0)
 
     def time_out(self, problem: str) -> None:

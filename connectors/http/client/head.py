@@ -43,7 +43,7 @@ class HeadReader:
         if lines_from > end.start():  # no headers
             return gathered[: end.end()], gathered[end.end() :]
         lines = gathered[lines_from : end.start()]
-        if b"\n " not in lines and b"\n\t" not in lines:  # nobody folds lines any more
+        if b"\n " not in lines and b"\n\t" not in lines:  # folded lines are obsolete (RFC 9112)
             return gathered[: end.end()], gathered[end.end() :]
         lines = FOLD.sub(b" ", lines)
         return gathered[:lines_from] + lines + gathered[end.start() : end.end()], gathered[end.end() :]

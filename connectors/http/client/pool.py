@@ -64,7 +64,7 @@ class Pool:
                 del self._idle[origin]
 
     def shed(self) -> None:
-        """Close half of the idle connections: what they hold is needed."""
+        """Close half of the idle connections: their file descriptors are needed."""
         for _ in range((self._count + 1) // 2):
             self._drop_oldest()
 
