@@ -18,6 +18,8 @@ from tests.support.receiver import FailTimes, ReceiverProcess
 from tests.support.single_process import SingleProcess
 from tests.support.stack import PARTITIONS, Stack, run_stack
 
+pytestmark = pytest.mark.alone
+
 TYPE = "billing.invoice.paid"
 # Enough for every partition to have some.
 SUBSCRIPTIONS = 48

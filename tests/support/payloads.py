@@ -49,7 +49,7 @@ class Payload:
 
 def real_payloads() -> list[Payload]:
     """All payloads, in the same order at every call; `SOURCE` says where they are from."""
-    return list(_read(FILE)) if FILE.exists() else generate_payloads()
+    return list(_read(FILE) if FILE.exists() else _generate_once())
 
 
 def generate_payloads(count: int = GENERATED_COUNT) -> list[Payload]:
@@ -58,6 +58,11 @@ def generate_payloads(count: int = GENERATED_COUNT) -> list[Payload]:
     sizes = [_size_at(number / max(count - 1, 1)) for number in range(count)]
     dice.shuffle(sizes)
     return [_generate(dice, number, size_bytes) for number, size_bytes in enumerate(sizes)]
+
+
+@cache
+def _generate_once() -> tuple[Payload, ...]:
+    return tuple(generate_payloads())
 
 
 @cache

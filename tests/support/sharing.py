@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.alone import MARK, AloneTests
+
 KEY = "hookline_services"
 
 Start = Callable[..., AbstractContextManager[str]]
@@ -123,6 +125,16 @@ class Controller:
         self._stack.close()
 
 
+def find_directory(config: pytest.Config) -> Path | None:
+    """What the workers of this run have in common, if this is one of them."""
+    socket_path = getattr(config, "workerinput", {}).get(KEY)
+    return Path(socket_path).parent if socket_path is not None else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{MARK}: it asserts times, and no other worker runs a test meanwhile")
+    directory = find_directory(config)
+    if directory is not None:
+        config.pluginmanager.register(AloneTests(directory), "alone-tests")
     if getattr(config.option, "numprocesses", None):  # workers are told no number
         config.pluginmanager.register(Controller(), "controller-of-services")

@@ -45,10 +45,12 @@ def list_operations(known: dict[str, str]) -> list[Operation]:
     return [Operation(route.method, API_PATH + route.path, _make_body(route, known)) for route in list_served()]
 
 
-def list_query_names(operation: Operation) -> list[str]:
-    """The members of the query that it declares: it cannot read another one."""
-    (served,) = (each for each in list_served() if f"{each.method} {API_PATH}{each.path}" == operation.name)
-    return [parameter.name for parameter in served.query]
+def list_query_names() -> dict[str, list[str]]:
+    """By operation, the members of the query that it declares: it cannot read another one."""
+    return {
+        f"{served.method} {API_PATH}{served.path}": [parameter.name for parameter in served.query]
+        for served in list_served()
+    }
 
 
 def list_texts(node: Any, path: Path = ()) -> Iterator[Path]:

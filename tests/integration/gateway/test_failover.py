@@ -11,6 +11,8 @@ from tests.support.postgres import name_of
 from tests.support.stack import Stack, run_stack
 
 TYPE = "billing.invoice.paid"
+# five seconds on a machine that does nothing else; a session that is kept lives for an hour
+RECOVERY_MAX_S = 20.0
 END_OTHERS = (
     "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> "
     "pg_backend_pid()"
@@ -43,7 +45,7 @@ async def test_read_only_sessions_are_given_up(kafka: str, postgres: str, migrat
         assert {(503, "ServiceUnavailable")} == {reply.problem for reply in refused}
         assert accepted
         assert (200, "degraded") == said
-        assert took_s < 5
+        assert took_s < RECOVERY_MAX_S
 
 
 async def read_degraded(stack: Stack) -> tuple[int, str] | None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
 EXAMPLES = 3  # for each operation and phase
-TIMEOUT_S = 240
+TIMEOUT_S = 600
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

@@ -23,6 +23,8 @@ from tests.support.proxy import TcpProxy
 from tests.support.stack import move_url
 
 SESSIONS = 4
+# five seconds on a machine that does nothing else; attempts that double would come thirteen seconds later
+RECOVERY_MAX_S = 10.0
 
 
 @asynccontextmanager
@@ -91,7 +93,7 @@ async def test_back_soon_after_a_long_outage(database: str) -> None:
         took_s = time.monotonic() - restored_at_s
         await eventually(lambda: check() is None)
 
-        assert took_s < 5
+        assert took_s < RECOVERY_MAX_S
 
 
 @pytest.mark.parametrize("is_bare", [False, True])
@@ -122,7 +124,7 @@ async def test_sessions_the_server_closed(database: str) -> None:
         started_at_s = time.monotonic()
 
         assert [True] * SESSIONS == await asyncio.gather(*(can_change(pool) for _ in range(SESSIONS)))
-        assert time.monotonic() - started_at_s < 5
+        assert time.monotonic() - started_at_s < RECOVERY_MAX_S
 
 
 @pytest.mark.parametrize("is_bare", [False, True])
