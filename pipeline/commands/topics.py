@@ -29,19 +29,26 @@ def topics() -> None:
 def plan() -> None:
     """Show every topic: ok, to be created, to be configured, or a mismatch that `apply` cannot mend.
 
-    Changes nothing. The exit code is 2 when there is a mismatch, otherwise 0.
+    A line `held` for each partition in which a producer's open transaction keeps records from being read. Changes
+    nothing. The exit code is 2 when there is a mismatch, otherwise 0.
 
     \b
     Example:
       hookline topics plan
     """
     from pipeline.kafka.admin import plan_topics
+    from pipeline.kafka.open_transactions import find_open_transactions
 
     config, declared = _declare()
     changes = {change.topic: change for change in plan_topics(config, declared)}
+    whole = [topic for topic in declared.all() if topic.name not in changes or changes[topic.name].kind == "configure"]
+    held = find_open_transactions(config, whole)
     for topic in declared.all():
         change = changes.get(topic.name)
         _show(topic.name, *("ok", f"{topic.partitions} partitions") if change is None else (change.kind, change.detail))
+        for (name, partition), offsets in held.items():
+            if name == topic.name:
+                _show(name, "held", f"partition {partition}: {offsets} offsets behind an open transaction")
     sys.exit(2 if any(change.kind == "mismatch" for change in changes.values()) else 0)
 
 

@@ -1,16 +1,22 @@
 """Topics as declared against topics as they are, on a real broker."""
 
 import asyncio
+import os
+import sys
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import Change, LogEnds, apply_topics, plan_topics, verify_topics
+from pipeline.kafka.open_transactions import find_open_transactions
 from pipeline.process import StartError
 from pipeline.topics import Topic, declare_topics
 from tests.integration.kafka.logs import DAY_S, PlainClient, configure, make_topics
 from tests.support.eventually import eventually
+from tests.support.processes import ROOT, select_environ
 
 
 async def test_topics_are_made_once(kafka: str, topic_prefix: str) -> None:
@@ -66,6 +72,46 @@ async def test_a_setting_that_differs_is_set(kafka: str, topic_prefix: str) -> N
     (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topics.events.name)]).values()
     assert "777000" == future.result(10)["segment.ms"].value
     assert topics.events.name in [each.topic for each in plan_topics(config, topics)]
+
+
+async def test_an_open_transaction_is_found(kafka: str, topic_prefix: str) -> None:
+    """While it is open, with what it holds back, its own records included; committed or taken back, no more."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=2)
+    topic = topics.events
+    free = Producer({"bootstrap.servers": kafka})
+    free.produce(topic.name, b"read", partition=0)
+    await asyncio.to_thread(free.flush, 30)
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic_prefix})
+    await asyncio.to_thread(producer.init_transactions, 30)
+    producer.begin_transaction()
+    producer.produce(topic.name, b"open", partition=1)
+    await asyncio.to_thread(producer.flush, 30)
+    free.produce(topic.name, b"behind it", partition=1)
+    await asyncio.to_thread(free.flush, 30)
+    during = await asyncio.to_thread(find_open_transactions, config, topics.all())
+    shown = await run_plan(config)
+    await asyncio.to_thread(producer.commit_transaction, 30)
+
+    assert {(topic.name, 1): 2} == during
+    assert f"held        {topic.name:<32}  partition 1: 2 offsets behind an open transaction" in shown
+    await eventually(lambda: find_open_transactions(config, topics.all()) == {})
+
+
+async def run_plan(config: KafkaConfig) -> list[str]:
+    """The lines of `hookline topics plan`."""
+    environ = {
+        "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": config.bootstrap_servers,
+        "HOOKLINE_KAFKA_TOPIC_PREFIX": config.topic_prefix,
+        "HOOKLINE_KAFKA_PARTITIONS": str(config.partitions),
+    }
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pipeline.cli", "topics", "plan"),
+        cwd=ROOT,
+        env=select_environ(os.environ) | environ,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await running.communicate()
+    return output.decode().splitlines()
 
 
 async def test_another_number_of_partitions_is_refused(kafka: str, topic_prefix: str) -> None:
