@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import structlog
 
+from pipeline.kafka.damage.order import Looked
 from pipeline.kafka.record import Place
 from pipeline.metrics import Metrics
 
@@ -21,7 +22,8 @@ log = structlog.get_logger()
 class ReadFault(NamedTuple):
     """Reading of `place` went on at `end` instead of `begin`.
 
-    `lost`: so many offsets that had been read are not in the log any more.
+    `lost`: so many offsets that had been read are not in the log any more. `looked`: what a look at the log has shown,
+    of one that found nothing wrong.
     """
 
     place: Place
@@ -30,6 +32,7 @@ class ReadFault(NamedTuple):
     end: int
     reason: str
     lost: int = 0
+    looked: Looked | None = None
 
 
 class ReadFaults:

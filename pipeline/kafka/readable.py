@@ -6,13 +6,16 @@ goes on in the middle of the batch, takes what lies there for a header, and asks
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import probe_options
 from pipeline.kafka.record import Place
+
+if TYPE_CHECKING:
+    from pipeline.kafka.damage.survey import Look, Survey
 
 # Errors of a batch that is damaged, too large unpacked, or of an unknown form.
 UNREADABLE = frozenset(
@@ -83,7 +86,19 @@ class Probe:
     """Tries offsets of one partition after another. Blocks; for one thread."""
 
     def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
         self._consumer = Consumer(probe_options(config), logger=None)
+        self._survey: Survey | None = None
+
+    def look(self, place: Place, position: int) -> "Look":
+        """What lies at an offset, by the log's bytes. Raises `TimeoutError`."""
+        if self._survey is None:
+            from pipeline.kafka.damage.survey import (
+                Survey,
+            )  # aiokafka takes 0.3 s to import, and most processes never need it
+
+            self._survey = Survey(self._config)
+        return self._survey.look(place, position)
 
     def find(self, place: Place, begin: int) -> tuple[int, int, str]:
         """(first offset that cannot be read, first one behind it that can, why). Both `begin`: all is well there.
@@ -112,6 +127,8 @@ class Probe:
 
     def close(self) -> None:
         self._consumer.close()
+        if self._survey is not None:
+            self._survey.close()
 
     def _try(self, place: Place, offset: int, end: int) -> Trial:
         self._assign(place, offset)

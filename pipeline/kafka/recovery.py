@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.damage.order import Looked
 from pipeline.kafka.options import probe_options
 from pipeline.kafka.partitions import make_part
 from pipeline.kafka.read_faults import ReadFault
@@ -30,7 +31,11 @@ TAIL_MARGIN_MS = 600_000
 log = structlog.get_logger()
 
 
-QuestionKind = Literal["unreadable", "out_of_range", "truncated", "made_again"]
+# stalled: nothing comes, and the log goes on. jump: a record came that does not follow.
+QuestionKind = Literal["unreadable", "stalled", "jump", "out_of_range", "truncated", "made_again"]
+
+
+BY_BYTES = frozenset({"unreadable", "stalled", "jump"})
 
 
 class Reached(NamedTuple):
@@ -83,13 +88,18 @@ class Recovery:
         """The answer comes some time later, whatever happens to Kafka."""
         self._put(question)
 
+    @property
+    def is_idle(self) -> bool:
+        """Does no question wait?"""
+        return self._questions.empty()
+
     def verify(self, reached: Mapping[Place, Reached]) -> None:
         """Was the log of these cut off before where they begin, and has it grown again? An answer comes only if so."""
         if reached:
             self._put(reached)
 
     def take_answer(self) -> ReadFault | None:
-        """A fault whose begin and end are equal was none: reading goes on where it stopped."""
+        """A fault whose begin and end are equal was none: reading goes on where it stopped. None comes of a stall."""
         return self._answers.popleft() if self._answers else None
 
     def close(self) -> None:
@@ -109,7 +119,9 @@ class Recovery:
             while (question := self._questions.get()) is not None:
                 try:
                     if isinstance(question, Question):
-                        self._answers.append(resolve(probe, question, self._ids))
+                        answer = resolve(probe, question, self._ids)
+                        if question.kind != "stalled" or answer.begin != answer.end:
+                            self._answers.append(answer)
                     else:
                         self._answers.extend(find_cuts(self._config, question))
                 except (KafkaException, TimeoutError) as error:
@@ -161,7 +173,7 @@ def parse_cut(text: str) -> int | None:
 def resolve(probe: Probe, question: Question, ids: TopicIds | None = None) -> ReadFault:
     """Where reading goes on. Blocks. Raises `KafkaException` or `TimeoutError` when Kafka does not answer."""
     place, position = question.place, question.position
-    if question.kind != "unreadable":
+    if question.kind not in BY_BYTES:
         if ids is not None and question.topic_id is not None:
             ids.ask()
             if ids.find(place[0]) != question.topic_id:
@@ -180,6 +192,13 @@ def resolve(probe: Probe, question: Question, ids: TopicIds | None = None) -> Re
                 reason = f"the log ends at {high}"
             lost = max(0, position - (question.cut_at if question.cut_at is not None else high))
             return ReadFault(place, "tail_lost", position, restart, reason, lost)
+    seen = probe.look(place, position)
+    if seen.bad is not None and seen.bad.end is not None:
+        return ReadFault(place, "unreadable", seen.bad.begin, seen.bad.end, seen.bad.reason)
+    if question.kind in ("stalled", "jump"):
+        looked = Looked(position, seen.good_to, seen.log_end)
+        return ReadFault(place, "unreadable", position, position, "", looked=looked)
+    # a good batch that librdkafka cannot unpack
     start, end, reason = probe.find(place, position)
     return ReadFault(place, "unreadable", start, end, reason)
 

@@ -1,16 +1,22 @@
 """Stepping over unreadable batches, for readers outside of a group: in place, while nothing else is read."""
 
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.damage.order import Looked, Order
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE, Probe
 from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Question, Reached, make_question, resolve
 from pipeline.kafka.topic_ids import Origins, TopicIds
+
+if TYPE_CHECKING:
+    from pipeline.kafka.damage.scan import Damaged
 
 AGAIN_AFTER_S = 1.0
 
@@ -28,6 +34,9 @@ class Stepper:
         self._probe: Probe | None = None
         self._read_to: dict[Place, int] = {}
         self._moved: set[Place] = set()
+        self._order = Order()
+        self._doubtful: set[Place] = set()
+        self._behind: dict[Place, int] = {}
 
     def begin(self, parts: list[TopicPartition]) -> None:
         """Reading begins here, at offsets or at the beginning."""
@@ -52,21 +61,53 @@ class Stepper:
         place = (message.topic() or "", message.partition() or 0)
         if message.error() is not None or place in self._moved:
             return False
-        self._read_to[place] = (message.offset() or 0) + 1
-        return True
+        offset = message.offset() or 0
+        verdict = self._order.judge(place, self._read_to.get(place, 0), offset)
+        if verdict == "take":
+            self._read_to[place] = offset + 1
+        elif verdict == "look":
+            self._doubtful.add(place)
+        return verdict == "take"
+
+    def scan(self, parts: Mapping[Place, tuple[int, int]]) -> "Mapping[Place, Damaged]":
+        """Which of these have bad batches between two offsets, and what else is there. Raises `TimeoutError`."""
+        from pipeline.kafka.damage.scan import scan  # aiokafka takes 0.3 s to import
+
+        return scan(self._config, parts)
+
+    def note_good(self, place: Place, begin: int, end: int) -> None:
+        """All batches between these offsets were looked at."""
+        self._order.note(place, Looked(begin, end, end))
+
+    def find_stalled(self) -> list[ReadFault]:
+        """Of partitions of which nothing came since the last call although they go on. Blocks like `recover`."""
+        behind = {}
+        for place, position in self._read_to.items():
+            try:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            except KafkaException:
+                continue  # nothing has been fetched of it yet
+            if position < end:
+                behind[place] = position
+        asked = [Question(place, at, None, "stalled") for place, at in behind.items() if self._behind.get(place) == at]
+        self._behind = behind
+        return [fault for question in asked if (fault := self._resolve(question)) is not None]
 
     def recover(self, message: Message) -> ReadFault | None:
-        """An error came. The fault that reading has been moved past, if it was one; raises what cannot be mended.
+        """A message was not taken. The fault that reading was moved past, if any; raises what cannot be mended.
 
         Blocks for as long as it takes to find the next readable offset.
         """
         error = message.error()
+        place = (message.topic() or "", message.partition() or 0)
+        if error is None and place in self._doubtful:
+            self._doubtful.discard(place)
+            return self._resolve(Question(place, self._read_to.get(place, 0), None, "jump"))
         code = error.code() if error is not None else None
         if error is None or code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name
             return None
         if error.fatal():
             raise KafkaException(error)
-        place = (message.topic() or "", message.partition() or 0)
         if place in self._moved:
             return None
         if place not in self._read_to or not (code in UNREADABLE or code in OUT_OF_RANGE):
@@ -91,6 +132,10 @@ class Stepper:
             log.warning("recovery_waits", topic=place[0], reason=str(failure))
             time.sleep(AGAIN_AFTER_S)
             fault = ReadFault(place, "unreadable", question.position, question.position, "")
+        if fault.looked is not None:
+            self._order.note(place, fault.looked)
+        if question.kind == "stalled" and fault.begin == fault.end:
+            return None
         if fault.kind == "made_again":
             self._origins.accept(place)
         self._read_to[place] = fault.end

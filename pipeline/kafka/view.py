@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
@@ -21,6 +21,7 @@ from pipeline.topics import Topic
 POLL_S = 0.1
 BATCH_MAX_RECORDS = 1000
 SILENCE_MAX_S = 60.0
+STALL_S = 2.0
 
 Change = tuple[str, bytes | None, int]
 Apply = Callable[[str, bytes | None, int], None]
@@ -87,12 +88,19 @@ class LogView:
         # The consumer is touched by this thread only.
         try:
             self._catch_up()
+            looked_at_s = time.monotonic()
             while not self._closing.is_set():
                 for fault in self._stepper.find_made_again():
                     self._note(fault)
                 self._hand_over(self._take())
+                if time.monotonic() - looked_at_s > STALL_S:
+                    looked_at_s = time.monotonic()
+                    for fault in self._stepper.find_stalled():
+                        self._note(fault)
         except KafkaException as error:
             self._report(StartError(f"cannot read topic {self._topic.name}: {error.args[0].str()}"))
+        except TimeoutError as error:
+            self._report(StartError(f"cannot read topic {self._topic.name}: {error}"))
         finally:
             self._stepper.close()
             self._consumer.close()
@@ -103,9 +111,14 @@ class LogView:
         # for `fetch.wait.max.ms`.
         marks = {number: find_partition_bounds(self._consumer, self._topic.name, number) for number in numbers}
         ends = {number: end for number, (low, end) in marks.items() if low < end}
-        partitions = [TopicPartition(self._topic.name, number, OFFSET_BEGINNING) for number in numbers]
+        starts = self._read_damaged({number: marks[number] for number in ends})
+        partitions = [
+            TopicPartition(self._topic.name, number, starts.get(number, OFFSET_BEGINNING)) for number in numbers
+        ]
         self._consumer.assign(partitions)
         self._stepper.begin(partitions)
+        for number in ends:
+            self._stepper.note_good((self._topic.name, number), *marks[number])
         # position() knows of records that compaction or aborted writes removed; counting records would wait for ever
         while ends and not self._closing.is_set():
             self._hand_over(self._take())
@@ -114,6 +127,22 @@ class LogView:
             if not missing or all(self._is_empty(place.partition, ends[place.partition]) for place in missing):
                 break
         self._report(None)
+
+    def _read_damaged(self, marks: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+        """Apply what can be read of partitions with bad batches. Where to go on in those."""
+        starts = {}
+        parts = {(self._topic.name, number): bounds for number, bounds in marks.items()}
+        for (_, number), damaged in self._stepper.scan(parts).items():
+            for fault in damaged.faults:
+                self._note(fault)
+            starts[number] = marks[number][1]
+            changes = [
+                (record.key.decode(errors="replace"), record.value, record.timestamp_us)
+                for record in damaged.records
+                if record.key is not None
+            ]
+            self._loop.call_soon_threadsafe(self._apply_all, changes, {})
+        return starts
 
     def _find_reached(self, position: TopicPartition) -> int:
         # behind a batch that was stepped over the client has no position until there is something to read

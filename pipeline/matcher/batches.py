@@ -4,6 +4,7 @@ A batch is checked and unpacked as a whole before a record of it is handed on, s
 header, which says where it ends. Its own header may be what is damaged: then it is not believed, see `choose_end`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,16 +44,19 @@ class ReadableBatches:
     `note(tp, first offset, one past the last, why)` is called for each batch that is stepped over.
     """
 
-    def __init__(self, fetched: PartitionRecords, note: Note) -> None:
+    def __init__(self, fetched: PartitionRecords, note: Note, log_end: int | None) -> None:
+        """`log_end`: where the log ended when this was fetched; None: not known."""
         self._fetched = fetched
-        self._raw = fetched._records  # noqa: SLF001 - this is what is stood in for
+        self._raw = deque(_each_raw(fetched._records))  # noqa: SLF001 - this is what is stood in for
         self._note = note
+        self._log_end = log_end
+        self._is_first = True
         self._next: Batch | None = None
         fetched._records = self  # noqa: SLF001
         fetched._check_crcs = False  # noqa: SLF001 - done here
 
     def has_next(self) -> bool:
-        while self._next is None and self._raw.has_next():
+        while self._next is None and self._raw:
             self._next = self._read()
         return self._next is not None
 
@@ -61,15 +65,17 @@ class ReadableBatches:
         return batch
 
     def _read(self) -> Batch | None:
-        begin = self._fetched.next_fetch_offset
-        try:
-            batch = self._raw.next_batch()
-        except Exception as error:  # bytes of which not even the header can be read
-            self._step_over(begin, begin + 1, error)
+        begin, batch = self._fetched.next_fetch_offset, self._raw.popleft()
+        following = self._raw[0] if self._raw else None
+        is_first, self._is_first = self._is_first, False
+        if isinstance(batch, Exception):  # bytes of which not even the header can be read
+            self._step_over(begin, begin + 1, batch)
             return None
-        end = choose_end(begin, batch)
+        end = choose_end(begin, batch, following, self._log_end, is_first=is_first)
         try:
             if not batch.validate_crc():
+                if following is not None and begin < (following_begin := getattr(following, "base_offset", end)):
+                    end = min(end, following_begin)
                 raise ValueError("its checksum does not fit")
             if not hasattr(batch, "base_offset"):
                 raise ValueError("it is of a form that Kafka 4 does not write")
@@ -82,16 +88,39 @@ class ReadableBatches:
             return None
 
     def _step_over(self, begin: int, end: int, error: Exception) -> None:
-        self._note(self._fetched._tp, begin, end, str(error) or type(error).__name__)  # noqa: SLF001
+        if begin < end:
+            self._note(self._fetched._tp, begin, end, str(error) or type(error).__name__)  # noqa: SLF001
         self._fetched.next_fetch_offset = end
 
 
-def choose_end(begin: int, batch: Any) -> int:
-    """Where to go on behind a batch that was fetched from offset `begin`. One further if its header cannot be right."""
-    is_likely = (
-        batch.base_offset <= begin + BATCH_RECORDS_MAX and begin < batch.next_offset <= begin + BATCH_RECORDS_MAX
+def choose_end(begin: int, batch: Any, following: Any, log_end: int | None, *, is_first: bool) -> int:
+    """Where to go on behind a batch that was fetched from offset `begin`: its own end, if its offsets can be right.
+
+    `following`: the next batch, None if there is none or it cannot be read. `is_first`: of a fetch; only that one may
+    begin before `begin`.
+    """
+    following_begin = getattr(following, "base_offset", None)
+    behind = following_begin if following_begin is not None and begin < following_begin else begin + BATCH_RECORDS_MAX
+    if not hasattr(batch, "base_offset") or not 0 <= batch.last_offset_delta < BATCH_RECORDS_MAX:
+        return begin + 1 if following_begin is None else int(min(behind, begin + BATCH_RECORDS_MAX))
+    base, end = batch.base_offset, batch.next_offset
+    is_back = end <= begin or (base < begin and not is_first)
+    is_ahead = base > begin and (
+        (following_begin is not None and begin <= following_begin < end) or (log_end is not None and end > log_end)
     )
-    return int(batch.next_offset) if is_likely and batch.last_offset_delta >= 0 else begin + 1
+    if not is_back and not is_ahead:
+        return int(end)
+    # as many offsets as it has, in the place where it lies
+    return int(min(begin + batch.last_offset_delta + 1, behind, log_end if log_end is not None else behind))
+
+
+def _each_raw(records: Any) -> Iterator[Any]:
+    """Its batches. One that is not even a header is the error that it led to, and the last."""
+    try:
+        while records.has_next():
+            yield records.next_batch()
+    except Exception as error:
+        yield error
 
 
 def stand_in(fetcher: Any, note: Note) -> None:
@@ -99,4 +128,11 @@ def stand_in(fetcher: Any, note: Note) -> None:
     for fetched in fetcher._records.values():  # noqa: SLF001
         records = getattr(fetched, "_partition_records", None)  # an error has none
         if records is not None and not isinstance(records._records, ReadableBatches):  # noqa: SLF001
-            ReadableBatches(records, note)
+            ReadableBatches(records, note, find_log_end(fetcher, records._tp))  # noqa: SLF001
+
+
+def find_log_end(fetcher: Any, tp: TP) -> int | None:
+    """Where the log ended at the last fetch; None: the partition went away."""
+    assignment = fetcher._subscriptions.subscription.assignment  # noqa: SLF001
+    state = assignment.state_value(tp) if assignment is not None else None
+    return state.highwater if state is not None else None

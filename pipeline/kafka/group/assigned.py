@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from pipeline.kafka.damage.order import Order
 from pipeline.kafka.group.delays import Delays
 from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Question, Reached
@@ -11,13 +12,14 @@ from pipeline.kafka.topic_ids import Origins
 class Assigned:
     """`reached` has every assigned partition, and no other."""
 
-    __slots__ = ("delays", "origins", "reached", "stopped")
+    __slots__ = ("delays", "order", "origins", "reached", "stopped")
 
     def __init__(self, delays: Delays, origins: Origins) -> None:
         self.reached: dict[Place, Reached] = {}
         self.stopped: set[Place] = set()  # cannot be read where it is; recovery finds where reading goes on
         self.delays = delays
         self.origins = origins
+        self.order = Order()
 
     def list_moving(self) -> list[Place]:
         """Partitions that neither wait for a time nor for recovery."""
@@ -34,3 +36,4 @@ class Assigned:
             self.delays.forget(place)
             self.reached.pop(place, None)
             self.origins.forget(place)
+            self.order.forget(place)

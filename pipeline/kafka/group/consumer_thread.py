@@ -146,4 +146,5 @@ class ConsumerThread:
                 continue  # nothing has been fetched of it yet
             if end >= 0:
                 ends[place] = end
+        self._repairs.find_stalled(ends)
         self._handover.tell_ends(ends)

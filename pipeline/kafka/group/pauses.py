@@ -19,6 +19,11 @@ class Pauses:
         self._in_flight = in_flight
         self._assigned = assigned
 
+    @property
+    def are_all(self) -> bool:
+        """Is nothing fetched?"""
+        return self._in_flight.is_full
+
     def apply_back_pressure(self) -> None:
         """Stop reading while too much is in flight."""
         if not self._in_flight.has_turned(time.monotonic()):

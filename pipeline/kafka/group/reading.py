@@ -85,6 +85,8 @@ class Reading:
             place = (record.topic, record.partition)
             if place in stopped:
                 continue  # records behind a bad batch are read again, from an offset known to be good
+            if not self._follows(place, record.offset):
+                continue
             delay_us = delays_us.get(record.topic)
             if delay_us is not None:
                 wait_us = record.timestamp_us + delay_us - now_us
@@ -94,6 +96,13 @@ class Reading:
                 reached[place] = Reached(record.offset + 1, record.timestamp_us, message.leader_epoch())
             records.append(record)
         return records
+
+    def _follows(self, place: Place, offset: int) -> bool:
+        reached = self._assigned.reached.get(place)
+        # one behind a record that is not due is read again
+        if reached is None or offset == reached.offset or place in self._assigned.delays:
+            return True
+        return self._repairs.fits(place, offset)
 
     def _note_error(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name

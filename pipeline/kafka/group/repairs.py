@@ -1,5 +1,7 @@
 """Partitions that cannot be read where they are: stopped at once, moved on when it is known where to."""
 
+from collections.abc import Mapping
+
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -8,6 +10,7 @@ from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.pauses import Pauses
+from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
 from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Question, Reached, Recovery, make_question
@@ -33,6 +36,7 @@ class Repairs:
         self._pauses = pauses
         self._handover = handover
         self._recovery = Recovery(config, ids)
+        self._behind: dict[Place, int] = {}
 
     def note_error(self, error: KafkaError, message: Message) -> None:
         """A message is an error. Stops its partition if it cannot be read there; raises a fatal one."""
@@ -46,6 +50,27 @@ class Repairs:
             return
         log.warning("consumer_stopped", topic=place[0], partition=place[1], reason=error.str())
         self._ask(make_question(place, self._assigned.reached[place], error))
+
+    def fits(self, place: Place, offset: int) -> bool:
+        """May this record come after the ones before? Stops its partition for a look at the log if that is not sure."""
+        expected = self._assigned.reached[place].offset
+        verdict = self._assigned.order.judge(place, expected, offset)
+        if verdict == "look":
+            self._ask(Question(place, expected, None, "jump"))
+        return verdict == "take"
+
+    def find_stalled(self, ends: Mapping[Place, int]) -> None:
+        """Ask about partitions of which nothing came since the last call although they go on."""
+        behind = {
+            place: position
+            for place in self._assigned.list_moving()
+            if (position := self._assigned.reached[place].offset) < ends.get(place, 0)
+        }
+        may_ask = self._recovery.is_idle and not self._pauses.are_all
+        for place, position in behind.items():
+            if may_ask and self._behind.get(place) == position:
+                self._recovery.ask(self._assigned.ask_with_origin(Question(place, position, None, "stalled")))
+        self._behind = behind
 
     def find_made_again(self) -> None:
         """Stop partitions whose topic was deleted and made again."""
@@ -63,9 +88,10 @@ class Repairs:
         reached = self._assigned.reached
         while (fault := self._recovery.take_answer()) is not None:
             place = fault.place
-            is_verified = fault.kind == "tail_lost" and place in reached
-            if place not in self._assigned.stopped and not is_verified:
-                continue  # the partition went away meanwhile
+            if place not in self._assigned.stopped and not self._is_asked_while_reading(fault):
+                continue  # the partition went away meanwhile, or goes on
+            if fault.looked is not None:
+                self._assigned.order.note(place, fault.looked)
             if fault.kind == "made_again":
                 self._assigned.origins.accept(place)
             if fault.begin != fault.end:
@@ -73,6 +99,12 @@ class Repairs:
             reached[place] = Reached(fault.end, reached[place].time_us)
             self._clients.move(place, fault.end)
             self._pauses.go_on(place)
+
+    def _is_asked_while_reading(self, fault: ReadFault) -> bool:
+        reached = self._assigned.reached.get(fault.place)
+        return reached is not None and (
+            fault.kind == "tail_lost" or (fault.kind == "unreadable" and reached.offset <= fault.begin < fault.end)
+        )
 
     def close(self) -> None:
         """Ask nothing more."""

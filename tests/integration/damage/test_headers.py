@@ -1,0 +1,151 @@
+"""One wrong bit in the header of a batch, of which the base offset, the length and the format have no checksum."""
+
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pipeline.config import KafkaConfig
+from pipeline.core.events.records import Dispatch
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.view import LogView
+from pipeline.metrics import Metrics
+from pipeline.topics import Topic, declare_topics
+from tests.integration.damage.conftest import OwnBroker
+from tests.integration.damage.test_wrong_bits import PAYLOAD, leave_out
+from tests.integration.deliver.house import House as DeliverHouse
+from tests.integration.deliver.house import ids_of
+from tests.integration.matcher.house import House as MatcherHouse
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver
+
+BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
+BAD = range(30, 40)
+# (byte, bit) of the header: what each of them led librdkafka and the broker to
+FLIPS = {
+    "base offset +1": (7, 0),
+    "base offset lower": (7, 4),
+    "base offset in the log": (7, 5),
+    "base offset higher": (6, 3),
+    "base offset far away": (0, 1),
+    "base offset negative": (0, 7),
+    "length negative": (8, 7),
+    "length beyond all": (8, 0),
+    "length beyond the fetch": (9, 3),
+    "length beyond the log": (10, 5),
+    "length a bit longer": (11, 1),
+    "length a bit shorter": (11, 2),
+    "format old": (16, 1),
+    "format unknown": (16, 0),
+    "checksum": (17, 3),
+    "compression": (22, 0),
+    "control batch": (22, 5),
+    "last offset": (26, 1),
+    "producer": (43, 2),
+    "count": (60, 0),
+}
+
+
+class Faults(ReadFaults):
+    """Keeps them, by what was flipped."""
+
+    def __init__(self) -> None:
+        super().__init__(Metrics("test"))
+        self.by_flip: dict[str, list[tuple[int, int]]] = {}
+
+    def note(self, fault: ReadFault) -> None:
+        self.by_flip.setdefault(list(FLIPS)[fault.place[1]], []).append((fault.begin, fault.end))
+        super().note(fault)
+
+
+# of each kind one: most of them are errors of the checksum to a consumer
+CONSUMED = ("base offset +1", "base offset higher", "length beyond all")
+MATCHED = ("base offset lower", "base offset higher", "length a bit longer")
+# A broker that cannot step over a batch itself finds one behind it only by its last offset.
+LOST_BEHIND = 9
+
+
+def make_topic(broker: OwnBroker, topic: Topic) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.servers}, logger=None)
+    settings = topic.config(record_max_bytes=4 * 1024 * 1024)
+    (made,) = admin.create_topics([NewTopic(topic.name, topic.partitions, 1, config=settings)]).values()
+    made.result(30)
+
+
+def write(broker: OwnBroker, topic: Topic) -> None:
+    """The same in every partition: batches of ten, of which each record's key is its offset."""
+    producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 500})
+    for begin in range(0, BATCHES * BATCH_RECORDS, BATCH_RECORDS):
+        for partition in range(topic.partitions):
+            for offset in range(begin, begin + BATCH_RECORDS):
+                producer.produce(topic.name, key=str(offset), value=b"x" * 90, partition=partition)
+        assert 0 == producer.flush(60)
+
+
+def flip_headers(broker: OwnBroker, topic: Topic) -> None:
+    for partition, (byte, bit) in enumerate(FLIPS.values()):
+        segment = broker.segment(topic, partition)
+        segment.flip(segment.batches()[BAD_BATCH], byte, bit)
+
+
+async def test_a_view_starts_without_what_cannot_be_read(broker: OwnBroker, prefix: str) -> None:
+    """Whatever bit it is: all other batches are applied, and the offsets of the bad one are named."""
+    config = KafkaConfig(bootstrap_servers=broker.servers, topic_prefix=prefix, partitions=len(FLIPS))
+    topics = declare_topics(prefix=prefix, partitions=len(FLIPS), event_retention_s=86_400)
+    make_topic(broker, topics.routes)
+    write(broker, topics.routes)
+    flip_headers(broker, topics.routes)
+    expected = [str(offset) for offset in range(BATCHES * BATCH_RECORDS) if offset not in BAD] * len(FLIPS)
+    seen: list[str] = []
+    faults = Faults()
+    view = LogView(config, topics.routes, lambda key, _, __: seen.append(key), faults)
+    await view.start()
+    await eventually(lambda: sorted(expected) == sorted(seen))
+    await view.close()
+
+    assert {flip: [(BAD.start, BAD.stop)] for flip in FLIPS} == faults.by_flip
+    assert view.take_incomplete()
+
+
+@pytest.mark.parametrize("flip", CONSUMED)
+async def test_a_group_steps_over_it(broker: OwnBroker, prefix: str, flip: str) -> None:
+    """The http sink sends all other deliveries, none twice, and names the offsets."""
+    house = await DeliverHouse(broker.servers, prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        subscriber = house.subscribe(receiver.url("/a"))
+        sent = [
+            delivery
+            for _ in range(BATCHES)
+            for delivery in house.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
+        ]
+        segment = broker.segment(house.topics.deliveries)
+        segment.flip(segment.batches()[BAD_BATCH], *FLIPS[flip])
+        async with house.deliver() as deliver:
+            expected = leave_out(sent, BAD)
+            await eventually(lambda: "records_unreadable" in deliver.log(), timeout_s=30)
+            await eventually(lambda: receiver.received >= len(expected) - LOST_BEHIND, timeout_s=30)
+        ids = [request.header("webhook-id") for request in receiver.requests()]
+
+        assert set(ids) <= set(ids_of(expected))
+        assert {PAYLOAD} == {request.body for request in receiver.requests()}
+        assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("flip", MATCHED)
+async def test_the_matcher_steps_over_it(broker: OwnBroker, prefix: str, flip: str) -> None:
+    """All other events are matched, and the offsets are named."""
+    house = await MatcherHouse(broker.servers, prefix, partitions=1, linger_ms=500).prepare()
+    application_id = str(uuid4())
+    house.publish(application_id, {str(uuid4()): {}})
+    events = [event for _ in range(BATCHES) for event in house.send(application_id, BATCH_RECORDS, payload=PAYLOAD)]
+    segment = broker.segment(house.topics.events)
+    segment.flip(segment.batches()[BAD_BATCH], *FLIPS[flip])
+    expected = {event.event_id for event in leave_out(events, BAD)}
+    async with house.matcher() as matcher:
+        await house.dispatches(len(expected) - LOST_BEHIND)
+        await eventually(lambda: "records_unreadable" in matcher.log(), timeout_s=30)
+    dispatched = {dispatch.event_id for dispatch in house.read_records(house.topics.dispatches, Dispatch)}
+
+    assert dispatched <= expected
+    assert len(expected - dispatched) <= LOST_BEHIND

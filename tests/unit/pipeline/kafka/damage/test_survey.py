@@ -1,0 +1,119 @@
+"""Finding a damaged batch and the next good one by bytes alone, whichever bit of a header is wrong."""
+
+import struct
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from pipeline.kafka.damage.batches import HEADER, Bad
+from pipeline.kafka.damage.raw_log import Piece
+from pipeline.kafka.damage.survey import each_batch, look
+
+BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
+BATCH_MAX_BYTES = 1 << 20
+ALL = range(8)
+BITS = [
+    (byte, bit)
+    for byte, bits in {
+        0: (1, 7),
+        3: (4,),
+        6: (0, 3),
+        7: ALL,  # base offset
+        8: (0, 7),
+        9: (3,),
+        10: ALL,
+        11: ALL,  # length
+        16: ALL,
+        17: (0,),
+        22: (0, 5),
+        26: (0, 1, 2),
+        30: (1,),
+        43: (2,),
+        52: (0,),
+        56: (0,),
+        60: (0,),
+    }.items()
+    for bit in bits
+]
+
+
+def make_batch(begin: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=1,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=1 << 20,
+    )
+    for number in range(BATCH_RECORDS):
+        assert builder.append(number, 1795500460000, b"k", b"value", []) is not None
+    return struct.pack(">q", begin) + bytes(builder.build())[8:]
+
+
+LOG = b"".join(make_batch(each * BATCH_RECORDS) for each in range(BATCHES))
+
+
+class File:
+    """A segment, and the broker's way to find an offset in it: from the first batch on, by the batches' own headers."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(LOG)
+        self.batch_bytes = len(self.data) // BATCHES
+
+    def flip(self, byte: int, bit: int) -> None:
+        self.data[BAD_BATCH * self.batch_bytes + byte] ^= 1 << bit
+
+    def fetch(self, offset: int, size: int) -> Piece:
+        at = 0
+        while at + HEADER.size <= len(self.data):
+            base, length, _, magic, _, _, last_delta, *_ = HEADER.unpack_from(self.data, at)
+            if length < HEADER.size - 12 or magic > 2 or at + length + 12 > len(self.data):
+                break
+            if base + last_delta >= offset:
+                return Piece(bytes(self.data[at : at + size]), 0, BATCHES * BATCH_RECORDS)
+            at += length + 12
+        return Piece(b"", 0, BATCHES * BATCH_RECORDS)
+
+
+def test_all_good_batches_are_found() -> None:
+    """A reader of the whole log gets every batch but the bad one, whose offsets are named."""
+    good = [make_batch(each * BATCH_RECORDS) for each in range(BATCHES) if each != BAD_BATCH]
+    for byte, bit in BITS:
+        file = File()
+        file.flip(byte, bit)
+        found = list(each_batch(file.fetch, 0, BATCHES * BATCH_RECORDS, BATCH_MAX_BYTES))
+
+        assert [(30, 40)] == [(each.begin, each.end) for each in found if isinstance(each, Bad)], (byte, bit)
+        assert good == [each for each in found if isinstance(each, bytes)], (byte, bit)
+
+
+def test_a_look_at_it_names_it() -> None:
+    """Whatever stopped a reader at the bad batch: it goes on at the first offset behind it that the broker can give."""
+    for byte, bit in BITS:
+        file = File()
+        file.flip(byte, bit)
+        bad = look(file.fetch, 30, BATCH_MAX_BYTES).bad
+
+        assert bad is not None, (byte, bit)
+        assert bad.end is not None
+        assert (30, True) == (bad.begin, 40 <= bad.end <= 60), (byte, bit, bad)
+
+
+def test_a_good_log_has_nothing_bad() -> None:
+    """A gap before a good batch, the middle of a batch, and the log's end are no damage."""
+    file = File()
+    assert [None] * 61 == [look(file.fetch, position, BATCH_MAX_BYTES).bad for position in range(61)]
+
+    del file.data[file.batch_bytes : 2 * file.batch_bytes]  # compacted away
+    seen = look(file.fetch, 10, BATCH_MAX_BYTES)
+
+    assert (None, 60) == (seen.bad, seen.good_to)
+
+
+def test_a_wrong_leader_epoch_harms_nobody() -> None:
+    """No reader takes it from the batch."""
+    file = File()
+    file.flip(12, 3)
+
+    assert look(file.fetch, 30, BATCH_MAX_BYTES).bad is None
