@@ -159,7 +159,9 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             is_compound=True,
         ),
         endpoints=topic("endpoints", ("endpoint",), "subscription_id", retention_s=None),
-        endpoint_states=topic("endpoint-states", ("endpoint_state",), "subscription_id", retention_s=None),
+        endpoint_states=topic(
+            "endpoint-states", ("endpoint_state", "republish_asked"), "subscription_id", retention_s=None
+        ),
     )
 
 

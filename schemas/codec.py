@@ -29,6 +29,7 @@ NAMES = (
     "endpoint",
     "endpoint_state",
     "probe",
+    "republish_asked",
 )
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10

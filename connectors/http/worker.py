@@ -22,6 +22,7 @@ from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.tail import read_tail
 from pipeline.kafka.topic_ids import TopicIds
@@ -134,6 +135,10 @@ async def main(process: Process) -> None:
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
     process.health.alive["progress"] = runtime.check
+    asking = ask_regularly(
+        endpoints, topics.endpoints, producer, topics.endpoint_states, process=process.name, clock_us=clock.now_us
+    )
+    process.supervisor.start("asking", asking)
     process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys, clock))
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping, together=process.supervisor.run_together)

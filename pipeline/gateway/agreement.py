@@ -2,10 +2,12 @@
 
 The database is the truth. An application of which the log has something that cannot have come from this database is
 published again as a whole, under a version above all of the log; one that the database does not have is taken back.
-When a batch of the log cannot be read, or what was published is lost from it, all applications are published again.
+When a batch of the log cannot be read, here or by a process that says so, or what was published is lost from it, all
+applications are published again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -48,6 +50,16 @@ class Agreement:
         self._metrics = metrics
         self._behind: dict[str, tuple[Head | None, ApplicationState]] = {}  # seen once: the view may just be late
         self._differing = 0
+        self._to_publish: set[str] = set()  # whose records may be lost
+        self._asked: list[asyncio.Future[None]] = []
+        self._has_been_asked = asyncio.Event()
+
+    async def publish_all(self) -> None:
+        """Return when each application has been published again or tried; a failure is tried again every round."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(done)
+        self._has_been_asked.set()
+        await done
 
     def check(self) -> str | None:
         """Health: None, or what is wrong."""
@@ -62,22 +74,34 @@ class Agreement:
                 await self._compare_and_heal()
             except DatabaseUnavailable as error:
                 log.warning("agreement_waits", reason=str(error).partition("\n")[0])
-            await asyncio.sleep(INTERVAL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_been_asked.wait(), INTERVAL_S)
+            self._has_been_asked.clear()
 
     async def _compare_and_heal(self) -> None:
         # the log first: what is in it was in the database before
         heads = dict(self._routes.heads())
         if await read_identity(self._pool) is None:
             return
+        asked = list(self._asked)
         states = {state.application_id: state for state in await list_states(self._pool)}
         # whose records were in a batch that cannot be read, or are lost, is not known
-        is_incomplete = self._routes.take_incomplete() | await self._take_lost()
-        foreign = list(states) if is_incomplete else self._list_foreign(heads, states)
+        if self._routes.take_incomplete() | await self._take_lost() or asked:
+            self._to_publish = set(states)
+        self._to_publish &= states.keys()
+        differing = {*self._list_foreign(heads, states), *self._to_publish}
+        foreign = [each for each in states if each in differing]
         ghosts = [each for each, head in heads.items() if each not in states and not head.deleted]
         self._differing = len(foreign) + len(ghosts)
         self._metrics.disagreements.set(self._differing)
-        if not self._differing:
-            return
+        if self._differing:
+            await self._heal(foreign, ghosts, heads)
+        self._asked = self._asked[len(asked) :]
+        for done in asked:
+            if not done.done():
+                done.set_result(None)
+
+    async def _heal(self, foreign: list[str], ghosts: list[str], heads: Mapping[str, Head]) -> None:
         log.error(
             "log_and_database_disagree",
             applications=self._differing,
@@ -85,7 +109,8 @@ class Agreement:
             to_take_back=ghosts[:SHOWN_MAX],
         )
         for application_id in foreign:
-            await self._try(self._publisher.publish_or_raise(application_id, is_forced=True), application_id)
+            if await self._try(self._publisher.publish_or_raise(application_id, is_forced=True), application_id):
+                self._to_publish.discard(application_id)
         for application_id in ghosts:
             organization_id = self._routes.organization_of(application_id) or ""
             taking_back = self._ghosts.take_back(application_id, organization_id, heads[application_id])
@@ -114,11 +139,13 @@ class Agreement:
         self._behind = behind
         return found
 
-    async def _try(self, healing: Awaitable[object], application_id: str) -> None:
-        """What is wrong with one is no matter of the others."""
+    async def _try(self, healing: Awaitable[object], application_id: str) -> bool:
+        """Did it succeed? A failure concerns this application only; it is tried again in the next round."""
         try:
             await healing
+            return True
         except (KafkaUnavailableError, LeaseLostError, *DatabaseUnavailable) as error:
             log.warning("healing_waits", application_id=application_id, reason=str(error))
         except Exception:
             log.exception("healing_failed", application_id=application_id)
+        return False

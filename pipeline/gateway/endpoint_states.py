@@ -5,13 +5,13 @@ record is done with when PostgreSQL and the log have what follows from it; repea
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
-from pipeline.core.events.records import EndpointState, expect
+from pipeline.core.events.records import EndpointState, RepublishAsked, from_bytes
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.group.consumer import LogConsumer
 from pipeline.kafka.group.handler import Handler
@@ -51,8 +51,12 @@ class EndpointStates:
         ids: TopicIds,
         faults: ReadFaults,
         clock_us: Callable[[], int],
+        publish_all: Callable[[], Awaitable[None]],
     ) -> None:
-        """`hold_s`: what waits for a subscription that is disabled here is kept so long."""
+        """`hold_s`: what waits for a subscription that is disabled here is kept so long.
+
+        `publish_all`: returns when each application has been published again.
+        """
         self._topics = topics
         self._pool = pool
         self._producer = producer
@@ -61,6 +65,8 @@ class EndpointStates:
         self._hold_s = hold_s
         self._clock_us = clock_us
         self._faults = faults
+        self._publish_all = publish_all
+        self._published_all_at_us = 0  # requests from before are served
         self._faults_met = 0
         self._records: asyncio.Queue[tuple[LogRecord, int]] = asyncio.Queue()  # with the faults met before it came
         self._ours: set[Place] = set()
@@ -142,10 +148,28 @@ class EndpointStates:
 
     async def _settle(self, record: LogRecord) -> None:
         try:
-            state = expect(EndpointState, record.value or b"")
+            content = from_bytes(record.value or b"")
         except SchemaError as error:
             log.error("endpoint_state_unreadable", offset=record.offset, reason=str(error))
             return
+        match content:
+            case EndpointState():
+                await self._apply_patiently(content)
+            case RepublishAsked():
+                await self._republish(content, record.timestamp_us)
+            case _:
+                name = type(content).__name__
+                log.error("endpoint_state_unreadable", offset=record.offset, reason=f"a {name} does not belong here")
+
+    async def _republish(self, asked: RepublishAsked, asked_at_us: int) -> None:
+        if asked_at_us < self._published_all_at_us:
+            return
+        log.warning("republish_asked", process=asked.process, topic=asked.topic)
+        began_at_us = self._clock_us()
+        await self._publish_all()
+        self._published_all_at_us = began_at_us
+
+    async def _apply_patiently(self, state: EndpointState) -> None:
         while True:
             try:
                 await self._apply(state)

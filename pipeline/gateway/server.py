@@ -207,6 +207,14 @@ async def main(process: Process) -> None:
     process.health.ready["routes"] = routes.check
     process.health.degraded.update(databases.list_checks())
     runner = await serve(gateway)
+    agreement = Agreement(
+        databases.primary,
+        routes,
+        gateway.publisher,
+        ghosts,
+        process.metrics,
+        take_lost=lambda: producer.acknowledged.take_lost((topics.routes, topics.endpoints), gateway.ends),
+    )
     states = EndpointStates(
         settings.kafka,
         topics,
@@ -218,17 +226,10 @@ async def main(process: Process) -> None:
         ids=ids,
         faults=faults,
         clock_us=clock.now_us,
+        publish_all=agreement.publish_all,
     )
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
-    agreement = Agreement(
-        databases.primary,
-        routes,
-        gateway.publisher,
-        ghosts,
-        process.metrics,
-        take_lost=lambda: producer.acknowledged.take_lost((topics.routes, topics.endpoints), gateway.ends),
-    )
     process.health.degraded["control_plane"] = agreement.check
     process.supervisor.start("repair", gateway.publisher.repair_regularly())
     teller = Teller(

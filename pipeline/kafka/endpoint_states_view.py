@@ -7,6 +7,7 @@ import structlog
 from pipeline.config import KafkaConfig
 from pipeline.core.events.records import EndpointState, expect
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.republishing import KEY as REPUBLISH
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
@@ -55,6 +56,8 @@ class EndpointStatesView:
         if value is None:
             self._states.pop(key, None)
             return
+        if key == REPUBLISH:
+            return  # for the gateways
         try:
             state = expect(EndpointState, value)
         except SchemaError as error:

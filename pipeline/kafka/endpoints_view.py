@@ -39,6 +39,10 @@ class EndpointsView:
         """Health: None, or what is wrong."""
         return self._view.check()
 
+    def take_incomplete(self) -> bool:
+        """Was a batch stepped over since the last call? Any subscription may then lack its newest endpoint."""
+        return self._view.take_incomplete()
+
     def __len__(self) -> int:
         return len(self._endpoints)
 

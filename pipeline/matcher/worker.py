@@ -23,6 +23,7 @@ from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard, RecordTime
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.topic_ids import TopicIds
@@ -165,6 +166,10 @@ async def main(process: Process) -> None:
     process.health.ready["log"] = faults.check
     process.health.degraded["transactions"] = guard.check
     process.health.alive["progress"] = progress.check
+    asking = ask_regularly(
+        routes, topics.routes, producer, topics.endpoint_states, process=process.name, clock_us=clock.now_us
+    )
+    process.supervisor.start("asking", asking)
     process.supervisor.start("matching", intake.run())
     process.supervisor.start("settling", progress.settle_regularly())
     process.supervisor.start("committing", progress.commit_regularly())

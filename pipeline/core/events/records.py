@@ -240,6 +240,14 @@ class Probe(Record, frozen=True, kw_only=True, gc=False):
     written_at_us: int
 
 
+class RepublishAsked(Record, frozen=True, kw_only=True, gc=False):
+    """`process` cannot read all of `topic`, which the gateways publish: they publish all applications again."""
+
+    process: str
+    topic: str
+    asked_at_us: int
+
+
 def name_client_key_context(subscription_id: str) -> str:
     """What the private key of a subscription's client certificate is sealed for: not to be taken for its secret."""
     return f"{subscription_id}/tls-client-key"
@@ -258,6 +266,7 @@ CLASSES: dict[str, type[Record]] = {
     "endpoint": Endpoint,
     "endpoint_state": EndpointState,
     "probe": Probe,
+    "republish_asked": RepublishAsked,
 }
 NAMES: dict[type[Record], str] = {record: name for name, record in CLASSES.items()}
 

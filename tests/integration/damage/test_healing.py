@@ -10,6 +10,7 @@ from tests.integration.damage.conftest import OwnBroker
 from tests.support.api import Api, describe_event
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
+from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
 from tests.support.stack import MASTER_KEY, PARTITIONS, Stack, run_stack
 
@@ -64,6 +65,29 @@ async def test_a_gateway_publishes_again_what_it_cannot_read(
     assert spaces[1].application_id in {difference["application_id"] for difference in differences}
     assert "records_unreadable" in log
     assert "log_and_database_disagree" in log
+
+
+async def test_a_deliver_asks_for_what_it_cannot_read(broker: OwnBroker, postgres: str, migrated_template: str) -> None:
+    """It starts without the endpoint whose record is damaged; the gateway, which had none to read, publishes again."""
+    async with (
+        run_stack(broker.servers, postgres, migrated_template, "gateway", "matcher") as stack,
+        Receiver() as receiver,
+    ):
+        space = await stack.api.make_space(TYPE)
+        made = await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        segment = broker.segment(stack.topics.endpoints, locate(made["subscription_id"]))
+        subscription_id = made["subscription_id"].encode()
+        (bad,) = [batch for batch in segment.batches() if subscription_id in segment.read(batch)]
+        segment.flip(bad, -5)
+        async with SingleProcess("deliver", stack.environ) as deliver:
+            await deliver.wait_ready()
+            await stack.api.send(space, TYPE)
+            await eventually(lambda: receiver.received == 1, timeout_s=30)
+            log = deliver.log()
+        await eventually(lambda: diagnose(stack) == (0, []), timeout_s=30)
+
+    assert "records_unreadable" in log
+    assert "republish_asked" in log
 
 
 async def test_doctor_heals(broker: OwnBroker, postgres: str, migrated_template: str) -> None:
