@@ -83,8 +83,8 @@ class ReadableBatches:
                 raise ValueError(f"it claims offsets {batch.base_offset} to {batch.next_offset - 1}")
             return Batch(batch)
         except Exception as error:  # whatever aiokafka, a decompressor or Cython stumbles over
-            base_offset = getattr(batch, "base_offset", begin)
-            self._step_over(base_offset if begin <= base_offset < end else begin, end, error)
+            is_believed = end == getattr(batch, "next_offset", None)
+            self._step_over(max(begin, batch.base_offset) if is_believed else begin, end, error)
             return None
 
     def _step_over(self, begin: int, end: int, error: Exception) -> None:

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from pipeline.core.events.records import EndpointState, to_bytes
 from pipeline.topics import Topic
-from tests.integration.archive.house import House as ArchiveHouse
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.archive.records import make_attempt, make_dead_letter, make_dispatch, make_event, make_id
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.test_wrong_bits import BATCH_RECORDS, BATCHES, check_said, leave_out
@@ -48,7 +48,7 @@ async def test_the_archive_steps_over_bad_batches_of_its_other_topics(
     broker: OwnBroker, prefix: str, database: str, form: str
 ) -> None:
     """One each of dispatches, attempts and dead letters: the records of all other batches are archived."""
-    house = await ArchiveHouse(
+    site = await ArchiveSite(
         broker.servers, prefix, database, partitions=1, compression_type=form, linger_ms=500
     ).prepare()
     application_id = make_id()
@@ -58,23 +58,23 @@ async def test_the_archive_steps_over_bad_batches_of_its_other_topics(
     letters = [make_dead_letter(make_event(application_id)) for _ in range(RECORDS)]
     for begin in range(0, RECORDS, BATCH_RECORDS):
         for kind in (dispatches, attempts, letters):
-            house.write(*kind[begin : begin + BATCH_RECORDS])
-        house.flush()
-    topics = (house.topics.dispatches, house.topics.attempts, house.topics.dead)
+            site.write(*kind[begin : begin + BATCH_RECORDS])
+        site.flush()
+    topics = (site.topics.dispatches, site.topics.attempts, site.topics.dead)
     bad = {topic: flip_middle(broker, topic, form) for topic in topics}
-    async with house.archive() as archive:
+    async with site.archive() as archive:
         for statement, expected in (
             (
                 "select event_id::text from dispatches",
-                {each.event_id for each in leave_out(dispatches, bad[house.topics.dispatches])},
+                {each.event_id for each in leave_out(dispatches, bad[site.topics.dispatches])},
             ),
             (
                 "select attempt_id::text from attempts",
-                {each.attempt_id for each in leave_out(attempts, bad[house.topics.attempts])},
+                {each.attempt_id for each in leave_out(attempts, bad[site.topics.attempts])},
             ),
             (
                 "select dead_id::text from dead_letters",
-                {each.dead_id for each in leave_out(letters, bad[house.topics.dead])},
+                {each.dead_id for each in leave_out(letters, bad[site.topics.dead])},
             ),
         ):
             await wait_for(database, statement, expected)

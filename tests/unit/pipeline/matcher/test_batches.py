@@ -1,0 +1,64 @@
+"""What the matcher makes of a fetch with a bad batch: aiokafka's own reading, of bytes as a broker sends them."""
+
+import struct
+
+import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from faust.types import TP
+
+from pipeline.matcher.batches import ReadableBatches
+
+EVENTS = TP("events", 0)
+BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
+RECORDS = range(BATCHES * BATCH_RECORDS)
+BAD = range(30, 40)
+READ_COMMITTED = 1
+
+
+def make_batch(begin: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=1,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=1 << 20,
+    )
+    for number in range(BATCH_RECORDS):
+        assert builder.append(number, 1795500460000, b"k", b"%04d" % (begin + number), []) is not None
+    return struct.pack(">q", begin) + bytes(builder.build())[8:]
+
+
+def read(data: bytes, position: int, log_end: int = len(RECORDS)) -> tuple[list[int], list[tuple[int, int]], int]:
+    """Which records are handed out, what is stepped over, and where the next fetch begins."""
+    fetched = PartitionRecords(EVENTS, MemoryRecords(data), [], position, None, None, True, READ_COMMITTED)
+    notes: list[tuple[int, int]] = []
+    ReadableBatches(fetched, lambda tp, begin, end, reason: notes.append((begin, end)), log_end)
+    records = [(record.offset, int(record.value)) for record in fetched]
+    assert all(offset == number for offset, number in records)
+    return [offset for offset, _ in records], notes, fetched.next_fetch_offset
+
+
+def flip(byte: int, bit: int) -> bytes:
+    data = bytearray(b"".join(make_batch(each * BATCH_RECORDS) for each in range(BATCHES)))
+    data[BAD_BATCH * len(data) // BATCHES + byte] ^= 1 << bit
+    return bytes(data)
+
+
+@pytest.mark.parametrize("position", [0, 5, 30])
+@pytest.mark.parametrize(
+    ("byte", "bit"),
+    [(7, 0), (7, 4), (7, 5), (6, 3), (0, 1), (0, 7), (17, 0), (22, 5), (26, 1), (43, 2), (60, 0)],
+)
+def test_a_bad_header_costs_its_batch(byte: int, bit: int, position: int) -> None:
+    """A wrong offset, checksum or count: all other records are handed out as they are, and the batch is named."""
+    data = flip(byte, bit)
+    # a broker sends what lies from the batch of the position on
+    offsets, notes, then = read(data[position // BATCH_RECORDS * len(data) // BATCHES :], position)
+
+    assert [offset for offset in RECORDS if offset >= position and offset not in BAD] == offsets
+    assert [(BAD.start, BAD.stop)] == notes
+    assert len(RECORDS) == then
