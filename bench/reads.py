@@ -10,46 +10,49 @@ import aiohttp
 from bench.errors import BenchError
 from bench.installation import Installation
 from bench.measured import Measured
+from bench.reading import ReadConnection, open_connections
 from bench.scenario import Reads
 from bench.stage import Watching
 from pipeline.postgres.archive.filling import adopt_filled, list_filled_ids
 from pipeline.postgres.pool import Pool
 
-NextPath = Callable[[], str]
+NextTarget = Callable[[], str]
+OPEN_CONNECTIONS = 64  # at a fixed rate; as many requests may be under way
 
 
 async def measure_reads(installation: Installation, pool: Pool, wanted: Reads, watching: Watching) -> list[Measured]:
     """Read the filled archive: the rows of one application. Raises `BenchError`."""
     headers = {"Authorization": f"Bearer {installation.master_api_key}"}
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+    async with aiohttp.ClientSession(headers=headers) as session:
         application_id = await _make_application(session, installation.api)
-        await adopt_filled(pool, application_id)
-        events, attempts = await list_filled_ids(pool, application_id)
-        if not events:
-            raise BenchError("there is nothing to read: say --archive-rows 1000000")
-        kinds = _list_kinds(installation.api, application_id, events, attempts)
-        found = []
-        for name, next_path in kinds.items():
+    await adopt_filled(pool, application_id)
+    events, attempts = await list_filled_ids(pool, application_id)
+    if not events:
+        raise BenchError("there is nothing to read: say --archive-rows 1000000")
+    kinds = _list_kinds(application_id, events, attempts)
+    found = []
+    async with open_connections(installation.api, installation.master_api_key, OPEN_CONNECTIONS) as connections:
+        few = connections[: wanted.connections]
+        for name, next_target in kinds.items():
             watching.on_step(f"reading {name} ...")
-            await _read_closed(session, name, next_path, wanted.connections, wanted.warm_up_s)
-            found.append(await _read_closed(session, name, next_path, wanted.connections, wanted.seconds))
+            await _read_closed(few, name, next_target, wanted.warm_up_s)
+            found.append(await _read_closed(few, name, next_target, wanted.seconds))
         watching.on_step(f"reading everything, {wanted.rate_per_s:g}/s ...")
         mixed = itertools.cycle(kinds.values())
         name = f"all kinds, {wanted.rate_per_s:g}/s"
-        found.append(await _read_open(session, name, lambda: next(mixed)(), wanted.rate_per_s, wanted.seconds))
+        found.append(await _read_open(connections, name, lambda: next(mixed)(), wanted.rate_per_s, wanted.seconds))
     return found
 
 
-def _list_kinds(api: str, application_id: str, events: Sequence[str], attempts: Sequence[str]) -> dict[str, NextPath]:
+def _list_kinds(application_id: str, events: Sequence[str], attempts: Sequence[str]) -> dict[str, NextTarget]:
     of = f"application_id={application_id}"
     event, attempt, of_event = itertools.cycle(events), itertools.cycle(attempts), itertools.cycle(events)
     return {
-        "list of events": lambda: f"{api}/events?{of}",
-        "one event": lambda: f"{api}/events/{next(event)}?{of}",
-        "list of attempts": lambda: f"{api}/request_attempts?{of}",
-        "attempts of an event": lambda: f"{api}/request_attempts?{of}&event_id={next(of_event)}",
-        "one attempt": lambda: f"{api}/request_attempts/{next(attempt)}?{of}",
+        "list of events": lambda: f"/events?{of}",
+        "one event": lambda: f"/events/{next(event)}?{of}",
+        "list of attempts": lambda: f"/request_attempts?{of}",
+        "attempts of an event": lambda: f"/request_attempts?{of}&event_id={next(of_event)}",
+        "one attempt": lambda: f"/request_attempts/{next(attempt)}?{of}",
     }
 
 
@@ -68,42 +71,40 @@ async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, str]) 
 
 
 async def _read_closed(
-    session: aiohttp.ClientSession, name: str, next_path: NextPath, connections: int, seconds: float
+    connections: Sequence[ReadConnection], name: str, next_target: NextTarget, seconds: float
 ) -> Measured:
     """Each connection asks again as soon as it has its answer."""
     latencies_us: list[int] = []
     failures = 0
     began_s = time.monotonic()
 
-    async def ask_again() -> None:
+    async def ask_again(connection: ReadConnection) -> None:
         nonlocal failures
         while time.monotonic() - began_s < seconds:
             asked_ns = time.perf_counter_ns()
-            failures += not await _read(session, next_path())
+            failures += not await connection.read(next_target())
             latencies_us.append((time.perf_counter_ns() - asked_ns) // 1000)
 
-    await asyncio.gather(*(ask_again() for _ in range(connections)))
-    return Measured(
-        name=name,
-        began_s=began_s,
-        seconds=time.monotonic() - began_s,
-        units=len(latencies_us),
-        latencies_us=latencies_us,
-        failures=failures,
-    )
+    await asyncio.gather(*(ask_again(connection) for connection in connections))
+    return _describe(name, began_s, latencies_us, failures)
 
 
 async def _read_open(
-    session: aiohttp.ClientSession, name: str, next_path: NextPath, rate_per_s: float, seconds: float
+    connections: Sequence[ReadConnection], name: str, next_target: NextTarget, rate_per_s: float, seconds: float
 ) -> Measured:
-    """At fixed times, whatever the answers; latencies from when each was to be asked."""
+    """At fixed times, whatever the answers; latencies from when each was to be asked, a wait for a connection too."""
     latencies_us: list[int] = []
     failures = 0
+    free: asyncio.LifoQueue[ReadConnection] = asyncio.LifoQueue()
+    for connection in connections:
+        free.put_nowait(connection)
     began_s = time.monotonic()
 
     async def ask(due_s: float) -> None:
         nonlocal failures
-        failures += not await _read(session, next_path())
+        connection = await free.get()
+        failures += not await connection.read(next_target())
+        free.put_nowait(connection)
         latencies_us.append(int((time.monotonic() - due_s) * 1_000_000))
 
     async with asyncio.TaskGroup() as tasks:
@@ -112,6 +113,10 @@ async def _read_open(
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             tasks.create_task(ask(due_s))
+    return _describe(name, began_s, latencies_us, failures)
+
+
+def _describe(name: str, began_s: float, latencies_us: list[int], failures: int) -> Measured:
     return Measured(
         name=name,
         began_s=began_s,
@@ -125,13 +130,3 @@ async def _read_open(
 def _each_due(began_s: float, rate_per_s: float, seconds: float) -> Iterator[float]:
     for number in range(int(rate_per_s * seconds)):
         yield began_s + number / rate_per_s
-
-
-async def _read(session: aiohttp.ClientSession, url: str) -> bool:
-    """Was it answered with 200, and the body read?"""
-    try:
-        async with session.get(url) as response:
-            await response.read()
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False

@@ -7,15 +7,14 @@ off. Python's own `datetime` has no year 0 and no second 60, and its timestamps 
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from pipeline.core.units import SECOND_US
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written three times as fast without a zone
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 FIRST_US = -62_167_219_200_000_000  # the beginning of the year 0
 LAST_US = 253_402_300_799_999_999  # the end of the year 9999
-YEAR_1_US = -62_135_596_800_000_000
 ONE_US = timedelta(microseconds=1)
 MINUTE_US = 60 * SECOND_US
 DAY_US = 1440 * MINUTE_US
@@ -73,11 +72,22 @@ def parse_query_moment(text: str) -> int:
 
 def show_moment(at_us: int) -> str:
     """`2026-11-24T06:07:40.123456Z`. A time beyond the years 0000 to 9999 becomes the nearest within."""
-    at_us = min(max(at_us, FIRST_US), LAST_US)
-    if at_us >= YEAR_1_US:
-        return (NAIVE_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
-    later = NAIVE_EPOCH + timedelta(days=CYCLE_DAYS, microseconds=at_us)
-    return "0000" + later.isoformat(timespec="microseconds")[4:] + "Z"
+    days, rest_us = divmod(min(max(at_us, FIRST_US), LAST_US), DAY_US)
+    minutes, rest_us = divmod(rest_us, MINUTE_US)
+    seconds, rest_us = divmod(rest_us, SECOND_US)
+    return f"{_show_day(days)}{MINUTES[minutes]}{seconds:02}.{rest_us:06}Z"
+
+
+# a page of a list has hundreds of moments, of a few days: three times as fast as by `datetime`
+MINUTES = tuple(f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(1440))
+
+
+@lru_cache(maxsize=4096)
+def _show_day(days: int) -> str:
+    """By days since the epoch."""
+    if days >= 1 - EPOCH_DAY:
+        return date.fromordinal(days + EPOCH_DAY).isoformat()
+    return "0000" + date.fromordinal(days + CYCLE_DAYS + EPOCH_DAY).isoformat()[4:]
 
 
 def show_moment_or_none(at_us: int | None) -> str | None:

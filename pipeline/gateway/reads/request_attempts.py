@@ -18,7 +18,7 @@ from pipeline.gateway.reads.queries import (
     take_filter,
     take_path_id,
 )
-from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
+from pipeline.gateway.reads.waiting import find_anywhere, list_fresh
 from pipeline.postgres.archive.attempts import (
     ArchivedAttempt,
     ArchivedResponse,
@@ -92,12 +92,11 @@ async def show_attempts(request: web.Request) -> web.Response:
     application_id = take_application_id(request)
     wanted = take_filter(request, application_id)
     await caller.require_application(application_id)
-    pool = gateway.lookup_pool
     if wanted.after is None or wanted.after.is_backward:
         # a first page, and one of newer items, is expected to show what was accepted just now; others are history
-        await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
-        pool = gateway.fresh_pool
-    attempts = await list_attempts(pool, wanted)
+        attempts = await list_fresh(gateway, application_id, wanted.event_id, lambda pool: list_attempts(pool, wanted))
+    else:
+        attempts = await list_attempts(gateway.lookup_pool, wanted)
     now_us = gateway.clock.now_us()
     response = answer_json([show_item(attempt, now_us) for attempt in attempts])
     if attempts:

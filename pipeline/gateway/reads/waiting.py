@@ -6,7 +6,7 @@ are asked of the primary, and what has been waited for is read there, since a re
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from pipeline.core.log.partition import locate_partition
@@ -32,6 +32,20 @@ async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | N
         if found is not None:
             return found
     return await find(gateway.fresh_pool)
+
+
+async def list_fresh(
+    gateway: Gateway, application_id: str, event_id: str | None, read: Callable[[Pool], Awaitable[Sequence[T]]]
+) -> Sequence[T]:
+    """What `read` finds once everything that the application had accepted (or this event) is archived with its matches.
+
+    `read`: attempts or deliveries. Those of one event come with its matches: when it has some, there is no wait.
+    """
+    if event_id is not None and (found := await read(gateway.fresh_pool)):
+        gateway.metrics.archive_waits_total.labels("at_once").inc()
+        return found
+    await wait_for_archive(gateway, application_id, event_id=event_id, dispatched=True)
+    return await read(gateway.fresh_pool)
 
 
 async def wait_for_archive(

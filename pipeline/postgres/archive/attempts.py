@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+import msgspec
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed, Literal
 
@@ -20,8 +21,7 @@ from pipeline.postgres.pool import Pool
 PAGE_MAX = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchivedAttempt:
+class ArchivedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt, made or owed. `outcome`: None while it is owed, else succeeded, failed or cancelled."""
 
     attempt_id: str

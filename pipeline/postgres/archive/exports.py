@@ -1,6 +1,5 @@
 """Reading any number of rows in flat memory: by a server-side cursor, a day's partition at a time."""
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -68,16 +67,7 @@ async def export_events(pool: Pool, wanted: Export) -> AsyncGenerator[ArchivedPa
     async with aclosing(_each_row(pool, EVENTS, wanted)) as rows:
         async for row in rows:
             yield ArchivedPayload(
-                event=ArchivedEvent(
-                    event_id=row[0],
-                    event_type=row[1],
-                    payload_content_type=row[2],
-                    labels=json.loads(row[3]),
-                    metadata=json.loads(row[4]),
-                    occurred_at_us=row[5],
-                    received_at_us=row[6],
-                    ip=row[7],
-                ),
+                event=ArchivedEvent(*row[:8]),
                 payload=unpack_body(row[8], compressed=row[9]),
             )
 

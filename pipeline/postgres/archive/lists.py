@@ -10,11 +10,11 @@ from functools import cache
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import TupleRow, tuple_row
 from psycopg.sql import SQL, Composable
 
 from pipeline.postgres.archive.attempts import Cursor, turn_back
-from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent, EventRow
+from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 100
@@ -47,28 +47,19 @@ class EventPage:
     after: Cursor | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listed(EventRow):
-    appended_at_us: int
-    event_offset: int
-
-    def point_at(self) -> Cursor:
-        return Cursor(created_at_us=self.appended_at_us, attempt_id=_show_offset(self.event_offset))
-
-
 async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
     """A page of at most 100."""
     is_backward = wanted.after is not None and wanted.after.is_backward
     text, values = _compose(_outline(wanted)), _list_values(wanted)
-    found = await pool.fetch(text.page, values, class_row(_Listed))
-    end = found[-1].point_at() if len(found) == PAGE_MAX else None
+    found = await pool.fetch(text.page, values, tuple_row)
+    end = _point_at(found[-1]) if len(found) == PAGE_MAX else None
     if end is None and wanted.is_selective:
         places = await pool.fetch(text.end_of_scan, values, tuple_row)
-        end = Cursor(created_at_us=places[0][0], attempt_id=_show_offset(places[0][1])) if places else None
-    first = found[0].point_at() if found else None
-    events = [row.to_event() for row in found]
+        end = _point_at(places[0]) if places else None
+    first = _point_at(found[0]) if found else None
+    events = [ArchivedEvent(*row[:-2]) for row in found]
     if is_backward:
-        newest = end or (found[-1].point_at() if found else wanted.after)
+        newest = end or (_point_at(found[-1]) if found else wanted.after)
         return EventPage(events=events[::-1], before=turn_back(newest), after=first)
     return EventPage(events=events, before=turn_back(first or wanted.after), after=end)
 
@@ -153,9 +144,11 @@ def _list_values(wanted: EventFilter) -> dict[str, object]:
     return values
 
 
-def _show_offset(offset: int) -> str:
+def _point_at(row: TupleRow) -> Cursor:
+    """The place of a row that ends with when it was appended, and its offset."""
+    appended_at_us, offset = row[-2:]
     # a cursor has a UUID, as those of other lists
-    return str(UUID(int=offset))
+    return Cursor(created_at_us=appended_at_us, attempt_id=str(UUID(int=offset)))
 
 
 def _read_offset(text: str) -> int:

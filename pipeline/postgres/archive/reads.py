@@ -1,26 +1,25 @@
 """Reading events from the archive. Every query names the application; ids are unique only within one."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
+import msgspec
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import tuple_row
 
 from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.pool import Pool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchivedEvent:
-    """An event without its payload. `ip`: None when it came by Kafka."""
+class ArchivedEvent(msgspec.Struct, frozen=True):
+    """An event without its payload, a row of `COLUMNS`. `labels`, `metadata`: JSON. `ip`: None for one of Kafka."""
 
     event_id: str
     event_type: str
     payload_content_type: str
-    labels: dict[str, str]
-    metadata: dict[str, str]
+    labels: str
+    metadata: str
     occurred_at_us: int
     received_at_us: int
     ip: str | None
@@ -34,34 +33,7 @@ class ArchivedPayload:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
-    """A row of `COLUMNS`."""
-
-    event_id: str
-    event_type: str
-    payload_content_type: str
-    labels: str
-    metadata: str
-    occurred_at_us: int
-    received_at_us: int
-    ip: str | None
-    payload: bytes = b""
-    payload_compressed: bool = False
-
-    def to_event(self) -> ArchivedEvent:
-        return ArchivedEvent(
-            event_id=self.event_id,
-            event_type=self.event_type,
-            payload_content_type=self.payload_content_type,
-            labels=json.loads(self.labels),
-            metadata=json.loads(self.metadata),
-            occurred_at_us=self.occurred_at_us,
-            received_at_us=self.received_at_us,
-            ip=self.ip,
-        )
-
-
+# in the order of `ArchivedEvent`
 COLUMNS: LiteralString = (
     "event_id::text, event_type, payload_content_type, labels, metadata, occurred_at_us, received_at_us, ip"
 )
@@ -74,12 +46,11 @@ ONE_EVENT = (
 
 async def find_event(pool: Pool, application_id: str, event_id: str) -> ArchivedPayload | None:
     """One event, or None."""
-    found = await pool.fetch(ONE_EVENT, (application_id, event_id), class_row(EventRow))
+    found = await pool.fetch(ONE_EVENT, (application_id, event_id), tuple_row)
     if not found:
         return None
-    row = found[0]
-    payload = unpack_body(row.payload, compressed=row.payload_compressed)
-    return ArchivedPayload(event=row.to_event(), payload=payload)
+    *event, payload, is_compressed = found[0]
+    return ArchivedPayload(event=ArchivedEvent(*event), payload=unpack_body(payload, compressed=is_compressed))
 
 
 async def known_event_ids(pool: Pool, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Reading events, and how far the archive is, from a real PostgreSQL."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -93,7 +94,8 @@ async def test_text_of_any_kind_is_kept(database: str) -> None:
         found = await find_event(pool, event.application_id, event.event_id)
 
     assert found is not None
-    assert (labels, labels, "\ufffd::1") == (found.event.labels, found.event.metadata, found.event.ip)
+    shown = (json.loads(found.event.labels), json.loads(found.event.metadata), found.event.ip)
+    assert (labels, labels, "\ufffd::1") == shown
 
 
 async def test_the_newest_events_are_listed(database: str) -> None:
