@@ -11,6 +11,7 @@ from pipeline.core.events.json_text import find_json_problem
 from pipeline.core.events.text import NUL_ESCAPED, find_nul
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.unpacking import TooLargeError, unpack
 from pipeline.gateway.validation import Findings
 
 JSON_TYPE = "application/json"
@@ -57,7 +58,21 @@ def refuse_nul(form: object) -> None:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body, which must arrive within the time that the settings give it. Raises `Problem`."""
+    """The whole body, unpacked. Raises `Problem`."""
+    body = await _receive(request)
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    try:
+        return unpack(body, encoding, max_bytes=request._client_max_size)  # noqa: SLF001 - aiohttp shows it nowhere else
+    except TooLargeError:
+        raise _refuse_size(request) from None
+    except ValueError as error:
+        raise Problem("JsonPayload", detail=f"The body cannot be unpacked: {_explain(error)}.") from None
+
+
+async def _receive(request: web.Request) -> bytes:
+    """The body as it comes, which must arrive within the time that the settings give it. Raises `Problem`."""
     try:
         if request.content.is_eof():
             return await request.read()
@@ -66,11 +81,15 @@ async def read_body(request: web.Request) -> bytes:
     except TimeoutError:
         raise Problem("RequestTimeout", detail="The body did not arrive in time.") from None
     except web.HTTPRequestEntityTooLarge as error:
-        detail = f"The body may have at most {request._client_max_size} bytes."  # noqa: SLF001 - aiohttp shows it nowhere else
-        raise Problem("JsonPayload", detail=detail, status=413) from error
+        raise _refuse_size(request) from error
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
-        # compressed in another way than `Content-Encoding` says, framed wrongly, or cut off
+        # framed wrongly, or cut off
         raise Problem("JsonPayload", detail=f"The body cannot be read: {_explain(error)}.") from None
+
+
+def _refuse_size(request: web.Request) -> Problem:
+    detail = f"The body may have at most {request._client_max_size} bytes."  # noqa: SLF001 - aiohttp shows it nowhere else
+    return Problem("JsonPayload", detail=detail, status=413)
 
 
 def _explain(error: Exception) -> str:

@@ -278,6 +278,7 @@ async def serve(gateway: Gateway) -> web.AppRunner:
         head_timeout_s=config.request_timeout_s,
         short_way=make_short_way(gateway),
         access_log=None,
+        auto_decompress=False,  # `read_body` does, with a limit of its own
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -145,17 +146,20 @@ async def test_answers_are_encoded_as_accepted(stack: Stack) -> None:
     assert sorted(sent) == sorted(each["event_id"] for each in json.loads(decoded[0]))
 
 
-async def test_a_compressed_body_is_unpacked_to_the_limit(stack: Stack) -> None:
-    """An event in gzip is accepted; one that unpacks to more than a body may have is refused, however small it came."""
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("zstd", zstandard.compress)])
+async def test_a_compressed_body_is_unpacked_to_the_limit(
+    stack: Stack, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """An event is accepted; one that unpacks to more than a body may have is refused, however small it came."""
     space = await stack.api.make_space(TYPE)
     event = json.dumps(describe_event(space.application_id, TYPE)).encode()
-    bomb = gzip.compress(b'{"x": "' + b"x" * 200_000_000 + b'"}')
+    bomb = compress(b'{"x": "' + b"x" * 200_000_000 + b'"}')
     headers = {
         "Authorization": f"Bearer {space.secret}",
         "Content-Type": "application/json",
-        "Content-Encoding": "gzip",
+        "Content-Encoding": encoding,
     }
-    accepted = await stack.api.call("POST", "/event", data=gzip.compress(event), headers=headers)
+    accepted = await stack.api.call("POST", "/event", data=compress(event), headers=headers)
     refused = await stack.api.call("POST", "/event", data=bomb, headers=headers)
 
     assert 201 == accepted.status
