@@ -61,8 +61,9 @@ alerts:          ## check Prometheus' rules and run their tests (fetches promtoo
 kubernetes:      ## render the Helm chart, compare with ops/kubernetes/rendered, check schemas (needs helm or Go)
 	@ops/kubernetes/check
 
-docs: setup      ## write docs/settings.md and docs/topics.md again, from the code
+docs: setup      ## write docs/settings.md, docs/topics.md and the dashboards again, from where they are declared
 	$(BIN)/python docs/reference.py
+	$(BIN)/python ops/grafana/generate.py
 
 lock:            ## pin again: needs `uv`; writes requirements/*.txt with hashes and without addresses
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet pyproject.toml -o requirements/run.txt

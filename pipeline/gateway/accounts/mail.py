@@ -18,6 +18,7 @@ from pipeline.metrics import Metrics
 WAITING_MAX = 1000
 TRIES = 3
 AGAIN_AFTER_S = 2.0
+SENT, FAILED, DROPPED = "sent", "failed", "dropped"
 
 log = structlog.get_logger()
 
@@ -40,6 +41,8 @@ class Mailer:
         self._sender = config.mail_from
         self._timeout_s = config.smtp_timeout_s
         self._metrics = metrics
+        for result in (SENT, FAILED, DROPPED):
+            metrics.mails_total.labels(result)  # born as 0, so that the first one is an increase
         self._waiting: asyncio.Queue[Mail] = asyncio.Queue(WAITING_MAX)
 
     @property
@@ -51,7 +54,7 @@ class Mailer:
         try:
             self._waiting.put_nowait(mail)
         except asyncio.QueueFull:
-            self._metrics.mails_total.labels("dropped").inc()
+            self._metrics.mails_total.labels(DROPPED).inc()
             log.error("mail_dropped", kind=mail.kind)
 
     async def run(self) -> None:
@@ -69,11 +72,11 @@ class Mailer:
                 # a server's answer may quote the address; its code and our word for it do not
                 code = getattr(error, "smtp_code", None)
                 log.warning("mail_failed", kind=mail.kind, error=type(error).__name__, code=code, tries_left=tries_left)
-                self._metrics.mails_total.labels("failed").inc()
+                self._metrics.mails_total.labels(FAILED).inc()
                 if tries_left:
                     await asyncio.sleep(AGAIN_AFTER_S)
             else:
-                self._metrics.mails_total.labels("sent").inc()
+                self._metrics.mails_total.labels(SENT).inc()
                 return
 
 

@@ -1,4 +1,4 @@
-"""Dashboards show metrics that exist, a row for each process."""
+"""Dashboards are what is generated, and show metrics that exist."""
 
 import json
 import re
@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.grafana.generate import generate
 from tests.unit.contracts.compose import read_filled_in
 from tests.unit.contracts.metrics import ADDED, find_problems, list_label_values, list_series
-from tests.unit.contracts.processes import PROCESSES
 from tests.unit.contracts.repository import ROOT, name
 from tests.unit.contracts.routes import list_route_labels
 
 GRAFANA = ROOT / "ops/grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
-DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards/hookline.json").read_text())
+DASHBOARDS: dict[str, dict[str, Any]] = {file.stem: json.loads(file.read_text()) for file in FILES}
 SERIES = list_series()
-INTERVAL = "$__rate_interval"
 
 files = pytest.mark.parametrize("file", FILES, ids=name)
 
@@ -64,30 +63,62 @@ def test_panels_ask_the_source_that_is_provisioned(file: Any) -> None:
     assert {source["uid"] for source in provisioned} == asked
 
 
-def test_a_process_is_a_row() -> None:
-    """By the same name, in the order in which an event passes them."""
-    rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-
-    assert list(PROCESSES) == rows
+def test_they_are_what_is_generated() -> None:
+    """`make docs` writes them from ops/grafana/dashboards.yml; nothing else lies there."""
+    assert generate() == {file.name: file.read_text() for file in FILES}
 
 
-def test_a_row_shows_its_own_process() -> None:
-    """An expression that names a job stands in that job's row, and below the row's place on the page."""
-    row, top = "", 0
-    for panel in DASHBOARD["panels"]:
-        if panel["type"] == "row":
-            row, top = panel["title"], panel["gridPos"]["y"]
-            continue
-        jobs = {job for target in panel["targets"] for job in list_label_values(target["expr"], "job")}
-        assert jobs <= {row}, panel["title"]
-        assert panel["gridPos"]["y"] > top, panel["title"]
+def test_every_dashboard_leads_to_the_others() -> None:
+    """By a tag that all of them have, with the same time and the same processes; their ids and titles differ."""
+    assert len(FILES) == len({each["uid"] for each in DASHBOARDS.values()})
+    assert len(FILES) == len({each["title"] for each in DASHBOARDS.values()})
+    for each in DASHBOARDS.values():
+        (link,) = each["links"]
+        assert link["tags"] == each["tags"]
+        assert link["includeVars"]
+        assert link["keepTime"]
 
 
-def test_panels_do_not_cover_each_other() -> None:
+def test_a_panel_is_on_one_dashboard() -> None:
+    """Nothing is shown twice, and a title says which panel it is."""
+    titles = [panel["title"] for each in DASHBOARDS.values() for panel in each["panels"]]
+
+    assert len(titles) == len(set(titles))
+
+
+def test_processes_can_be_chosen() -> None:
+    """Every query of a process' own series goes by the variable; recording rules have no processes any more."""
+    for each in DASHBOARDS.values():
+        assert ["instance"] == [variable["name"] for variable in each["templating"]["list"]]
+        for panel in each["panels"]:
+            for target in panel["targets"]:
+                series = re.findall(r"\b(?:hookline|process)_\w+", target["expr"])
+                assert len(series) == target["expr"].count('instance=~"$instance"'), panel["title"]
+                assert series or "hookline:" in target["expr"], panel["title"]
+
+
+def test_recording_rules_that_are_shown_exist() -> None:
+    """A rule that was renamed would leave its panel empty."""
+    groups = yaml.safe_load((ROOT / "ops/prometheus/rules.yml").read_text())["groups"]
+    recorded = {rule["record"] for group in groups for rule in group["rules"]}
+    shown = {
+        name
+        for each in DASHBOARDS.values()
+        for panel in each["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bhookline:[\w:]+", target["expr"])
+    }
+
+    assert shown
+    assert shown <= recorded
+
+
+@files
+def test_panels_do_not_cover_each_other(file: Any) -> None:
     """On Grafana's grid of 24 columns."""
     cells = [
         (x, y)
-        for panel in DASHBOARD["panels"]
+        for panel in DASHBOARDS[file.stem]["panels"]
         for place in [panel["gridPos"]]
         for x in range(place["x"], place["x"] + place["w"])
         for y in range(place["y"], place["y"] + place["h"])
