@@ -51,13 +51,13 @@ async def test_an_event_comes_back_whole(database: str) -> None:
             "event_id",
             "event_type",
             "payload_content_type",
-            "labels",
-            "metadata",
             "occurred_at_us",
             "received_at_us",
             "ip",
         ):
             assert getattr(event, field) == getattr(found.event, field)
+        assert event.labels == json.loads(found.event.labels)
+        assert event.metadata == json.loads(found.event.metadata)
         assert await find_event(pool, make_id(), event.event_id) is None
         assert await find_event(pool, event.application_id, make_id()) is None
 
