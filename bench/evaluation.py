@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from bench.evidence import NOBODY, Arrival, Reckoning, Sent
+from bench.evidence import NO_ANSWER, Arrival, Reckoning, Sent
 from bench.figures import Second, summarize, summarize_seconds
 from bench.phases import PhaseTime
 from bench.result import Curves, GroupFigures, PhaseFigures, ServerUse
@@ -74,7 +74,7 @@ def evaluate_group(evidence: Evidence, time: PhaseTime, index: int) -> GroupFigu
             accepted += count
         if time.holds(intended_us):
             lateness_us.append(sent_us - intended_us)
-            if status != NOBODY:
+            if status != NO_ANSWER:
                 acceptance_us.append(answered_us - intended_us)
     seconds = (time.end_us - time.start_us) / SECOND_US
     return GroupFigures(

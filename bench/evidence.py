@@ -9,7 +9,7 @@ import msgspec
 
 from bench.journal import RECEIVED, SENT, read_columns
 
-NOBODY = 0  # no answer
+NO_ANSWER = 0  # no answer
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     def count_unknown(self) -> int:
         """Events whose request got no answer, or one that leaves it open."""
         columns = self.columns
-        return self.batch * sum(status == NOBODY or status >= 500 for status in columns["status"])
+        return self.batch * sum(status == NO_ANSWER or status >= 500 for status in columns["status"])
 
     def count_refused(self) -> int:
         return len(self.columns["status"]) * self.batch - self.count_accepted() - self.count_unknown()

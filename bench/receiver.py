@@ -171,7 +171,7 @@ class Inlet(asyncio.Protocol):
 
 
 async def main(path: Path) -> None:
-    """Receive until whoever started us is gone."""
+    """Receive until the parent process is gone."""
     plan = read_plan(path, ReceiverPlan)
     reception = Reception(plan)
     server = await asyncio.get_running_loop().create_server(lambda: Inlet(reception), plan.host, 0, backlog=4096)
