@@ -27,6 +27,7 @@ DEAD_REASONS = (
     "unknown_application",
     "unknown_event_type",
     "id_reused",
+    "schema",
     "endpoint_unknown",
     "exhausted",
     "gone",
@@ -227,6 +228,12 @@ class Metrics:
             registry=registry,
         )
         self.dead_total = Counter("hookline_dead_total", "Dead letters written", ["reason"], registry=registry)
+        self.schema_misfits_total = Counter(
+            "hookline_schema_misfits_total",
+            "Payloads that do not fit the schema of their event type: refuse (not taken) or warn (taken)",
+            ["mode"],
+            registry=registry,
+        )
         self.commits_total = Counter(
             "hookline_commits_total",
             "Watermark commits: ok, superseded (the group has gone on without us) or failed",
@@ -408,6 +415,8 @@ class Metrics:
                 self.read_faults_total.labels(topic, kind)
         for reason in DEAD_REASONS:
             self.dead_total.labels(reason)
+        for mode in ("warn", "refuse"):
+            self.schema_misfits_total.labels(mode)
         for reason in PARK_REASONS:
             self.parked_total.labels(reason)
         for result in ("ok", "superseded", "failed"):

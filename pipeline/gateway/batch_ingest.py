@@ -15,6 +15,7 @@ from uuid_utils import uuid7
 from pipeline.core.events.fingerprint import fingerprint
 from pipeline.core.events.moments import decode_moment, show_moment
 from pipeline.core.events.records import Event, to_bytes
+from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, decode_form, read_form
@@ -23,7 +24,14 @@ from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.event_ids import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
-from pipeline.gateway.ingest import EventContent, describe_unwritten, make_event, refuse_loop, require_event_type
+from pipeline.gateway.ingest import (
+    EventContent,
+    check_schema,
+    describe_unwritten,
+    make_event,
+    refuse_loop,
+    require_event_type,
+)
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.validation import Findings
@@ -57,11 +65,12 @@ class Origin(Enum):
 
 
 class Candidate(NamedTuple):
-    """An event that can be accepted, unless its id is known. `content`: its fingerprint."""
+    """An event that can be accepted, unless its id is known. `content`: its fingerprint; `warning`: of its schema."""
 
     event: Event
     origin: Origin
     content: int
+    warning: str | None
 
     @property
     def key(self) -> EventKey:
@@ -134,16 +143,16 @@ async def accept_contents(
         batch.refuse_another(gateway.event_ids)
     results: list[Result] = [{}] * len(contents)
     candidates: dict[int, Candidate] = {}
-    known_types: set[str] = set()
+    known_types: dict[str, AppliedRoutes] = {}
     for index, content in enumerate(contents):
         try:
             if isinstance(content, Unreadable):
                 raise content.problem
             event, origin = _make(gateway, application_id, content, index, key=key, ip=ip)
             if event.event_type not in known_types:
-                await require_event_type(gateway, application_id, event.event_type)
-                known_types.add(event.event_type)
-            candidates[index] = Candidate(event, origin, fingerprint(event))
+                known_types[event.event_type] = await require_event_type(gateway, application_id, event.event_type)
+            event, warning = check_schema(gateway, known_types[event.event_type], event)
+            candidates[index] = Candidate(event, origin, fingerprint(event), warning)
         except Problem as problem:
             results[index] = _show_problem(gateway, problem)
     await accept_all(gateway, candidates, results, is_repeatable=batch is not None)
@@ -178,7 +187,7 @@ async def accept_all(
     for index, each in new.items():
         problem = problems.get(index)
         results[index] = (
-            _show_problem(gateway, problem, each.event.event_id) if problem is not None else _show_accepted(each.event)
+            _show_problem(gateway, problem, each.event.event_id) if problem is not None else _show_accepted(each)
         )
     for each in written.values():
         gateway.usage.count(each.event.application_id)
@@ -257,8 +266,10 @@ def _make(
     return make_event(gateway, application_id, content, event_id=event_id, ip=ip), origin
 
 
-def _show_accepted(event: Event) -> Result:
-    return {"status": 201, "event_id": event.event_id, "received_at": show_moment(event.received_at_us)}
+def _show_accepted(accepted: Candidate) -> Result:
+    event = accepted.event
+    shown = {"status": 201, "event_id": event.event_id, "received_at": show_moment(event.received_at_us)}
+    return shown if accepted.warning is None else shown | {"warning": accepted.warning}
 
 
 def _show_known(gateway: Gateway, event: Event, claim: Claim, *, is_repeatable: bool) -> Result:

@@ -19,7 +19,7 @@ from pipeline.core.events.cloud_events import (
 )
 from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.core.events.json_text import find_json_problem
-from pipeline.core.events.moments import Moment, show_moment
+from pipeline.core.events.moments import Moment
 from pipeline.core.events.text import find_text_problem
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
@@ -27,7 +27,15 @@ from pipeline.gateway.batch_ingest import EVENTS_MAX, BatchShown, Unreadable, ac
 from pipeline.gateway.bodies import read_body
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY
-from pipeline.gateway.ingest import PAYLOAD_REFUSALS, EventAccepted, EventContent, accept, make_event, refuse_loop
+from pipeline.gateway.ingest import (
+    PAYLOAD_REFUSALS,
+    EventAccepted,
+    EventContent,
+    accept,
+    make_event,
+    refuse_loop,
+    show_accepted,
+)
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
@@ -67,6 +75,7 @@ def list_routes() -> list[Operation]:
             problems=(
                 *PAYLOAD_REFUSALS,
                 "EventTypeDoesNotExist",
+                "EventPayloadUnfit",
                 "EventAlreadyIngested",
                 "EventIdReused",
                 "TooManyEventsToday",
@@ -94,13 +103,7 @@ async def ingest_cloud_events(request: web.Request) -> web.Response:
     content = _read_one(request, body)
     has_room = await gateway.usage.find_room(application_id, 1) == 1
     event = make_event(gateway, application_id, content, event_id=str(content.event_id), ip=ip, has_room=has_room)
-    await accept(gateway, event, is_own_id=False)
-    answer: EventAccepted = {
-        "application_id": application_id,
-        "event_id": event.event_id,
-        "received_at": show_moment(event.received_at_us),
-    }
-    return answer_json(answer, status=201)
+    return answer_json(show_accepted(event, await accept(gateway, event, is_own_id=False)), status=201)
 
 
 def _read_one(request: web.Request, body: bytes) -> EventContent:

@@ -6,7 +6,7 @@ then whether the id is new and the type exists.
 
 import base64
 import binascii
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -26,6 +26,7 @@ from pipeline.core.events.moments import Moment, decode_moment, show_moment
 from pipeline.core.events.names import LABELS_MAX, METADATA_MAX
 from pipeline.core.events.records import Event
 from pipeline.core.log.checksum import sum_content
+from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.gateway.answers import Id, Time
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
@@ -63,11 +64,24 @@ PAYLOAD_REFUSALS = ("EventInvalidPayloadContentType", "EventInvalidJsonPayload",
 
 
 class EventAccepted(TypedDict):
-    """It is in the log."""
+    """It is in the log. `warning`: how its payload does not fit a schema that only warns."""
 
     application_id: Id
     event_id: Id
     received_at: Time
+    warning: NotRequired[str]
+
+
+def show_accepted(event: Event, warning: str | None) -> EventAccepted:
+    """The answer."""
+    shown: EventAccepted = {
+        "application_id": event.application_id,
+        "event_id": event.event_id,
+        "received_at": show_moment(event.received_at_us),
+    }
+    if warning is not None:
+        shown["warning"] = warning
+    return shown
 
 
 def list_routes() -> list[Operation]:
@@ -82,6 +96,7 @@ def list_routes() -> list[Operation]:
             problems=(
                 *PAYLOAD_REFUSALS,
                 "EventTypeDoesNotExist",
+                "EventPayloadUnfit",
                 "EventAlreadyIngested",
                 "EventIdReused",
                 "TooManyEventsToday",
@@ -98,20 +113,11 @@ async def ingest_event(request: web.Request) -> web.Response:
         form = await read_form(request, _decoder)
         refuse_loop(request)
         event = await check_event(gateway, caller, form, ip=find_client_address(request))
-        await accept(gateway, event, is_own_id=form.event_id is None)
+        warning = await accept(gateway, event, is_own_id=form.event_id is None)
     except Problem as problem:
         gateway.metrics.events_refused_total.labels(problem.kind.id).inc()
         raise
-    return web.Response(body=orjson.dumps(show_accepted(event)), status=201, content_type="application/json")
-
-
-def show_accepted(event: Event) -> EventAccepted:
-    """The answer's body."""
-    return {
-        "application_id": event.application_id,
-        "event_id": event.event_id,
-        "received_at": show_moment(event.received_at_us),
-    }
+    return web.Response(body=orjson.dumps(show_accepted(event, warning)), status=201, content_type="application/json")
 
 
 async def check_event(gateway: Gateway, caller: Caller, form: EventForm, *, ip: str | None) -> Event:
@@ -147,6 +153,7 @@ def make_event(
         received_at_us=gateway.clock.now_us(),
         ip=ip,
         content_crc32=sum_content(event_id, form.event_type, form.payload_content_type, payload),
+        schema_version=0,
     )
 
 
@@ -179,11 +186,12 @@ def decode_payload(payload: str, content_type: str) -> bytes:
     return payload.encode()
 
 
-async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
+async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | None:
     """Write an event and wait for its acknowledgement. `is_own_id`: we made its id, so nobody can have sent it before.
 
-    Raises `Problem`: EventAlreadyIngested, EventTypeDoesNotExist, or ServiceUnavailable. After the latter nobody knows
-    whether it was written; sent again under the same id it counts once.
+    Its warning, if its payload does not fit. Raises `Problem`: EventAlreadyIngested, EventTypeDoesNotExist,
+    EventPayloadUnfit, or ServiceUnavailable. After the latter nobody knows whether it was written; sent again under the
+    same id it counts once.
     """
     if len(gateway.producer) >= gateway.settings.gateway.in_flight_max:
         raise Problem("ServiceUnavailable", detail="Too many events wait for Kafka's acknowledgement at this moment.")
@@ -192,7 +200,8 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
         refuse_known(await gateway.event_ids.claim(key, content))
     accepted = False
     try:
-        await require_event_type(gateway, event.application_id, event.event_type)
+        routes = await require_event_type(gateway, event.application_id, event.event_type)
+        event, warning = check_schema(gateway, routes, event)
         await gateway.producer.send(gateway.topics.events, event.application_id, event)
         accepted = True
     except KafkaUnavailableError as error:
@@ -205,6 +214,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> None:
         gateway.event_ids.remember(key, content)
     gateway.usage.count(event.application_id)
     gateway.metrics.events_ingested_total.inc()
+    return warning
 
 
 async def accept_operational(gateway: Gateway, event: Event) -> None:
@@ -241,12 +251,27 @@ async def describe_unwritten(gateway: Gateway, error: KafkaUnavailableError) -> 
     return Problem("ServiceUnavailable", detail=detail)
 
 
-async def require_event_type(gateway: Gateway, application_id: str, event_type: str) -> None:
-    """Raises `Problem` unless the application has this event type."""
+def check_schema(gateway: Gateway, routes: AppliedRoutes, event: Event) -> tuple[Event, str | None]:
+    """The event, marked as checked, and its warning if it does not fit. Raises `Problem` when it is refused."""
+    applied = routes.find_schema(event.event_type)
+    if applied is None:
+        return event, None
+    problem = applied.schema.find_problem(event.payload, event.payload_content_type)
+    warning = None
+    if problem is not None:
+        warning = f"The payload {problem} (version {applied.version} of the schema of {event.event_type})."
+        gateway.metrics.schema_misfits_total.labels("refuse" if applied.refuses else "warn").inc()
+        if applied.refuses:
+            raise Problem("EventPayloadUnfit", detail=warning)
+    return msgspec.structs.replace(event, schema_version=applied.version), warning
+
+
+async def require_event_type(gateway: Gateway, application_id: str, event_type: str) -> AppliedRoutes:
+    """The application's routes. Raises `Problem` unless it has this event type."""
     for is_last in (False, True):
         routes = gateway.routes.current(application_id)
         if routes is not None and routes.has_type(event_type):
-            return
+            return routes
         if not is_last:
             # another gateway may have created it a moment ago
             await gateway.tokens.catch_up(application_id)

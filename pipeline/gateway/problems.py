@@ -51,6 +51,7 @@ OWN = frozenset(
         "RequestTimeout",
         "IdempotencyKeyReused",
         "EventIdReused",
+        "EventPayloadUnfit",
         "RangeNotSatisfiable",
         "PreconditionFailed",
     }
@@ -136,6 +137,7 @@ PROBLEMS: dict[str, ProblemKind] = {
             "The `event_id` was used for another event",
             "An event with this id and another content was accepted before. Use a new id.",
         ),
+        ("EventPayloadUnfit", "The payload does not fit its event type", "Send what the event type's schema allows."),
     ),
     **_kinds(
         429,

@@ -40,8 +40,11 @@ def describe_name(application_id: str, kind: str, changed: ChangedName) -> Route
         application_id=application_id,
         kind=kind,
         name=changed.name,
-        created_version=changed.changed_version,
+        created_version=changed.created_version,
         version=changed.changed_version,
+        payload_schema=changed.payload_schema,
+        schema_mode=changed.schema_mode,
+        schema_version=changed.schema_version,
     )
 
 

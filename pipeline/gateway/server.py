@@ -27,6 +27,7 @@ from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import (
     application_secrets,
     applications,
+    event_type_schemas,
     event_types,
     filter_tests,
     organizations,
@@ -102,6 +103,7 @@ MODULES = (
     application_secrets,
     service_tokens,
     event_types,
+    event_type_schemas,
     filter_tests,
     public_keys,
     subscriptions,

@@ -97,11 +97,11 @@ class ShortWay:
 
     async def _accept(self, event: Event, *, is_own_id: bool, started_at_s: float) -> Answer:
         try:
-            await accept(self._gateway, event, is_own_id=is_own_id)
+            warning = await accept(self._gateway, event, is_own_id=is_own_id)
         except Exception as error:  # everything: the client gets an answer, and the process goes on with the others
             answer = self._refuse(error)
         else:
-            body = orjson.dumps(show_accepted(event))
+            body = orjson.dumps(show_accepted(event, warning))
             answer = self._write(self._accepted_start, body)
             self._count_accepted()
         self._observe(time.perf_counter() - started_at_s)

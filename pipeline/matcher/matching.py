@@ -154,6 +154,10 @@ class Matcher:
             detail = f"the application has no event type {event.event_type}"
             yield self._give_up(_refuse(event, "unknown_event_type", detail), record)
             return
+        unfit = self._find_unfit(event, routes)
+        if unfit is not None:
+            yield self._give_up(_refuse(event, "schema", unfit), record)
+            return
         # not before: an event that was refused may come again, redriven once its type exists
         self._recent.add(key, content)
         matched_at_us = self._clock_us()
@@ -192,6 +196,18 @@ class Matcher:
         )
         yield (self._topics.dispatches, application_id.encode(), to_bytes(dispatch))
         self._metrics.matches_total.inc(len(found))
+
+    def _find_unfit(self, event: Event, routes: AppliedRoutes) -> str | None:
+        """Why the event's type refuses its payload. One that was checked before it was written is not looked at."""
+        applied = routes.find_schema(event.event_type) if event.schema_version < 0 else None
+        problem = (
+            applied.schema.find_problem(event.payload, event.payload_content_type) if applied is not None else None
+        )
+        if applied is None or problem is None:
+            return None
+        self._metrics.schema_misfits_total.labels("refuse" if applied.refuses else "warn").inc()
+        detail = f"the payload {problem} (version {applied.version} of the schema of {event.event_type})"
+        return detail if applied.refuses else None
 
     async def _follow_marker(self, marker: RoutesChanged) -> None:
         """From here on events are matched with at least this version: wait until it is in the view."""

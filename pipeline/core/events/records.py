@@ -31,6 +31,7 @@ class Event(Record, frozen=True, kw_only=True, gc=False):
     received_at_us: int
     ip: str | None = None
     content_crc32: int | None = None  # `checksum.sum_content`; None: its producer gave none
+    schema_version: int = -1  # of the JSON Schema it was checked against; 0: there was none; -1: nobody checked
 
 
 class RoutesChanged(Record, frozen=True, kw_only=True, gc=False):
@@ -133,7 +134,8 @@ class DeadLetter(Record, frozen=True, kw_only=True, gc=False):
 class RoutesPart(Record, frozen=True, kw_only=True, gc=False):
     """One subscription, event type or application secret of an application's routes, by `kind` and `name`.
 
-    It applies with the next `RoutesHead` of the application. Fields with defaults are a subscription's.
+    It applies with the next `RoutesHead` of the application. Fields with defaults are a subscription's; those of
+    schemas are an event type's.
     """
 
     application_id: str
@@ -145,6 +147,9 @@ class RoutesPart(Record, frozen=True, kw_only=True, gc=False):
     event_types: list[str] = []
     labels: dict[str, str] = {}
     payload_filter: str | None = None  # JSON: `pipeline.core.routing.payload_filter`
+    payload_schema: str | None = None  # JSON: `pipeline.core.routing.payload_schema`
+    schema_mode: str = "off"
+    schema_version: int = 0
 
 
 class RoutesHead(Record, frozen=True, kw_only=True, gc=False):

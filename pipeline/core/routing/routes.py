@@ -9,11 +9,33 @@ the time it takes; and each has the versions it applied to, so that a change cos
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import NamedTuple
 
 from pipeline.core.routing.payload_filter import Content, PayloadFilter, compile_text
+from pipeline.core.routing.payload_schema import PayloadSchema, PayloadSchemaError, read_schema
 from pipeline.core.routing.type_patterns import does_match, is_pattern
 
 Label = tuple[str, str]
+
+
+class TypeSchema(NamedTuple):
+    """What an event type asks of payloads."""
+
+    text: str | None
+    mode: str
+    version: int
+
+
+class AppliedSchema(NamedTuple):
+    """A schema that is to be looked at."""
+
+    schema: PayloadSchema
+    version: int
+    refuses: bool
+
+
+NO_SCHEMA = TypeSchema(None, "off", 0)
 OPEN = 1 << 62  # later than any version
 PATTERN_TYPES_MAX = 1_000
 
@@ -30,6 +52,26 @@ class Span:
 
     def covers(self, version: int) -> bool:
         return self.since <= version < self.until
+
+
+class EventTypeSpan(Span):
+    """An event type with one schema, for some versions. The schema is read when it is first asked for."""
+
+    __slots__ = ("_is_read", "_read", "schema")
+
+    def __init__(self, name: str, since: int, schema: TypeSchema) -> None:
+        super().__init__(name, since)
+        self.schema = schema
+        self._read: PayloadSchema | None = None
+        self._is_read = schema.text is None or schema.mode == "off"
+
+    def read_schema(self) -> PayloadSchema | None:
+        """None: there is none to be looked at, or this process cannot read it: better no check than no event."""
+        if not self._is_read:
+            self._is_read = True
+            with suppress(PayloadSchemaError):
+                self._read = read_schema(self.schema.text or "")
+        return self._read
 
 
 class Rule(Span):
@@ -102,8 +144,8 @@ class RoutesHistory:
 
     def __init__(self) -> None:
         self._rules: dict[str, Rule] = {}
-        self._types: dict[str, Span] = {}
-        self._type_spans: dict[str, list[Span]] = {}
+        self._types: dict[str, EventTypeSpan] = {}
+        self._type_spans: dict[str, list[EventTypeSpan]] = {}
         self._closed: deque[Span] = deque()  # by `until`
         self._label_counts: Counter[Label] = Counter()
         # Type → label → the rules that can match only an event with that label. Made when first asked for: many
@@ -155,11 +197,15 @@ class RoutesHistory:
             self._label_counts.subtract(rule.labels)
             self._close(rule, version)
 
-    def put_type(self, name: str, version: int) -> None:
-        """From this version on the event type exists."""
-        if name not in self._types:
-            span = self._types[name] = Span(name, version)
-            self._type_spans.setdefault(name, []).append(span)
+    def put_type(self, name: str, version: int, schema: TypeSchema = NO_SCHEMA) -> None:
+        """From this version on the event type exists, and has this schema."""
+        known = self._types.get(name)
+        if known is not None:
+            if known.schema == schema:
+                return
+            self.drop_type(name, version)
+        span = self._types[name] = EventTypeSpan(name, version, schema)
+        self._type_spans.setdefault(name, []).append(span)
 
     def drop_type(self, name: str, version: int) -> None:
         """From this version on it does not."""
@@ -175,13 +221,20 @@ class RoutesHistory:
                 self._take_from_index(span)
                 continue
             spans = self._type_spans[span.name]
-            spans.remove(span)
+            spans[:] = [each for each in spans if each is not span]
             if not spans:
                 del self._type_spans[span.name]
 
     def has_type(self, name: str, version: int) -> bool:
         """Did the application have this event type in this version?"""
         return any(span.covers(version) for span in self._type_spans.get(name, ()))
+
+    def find_schema(self, name: str, version: int) -> AppliedSchema | None:
+        """The schema that payloads of this type are to be checked against in this version; None: they are not."""
+        for span in self._type_spans.get(name, ()):
+            if span.covers(version) and (schema := span.read_schema()) is not None:
+                return AppliedSchema(schema, span.schema.version, refuses=span.schema.mode == "refuse")
+        return None
 
     def match(
         self, event_type: str, labels: Mapping[str, str], version: int, content: Content | None = None
@@ -251,6 +304,10 @@ class AppliedRoutes:
     def has_type(self, name: str) -> bool:
         """Does the application have this event type?"""
         return not self.deleted and self._history.has_type(name, self.version)
+
+    def find_schema(self, name: str) -> AppliedSchema | None:
+        """What payloads of this type are to be checked against; None: they are not checked."""
+        return None if self.deleted else self._history.find_schema(name, self.version)
 
     def match(self, event_type: str, labels: Mapping[str, str], content: Content | None = None) -> list[str]:
         """Subscription ids that select an event of this type with these labels and this payload, each once."""

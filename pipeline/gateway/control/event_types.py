@@ -19,7 +19,6 @@ from pipeline.postgres.control.event_types import (
     EventType,
     create_event_type,
     deactivate_event_type,
-    find_event_type,
     list_event_types,
 )
 
@@ -59,7 +58,6 @@ def list_routes() -> list[Operation]:
             answer=EventTypeShown,
             problems=("TooManyEventTypesPerApplication",),
         ),
-        Operation("GET", "/event_types/{name}", show_one, query=(APPLICATION_ID,), answer=EventTypeShown),
         Operation("DELETE", "/event_types/{name}", deactivate, query=(APPLICATION_ID,), status=204),
     ]
 
@@ -69,7 +67,7 @@ async def show_all(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    return answer_json([_show(found) for found in await list_event_types(gateway.pool, application_id)])
+    return answer_json([show_event_type(found) for found in await list_event_types(gateway.pool, application_id)])
 
 
 async def create(request: web.Request) -> web.Response:
@@ -95,18 +93,7 @@ async def create(request: web.Request) -> web.Response:
     if not is_created:
         raise Problem("TooManyEventTypesPerApplication", detail=f"An application may have {most} event types.")
     await gateway.publisher.publish(application_id)
-    return answer_json(_show(event_type), status=201)
-
-
-async def show_one(request: web.Request) -> web.Response:
-    """One active event type."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    application_id = take_application_id(request)
-    await caller.require_application(application_id)
-    found = await find_event_type(gateway.pool, application_id, request.match_info["name"])
-    if found is None:
-        raise Problem("NotFound")
-    return answer_json(_show(found))
+    return answer_json(show_event_type(event_type), status=201)
 
 
 async def deactivate(request: web.Request) -> web.Response:
@@ -122,7 +109,8 @@ async def deactivate(request: web.Request) -> web.Response:
     return answer_nothing()
 
 
-def _show(event_type: EventType) -> EventTypeShown:
+def show_event_type(event_type: EventType) -> EventTypeShown:
+    """Without what it asks of payloads."""
     return {
         "service_name": event_type.service,
         "resource_type_name": event_type.resource_type,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from pipeline.core.events.records import Record, Routes, RoutesHead, RoutesPart, from_bytes
+from pipeline.core.routing.routes import TypeSchema
 from pipeline.kafka.routes.applications import Application, Head, Version
 from schemas import SchemaError
 
@@ -20,7 +21,7 @@ class Applications:
         self._advanced = advanced
         self._applications: dict[str, Application] = {}
         self._by_secret: dict[str, str] = {}
-        # Subscriptions met while the topic is read from its start; None: it has been. See `_find_since`.
+        # What was met while the topic is read from its start; None: it has been. See `_find_since`.
         self._met: set[str] | None = set()
 
     def find(self, application_id: str) -> Application | None:
@@ -146,7 +147,8 @@ class Applications:
             case "t", None:
                 history.drop_type(name, version)
             case "t", RoutesPart():
-                history.put_type(name, min(version, part.version))
+                schema = TypeSchema(part.payload_schema, part.schema_mode, part.schema_version)
+                history.put_type(name, self._find_since(part, version), schema)
             case "k", None:
                 self._drop_secret(application, name)
             case "k", RoutesPart():
@@ -154,14 +156,16 @@ class Applications:
                 self._by_secret[name] = application_id
 
     def _find_since(self, part: RoutesPart, version: int) -> int:
-        """Since when a subscription has been as `part` says: of the first record of it that is read, since it exists.
+        """Since when something has been as `part` says: of the first record of it that is read, since it exists.
 
         Its earlier form may have been compacted away, while events that met it wait to be matched after a restart:
         better as it is now than as if there had been none.
         """
-        if self._met is None or part.name in self._met:
+        # names of event types are an application's own
+        place = f"{part.application_id}/{part.name}"
+        if self._met is None or place in self._met:
             return version
-        self._met.add(part.name)
+        self._met.add(place)
         return min(part.created_version, version)
 
     def _drop_secret(self, application: Application, secret: str) -> None:

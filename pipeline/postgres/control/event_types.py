@@ -44,11 +44,20 @@ async def create_event_type(
             if row is not None and row[0] >= event_types_max:
                 raise Rollback  # leaves the block: nothing has changed, so that there is nothing to be published
         await connection.execute(
-            "insert into event_types (application_id, name, service, resource_type, verb, changed_version) "
-            "values (%s, %s, %s, %s, %s, %s) "
+            "insert into event_types as t (application_id, name, service, resource_type, verb, changed_version, "
+            "created_version) values (%s, %s, %s, %s, %s, %s, %s) "
             "on conflict (application_id, name) do update set is_active = true, service = excluded.service, "
-            "resource_type = excluded.resource_type, verb = excluded.verb, changed_version = excluded.changed_version",
-            (application_id, event_type.name, event_type.service, event_type.resource_type, event_type.verb, version),
+            "resource_type = excluded.resource_type, verb = excluded.verb, changed_version = excluded.changed_version, "
+            "created_version = case when t.is_active then t.created_version else excluded.created_version end",
+            (
+                application_id,
+                event_type.name,
+                event_type.service,
+                event_type.resource_type,
+                event_type.verb,
+                version,
+                version,
+            ),
         )
         return True
     return False
@@ -63,17 +72,6 @@ async def list_event_types(pool: Pool, application_id: str) -> list[EventType]:
             (application_id,),
         )
         return await cursor.fetchall()
-
-
-async def find_event_type(pool: Pool, application_id: str, name: str) -> EventType | None:
-    """An active one."""
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventType)) as cursor:
-        await cursor.execute(
-            "select service, resource_type, verb from event_types "
-            "where application_id = %s and name = %s and is_active",
-            (application_id, name),
-        )
-        return await cursor.fetchone()
 
 
 async def deactivate_event_type(pool: Pool, application_id: str, name: str) -> bool:

@@ -60,11 +60,15 @@ class ChangedSubscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedName:
-    """An event type or a secret. `exists`: active, or not revoked."""
+    """An event type or a secret. `exists`: active, or not revoked. Schemas are an event type's."""
 
     name: str
     exists: bool
+    created_version: int
     changed_version: int
+    payload_schema: str | None = None
+    schema_mode: str = "off"
+    schema_version: int = 0
 
 
 class Busy:
@@ -252,7 +256,9 @@ async def read_event_types(pool: Pool, publication: Publication) -> list[Changed
     return await _read_names(
         pool,
         publication,
-        "select name, is_active as exists, changed_version from event_types "
+        "select name, is_active as exists, created_version, changed_version, s.schema as payload_schema, "
+        "schema_mode, schema_version from event_types "
+        "left join event_type_schemas s using (application_id, name, schema_version) "
         "where application_id = %s and changed_version > %s",
     )
 
@@ -262,7 +268,8 @@ async def read_secrets(pool: Pool, publication: Publication) -> list[ChangedName
     return await _read_names(
         pool,
         publication,
-        "select encode(token_hash, 'hex') as name, deleted_at is null as exists, changed_version "
+        "select encode(token_hash, 'hex') as name, deleted_at is null as exists, "
+        "changed_version as created_version, changed_version "
         "from application_secrets where application_id = %s and changed_version > %s",
     )
 

@@ -64,6 +64,7 @@ async def known(stack: Stack) -> dict[str, str]:
         "event_id": event_id,
         "token": str(uuid4()),
         "name": TYPE,
+        "example": "{}",
         "event_type": TYPE,
         "event_types": TYPE,
         "event.event_type_names": TYPE,

@@ -83,6 +83,7 @@ def make_known(ids: dict[str, str]) -> dict[str, str]:
     """With what makes a body valid."""
     return ids | {
         "name": TYPE,
+        "example": "{}",
         "event_type": TYPE,
         "event_types": TYPE,
         "payload": "{}",

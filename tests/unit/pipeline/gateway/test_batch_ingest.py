@@ -47,7 +47,7 @@ async def test_an_unforeseen_exception_accepts_nothing() -> None:
             occurred_at_us=0,
             received_at_us=0,
         )
-        candidates[index] = Candidate(event, origin, fingerprint(event))
+        candidates[index] = Candidate(event, origin, fingerprint(event), None)
     with pytest.raises(ZeroDivisionError):
         await accept_all(gateway, candidates, [{}] * 3, is_repeatable=False)
 

@@ -1,0 +1,134 @@
+"""JSON Schema of event types: what fits, what is refused as a schema, and what it can cost."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.events.content_types import JSON_TYPE, TEXT_TYPE
+from pipeline.core.routing.payload_schema import PayloadSchemaError, read_schema
+from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory, TypeSchema
+
+INVOICE = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {"id": {"type": "integer"}, "lines": {"items": {"$ref": "#/$defs/line"}}},
+    "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"pattern": "^[A-Z]+$"}}}},
+}
+SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text('aé"\\,[{', max_size=4)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab", max_size=2), inner))
+
+
+def read(schema: Any) -> Any:
+    return read_schema(json.dumps(schema))
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ('{"id": 1}', None),
+        ('{"id": 1, "lines": [{"sku": "A"}]}', None),
+        ("{}", 'does not fit at its root: "id" is a required property'),
+        ('{"id": "hush"}', 'does not fit at /id: it is not of type "integer"'),
+        (
+            '{"id": 1, "lines": [{"sku": "A"}, {"sku": "hush"}]}',
+            'does not fit at /lines/1/sku: it does not match "^[A-Z]+$"',
+        ),
+        ("[", "cannot be read"),
+    ],
+)
+def test_a_payload_that_does_not_fit_is_told_where(payload: str, problem: str | None) -> None:
+    """The place and the rule; never a value of the payload, which may be anybody's secret."""
+    assert problem == read(INVOICE).find_problem(payload.encode(), JSON_TYPE)
+
+
+def test_what_is_no_json_does_not_fit() -> None:
+    """Also where it could be read as such."""
+    assert "is no application/json" == read(True).find_problem(b"1", TEXT_TYPE)
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ([], "must be an object, true or false"),
+        ({"type": "strange"}, "is no JSON Schema: at /type"),
+        ({"pattern": "("}, 'is no JSON Schema: at /pattern: it is not a "regex"'),
+        ({"pattern": "(?=a)b"}, "is no JSON Schema: at /pattern"),
+        ({"pattern": "a{1000}{1000}"}, "is no JSON Schema: at /pattern"),
+        ({"$schema": "https://example.com/own"}, "has a `$schema` that is none of"),
+        ({"$ref": "https://example.com/x.json"}, "is no place within it"),
+        ({"$ref": "file:///etc/passwd"}, "is no place within it"),
+        ({"$ref": "#/$defs/none"}, "where nothing is"),
+        ({"$ref": "#"}, "refers to itself"),
+        ({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "refers to itself"),
+        ({"$dynamicRef": "#a"}, "has `$dynamicRef`"),
+        ({"items": {"$id": "https://example.com/x"}}, "has `$id`"),
+        ({"items": {"$anchor": "x"}}, "has `$anchor`"),
+        ({"enum": [0] * 3000}, "has more than 2000 values"),
+        ({"description": "x" * 17_000}, "has more than 16384 bytes"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused(schema: Any, problem: str) -> None:
+    """Or that would fetch something, or cost without a bound."""
+    with pytest.raises(PayloadSchemaError, match=re.escape(problem)):
+        read(schema)
+
+
+def test_references_that_multiply_are_counted() -> None:
+    """Ten references to two each are a thousand schemas."""
+    nested: Any = {"$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(10)}}
+    nested["$defs"]["d10"] = {}
+    nested["$ref"] = "#/$defs/d0"
+    with pytest.raises(PayloadSchemaError, match="has more than 2000 values"):
+        read(nested)
+
+
+def test_what_would_take_too_long_is_not_begun() -> None:
+    """A payload is looked at as long as schema and payload together are small; else it does not fit."""
+    schema = read({"items": {"allOf": [{"minimum": number} for number in range(100)]}})
+    fits, does_not = json.dumps([200] * 4000).encode(), json.dumps([200] * 40_000).encode()
+
+    assert schema.find_problem(fits, JSON_TYPE) is None
+    assert "is too large to be checked" in str(schema.find_problem(does_not, JSON_TYPE))
+
+
+def test_an_older_dialect_can_be_named() -> None:
+    """Draft 7 has `items` as a list, 2020-12 does not know that form."""
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]}
+
+    assert read(schema).find_problem(b"[1]", JSON_TYPE) is None
+    assert "at /0" in str(read(schema).find_problem(b'["a"]', JSON_TYPE))
+
+
+@given(VALUES)
+def test_any_schema_is_read_or_refused(schema: Any) -> None:
+    """Never anything else, whatever JSON it is; and so are payloads."""
+    try:
+        found = read(schema)
+    except PayloadSchemaError:
+        return
+    found.find_problem(json.dumps(schema).encode(), JSON_TYPE)
+
+
+def test_each_version_has_the_schema_it_had() -> None:
+    """A change applies from its version on; one that is not looked at, or cannot be read, asks for nothing."""
+    history = RoutesHistory()
+    history.put_type("a.b.c", 1)
+    history.put_type("a.b.c", 2, TypeSchema(json.dumps(INVOICE), "refuse", 1))
+    history.put_type("a.b.c", 3, TypeSchema(json.dumps(INVOICE), "refuse", 1))
+    history.put_type("a.b.c", 4, TypeSchema("true", "warn", 2))
+    history.put_type("a.b.c", 5, TypeSchema("true", "off", 2))
+    history.put_type("a.b.c", 6, TypeSchema('{"of": "tomorrow"', "refuse", 3))
+
+    def find(version: int) -> tuple[int, bool] | None:
+        found = AppliedRoutes(history, version, deleted=False).find_schema("a.b.c")
+        return (found.version, found.refuses) if found is not None else None
+
+    assert [None, (1, True), (1, True), (2, False), None, None] == [find(version) for version in range(1, 7)]
+    assert all(history.has_type("a.b.c", version) for version in range(1, 7))
+    history.forget_before(6)
+    assert [None, None] == [find(4), find(6)]
+    assert history.has_type("a.b.c", 6)
