@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from connectors.http.client.exchange import Request
 from connectors.http.target import Target, format_headers
+from pipeline.core.events.cloud_events import STRUCTURED_TYPE
+from pipeline.core.events.cloud_events_out import name_data_type, write_headers, write_structured
 from pipeline.core.events.headers import find_value_problem
 from pipeline.core.events.loop_detection import HOP_HEADER
 from pipeline.core.events.names import encode_header_text
@@ -50,13 +52,20 @@ def build_request(
     if problem is not None:
         raise HeaderError(problem)
     about = {"content-type": content_type, "x-event-id": delivery.event_id, "x-event-type": event_type}
+    body = delivery.payload
+    # what these are made of are headers by now, or is encoded as such
+    match target.endpoint.event_format:
+        case "cloudevents-structured":
+            about["content-type"], body = STRUCTURED_TYPE, write_structured(delivery)
+        case "cloudevents-binary":
+            about["content-type"] = target.headers.get("content-type", name_data_type(delivery))
+            about |= write_headers(delivery)
     signed = {**target.headers, **about}
     secrets = [
         secret for secret in target.secrets if secret.valid_until_us is None or secret.valid_until_us > signed_at_us
     ]
     keys = [secret.mac_key for secret in secrets]
     signed_at_s = signed_at_us // SECOND_US
-    body = delivery.payload
     standard = sign_standard(keys, message_id=delivery.delivery_id, body=body, signed_at_s=signed_at_s)
     if signing.has_asymmetric:
         standard += " " + sign_asymmetric(

@@ -91,6 +91,7 @@ def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool
         total_timeout_s=delivery.total_timeout_s,
         connect_timeout_s=delivery.connect_timeout_s,
         gives_up_on_client_errors=delivery.gives_up_on_client_errors,
+        event_format=delivery.event_format,
         tls_ca_pem=delivery.tls_ca_pem,
         tls_client_cert_pem=delivery.tls_client_cert_pem,
         tls_client_key={"key_id": content.client_key.key_id, "sealed": content.client_key.sealed}

@@ -236,6 +236,7 @@ class Endpoint(Record, frozen=True, kw_only=True, gc=False):
     tls_client_cert_pem: str | None = None
     tls_client_key: dict[str, Any] | None = None
     held_until_us: int = 0
+    event_format: str = "plain"
 
 
 class Probe(Record, frozen=True, kw_only=True, gc=False):

@@ -1,7 +1,9 @@
 """How an owner wants deliveries to be made, where it differs from the default; with the bounds of what may be asked."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+EventFormat = Literal["plain", "cloudevents-structured", "cloudevents-binary"]
 HOUR_S = 3600.0
 DELAYS_MAX = 50
 DELAY_MAX_S = 7 * 24 * HOUR_S
@@ -18,6 +20,7 @@ class DeliverySettings:
     `gives_up_on_client_errors`: an answer of 4xx other than 408, 425 and 429 ends a delivery.
     `tls_ca_pem`: whom the endpoint's certificate must be from, instead of the system's; `tls_client_cert_pem`: who we
     are, with a key that is kept sealed and elsewhere.
+    `event_format`: the payload alone, or a CloudEvent (`pipeline.core.events.cloud_events_out`).
     """
 
     retry_delays_s: tuple[float, ...] | None = None
@@ -28,6 +31,7 @@ class DeliverySettings:
     gives_up_on_client_errors: bool = False
     tls_ca_pem: str | None = None
     tls_client_cert_pem: str | None = None
+    event_format: EventFormat = "plain"
 
 
 def find_setting_problems(settings: DeliverySettings) -> dict[str, str]:

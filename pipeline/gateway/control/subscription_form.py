@@ -9,7 +9,7 @@ import msgspec
 from pipeline.core.events.headers import find_header_problem, find_repeated_name
 from pipeline.core.events.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, find_pairs_problem
 from pipeline.core.network.destination import DestinationError, parse_destination
-from pipeline.core.routing.delivery_settings import DeliverySettings, find_setting_problems
+from pipeline.core.routing.delivery_settings import DeliverySettings, EventFormat, find_setting_problems
 from pipeline.core.routing.payload_filter import CONDITIONS_MAX, FilterError, PayloadFilter, parse_filter
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.control.tls import find_tls_problems
@@ -47,6 +47,7 @@ class DeliveryForm(msgspec.Struct, frozen=True):
     tls_ca_pem: str | None = None
     tls_client_cert_pem: str | None = None
     tls_client_key_pem: str | None = None  # never shown again; left out with a certificate: the one that is there stays
+    event_format: EventFormat = "plain"
 
 
 class SubscriptionForm(Form, frozen=True):

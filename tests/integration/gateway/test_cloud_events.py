@@ -5,11 +5,13 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from tests.support.api import Reply, Space
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 from tests.support.stack import Stack
+from tests.support.verification import verify_delivery
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -113,3 +115,39 @@ async def test_what_is_no_cloud_event(stack: Stack, body: bytes, content_type: s
     space = await stack.api.make_space(TYPE)
 
     assert expected == (await post(stack, space, body, content_type)).problem
+
+
+@pytest.mark.parametrize("mode", ["cloudevents-structured", "cloudevents-binary"])
+async def test_deliveries_are_cloud_events_where_their_subscription_says_so(stack: Stack, mode: str) -> None:
+    """The SDK reads JSON, text and bytes again; signatures hold over what was sent; others get the payload alone."""
+    space = await stack.api.make_space(TYPE)
+    payloads = {
+        "application/json": ('{"n":  1.0}', b'{"n":  1.0}'),
+        "text/plain": ("caf\u00e9", "caf\u00e9".encode()),
+        "application/octet-stream+base64": ("AP8=", b"\x00\xff"),
+    }
+    async with Receiver() as receiver:
+        plain = await stack.api.subscribe(space, receiver.url("/plain"), TYPE)
+        made = await stack.api.subscribe(space, receiver.url("/cloud"), TYPE, delivery={"event_format": mode})
+        sent = {
+            await stack.api.send(space, TYPE, payload=text, payload_content_type=kind): (kind, body)
+            for kind, (text, body) in payloads.items()
+        }
+        await eventually(lambda: [3, 3] == [len(receiver.requests(path)) for path in ("/plain", "/cloud")])
+        requests = receiver.requests("/cloud")
+
+        assert (mode, "plain") == (made["delivery"]["event_format"], plain["delivery"]["event_format"])
+        assert {body for _, body in sent.values()} == {request.body for request in receiver.requests("/plain")}
+        for request in requests:
+            verify_delivery(request, made["secret"])
+            event = from_http_event(HTTPMessage(headers=dict(request.headers), body=request.body))
+            kind, body = sent[str(event.get_id())]
+            data = event.get_data()
+
+            assert TYPE == event.get_type()
+            assert f"/applications/{space.application_id}" == event.get_source()
+            assert event.get_time() is not None
+            assert kind.removesuffix("+base64") == event.get_datacontenttype()
+            assert data in (body, body.decode(errors="replace"), {"n": 1.0})
+        if mode == "cloudevents-structured":
+            assert any(b'"data":{"n":  1.0}' in request.body for request in requests)
