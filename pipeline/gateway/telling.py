@@ -1,4 +1,5 @@
-"""Owners are told by events of ours: before a subscription is disabled, when it recovers, and of what is changed.
+"""Owners are told by events of ours: before a subscription is disabled, when it recovers, of deliveries given
+up, and of what is changed.
 
 What is to be told is in PostgreSQL, written with what causes it. It is taken away when the log has its event, so that
 a crash may tell again, under the same id, but never leaves out.
@@ -9,10 +10,17 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline.core.events.operational import describe_change, describe_failing, describe_recovered
+from pipeline.core.events.operational import describe_change, describe_exhausted, describe_failing, describe_recovered
 from pipeline.core.events.records import Event
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
-from pipeline.postgres.control.telling import TOLD_MAX, has_to_tell, take_changes, take_failing, take_recovered
+from pipeline.postgres.control.telling import (
+    TOLD_MAX,
+    has_to_tell,
+    take_changes,
+    take_failing,
+    take_given_up,
+    take_recovered,
+)
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 
@@ -89,7 +97,23 @@ class Teller:
                     for each in recovered
                 ]
             )
-        return max(len(changes), len(failing), len(recovered))
+        async with take_given_up(self._pool) as given_up:
+            await self._send(
+                [
+                    describe_exhausted(
+                        each.application_id,
+                        dead_id=each.dead_id,
+                        subscription_id=each.subscription_id,
+                        delivery_id=each.delivery_id,
+                        event_id=each.event_id,
+                        reason=each.reason,
+                        died_at_us=each.died_at_us,
+                        now_us=now_us,
+                    )
+                    for each in given_up
+                ]
+            )
+        return max(len(changes), len(failing), len(recovered), len(given_up))
 
     async def _send(self, events: list[Event]) -> None:
         for event in events:

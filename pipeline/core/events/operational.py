@@ -24,6 +24,7 @@ CHANGES = frozenset(
     for resource in ("application", "subscription")
     for action in ("created", "changed", "deleted")
 )
+DELIVERY_EXHAUSTED = "hookline.delivery.exhausted"
 QUOTA_NEAR = "hookline.quota.near"
 QUOTA_REACHED = "hookline.quota.reached"
 OPERATIONAL_TYPES = CHANGES | {
@@ -31,6 +32,7 @@ OPERATIONAL_TYPES = CHANGES | {
     SUBSCRIPTION_FAILING,
     SUBSCRIPTION_RECOVERED,
     CERTIFICATE_EXPIRING,
+    DELIVERY_EXHAUSTED,
     QUOTA_NEAR,
     QUOTA_REACHED,
     TEST,
@@ -101,6 +103,32 @@ def describe_recovered(application_id: str, subscription_id: str, *, since_us: i
     labels = {"subscription_id": subscription_id}
     return _make_event(
         application_id, SUBSCRIPTION_RECOVERED, name, payload, occurred_at_us=now_us, now_us=now_us, labels=labels
+    )
+
+
+def describe_exhausted(
+    application_id: str,
+    *,
+    dead_id: str,
+    subscription_id: str,
+    delivery_id: str,
+    event_id: str | None,
+    reason: str,
+    died_at_us: int,
+    now_us: int,
+) -> Event:
+    """A delivery was given up: this is its dead letter. Told again: the same id and content."""
+    payload = {
+        "subscription_id": subscription_id,
+        "delivery_id": delivery_id,
+        "event_id": event_id,
+        "dead_id": dead_id,
+        "reason": reason,
+    }
+    name = f"{DELIVERY_EXHAUSTED}/{application_id}/{dead_id}"
+    labels = {"subscription_id": subscription_id}
+    return _make_event(
+        application_id, DELIVERY_EXHAUSTED, name, payload, occurred_at_us=died_at_us, now_us=now_us, labels=labels
     )
 
 

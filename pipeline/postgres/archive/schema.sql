@@ -180,3 +180,6 @@ create table if not exists attempt_minutes (
 ) with (fillfactor = 60);
 create index if not exists attempt_minutes_of_application on attempt_minutes (application_id, minute);
 create index if not exists attempt_minutes_oldest on attempt_minutes using brin (minute);
+create or replace trigger note_letters_to_tell after insert on dead_letters
+for each row when (new.delivery_id is not null and new.subscription_id is not null and new.application_id is not null)
+execute function note_letter_to_tell();

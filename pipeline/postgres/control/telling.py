@@ -38,11 +38,24 @@ class Ailing:
     since_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """A delivery's dead letter."""
+
+    dead_id: str
+    application_id: str
+    subscription_id: str
+    delivery_id: str
+    event_id: str | None
+    reason: str
+    died_at_us: int
+
+
 async def has_to_tell(pool: Pool, *, before_us: int) -> bool:
-    """Is there anything for the three below? Asked once a second, and hardly ever so: one question, not three."""
+    """Is there anything for the four below? Asked once a second, and hardly ever so: one question, not four."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select exists (select from changes_to_tell) "
+            "select exists (select from changes_to_tell) or exists (select from letters_to_tell) "
             "or exists (select from endpoint_states where failing_since_us > 0 "
             "and warned_since_us <> failing_since_us and failing_since_us < %s) "
             "or exists (select from endpoint_states where warned_since_us > 0 and failing_since_us = 0)",
@@ -50,6 +63,19 @@ async def has_to_tell(pool: Pool, *, before_us: int) -> bool:
         )
         row = await cursor.fetchone()
         return row is not None and bool(row[0])
+
+
+def take_given_up(pool: Pool) -> AbstractAsyncContextManager[list[GivenUp]]:
+    """Deliveries that were given up, oldest first; they are told when the block ends without an exception."""
+    return _take(
+        pool,
+        GivenUp,
+        "delete from letters_to_tell where dead_id in (select dead_id from letters_to_tell "
+        "order by died_at_us limit %s for update skip locked) "
+        "returning dead_id::text, application_id::text, subscription_id::text, delivery_id::text, "
+        "event_id::text, reason, died_at_us",
+        (TOLD_MAX,),
+    )
 
 
 def take_changes(pool: Pool) -> AbstractAsyncContextManager[list[Change]]:

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipeline.core.events.operational import CHANGES, SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED
+from pipeline.core.events.operational import CHANGES, DELIVERY_EXHAUSTED, SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED
 from tests.support.api import describe_subscription
 from tests.support.eventually import eventually
 from tests.support.receiver import Ok, Receiver, Status
@@ -88,3 +88,47 @@ async def test_changes_are_told_to_who_wants_to_know(stack: Stack) -> None:
         assert {"kind": "master_key", "id": None} == told["hookline.application.changed"]["actor"]
         assert space.application_id == told["hookline.application.changed"]["application_id"]
         assert [] == events.json
+
+
+async def test_deliveries_that_were_given_up_are_told_of(stack: Stack) -> None:
+    """Each once, with its dead letter; where nobody asked there is no such event, and no letter leads to another."""
+    space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        for path in ("/a", "/deaf"):
+            receiver.script(path, *[Status(500)] * 9)
+        for name in ("/told", "/deaf"):
+            await stack.api.subscribe(
+                space,
+                receiver.url(name),
+                DELIVERY_EXHAUSTED,
+                labels=OPERATIONAL,
+                delivery={"retry_delays_s": []},
+            )
+        made = [
+            await stack.api.subscribe(each, receiver.url("/a"), TYPE, delivery={"retry_delays_s": []})
+            for each in (quiet, space)
+        ]
+        event_ids = [await stack.api.send(each, TYPE) for each in (quiet, space)]
+        ((event_type, told),) = await eventually(lambda: read_told(receiver))
+
+        async def list_letters(count: int) -> list[dict[str, Any]]:
+            reply = await stack.api.call("GET", f"/dead_letters?application_id={space.application_id}")
+            assert count == len(reply.json)
+            return list(reply.json)
+
+        # the event's, and that of the endpoint that takes no news
+        letters = await eventually(lambda: list_letters(2))
+        letter = next(each for each in letters if each["event_id"] == event_ids[1])
+        events = await stack.api.call("GET", f"/events?application_id={quiet.application_id}")
+
+        assert DELIVERY_EXHAUSTED == event_type
+        assert {
+            "subscription_id": made[1]["subscription_id"],
+            "delivery_id": letter["delivery_id"],
+            "event_id": event_ids[1],
+            "dead_id": letter["dead_id"],
+            "reason": "exhausted",
+        } == told
+        assert [event_ids[0]] == [each["event_id"] for each in events.json]
+        with psycopg.connect(stack.database_url) as connection:
+            assert [] == connection.execute("select from letters_to_tell").fetchall()
