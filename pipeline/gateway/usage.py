@@ -13,6 +13,7 @@ from pipeline.core.events.operational import describe_quota
 from pipeline.core.limits.daily_quota import DailyQuota
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.postgres.control.event_usage import add_usage, forget_usage, read_usage
+from pipeline.postgres.control.organization_quotas import read_daily_limits
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 
 class EventUsage:
-    """One gateway's. `limit` None: there is no quota, and nothing is counted."""
+    """One gateway's. `limit` None: there is no quota, whatever organizations have, and nothing is counted."""
 
     def __init__(
         self, limit: int | None, pool: Pool, producer: LogProducer, topics: Topics, *, clock_us: Callable[[], int]
@@ -49,6 +50,7 @@ class EventUsage:
         if not quota.is_known(application_id):
             try:
                 async with asyncio.timeout(LEARN_TIMEOUT_S):
+                    quota.set_limits([application_id], await read_daily_limits(self._pool, [application_id]))
                     quota.learn({application_id: 0} | await read_usage(self._pool, quota.day, [application_id]), {})
             except (*DatabaseUnavailable, TimeoutError) as error:
                 log.warning("usage_unknown", application_id=application_id, reason=str(error))
@@ -78,7 +80,10 @@ class EventUsage:
         if quota is None:
             return
         day, added = quota.day, quota.take_own()
-        totals = await read_usage(self._pool, day, quota.list_known()) if quota.list_known() else {}
+        known, totals = quota.list_known(), {}
+        if known:
+            quota.set_limits(known, await read_daily_limits(self._pool, known))
+            totals = await read_usage(self._pool, day, known)
         if added:
             totals |= await add_usage(self._pool, day, added)
         if day != quota.day:
@@ -87,7 +92,7 @@ class EventUsage:
             event = describe_quota(
                 application_id,
                 percent=percent,
-                limit=quota.limit,
+                limit=quota.find_limit(application_id),
                 day=day,
                 now_us=self._clock_us(),
             )

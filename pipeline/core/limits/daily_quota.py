@@ -4,7 +4,7 @@ A gateway knows what all had accepted when it last asked, and what it accepted i
 others may accept as well: a limit is exceeded by what comes within about a second, never by more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -21,18 +21,30 @@ class Usage:
 
 
 class DailyQuota:
-    """`limit`: events of one application on one day (UTC)."""
+    """`limit`: events of one application on one day (UTC), where it has no limit of its own."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.day = date.min
         self._usages: dict[str, Usage] = {}
+        self._own_limits: dict[str, int] = {}
+
+    def set_limits(self, application_ids: Iterable[str], limits: Mapping[str, int]) -> None:
+        """These applications have these limits of their own; those that are not named have none."""
+        for application_id in application_ids:
+            self._own_limits.pop(application_id, None)
+        self._own_limits |= limits
+
+    def find_limit(self, application_id: str) -> int:
+        """How many events it may send a day."""
+        return self._own_limits.get(application_id, self.limit)
 
     def begin_day(self, day: date) -> None:
         """Another day begins: nothing has been accepted. What was not added up yet stays uncounted."""
         if day > self.day:
             self.day = day
             self._usages.clear()
+            self._own_limits.clear()
 
     def is_known(self, application_id: str) -> bool:
         return application_id in self._usages
@@ -40,7 +52,8 @@ class DailyQuota:
     def find_room(self, application_id: str) -> int:
         """How many more may be accepted."""
         usage = self._usages.get(application_id)
-        return self.limit if usage is None else max(0, self.limit - usage.known - usage.own)
+        limit = self.find_limit(application_id)
+        return limit if usage is None else max(0, limit - usage.known - usage.own)
 
     def count(self, application_id: str, amount: int) -> None:
         """This gateway accepted so many more."""
@@ -64,7 +77,7 @@ class DailyQuota:
             usage.known = max(usage.known, total)
             usage.own -= added.get(application_id, 0)
             for percent in NOTICED_PERCENT:
-                if total * 100 >= self.limit * percent and percent not in usage.told:
+                if total * 100 >= self.find_limit(application_id) * percent and percent not in usage.told:
                     usage.told.add(percent)
                     noticed.append((application_id, percent))
         return noticed

@@ -12,6 +12,7 @@ from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
@@ -90,7 +91,7 @@ async def invite(request: web.Request) -> web.Response:
     user = await find_user_by_email(gateway.pool, form.email)
     if user is None:
         raise Problem("InvitedUserDoesNotExist")
-    most = gateway.settings.quotas.members_per_organization or MEMBERS_MAX
+    most = (await find_limits(gateway, organization_id=organization_id)).members_per_organization or MEMBERS_MAX
     match await add_member(gateway.pool, organization_id, user.user_id, role, members_max=most):
         case "member already":
             raise Problem("InvitedUserAlreadyInOrganization")

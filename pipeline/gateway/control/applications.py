@@ -11,6 +11,7 @@ from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.instance import show_limit
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -92,7 +93,8 @@ async def create(request: web.Request) -> web.Response:
     _check(form)
     gateway.publisher.require_log()
     application = Application(application_id=str(uuid7()), organization_id=str(form.organization_id), name=form.name)
-    most = gateway.settings.quotas.applications_per_organization
+    limits = await find_limits(gateway, organization_id=application.organization_id)
+    most = limits.applications_per_organization
     is_created = await create_application(gateway.pool, application, applications_max=most)
     if is_created is None:
         raise Problem("Forbidden")
@@ -110,7 +112,7 @@ async def show_one(request: web.Request) -> web.Response:
     application = await find_application(gateway.pool, application_id)
     if application is None:
         raise Problem("Forbidden")
-    settings = gateway.settings
+    settings, limits = gateway.settings, await find_limits(gateway, organization_id=application.organization_id)
     onboarding = await find_onboarding(gateway.pool, application_id)
     steps = {
         "event_type": onboarding.has_event_type,
@@ -120,7 +122,7 @@ async def show_one(request: web.Request) -> web.Response:
     info: ApplicationInfo = {
         **_show(application),
         "quotas": {
-            "events_per_day_limit": show_limit(settings.quotas.events_per_day),
+            "events_per_day_limit": show_limit(limits.events_per_day),
             "days_of_events_retention_limit": show_limit(
                 settings.archive.retention_days if settings.quotas.are_on else None
             ),

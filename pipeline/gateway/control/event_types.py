@@ -11,6 +11,7 @@ from pipeline.gateway.answers import answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
@@ -86,7 +87,7 @@ async def create(request: web.Request) -> web.Response:
     event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
     findings.check_event_type("event_type_name", event_type.name)
     findings.raise_if_any()
-    most = gateway.settings.quotas.event_types_per_application
+    most = (await find_limits(gateway, application_id=application_id)).event_types_per_application
     is_created = await create_event_type(gateway.pool, application_id, event_type, event_types_max=most)
     if is_created is None:
         raise Problem("Forbidden")

@@ -12,6 +12,7 @@ from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.instance import show_limit
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -128,7 +129,7 @@ async def _describe(caller: Caller, organization_id: str) -> OrganizationInfo:
         "event": onboarding.has_event,
     }
     settings = gateway.settings
-    quotas = settings.quotas
+    quotas = await find_limits(gateway, organization_id=organization_id)
     limits = {
         "members_per_organization_limit": show_limit(quotas.members_per_organization),
         "applications_per_organization_limit": show_limit(quotas.applications_per_organization),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TYPE, OTHER = "billing.invoice.paid", "billing.invoice.sent"
 DAILY = 10
+QUOTAS = ("members_per_organization", "applications_per_organization", "events_per_day", "event_types_per_application")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -135,3 +137,34 @@ async def test_a_batch_fills_what_is_left(stack: Stack) -> None:
     assert [201] * DAILY + [429] * 2 == [result["status"] for result in reply.json["results"]]
     assert "TooManyEventsToday" == reply.json["results"][-1]["problem"]["id"]
     assert [409] * DAILY + [429] * 2 == [result["status"] for result in again.json["results"]]
+
+
+async def test_an_organization_can_have_its_own(stack: Stack) -> None:
+    """More or less than the instance allows, of rows and of events a day; taken back, the instance's apply."""
+    space = await stack.api.make_space(TYPE, OTHER)
+    path = f"/organizations/{space.organization_id}/quotas"
+    assert dict.fromkeys(QUOTAS) == (await stack.api.call("GET", path)).json
+    assert (403, "Forbidden") == (await stack.api.call("PUT", path, {}, token=space.secret)).problem
+    wanted = {"applications_per_organization": 3, "event_types_per_application": 3, "events_per_day": 3}
+    changed = await stack.api.call("PUT", path, wanted)
+    assert (200, {"members_per_organization": None} | wanted) == (changed.status, changed.json)
+
+    application = {"organization_id": space.organization_id, "name": "More"}
+    made = [(await stack.api.call("POST", "/applications", application)).status for _ in range(3)]
+    assert [201, 201, 429] == made
+    third = describe_type(space.application_id, "a.b.c")
+    assert 201 == (await stack.api.call("POST", "/event_types", third)).status
+    assert [(201, "")] * 3 == [await send(stack, space) for _ in range(3)]
+    assert (429, "TooManyEventsToday") == await send(stack, space)
+    shown = (await stack.api.call("GET", f"/applications/{space.application_id}")).json
+    assert 3 == shown["quotas"]["events_per_day_limit"]
+    assert 200 == (await stack.api.call("PUT", path, {})).status
+
+    async def is_taken() -> bool:
+        return await send(stack, space) == (201, "")
+
+    await eventually(is_taken)
+    refused = await stack.api.call("PUT", path, {"events_per_day": 0})
+    assert (400, "JsonPayload") == refused.problem
+    nowhere = await stack.api.call("PUT", f"/organizations/{uuid4()}/quotas", {})
+    assert (403, "Forbidden") == nowhere.problem

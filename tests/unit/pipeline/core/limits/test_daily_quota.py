@@ -62,3 +62,15 @@ def test_another_day_begins_with_nothing() -> None:
     quota.begin_day(DAY)
 
     assert 9 == quota.find_room("a")
+
+
+def test_an_application_can_have_a_limit_of_its_own() -> None:
+    """It is told of by that limit; without it the common one applies again."""
+    quota = make()
+    quota.set_limits(["a"], {"a": 5})
+    quota.learn({"a": 3, "b": 3}, {})
+
+    assert [2, 7] == [quota.find_room("a"), quota.find_room("b")]
+    assert [("a", 80)] == quota.learn({"a": 4, "b": 4}, {})
+    quota.set_limits(["a", "b"], {"b": 20})
+    assert [6, 16] == [quota.find_room("a"), quota.find_room("b")]
