@@ -12,9 +12,10 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.organization_quotas import find_limits
+from pipeline.gateway.headers import link_to
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
+from pipeline.gateway.reads.queries import APPLICATION_ID, LIMIT, declare_text, take, take_application_id
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.control.event_types import (
     EventType,
@@ -24,6 +25,7 @@ from pipeline.postgres.control.event_types import (
 )
 
 PART_MAX_CHARS = 50
+AFTER = declare_text("after", "Only those behind this name: of a `Link` header.")
 
 
 class EventTypeForm(Form, frozen=True):
@@ -49,7 +51,7 @@ class EventTypeShown(TypedDict):
 
 def list_routes() -> list[Operation]:
     return [
-        Operation("GET", "/event_types", show_all, query=(APPLICATION_ID,), answer=list[EventTypeShown]),
+        Operation("GET", "/event_types", show_all, query=(APPLICATION_ID, LIMIT, AFTER), answer=list[EventTypeShown]),
         Operation(
             "POST",
             "/event_types",
@@ -64,11 +66,17 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """An application's active event types, by name."""
+    """An application's active event types, by name. With `limit` a page of them, whose `Link` header leads on."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
+    limit, after = take(request, "limit"), take(request, "after")
     await caller.require_application(application_id)
-    return answer_json([show_event_type(found) for found in await list_event_types(gateway.pool, application_id)])
+    found = await list_event_types(gateway.pool, application_id, after=after, limit=limit)
+    response = answer_json([show_event_type(each) for each in found])
+    if len(found) == limit:
+        url = link_to(request, gateway.settings.gateway.public_url, after=found[-1].name)
+        response.headers["Link"] = f'<{url}>; rel="next"'
+    return response
 
 
 async def create(request: web.Request) -> web.Response:

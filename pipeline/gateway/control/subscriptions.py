@@ -30,8 +30,17 @@ from pipeline.gateway.control.subscription_form import SubscriptionForm, check_s
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem
-from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id, take_path_id
+from pipeline.gateway.reads.queries import (
+    APPLICATION_ID,
+    CURSOR,
+    LIMIT,
+    add_links,
+    take,
+    take_application_id,
+    take_path_id,
+)
 from pipeline.gateway.validation import Findings
+from pipeline.postgres.archive.attempts import Cursor
 from pipeline.postgres.archive.endpoint_states import ShownState, find_state
 from pipeline.postgres.control.subscriptions import (
     ChangedMeanwhileError,
@@ -120,7 +129,13 @@ class SubscriptionInfo(SubscriptionShown):
 
 def list_routes() -> list[Operation]:
     return [
-        Operation("GET", "/subscriptions", show_all, query=(APPLICATION_ID,), answer=list[SubscriptionShown]),
+        Operation(
+            "GET",
+            "/subscriptions",
+            show_all,
+            query=(APPLICATION_ID, LIMIT, CURSOR),
+            answer=list[SubscriptionShown],
+        ),
         Operation(
             "POST",
             "/subscriptions",
@@ -152,14 +167,20 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """An application's subscriptions, oldest first."""
+    """An application's subscriptions, oldest first. With `limit` a page of them, whose `Link` header leads on."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
+    limit, cursor = take(request, "limit"), take(request, "pagination_cursor")
     await caller.require_application(application_id)
-    found = await list_subscriptions(gateway.pool, application_id)
+    after = (cursor.created_at_us, cursor.attempt_id) if cursor is not None else None
+    found = await list_subscriptions(gateway.pool, application_id, after=after, limit=limit)
     shown = [show_subscription(subscription, gateway.sealer) for subscription in found]
     is_whole = await caller.may("subscriptions:write", application_id)
-    return answer_json(shown if is_whole else [hide_secrets(each) for each in shown])
+    response = answer_json(shown if is_whole else [hide_secrets(each) for each in shown])
+    if len(found) == limit:
+        last = Cursor(created_at_us=to_us(found[-1].created_at), attempt_id=found[-1].subscription_id)
+        add_links(gateway, request, response, after=last)
+    return response
 
 
 async def create(request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from pipeline.postgres.archive.attempts import AttemptFilter, Cursor
 from pipeline.postgres.archive.dead_letters import LetterFilter
 
 CURSOR_MAX_CHARS = 200
+LIMIT_MAX = 1_000
 
 
 def read_uuid(text: str) -> str:
@@ -75,6 +76,21 @@ def declare_text(name: str, meaning: str, read: Callable[[str], Any] = str, want
     return Parameter(name=name, schema={"type": "string"}, read=read, wanted=wanted, meaning=meaning)
 
 
+def read_limit(text: str) -> int:
+    """Raises `ValueError`."""
+    limit = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= limit <= LIMIT_MAX:
+        raise ValueError(text)
+    return limit
+
+
+LIMIT = Parameter(
+    name="limit",
+    schema={"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+    read=read_limit,
+    wanted=f"a number from 1 to {LIMIT_MAX:,}",
+    meaning="How many a page has; all of them, on one page, when left out.",
+)
 APPLICATION_ID = declare_id("application_id", "Whose it is.", is_required=True)
 ORGANIZATION_ID = declare_id("organization_id", "Whose it is.", is_required=True)
 EVENT_ID = declare_id("event_id", "Only of this event.")

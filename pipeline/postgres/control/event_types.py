@@ -63,13 +63,16 @@ async def create_event_type(
     return False
 
 
-async def list_event_types(pool: Pool, application_id: str) -> list[EventType]:
-    """The active ones by name."""
+async def list_event_types(
+    pool: Pool, application_id: str, *, after: str | None = None, limit: int | None = None
+) -> list[EventType]:
+    """The active ones by name. `after`: a name."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventType)) as cursor:
         await cursor.execute(
-            "select service, resource_type, verb from event_types where application_id = %s and is_active "
-            'order by name collate "C"',
-            (application_id,),
+            "select service, resource_type, verb from event_types "
+            "where application_id = %(application_id)s and is_active "
+            'and (%(after)s::text is null or name collate "C" > %(after)s) order by name collate "C" limit %(limit)s',
+            {"application_id": application_id, "after": after, "limit": limit},
         )
         return await cursor.fetchall()
 

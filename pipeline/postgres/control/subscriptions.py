@@ -309,13 +309,23 @@ async def disable_subscription(
         return cursor.rowcount == 1
 
 
-async def list_subscriptions(pool: Pool, application_id: str) -> list[Subscription]:
-    """Those that are not deleted, oldest first."""
+async def list_subscriptions(
+    pool: Pool, application_id: str, *, after: tuple[int, str] | None = None, limit: int | None = None
+) -> list[Subscription]:
+    """Those that are not deleted, oldest first. `after`: when one was created (in microseconds), and its id."""
+    created_at_us, subscription_id = after or (None, None)
     async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            f"select {COLUMNS} from subscriptions where application_id = %s and deleted_at is null "  # noqa: S608 - our own column names
-            "order by created_at, subscription_id",
-            (application_id,),
+            f"select {COLUMNS} from subscriptions where application_id = %(application_id)s and deleted_at is null "  # noqa: S608 - our own column names
+            "and (%(created_at_us)s::bigint is null or (created_at, subscription_id) > "
+            "('epoch'::timestamptz + %(created_at_us)s * interval '1 microsecond', %(subscription_id)s::uuid)) "
+            "order by created_at, subscription_id limit %(limit)s",
+            {
+                "application_id": application_id,
+                "created_at_us": created_at_us,
+                "subscription_id": subscription_id,
+                "limit": limit,
+            },
         )
         return [read_subscription(row) for row in await cursor.fetchall()]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from uuid import UUID, uuid4
 
 import pytest
@@ -281,3 +282,25 @@ async def test_slashes_are_tolerated(stack: Stack, path: str) -> None:
     reply = await stack.api.call("GET", f"{path}application_id={space.application_id}", token=space.secret)
 
     assert (200, []) == (reply.status, reply.json)
+
+
+async def test_lists_of_what_is_configured_have_pages(stack: Stack) -> None:
+    """Each item once, in order; without a limit all are on one page, as clients of Hook0 expect."""
+    names = [f"a.b.{name}" for name in "CaBdé"]
+    space = await stack.api.make_space(*names)
+    for _ in range(5):
+        await stack.api.subscribe(space, "https://example.com/", names[0])
+    for path, key in (("/event_types", "event_type_name"), ("/subscriptions", "subscription_id")):
+        whole = await stack.api.call("GET", f"{path}?application_id={space.application_id}")
+        link: str | None = f"{path}?application_id={space.application_id}&limit=2"
+        pages = []
+        while link is not None:
+            page = await stack.api.call("GET", link, token=space.secret)
+            pages.append([each[key] for each in page.json])
+            found = re.search(r'<[^>]*/api/v1([^>]*)>; rel="next"', page.headers.get("Link", ""))
+            link = found.group(1) if found else None
+
+        assert [2, 2, 1] == [len(page) for page in pages]
+        assert [each[key] for each in whole.json] == [name for page in pages for name in page]
+        refused = await stack.api.call("GET", f"{path}?application_id={space.application_id}&limit=0")
+        assert (400, "InvalidQuery") == refused.problem
