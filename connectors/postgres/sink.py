@@ -16,13 +16,18 @@ from connectors.sink import Incoming, LogRecord, Place
 from pipeline.config import ArchiveConfig
 from pipeline.core.lanes.fixed_gate import FixedGate
 from pipeline.core.log.commit_note import CommitNote
+from pipeline.core.units import SECOND_US
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive.outage import Outage
 from pipeline.postgres.archive.writer import ArchiveWriter
+from pipeline.pressure import Pressure
 
 LANE = "archive"
+# From the start of one batch to that of the next, where processors are short: a batch costs this process 4 ms and
+# PostgreSQL as much, whatever its size.
+GATHER_MAX_S = 0.3
 OWNERS_S = 5.0
 
 
@@ -38,10 +43,14 @@ class ArchiveSink:
         metrics: Metrics,
         ids: TopicIds,
         faults: ReadFaults,
+        *,
+        pressure: Pressure | None = None,
     ) -> None:
+        """`pressure`: on processors; None: batches follow at once."""
         self._claims = Claims(writer, outage, ids, faults)
         self._batches = Batches(self._claims, writer, rows, outage, Days(config), metrics)
-        self._gate = FixedGate(1)
+        self._pressure = pressure
+        self._gate = FixedGate(1, apart_us=self._choose_apart_us)
         self.positions = ArchivePositions(self._claims)
 
     # In one lane, so that rows come in the order of the log and batches are as large as there is work.
@@ -77,6 +86,9 @@ class ArchiveSink:
                 elif place in next_offsets:
                     next_offsets[place] = record.offset + 1
             await self._batches.write(records[begin:])
+
+    def _choose_apart_us(self) -> int:
+        return round(self._pressure.gather_s(GATHER_MAX_S) * SECOND_US) if self._pressure is not None else 0
 
     async def watch_owners(self) -> None:
         """Runs for ever. Raises `FencedError` when a partition is to be archived anew."""

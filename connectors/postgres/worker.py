@@ -14,6 +14,7 @@ from pipeline.postgres import migrations
 from pipeline.postgres.archive.outage import Outage
 from pipeline.postgres.archive.upkeep import Upkeep
 from pipeline.postgres.archive.writer import ArchiveWriter
+from pipeline.pressure import Pressure
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
 
@@ -28,7 +29,7 @@ async def main(process: Process) -> None:
     await ids.start()
     writer, outage = ArchiveWriter(settings.database, on_reused=process.metrics.ids_reused_total.inc), Outage()
     rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
-    sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics, ids, faults)
+    sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics, ids, faults, pressure=Pressure())
     runtime = Runtime(
         sink,
         kafka=settings.kafka,
