@@ -33,7 +33,11 @@ class Shares:
             return True
         key = work.incoming.lane
         standing = self._find_gate(key).standing(self._lanes.length(key), at_us)
-        account = self._budget.find(key, self._parking.owner(key), standing)
+        account = self._budget.look_up(key)
+        if account is None:
+            account = self._budget.find(key, self._parking.owner(key), standing)
+        else:
+            self._budget.update(account, standing)
         if not self._budget.admits(account):
             return False
         self._budget.take(account, work.size_bytes)

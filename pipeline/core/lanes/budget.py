@@ -46,10 +46,7 @@ class Held:
     slow: int = 0
     unknown: int = 0
     proven: int = 0
-
-    @property
-    def all(self) -> int:
-        return self.slow + self.unknown + self.proven
+    all: int = 0  # of the three together
 
     def beside(self, standing: Standing) -> int:
         """What counts for a lane of this standing: that of the same; for a proven one all."""
@@ -58,6 +55,7 @@ class Held:
         return self.slow if standing is Standing.SLOW else self.unknown
 
     def add(self, standing: Standing, amount: int) -> None:
+        self.all += amount
         if standing is Standing.PROVEN:
             self.proven += amount
         elif standing is Standing.UNKNOWN:

@@ -68,6 +68,10 @@ class Lanes(Generic[T]):
         self._lanes: dict[Hashable, Lane[T]] = {}
         self._turns: dict[Standing, Turns[Lane[T]]] = {standing: Turns() for standing in Standing}
         self._parked_turns: dict[Standing, Turns[Lane[T]]] = {standing: Turns() for standing in Standing}
+        self._orders = [
+            [(are_parked, standing, self._turns_of(standing, are_parked=are_parked)) for are_parked, standing in order]
+            for order in ORDERS
+        ]
         self._taken = 0
         self._timers: list[tuple[int, int, Hashable]] = []
         self._timers_added = 0
@@ -137,10 +141,9 @@ class Lanes(Generic[T]):
         while self._timers and self._timers[0][0] <= now_us:
             self.refresh(heapq.heappop(self._timers)[2], now_us)
         self._taken += 1
-        for are_parked, standing in ORDERS[self._taken % len(ORDERS)]:
-            if (are_parked and not with_parked) or not has_place(standing):
+        for are_parked, standing, turns in self._orders[self._taken % len(ORDERS)]:
+            if not turns or (are_parked and not with_parked) or not has_place(standing):
                 continue
-            turns = (self._parked_turns if are_parked else self._turns)[standing]
             while (lane := turns.pop(_ask_of(may_open, standing))) is not None:
                 lane.ready_in = None
                 if not len(lane):
@@ -248,6 +251,9 @@ class Lanes(Generic[T]):
     def _find_turns(self, lane: Lane[T], now_us: int) -> Turns[Lane[T]]:
         standing = lane.gate.standing(len(lane), now_us)
         are_parked = lane.is_parked and standing is not Standing.SLOW
+        return self._turns_of(standing, are_parked=are_parked)
+
+    def _turns_of(self, standing: Standing, *, are_parked: bool) -> Turns[Lane[T]]:
         return (self._parked_turns if are_parked else self._turns)[standing]
 
     def _set_timer(self, lane: Lane[T], now_us: int) -> None:
