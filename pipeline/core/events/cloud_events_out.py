@@ -8,10 +8,11 @@ import msgspec
 
 from pipeline.core.events.cloud_events import HEADER_PREFIX
 from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE
-from pipeline.core.events.moments import LAST_US, YEAR_1_US, show_moment
+from pipeline.core.events.moments import show_moment
 from pipeline.core.events.records import Delivery
 
 BYTES_TYPE = "application/octet-stream"
+YEAR_1_US = -62_135_596_800_000_000
 # all visible ASCII but `"` and `%`: what the HTTP binding leaves as it is
 PLAIN = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
@@ -43,7 +44,7 @@ def _list_attributes(delivery: Delivery) -> dict[str, str]:
         "source": f"/applications/{delivery.application_id}",
         "type": delivery.event_type,
         # producers of Kafka may say any time; many readers know no year 0
-        "time": show_moment(min(max(delivery.received_at_us, YEAR_1_US), LAST_US)),
+        "time": show_moment(max(delivery.received_at_us, YEAR_1_US)),
     }
 
 
