@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -56,7 +55,7 @@ CHANGES: list[dict[str, Any]] = [
     {"labels": {}},
     {"labels": {"a": "\x00"}},
     {"metadata": {"k": "v" * 60}},
-    {"application_id": str(uuid4())},
+    {"application_id": "5b0c3a8e-1f0d-4f7a-9d52-8a4c6e2b7f11"},  # of no application
     {"application_id": "none"},
     {"event_id": 7},
 ]
