@@ -1,5 +1,6 @@
 """What every test has: the repository on the import path, the folder as the marker, the shared services."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ FOLDERS = {
     "chaos": "faults, checked by invariants",
     "benchmarks": "write JSON; compared, never asserted",
 }
+
+RANDOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 LONGEST_FIRST = ("chaos", "e2e", "integration", "benchmarks", "unit")
 
@@ -47,6 +50,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if folder not in FOLDERS:
             raise pytest.UsageError(f"{item.path} is in none of the folders of tests: {', '.join(FOLDERS)}")
         item.add_marker(folder)
+        refuse_random_name(item)
     if hasattr(config, "workerinput"):
         # the longest files first: the short ones of unit tests then fill what is left of each worker's time
         items.sort(key=lambda item: min(LONGEST_FIRST.index(name) for name in item.keywords if name in FOLDERS))
+
+
+def refuse_random_name(item: pytest.Item) -> None:
+    """Workers agree on tests by their names: one that has another name in each process stops the whole run."""
+    for found in RANDOM_ID.findall(item.name):
+        if found not in item.path.read_text():
+            raise pytest.UsageError(f"{item.nodeid}: {found} is made anew in each process; write an id into the file")
