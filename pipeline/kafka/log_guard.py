@@ -41,8 +41,20 @@ class RecordTime(NamedTuple):
     timestamp_ms: int
 
 
+class Finding(NamedTuple):
+    """What one look at the log showed. Nothing of it counts until the reader has acted on it (`LogGuard.accept`)."""
+
+    faults: list[ReadFault]
+    reached: dict[Place, Reached]
+    topic_ids: dict[Place, str | None]
+
+
 class LogGuard:
-    """Of the partitions of one group's reader."""
+    """Of the partitions of one group's reader.
+
+    A look takes a while, and partitions may be taken away meanwhile. A fault that was noted then and not acted on would
+    never be seen again.
+    """
 
     def __init__(self, config: KafkaConfig, *, group: str, ids: TopicIds) -> None:
         self._config = config
@@ -77,7 +89,7 @@ class LogGuard:
         epoch = "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
         return join_note(self._origins.find(place), epoch)
 
-    async def look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> list[ReadFault]:
+    async def look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> Finding:
         """Logs that have changed before these positions. For a partition seen for the first time: before its commit.
 
         `last_read`: the last record that was read of each.
@@ -88,14 +100,25 @@ class LogGuard:
             log.warning("log_guard_waits", reason=str(error))
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
             self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
-            return []
+            return Finding([], {}, {})
 
-    def _look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> list[ReadFault]:
+    def accept(self, finding: Finding) -> None:
+        """The reader goes on from there, and has told its faults."""
+        self._seen |= finding.reached
+        for place, topic_id in finding.topic_ids.items():
+            self._origins.accept(place, topic_id)
+
+    def _look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> Finding:
         ends, begins = self._ask(positions, LATEST), self._ask(positions, EARLIEST)
         self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
-        new = [place for place in positions if place not in self._seen]
+        before = dict(self._seen)
+        new = [place for place in positions if place not in before]
+        if new:
+            self._origins.refresh()
+        # before they are compared: a topic that is made again in between differs at the next look
+        topic_ids = {place: self._origins.present(place) for place in positions}
         faults, suspects = self._begin(new, begins)
-        for place, seen in self._seen.items():
+        for place, seen in before.items():
             if place not in positions:
                 continue
             position, (begin, _), (end, epoch) = positions[place], begins[place], ends[place]
@@ -117,10 +140,11 @@ class LogGuard:
             for place, fault in self._find_cuts(read_since, positions).items()
             if place not in last_read or not is_there(self._config, place, last_read[place])
         }
-        for place, (_, epoch) in ends.items():
-            position = faults[place].end if place in faults else positions[place]
-            self._seen[place] = Reached(position, 0, epoch if epoch >= 0 else None)
-        return list(faults.values())
+        reached = {
+            place: Reached(faults[place].end if place in faults else positions[place], 0, epoch if epoch >= 0 else None)
+            for place, (_, epoch) in ends.items()
+        }
+        return Finding(list(faults.values()), reached, topic_ids)
 
     def _find_cuts(self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:
@@ -163,11 +187,10 @@ class LogGuard:
         suspects: dict[Place, Reached] = {}
         if not places:
             return faults, suspects
-        self._origins.refresh()
         for place, part in self._find_commits(places).items():
             topic_id, note = split_note(part.metadata)
             committed, epoch = max(part.offset, 0), note.removeprefix(NOTE)
-            if not self._origins.begin(place, topic_id):
+            if not self._origins.is_noted(place, topic_id):
                 faults[place] = self._describe_other(place, topic_id, committed, begins)
             elif 0 < committed < begins[place][0]:
                 begin, _ = begins[place]
@@ -176,10 +199,10 @@ class LogGuard:
                 suspects[place] = Reached(committed, 0, int(epoch))
         return faults, suspects
 
+    @staticmethod
     def _describe_other(
-        self, place: Place, topic_id: str | None, position: int, begins: Mapping[Place, tuple[int, int]]
+        place: Place, topic_id: str | None, position: int, begins: Mapping[Place, tuple[int, int]]
     ) -> ReadFault:
-        self._origins.accept(place)
         return ReadFault(place, "made_again", position, begins[place][0], describe_other(topic_id), lost=position)
 
     def _find_commits(self, places: list[Place]) -> dict[Place, TopicPartition]:

@@ -92,15 +92,21 @@ class Origins:
 
         One of which nothing is known counts as the same.
         """
-        noted_id, present_id = noted_id or self._before.pop(place, None), self._find(place)
+        is_same = self.is_noted(place, noted_id)
         self.accept(place)
+        return is_same
+
+    def is_noted(self, place: Place, noted_id: str | None) -> bool:
+        """Is the topic as it is now the one that was noted, or read by this reader before? Changes nothing."""
+        noted_id, present_id = noted_id or self._before.get(place), self.present(place)
         return noted_id is None or present_id is None or noted_id == present_id
 
-    def accept(self, place: Place) -> None:
-        """Reading has begun anew, in the topic as it is now."""
-        present_id = self._find(place)
-        if present_id is not None:
-            self._origins[place] = present_id
+    def accept(self, place: Place, topic_id: str | None = None) -> None:
+        """Reading has begun in this topic. `topic_id`: None: as it is now."""
+        accepted_id = topic_id or self.present(place)
+        if accepted_id is not None:
+            self._before.pop(place, None)
+            self._origins[place] = accepted_id
 
     def find(self, place: Place) -> str | None:
         """The id of the topic in which this position counts."""
@@ -108,7 +114,7 @@ class Origins:
 
     def is_other(self, place: Place) -> bool:
         """Is the topic another one by now?"""
-        origin, present_id = self._origins.get(place), self._find(place)
+        origin, present_id = self._origins.get(place), self.present(place)
         return origin is not None and present_id is not None and origin != present_id
 
     def list_changed(self) -> list[Place]:
@@ -120,7 +126,8 @@ class Origins:
         if place in self._origins:
             self._before[place] = self._origins.pop(place)
 
-    def _find(self, place: Place) -> str | None:
+    def present(self, place: Place) -> str | None:
+        """The id of the topic as it was asked last; None: not known."""
         return None if self._ids is None else self._ids.find(place[0])
 
 

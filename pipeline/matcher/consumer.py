@@ -7,6 +7,7 @@ What is private to Faust and aiokafka is touched here and nowhere else; versions
 import asyncio
 import contextlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -193,6 +194,8 @@ class Consumer(driver.Consumer):
             return records
         log.info("fetch_put_back", records=sum(len(fetched) for fetched in records.values()))
         for tp, fetched in records.items():
+            if self._list_positions().get(tp, math.inf) <= fetched[0].offset:
+                continue  # sent back meanwhile, to the beginning of another log, and not to be taken forward again
             try:
                 await self.seek_wait({tp: fetched[0].offset})
             except IllegalStateError:

@@ -259,11 +259,16 @@ async def guard_log(
             for tp in consumer.assignment()
         }
         last_read = {(tp.topic, tp.partition): RecordTime(*read) for tp, read in consumer.reading.last_read.items()}
-        faults = [fault for fault in await guard.look(positions, last_read) if not is_met(fault, consumer)]
+        finding = await guard.look(positions, last_read)
         metrics.open_transaction_offsets.clear()
         for place, offsets in guard.held.items():
             metrics.open_transaction_offsets.labels(*place).set(offsets)
-        if assignment == progress.assignment and faults:
+        if assignment != progress.assignment:
+            await asyncio.sleep(GUARD_INTERVAL_S)
+            continue  # of partitions that were taken away meanwhile
+        guard.accept(finding)
+        faults = [fault for fault in finding.faults if not is_met(fault, consumer)]
+        if faults:
             # Of what is under way nothing is committed any more: its offsets mean other records now. Of the other
             # partitions it is read again from their marks. No turn of the loop lies between this and the last `rewind`
             # (a seek only notes the offset): records that come in between would be committed past those dropped.
