@@ -149,8 +149,10 @@ class LogGuard:
     def _find_cuts(self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:
             return {}
+        # the client may have been sent back by a broker whose log was still short, before it was asked for its position
+        reached = {place: max(positions[place], seen.offset) for place, seen in suspects.items()}
         return {
-            cut.place: cut._replace(begin=positions[cut.place], lost=max(0, positions[cut.place] - cut.end))
+            cut.place: cut._replace(begin=reached[cut.place], lost=max(0, reached[cut.place] - cut.end))
             for cut in find_cuts(self._config, suspects)
         }
 
