@@ -28,6 +28,11 @@ TEST_VARIABLES = frozenset({"HOOKLINE_TEST_KAFKA", "HOOKLINE_TEST_DATABASE", "HO
 WITH_VARIABLES = frozenset({".md", ".yml", ".yaml", ".json"})
 WITHOUT_SUFFIX = frozenset({"Dockerfile", "Makefile", "run"})
 
+PATH = re.compile(
+    r"(?<![\w/.-])((?:tests|pipeline|connectors|bench|schemas|docs|ops|examples)/[\w./-]+\.(?:py|md|sql|yml|json|avsc|sh))\b"
+)
+PATH_EXAMPLES = ("tests/unit/x.py",)
+
 documents = pytest.mark.parametrize("document", list_documents(), ids=name)
 
 
@@ -44,6 +49,14 @@ def test_links_lead_to_files_and_headings(document: Path) -> None:
             broken.append(link)
 
     assert [] == broken
+
+
+@documents
+def test_paths_in_documents_exist(document: Path) -> None:
+    """Each file of the repository that is named is there, whatever has moved."""
+    named = {path for path in PATH.findall(document.read_text()) if not path.startswith(PATH_EXAMPLES)}
+
+    assert [] == sorted(path for path in named if not (ROOT / path).exists() and not (document.parent / path).exists())
 
 
 @documents
