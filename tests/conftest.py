@@ -29,6 +29,8 @@ LONGEST_FIRST = ("chaos", "e2e", "integration", "benchmarks", "unit")
 settings.register_profile("hookline", deadline=None)
 settings.load_profile("hookline")
 
+BYTES_NAMED_MAX = 40
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for folder, meaning in FOLDERS.items():
@@ -54,6 +56,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         # the longest files first: the short ones of unit tests then fill what is left of each worker's time
         items.sort(key=lambda item: min(LONGEST_FIRST.index(name) for name in item.keywords if name in FOLDERS))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes that are no short text are named by their length: what compresses or encrypts differs in each process."""
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable() and len(val) <= BYTES_NAMED_MAX):
+        return f"{len(val)} bytes"
+    return None
 
 
 def refuse_random_name(item: pytest.Item) -> None:
