@@ -47,6 +47,7 @@ class Finding(NamedTuple):
     faults: list[ReadFault]
     reached: dict[Place, Reached]
     topic_ids: dict[Place, str | None]
+    ends: dict[Place, int]  # of what may be read: before an open transaction
 
 
 class LogGuard:
@@ -100,7 +101,7 @@ class LogGuard:
             log.warning("log_guard_waits", reason=str(error))
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
             self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
-            return Finding([], {}, {})
+            return Finding([], {}, {}, {})
 
     def accept(self, finding: Finding) -> None:
         """The reader goes on from there, and has told its faults."""
@@ -144,7 +145,8 @@ class LogGuard:
             place: Reached(faults[place].end if place in faults else positions[place], 0, epoch if epoch >= 0 else None)
             for place, (_, epoch) in ends.items()
         }
-        return Finding(list(faults.values()), reached, topic_ids)
+        readable = {place: end - self.held.get(place, 0) for place, (end, _) in ends.items()}
+        return Finding(list(faults.values()), reached, topic_ids, readable)
 
     def _find_cuts(self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:

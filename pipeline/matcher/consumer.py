@@ -161,6 +161,14 @@ class Consumer(driver.Consumer):
         await self.seek(tp, offset)
         self.reading.begin(tp, offset)
 
+    async def skip(self, fault: ReadFault) -> None:
+        """Read on behind what cannot be read, if reading still stands there."""
+        tp = TP(*fault.place)
+        if self.list_positions().get(tp) == fault.begin:
+            self.faults.note(fault)
+            await self.seek(tp, fault.end)
+            self.reading.reach(tp, fault.end)
+
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit exactly these. False when the group has gone on without us.
 
@@ -187,14 +195,14 @@ class Consumer(driver.Consumer):
             for tp, fetched in records.items():
                 self.reading.note(tp, fetched[0], fetched[-1], self._committed_offset.get(tp))
             # no turn of the loop since the records were taken: what lies before these positions is noted, or no record
-            for tp, position in self._list_positions().items():
+            for tp, position in self.list_positions().items():
                 self.reading.reach(tp, position)
             return records
         if not records:
             return records
         log.info("fetch_put_back", records=sum(len(fetched) for fetched in records.values()))
         for tp, fetched in records.items():
-            if self._list_positions().get(tp, math.inf) <= fetched[0].offset:
+            if self.list_positions().get(tp, math.inf) <= fetched[0].offset:
                 continue  # sent back meanwhile, to the beginning of another log, and not to be taken forward again
             try:
                 await self.seek_wait({tp: fetched[0].offset})
@@ -202,7 +210,8 @@ class Consumer(driver.Consumer):
                 continue  # it is somebody else's by now
         return {}
 
-    def _list_positions(self) -> dict[TP, int]:
+    def list_positions(self) -> dict[TP, int]:
+        """Where the client reads on, of each partition that has a position."""
         thread = self._thread
         assert isinstance(thread, ConsumerThread)  # noqa: S101 - which made this one
         return thread.list_positions()
@@ -216,3 +225,9 @@ class Transport(driver.Transport):
     def __init__(self, servers: list[URL], app: faust.App, faults: ReadFaults) -> None:
         super().__init__(servers, app)
         self.faults = faults
+
+
+def consumer_of(app: faust.App) -> Consumer:
+    """The app's consumer, as the kind that it is."""
+    assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
+    return app.consumer

@@ -20,19 +20,21 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
-from pipeline.kafka.log_guard import LogGuard, RecordTime
+from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.producer import LogProducer
-from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.matcher.chunks import CODEC, Scheduler, register_codec, schedule_chunks
-from pipeline.matcher.consumer import Consumer, Transport
+from pipeline.matcher.consumer import Consumer, Transport, consumer_of
+from pipeline.matcher.guarding import count_missing, guard_log
 from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
+from pipeline.matcher.stalls import Stalls
 from pipeline.matcher.tables import NoTables
 from pipeline.matcher.unpacking import bound_unpacking
 from pipeline.metrics import Metrics
@@ -48,7 +50,6 @@ PACE_MIN_S = 0.01
 # From one fetch to the next, where processors are short.
 FETCH_GATHER_MAX_S = 0.15
 WATCH_INTERVAL_S = 1.0
-GUARD_INTERVAL_S = 2.0
 ENDS_INTERVAL_S = 5.0
 ENDS_TIMEOUT_S = 10.0
 METADATA_MAX_AGE_MS = 3_000
@@ -127,6 +128,7 @@ async def main(process: Process) -> None:
         clock_us=clock.now_us,
     )
     guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", ids=ids)
+    stalls = Stalls(settings.kafka)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
     @app.agent(events, concurrency=1)
@@ -175,7 +177,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("committing", progress.commit_regularly())
     process.supervisor.start("following", follow())
     process.supervisor.start("topic_ids", ids.run())
-    process.supervisor.start("guarding", guard_log(app, guard, intake, progress, ready, process.metrics))
+    process.supervisor.start("guarding", guard_log(app, guard, stalls, intake, progress, ready, process.metrics))
     try:
         await process.stopping.wait()
         await finish(intake.close(), process)
@@ -241,77 +243,6 @@ async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
     except (KafkaError, TimeoutError) as error:
         log.warning("ends_not_asked", reason=f"{type(error).__name__}: {error}")
         return {}
-
-
-async def guard_log(
-    app: faust.App, guard: LogGuard, intake: Intake, progress: Progress, ready: asyncio.Event, metrics: Metrics
-) -> None:
-    """Runs for ever: go back to where the log was cut off, or to the beginning of another one.
-
-    Whenever that was. Repeats are dropped by their ids.
-    """
-    await ready.wait()
-    while True:
-        consumer, assignment = consumer_of(app), progress.assignment
-        fetched = consumer.reading.positions()
-        positions = {
-            (tp.topic, tp.partition): fetched[tp] if tp in fetched else await consumer.position(tp) or 0
-            for tp in consumer.assignment()
-        }
-        last_read = {(tp.topic, tp.partition): RecordTime(*read) for tp, read in consumer.reading.last_read.items()}
-        finding = await guard.look(positions, last_read)
-        metrics.open_transaction_offsets.clear()
-        for place, offsets in guard.held.items():
-            metrics.open_transaction_offsets.labels(*place).set(offsets)
-        if assignment != progress.assignment:
-            await asyncio.sleep(GUARD_INTERVAL_S)
-            continue  # of partitions that were taken away meanwhile
-        guard.accept(finding)
-        faults = [fault for fault in finding.faults if not is_met(fault, consumer)]
-        if faults:
-            # Of what is under way nothing is committed any more: its offsets mean other records now. Of the other
-            # partitions it is read again from their marks. No turn of the loop lies between this and the last `rewind`
-            # (a seek only notes the offset): records that come in between would be committed past those dropped.
-            marks = {tp: progress.settled(tp) for tp in consumer.assignment()}
-            intake.restart()
-            for tp, offset in marks.items():
-                if offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
-                    await consumer.rewind(tp, offset)
-            for fault in faults:
-                consumer.faults.note(fault)
-                if fault.kind == "head_lost":
-                    tell_missing(TP(*fault.place), fault.end - fault.begin, metrics)
-                await consumer.rewind(TP(*fault.place), fault.end)
-        await asyncio.sleep(GUARD_INTERVAL_S)
-
-
-def is_met(fault: ReadFault, consumer: Consumer) -> bool:
-    """Has the reader itself come upon it: a head that is gone, and it has read on behind it?"""
-    return fault.kind == "head_lost" and (consumer.reading.next_offset(TP(*fault.place)) or 0) > fault.end
-
-
-async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
-    """Tell of records that were gone before they could be read: never silently."""
-    gaps = consumer.reading.list_gaps()
-    if not gaps:
-        return
-    starts = await consumer.earliest_offsets(*{gap.tp for gap in gaps})
-    for tp, records in consumer.reading.count_missing(starts).items():
-        end = starts[tp]
-        consumer.faults.note(ReadFault((tp.topic, tp.partition), "head_lost", end - records, end, "deleted unread"))
-        tell_missing(tp, records, metrics)
-
-
-def tell_missing(tp: TP, records: int, metrics: Metrics) -> None:
-    """Records were deleted before they were read."""
-    metrics.missing_total.labels(tp.topic).inc(records)
-    log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
-
-
-def consumer_of(app: faust.App) -> Consumer:
-    """The app's consumer, as the kind that it is."""
-    assert isinstance(app.consumer, Consumer)  # noqa: S101 - by the transport that `build_app` gave it
-    return app.consumer
 
 
 def build_app(config: KafkaConfig, *, group: str, scheduler: Scheduler, faults: ReadFaults) -> faust.App:

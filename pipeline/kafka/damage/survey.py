@@ -84,6 +84,9 @@ def look(fetch: Fetch, position: int, batch_max_bytes: int) -> Look:
         if bad.end is None or bad.end > position:
             closed = _close(fetch, bad._replace(begin=position), piece.end, batch_max_bytes)
             return Look(closed, position, piece.end)
+    if not fetch(position, LOOK_BYTES).data:
+        # good, but a wrong length before it hides it from a broker that is asked for this offset
+        return Look(_close(fetch, Bad(position, None, UNREADABLE), piece.end, batch_max_bytes), position, piece.end)
     return Look(None, max(position, piece.begin, seen.end), piece.end)
 
 

@@ -59,8 +59,8 @@ class Faults(ReadFaults):
 
 
 # of each kind one: most of them are errors of the checksum to a consumer
-CONSUMED = ("base offset +1", "base offset higher", "length beyond all")
-MATCHED = ("base offset lower", "base offset higher")
+CONSUMED = ("base offset +1", "base offset higher", "length beyond all", "length beyond the log")
+MATCHED = ("base offset lower", "base offset higher", "length beyond the log")
 # A broker that cannot step over a batch itself finds one behind it only by its last offset.
 LOST_BEHIND = 9
 

@@ -1,0 +1,106 @@
+"""The matcher's care for its log: changed before what was read, damaged where reading stands, deleted unread."""
+
+import asyncio
+from collections.abc import Mapping
+
+import faust
+import structlog
+from faust.types import TP
+
+from pipeline.kafka.log_guard import LogGuard, RecordTime
+from pipeline.kafka.read_faults import ReadFault
+from pipeline.kafka.record import Place
+from pipeline.matcher.consumer import Consumer, consumer_of
+from pipeline.matcher.intake import Intake
+from pipeline.matcher.progress import Progress
+from pipeline.matcher.stalls import Stalls
+from pipeline.metrics import Metrics
+
+GUARD_INTERVAL_S = 2.0
+
+log = structlog.get_logger()
+
+
+async def guard_log(
+    app: faust.App,
+    guard: LogGuard,
+    stalls: Stalls,
+    intake: Intake,
+    progress: Progress,
+    ready: asyncio.Event,
+    metrics: Metrics,
+) -> None:
+    """Runs for ever: go back to where the log was cut off, or to the beginning of another one; go on behind damage.
+
+    Whenever that was. Repeats are dropped by their ids.
+    """
+    await ready.wait()
+    while True:
+        consumer, assignment = consumer_of(app), progress.assignment
+        positions = await list_positions(consumer)
+        last_read = {(tp.topic, tp.partition): RecordTime(*read) for tp, read in consumer.reading.last_read.items()}
+        finding = await guard.look(positions, last_read)
+        metrics.open_transaction_offsets.clear()
+        for place, offsets in guard.held.items():
+            metrics.open_transaction_offsets.labels(*place).set(offsets)
+        if assignment == progress.assignment:  # else of partitions that were taken away meanwhile
+            guard.accept(finding)
+            if faults := [fault for fault in finding.faults if not is_met(fault, consumer)]:
+                await go_back(consumer, intake, progress, faults, metrics)
+        reached = {(tp.topic, tp.partition): position for tp, position in consumer.list_positions().items()}
+        for fault in await stalls.find(reached, finding.ends):
+            if assignment == progress.assignment:
+                await consumer.skip(fault)
+        await asyncio.sleep(GUARD_INTERVAL_S)
+
+
+async def list_positions(consumer: Consumer) -> Mapping[Place, int]:
+    fetched = consumer.reading.positions()
+    return {
+        (tp.topic, tp.partition): fetched[tp] if tp in fetched else await consumer.position(tp) or 0
+        for tp in consumer.assignment()
+    }
+
+
+async def go_back(
+    consumer: Consumer, intake: Intake, progress: Progress, faults: list[ReadFault], metrics: Metrics
+) -> None:
+    """Of what is under way nothing is committed any more: its offsets mean other records now.
+
+    Of the other partitions it is read again from their marks.
+    """
+    # No turn of the loop lies between this and the last `rewind` (a seek only notes the offset): records that come in
+    # between would be committed past those dropped.
+    marks = {tp: progress.settled(tp) for tp in consumer.assignment()}
+    intake.restart()
+    for tp, offset in marks.items():
+        if offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
+            await consumer.rewind(tp, offset)
+    for fault in faults:
+        consumer.faults.note(fault)
+        if fault.kind == "head_lost":
+            tell_missing(TP(*fault.place), fault.end - fault.begin, metrics)
+        await consumer.rewind(TP(*fault.place), fault.end)
+
+
+def is_met(fault: ReadFault, consumer: Consumer) -> bool:
+    """Has the reader itself come upon it: a head that is gone, and it has read on behind it?"""
+    return fault.kind == "head_lost" and (consumer.reading.next_offset(TP(*fault.place)) or 0) > fault.end
+
+
+async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
+    """Tell of records that were gone before they could be read: never silently."""
+    gaps = consumer.reading.list_gaps()
+    if not gaps:
+        return
+    starts = await consumer.earliest_offsets(*{gap.tp for gap in gaps})
+    for tp, records in consumer.reading.count_missing(starts).items():
+        end = starts[tp]
+        consumer.faults.note(ReadFault((tp.topic, tp.partition), "head_lost", end - records, end, "deleted unread"))
+        tell_missing(tp, records, metrics)
+
+
+def tell_missing(tp: TP, records: int, metrics: Metrics) -> None:
+    """Records were deleted before they were read."""
+    metrics.missing_total.labels(tp.topic).inc(records)
+    log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)
