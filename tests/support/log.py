@@ -2,7 +2,7 @@
 
 import time
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.topics import Topic
 
@@ -37,7 +37,16 @@ def read_log(bootstrap_servers: str, topic: Topic, *, isolation: str = "read_unc
 
 def find_ends(consumer: Consumer, topic: Topic) -> dict[int, int]:
     """Where each partition ends."""
-    return {
-        number: consumer.get_watermark_offsets(TopicPartition(topic.name, number), timeout=ANSWER_TIMEOUT_S)[1]
-        for number in range(topic.partitions)
-    }
+    return {number: find_end(consumer, TopicPartition(topic.name, number)) for number in range(topic.partitions)}
+
+
+def find_end(consumer: Consumer, part: TopicPartition) -> int:
+    """Asked again while a topic that was just made has no leader yet."""
+    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        try:
+            return consumer.get_watermark_offsets(part, timeout=ANSWER_TIMEOUT_S)[1]
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline_s:
+                raise
+            consumer.poll(CONSUME_S)

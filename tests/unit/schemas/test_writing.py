@@ -68,7 +68,7 @@ def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
 
 
 EVENT = {
-    field["name"]: {"string": "a", "bytes": b"a", "long": 1}.get(
+    field["name"]: {"string": "a", "bytes": b"a", "long": 1, "int": 1}.get(
         field["type"] if isinstance(field["type"], str) else "", {}
     )
     for field in NEWEST["event"].schema["fields"]
