@@ -24,8 +24,8 @@ from pipeline.gateway.reads.queries import (
 from pipeline.gateway.redriving import redrive
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.producer import KafkaUnavailableError
-from pipeline.postgres.archive.attempts import Cursor
 from pipeline.postgres.archive.dead_letters import ArchivedLetter, LetterFilter, count_letters, list_letters
+from pipeline.postgres.archive.paging import Cursor
 
 PAGE_LETTERS = 100
 REDRIVE_MAX = 10_000

@@ -40,8 +40,8 @@ from pipeline.gateway.reads.queries import (
     take_path_id,
 )
 from pipeline.gateway.validation import Findings
-from pipeline.postgres.archive.attempts import Cursor
 from pipeline.postgres.archive.endpoint_states import ShownState, find_state
+from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.control.subscriptions import (
     ChangedMeanwhileError,
     SealedSecret,

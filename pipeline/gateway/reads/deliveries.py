@@ -21,13 +21,13 @@ from pipeline.gateway.reads.queries import (
     read_names,
     take,
     take_application_id,
+    take_filter,
     take_path_id,
 )
 from pipeline.gateway.reads.waiting import find_anywhere, wait_for_archive
 from pipeline.postgres.archive.deliveries import (
     STATES,
     ArchivedDelivery,
-    DeliveryFilter,
     State,
     find_delivery,
     list_deliveries,
@@ -104,22 +104,13 @@ async def show_all(request: web.Request) -> web.Response:
     """
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
-    wanted = DeliveryFilter(
-        application_id=application_id,
-        event_id=take(request, "event_id"),
-        subscription_id=take(request, "subscription_id"),
-        created_min_us=take(request, "min_created_at"),
-        created_max_us=take(request, "max_created_at"),
-        event_types=take(request, "event.event_type_names") or (),
-        states=take(request, "state") or (),
-        after=take(request, "pagination_cursor"),
-    )
+    wanted = take_filter(request, application_id)
     await caller.require_application(application_id)
     pool = gateway.lookup_pool
     if wanted.after is None or wanted.after.is_backward:
         await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
         pool = gateway.fresh_pool
-    page = await list_deliveries(pool, wanted)
+    page = await list_deliveries(pool, wanted, states=take(request, "state") or ())
     response = answer_json([show_delivery(delivery) for delivery in page.deliveries])
     add_links(gateway, request, response, after=page.after, before=page.before)
     return response

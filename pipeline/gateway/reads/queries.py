@@ -14,8 +14,8 @@ from pipeline.core.events.moments import parse_moment, parse_query_moment, show_
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import link_to
 from pipeline.gateway.operations import OPERATION, Parameter
-from pipeline.postgres.archive.attempts import AttemptFilter, Cursor
 from pipeline.postgres.archive.dead_letters import LetterFilter
+from pipeline.postgres.archive.paging import Cursor, ListFilter
 
 CURSOR_MAX_CHARS = 200
 LIMIT_MAX = 1_000
@@ -160,9 +160,9 @@ def take(request: web.Request, name: str) -> Any:
         raise web.HTTPBadRequest(text=f"Query deserialize error: `{name}` must be {declared.wanted}") from error
 
 
-def take_filter(request: web.Request, application_id: str) -> AttemptFilter:
-    """The filters of a list of attempts. Answers 400 when one cannot be read."""
-    return AttemptFilter(
+def take_filter(request: web.Request, application_id: str) -> ListFilter:
+    """The filters of a list of attempts or deliveries. Answers 400 when one cannot be read."""
+    return ListFilter(
         application_id=application_id,
         event_id=take(request, "event_id"),
         subscription_id=take(request, "subscription_id"),

@@ -22,12 +22,11 @@ from pipeline.gateway.reads.waiting import find_anywhere, list_fresh
 from pipeline.postgres.archive.attempts import (
     ArchivedAttempt,
     ArchivedResponse,
-    Cursor,
     find_attempt,
     find_response,
     list_attempts,
-    turn_back,
 )
+from pipeline.postgres.archive.paging import Cursor, turn_back
 
 
 class EventOfAttempt(TypedDict):

@@ -73,9 +73,11 @@ def each_batch(fetch: Fetch, begin: int, end: int, batch_max_bytes: int) -> Iter
 def look(fetch: Fetch, position: int, batch_max_bytes: int) -> Look:
     """Look at the batches from `position` on, a megabyte of them."""
     # From the batch before on: what a broker gives for `position` may lie behind a batch whose offsets are too low.
-    piece, seen = _fetch_and_walk(fetch, max(0, position - 1), batch_max_bytes)
+    asked_at = max(0, position - 1)
+    piece, seen = _fetch_and_walk(fetch, asked_at, batch_max_bytes)
     if not piece.data:
-        piece, seen = _fetch_and_walk(fetch, position, batch_max_bytes)
+        asked_at = position
+        piece, seen = _fetch_and_walk(fetch, asked_at, batch_max_bytes)
     if position >= piece.end:
         return Look(None, position, piece.end)
     for bad in seen.bad:
@@ -84,7 +86,7 @@ def look(fetch: Fetch, position: int, batch_max_bytes: int) -> Look:
         if bad.end is None or bad.end > position:
             closed = _close(fetch, bad._replace(begin=position), piece.end, batch_max_bytes)
             return Look(closed, position, piece.end)
-    if not fetch(position, LOOK_BYTES).data:
+    if asked_at != position and not fetch(position, 1).data:
         # good, but a wrong length before it hides it from a broker that is asked for this offset
         return Look(_close(fetch, Bad(position, None, UNREADABLE), piece.end, batch_max_bytes), position, piece.end)
     return Look(None, max(position, piece.begin, seen.end), piece.end)

@@ -8,7 +8,7 @@ subscription was disabled or deleted has failed at that moment.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import msgspec
@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed, Literal
 
 from pipeline.postgres.archive.bodies import unpack_body
+from pipeline.postgres.archive.paging import ListFilter, list_values
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
@@ -60,28 +61,6 @@ class ArchivedResponse:
     headers: dict[str, str]
     body: bytes
     elapsed_us: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
-    """A place in a list: the last item of the page before. `is_backward`: what is newer, nearest first, is wanted."""
-
-    created_at_us: int
-    attempt_id: str
-    is_backward: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFilter:
-    """What to list. Bounds are inclusive; an empty tuple of event types is all of them."""
-
-    application_id: str
-    event_id: str | None = None
-    subscription_id: str | None = None
-    created_min_us: int | None = None
-    created_max_us: int | None = None
-    event_types: tuple[str, ...] = ()
-    after: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +139,10 @@ where a.outcome <> 'cancelled' limit 1
 """)
 
 
-def turn_back(cursor: Cursor | None) -> Cursor | None:
-    """The same place, looking towards what is newer."""
-    return replace(cursor, is_backward=True) if cursor is not None else None
-
-
-async def list_attempts(pool: Pool, wanted: AttemptFilter) -> list[ArchivedAttempt]:
+async def list_attempts(pool: Pool, wanted: ListFilter) -> list[ArchivedAttempt]:
     """One page, newest first; at most 50."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    values = _list_values(wanted)
+    values = list_values(wanted)
     # only the filters that are set take part in the plan
     query = _compose_page(frozenset(values), is_backward=is_backward)
     found = await pool.fetch(query, values, class_row(ArchivedAttempt))
@@ -238,21 +212,6 @@ CONDITIONS = {
 }
 OLDER = SQL("({row}.{created}, {row}.{id}) < (%(after_us)s, %(after_id)s::uuid)")
 NEWER = SQL("({row}.{created}, {row}.{id}) > (%(after_us)s, %(after_id)s::uuid)")
-
-
-def _list_values(wanted: AttemptFilter) -> dict[str, object]:
-    """Values of the filters that are set."""
-    values: dict[str, object] = {
-        "application_id": wanted.application_id,
-        "event_id": wanted.event_id,
-        "subscription_id": wanted.subscription_id,
-        "event_types": list(wanted.event_types) or None,
-        "created_min_us": wanted.created_min_us,
-        "created_max_us": wanted.created_max_us,
-    }
-    if wanted.after is not None:
-        values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 @cache  # as many as there are sets of filters

@@ -5,6 +5,7 @@ letter, and of its subscription. A page looks at `SCANNED_MAX` deliveries at mos
 that is asked for; where it stopped, the next one goes on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ from psycopg.sql import Literal as Number
 
 from pipeline.clock import wall_us
 from pipeline.core.events.ids import derive_attempt_id
-from pipeline.postgres.archive.attempts import Cursor, turn_back
+from pipeline.postgres.archive.paging import Cursor, ListFilter, ScanTexts, find_neighbours, list_values
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
@@ -44,20 +45,6 @@ class ArchivedDelivery:
     error_class: str | None
     error_detail: str | None
     response_status: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryFilter:
-    """Which deliveries. None or empty: any. Bounds of time are inclusive."""
-
-    application_id: str
-    event_id: str | None = None
-    subscription_id: str | None = None
-    created_min_us: int | None = None
-    created_max_us: int | None = None
-    event_types: tuple[str, ...] = ()
-    states: tuple[str, ...] = ()
-    after: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,22 +115,20 @@ END_OF_SCAN = SQL(
 )
 
 
-async def list_deliveries(pool: Pool, wanted: DeliveryFilter) -> DeliveryPage:
-    """A page of at most 50."""
+async def list_deliveries(pool: Pool, wanted: ListFilter, *, states: Sequence[str] = ()) -> DeliveryPage:
+    """A page of at most 50. `states`: one of these; empty: any."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    values = _list_values(wanted)
+    values = list_values(wanted) | {"now_us": wall_us()} | ({"states": list(states)} if states else {})
     # only the filters that are set take part in the plan
     texts = _compose(frozenset(values), is_backward=is_backward)
     found = await pool.fetch(texts.page, values, class_row(ArchivedDelivery))
-    end = _point_at(found[-1]) if len(found) == PAGE_MAX else None
-    if end is None and wanted.states:
+    first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
+    end = last if len(found) == PAGE_MAX else None
+    if end is None and states:
         places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor))
         end = places[0] if places else None
-    first = _point_at(found[0]) if found else None
-    if is_backward:
-        newest = end or (_point_at(found[-1]) if found else wanted.after)
-        return DeliveryPage(deliveries=found[::-1], before=turn_back(newest), after=first)
-    return DeliveryPage(deliveries=found, before=turn_back(first or wanted.after), after=end)
+    before, after = find_neighbours(first, last, after=wanted.after, end=end)
+    return DeliveryPage(deliveries=found[::-1] if is_backward else found, before=before, after=after)
 
 
 async def find_delivery(pool: Pool, application_id: str, delivery_id: str) -> ArchivedDelivery | None:
@@ -176,16 +161,8 @@ OLDER = SQL("(d.matched_at_us, d.first_attempt_id) < (%(after_us)s, %(after_id)s
 NEWER = SQL("(d.matched_at_us, d.first_attempt_id) > (%(after_us)s, %(after_id)s::uuid)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Texts:
-    """The statements of a list: its page, and the place where a page that is not full ended its scan."""
-
-    page: bytes
-    end_of_scan: bytes
-
-
 @cache  # as many as there are sets of filters
-def _compose(given: frozenset[str], *, is_backward: bool) -> _Texts:
+def _compose(given: frozenset[str], *, is_backward: bool) -> ScanTexts:
     conditions = [condition for name, condition in CONDITIONS.items() if name in given]
     if "after_us" in given:
         conditions.append(NEWER if is_backward else OLDER)
@@ -199,24 +176,7 @@ def _compose(given: frozenset[str], *, is_backward: bool) -> _Texts:
         page=Number(PAGE_MAX),
     )
     end_of_scan = END_OF_SCAN.format(where=where, way=way, offset=Number(SCANNED_MAX - 1))
-    return _Texts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
-
-
-def _list_values(wanted: DeliveryFilter) -> dict[str, object]:
-    """Values of the filters that are set."""
-    values: dict[str, object] = {
-        "application_id": wanted.application_id,
-        "event_id": wanted.event_id,
-        "subscription_id": wanted.subscription_id,
-        "event_types": list(wanted.event_types) or None,
-        "created_min_us": wanted.created_min_us,
-        "created_max_us": wanted.created_max_us,
-        "states": list(wanted.states) or None,
-        "now_us": wall_us(),
-    }
-    if wanted.after is not None:
-        values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
-    return {name: value for name, value in values.items() if value is not None}
+    return ScanTexts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
 
 
 def _point_at(delivery: ArchivedDelivery) -> Cursor:

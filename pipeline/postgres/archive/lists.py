@@ -13,7 +13,7 @@ import msgspec
 from psycopg.rows import TupleRow, tuple_row
 from psycopg.sql import SQL, Composable
 
-from pipeline.postgres.archive.attempts import Cursor, turn_back
+from pipeline.postgres.archive.paging import Cursor, ScanTexts, find_neighbours
 from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent
 from pipeline.postgres.pool import Pool
 
@@ -52,16 +52,14 @@ async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
     is_backward = wanted.after is not None and wanted.after.is_backward
     text, values = _compose(_outline(wanted)), _list_values(wanted)
     found = await pool.fetch(text.page, values, tuple_row)
-    end = _point_at(found[-1]) if len(found) == PAGE_MAX else None
+    first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
+    end = last if len(found) == PAGE_MAX else None
     if end is None and wanted.is_selective:
         places = await pool.fetch(text.end_of_scan, values, tuple_row)
         end = _point_at(places[0]) if places else None
-    first = _point_at(found[0]) if found else None
     events = [ArchivedEvent(*row[:-2]) for row in found]
-    if is_backward:
-        newest = end or (_point_at(found[-1]) if found else wanted.after)
-        return EventPage(events=events[::-1], before=turn_back(newest), after=first)
-    return EventPage(events=events, before=turn_back(first or wanted.after), after=end)
+    before, after = find_neighbours(first, last, after=wanted.after, end=end)
+    return EventPage(events=events[::-1] if is_backward else events, before=before, after=after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +75,6 @@ class _Outline:
     has_labels: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Texts:
-    """The statements of a list: its page, and the place where a page that is not full ended its scan."""
-
-    page: bytes
-    end_of_scan: bytes
-
-
 def _outline(wanted: EventFilter) -> _Outline:
     return _Outline(
         is_backward=wanted.after is not None and wanted.after.is_backward,
@@ -98,7 +88,7 @@ def _outline(wanted: EventFilter) -> _Outline:
 
 
 @cache  # as many as there are sets of conditions
-def _compose(outline: _Outline) -> _Texts:
+def _compose(outline: _Outline) -> ScanTexts:
     way = SQL("asc" if outline.is_backward else "desc")
     order = SQL("order by appended_at_us {way}, event_offset {way}").format(way=way)
     where = SQL("application_id = %(application_id)s").format()
@@ -114,7 +104,7 @@ def _compose(outline: _Outline) -> _Texts:
     end_of_scan = SQL(
         "select appended_at_us, event_offset from events where {where} {order} limit 1 offset {offset}"
     ).format(where=where, order=order, offset=SCANNED_MAX - 1)
-    return _Texts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
+    return ScanTexts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
 
 
 def _choose(outline: _Outline) -> Composable:

@@ -12,12 +12,11 @@ from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive.attempts import (
     PAGE_MAX,
     ArchivedAttempt,
-    AttemptFilter,
-    Cursor,
     find_attempt,
     find_response,
     list_attempts,
 )
+from pipeline.postgres.archive.paging import Cursor, ListFilter
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.records import (
     Log,
@@ -65,7 +64,7 @@ async def list_all(pool: Pool, application_id: str, **fields: object) -> list[Ar
     found: list[ArchivedAttempt] = []
     after: Cursor | None = None
     while True:
-        page = await list_attempts(pool, AttemptFilter(application_id=application_id, after=after, **fields))  # type: ignore[arg-type]  # whatever filters there are
+        page = await list_attempts(pool, ListFilter(application_id=application_id, after=after, **fields))  # type: ignore[arg-type]  # whatever filters there are
         found += page
         if len(page) < PAGE_MAX:
             return found
@@ -83,7 +82,7 @@ async def test_a_delivery_is_an_attempt_from_the_moment_it_is_owed(database: str
     dispatch = make_dispatch(event, subscription_id)
     async with open_archive(database) as (owner, pool):
         await owner.write(log.append(dispatch))
-        (attempt,) = await list_attempts(pool, AttemptFilter(application_id=event.application_id))
+        (attempt,) = await list_attempts(pool, ListFilter(application_id=event.application_id))
 
     assert attempt == ArchivedAttempt(
         attempt_id=derive_attempt_id(dispatch.matches[0]["delivery_id"], 1),

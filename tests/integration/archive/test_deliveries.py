@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from pipeline.core.events.records import Dispatch
 from pipeline.core.units import SECOND_US
-from pipeline.postgres.archive.deliveries import DeliveryFilter, find_delivery, list_deliveries
+from pipeline.postgres.archive.deliveries import find_delivery, list_deliveries
+from pipeline.postgres.archive.paging import ListFilter
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.records import (
     NOW_US,
@@ -26,7 +27,7 @@ async def find_states(pool: Pool, dispatches: dict[str, Dispatch]) -> dict[str, 
     found: dict[str, tuple[str, str | None]] = {}
     for name, dispatch in dispatches.items():
         delivery = await find_delivery(pool, dispatch.application_id, dispatch.matches[0]["delivery_id"])
-        listed = await list_deliveries(pool, DeliveryFilter(application_id=dispatch.application_id))
+        listed = await list_deliveries(pool, ListFilter(application_id=dispatch.application_id))
         assert delivery is not None
         assert [delivery.delivery_id] == [each.delivery_id for each in listed.deliveries]
         found[name] = (delivery.state, delivery.reason)

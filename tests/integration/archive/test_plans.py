@@ -7,13 +7,14 @@ from uuid import UUID
 
 import psycopg
 
-from pipeline.postgres.archive.attempts import AttemptFilter, Cursor, find_attempt, find_response, list_attempts
+from pipeline.postgres.archive.attempts import find_attempt, find_response, list_attempts
 from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters
-from pipeline.postgres.archive.deliveries import DeliveryFilter, find_delivery, list_deliveries
+from pipeline.postgres.archive.deliveries import find_delivery, list_deliveries
 from pipeline.postgres.archive.event_counts import count_events_by_day
 from pipeline.postgres.archive.exports import Export, export_attempts, export_events
 from pipeline.postgres.archive.filling import ROWS_PER_EVENT, fill_archive
 from pipeline.postgres.archive.lists import EventFilter, list_events
+from pipeline.postgres.archive.paging import Cursor, ListFilter
 from pipeline.postgres.archive.partitions import ensure_days
 from pipeline.postgres.archive.reads import find_event, known_event_ids
 from pipeline.postgres.archive.tables import today
@@ -73,16 +74,14 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
         back = Cursor(created_at_us=NOW_US - DAY_US, attempt_id=attempt_id, is_backward=True)
 
         def attempts(**members: object) -> Callable[[], Awaitable[object]]:
-            wanted = AttemptFilter(application_id=APPLICATION, **members)  # type: ignore[arg-type]
+            wanted = ListFilter(application_id=APPLICATION, **members)  # type: ignore[arg-type]
             return lambda: list_attempts(pool, wanted)
 
         queries: dict[str, Callable[[], Awaitable[object]]] = {
             "events": lambda: list_events(pool, EventFilter(application_id=APPLICATION)),
             "events, newer ones": lambda: list_events(pool, EventFilter(application_id=APPLICATION, after=back)),
-            "deliveries": lambda: list_deliveries(pool, DeliveryFilter(application_id=APPLICATION)),
-            "deliveries, newer ones": lambda: list_deliveries(
-                pool, DeliveryFilter(application_id=APPLICATION, after=back)
-            ),
+            "deliveries": lambda: list_deliveries(pool, ListFilter(application_id=APPLICATION)),
+            "deliveries, newer ones": lambda: list_deliveries(pool, ListFilter(application_id=APPLICATION, after=back)),
             "delivery": lambda: find_delivery(pool, APPLICATION, attempt_id),
             "event": lambda: find_event(pool, APPLICATION, event_id),
             "known ids": lambda: known_event_ids(pool, [(APPLICATION, event_id)] * 100),

@@ -1,14 +1,12 @@
 """What the matcher makes of a fetch with a bad batch: aiokafka's own reading, of bytes as a broker sends them."""
 
-import struct
-
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 
 from pipeline.matcher.batches import ReadableBatches
+from tests.support.batches import make_batch
 
 EVENTS = TP("events", 0)
 BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
@@ -17,19 +15,8 @@ BAD = range(30, 40)
 READ_COMMITTED = 1
 
 
-def make_batch(begin: int) -> bytes:
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=0,
-        producer_id=1,
-        producer_epoch=0,
-        base_sequence=0,
-        batch_size=1 << 20,
-    )
-    for number in range(BATCH_RECORDS):
-        assert builder.append(number, 1795500460000, b"k", b"%04d" % (begin + number), []) is not None
-    return struct.pack(">q", begin) + bytes(builder.build())[8:]
+def number_values(begin: int) -> list[bytes]:
+    return [b"%04d" % offset for offset in range(begin, begin + BATCH_RECORDS)]
 
 
 def read(data: bytes, position: int, log_end: int = len(RECORDS)) -> tuple[list[int], list[tuple[int, int]], int]:
@@ -43,7 +30,7 @@ def read(data: bytes, position: int, log_end: int = len(RECORDS)) -> tuple[list[
 
 
 def flip(byte: int, bit: int) -> bytes:
-    data = bytearray(b"".join(make_batch(each * BATCH_RECORDS) for each in range(BATCHES)))
+    data = bytearray(b"".join(make_batch(begin, number_values(begin)) for begin in RECORDS[::BATCH_RECORDS]))
     data[BAD_BATCH * len(data) // BATCHES + byte] ^= 1 << bit
     return bytes(data)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.events.moments import LAST_US
 from pipeline.gateway.reads.queries import read_cursor, show_cursor
-from pipeline.postgres.archive.attempts import Cursor
+from pipeline.postgres.archive.paging import Cursor
 
 
 @given(st.integers(0, LAST_US), st.uuids())

@@ -1,12 +1,9 @@
 """Finding a damaged batch and the next good one by bytes alone, whichever bit of a header is wrong."""
 
-import struct
-
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-
 from pipeline.kafka.damage.batches import HEADER, Bad
 from pipeline.kafka.damage.raw_log import Piece
 from pipeline.kafka.damage.survey import each_batch, look
+from tests.support.batches import make_batch
 
 BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
 BATCH_MAX_BYTES = 1 << 20
@@ -36,22 +33,8 @@ BITS = [
 ]
 
 
-def make_batch(begin: int) -> bytes:
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=0,
-        producer_id=1,
-        producer_epoch=0,
-        base_sequence=0,
-        batch_size=1 << 20,
-    )
-    for number in range(BATCH_RECORDS):
-        assert builder.append(number, 1795500460000, b"k", b"value", []) is not None
-    return struct.pack(">q", begin) + bytes(builder.build())[8:]
-
-
-LOG = b"".join(make_batch(each * BATCH_RECORDS) for each in range(BATCHES))
+VALUES = [b"value"] * BATCH_RECORDS
+LOG = b"".join(make_batch(each * BATCH_RECORDS, VALUES) for each in range(BATCHES))
 
 
 class File:
@@ -78,7 +61,7 @@ class File:
 
 def test_all_good_batches_are_found() -> None:
     """A reader of the whole log gets every batch but the bad one, whose offsets are named."""
-    good = [make_batch(each * BATCH_RECORDS) for each in range(BATCHES) if each != BAD_BATCH]
+    good = [make_batch(each * BATCH_RECORDS, VALUES) for each in range(BATCHES) if each != BAD_BATCH]
     for byte, bit in BITS:
         file = File()
         file.flip(byte, bit)

@@ -1,0 +1,66 @@
+"""What the archive's lists share: their filters, the places where a page ends, and how pages lead on and back."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """A place in a list: the last item of the page before. `is_backward`: what is newer, nearest first, is wanted."""
+
+    created_at_us: int
+    attempt_id: str
+    is_backward: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFilter:
+    """Which attempts or deliveries. Bounds are inclusive; an empty tuple of event types is all of them."""
+
+    application_id: str
+    event_id: str | None = None
+    subscription_id: str | None = None
+    created_min_us: int | None = None
+    created_max_us: int | None = None
+    event_types: tuple[str, ...] = ()
+    after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanTexts:
+    """The statements of a list: its page, and the place where a page that is not full ended its scan."""
+
+    page: bytes
+    end_of_scan: bytes
+
+
+def list_values(wanted: ListFilter) -> dict[str, object]:
+    """Values of the filters that are set, by the names that statements have for them."""
+    values: dict[str, object] = {
+        "application_id": wanted.application_id,
+        "event_id": wanted.event_id,
+        "subscription_id": wanted.subscription_id,
+        "event_types": list(wanted.event_types) or None,
+        "created_min_us": wanted.created_min_us,
+        "created_max_us": wanted.created_max_us,
+    }
+    if wanted.after is not None:
+        values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def turn_back(cursor: Cursor | None) -> Cursor | None:
+    """The same place, looking towards what is newer."""
+    return replace(cursor, is_backward=True) if cursor is not None else None
+
+
+def find_neighbours(
+    first: Cursor | None, last: Cursor | None, *, after: Cursor | None, end: Cursor | None
+) -> tuple[Cursor | None, Cursor | None]:
+    """Cursors of the pages of newer and of older items.
+
+    `first`, `last`: of what was found, in the order of the search; `after`: where the search began; `end`: where it
+    stopped before all was seen.
+    """
+    if after is not None and after.is_backward:
+        return turn_back(end or last or after), first
+    return turn_back(first or after), end
