@@ -66,7 +66,7 @@ class Meter:
 
 
 def measure_machine_cpu_s() -> float:
-    """Processor time that anybody on this machine has used."""
+    """Processor time that all processes of this machine have used."""
     times = psutil.cpu_times()
     idle: float = times.idle + getattr(times, "iowait", 0.0)
     return float(sum(times[:8]) - idle)

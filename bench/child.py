@@ -31,7 +31,7 @@ class BenchChild(Generic[MessageT]):
         self._log = log
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
         self._last: MessageT | None = None
 
     async def __aenter__(self) -> "BenchChild[MessageT]":
@@ -49,9 +49,11 @@ class BenchChild(Generic[MessageT]):
                 start_new_session=True,  # Ctrl-C in the terminal is for us
             )
         self._reading = asyncio.create_task(self._read(self._process))
+        # waiters look once more
+        self._reading.add_done_callback(lambda _: self._news.set())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         process = self._running()
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         process.stdin.close()
@@ -63,7 +65,9 @@ class BenchChild(Generic[MessageT]):
                 process.kill()
             await process.wait()
         if self._reading is not None:
-            await self._reading
+            await asyncio.wait([self._reading])
+            if self._find_failure() is not None and kind is None:
+                raise self._describe_end()
 
     @property
     def pid(self) -> int:
@@ -71,7 +75,9 @@ class BenchChild(Generic[MessageT]):
 
     @property
     def last(self) -> MessageT:
-        """What it said last. It must have said something."""
+        """What it said last. It must have said something. Raises `BenchError` when its lines cannot be read."""
+        if self._find_failure() is not None:
+            raise self._describe_end()
         assert self._last is not None, f"{self._module} has said nothing yet"  # noqa: S101 - `wait_for` comes first
         return self._last
 
@@ -88,10 +94,11 @@ class BenchChild(Generic[MessageT]):
     async def wait_for(self, is_wanted: Callable[[MessageT], bool], *, timeout_s: float) -> MessageT:
         """Wait until it says something wanted. Raises `BenchError` when it ends before, or takes too long."""
         try:
-            async with asyncio.timeout(timeout_s), self._news:
+            async with asyncio.timeout(timeout_s):
                 while self._last is None or not is_wanted(self._last):
                     if self._reading is None or self._reading.done():
                         raise self._describe_end()
+                    self._news.clear()
                     await self._news.wait()
                 return self._last
         except TimeoutError:
@@ -100,18 +107,17 @@ class BenchChild(Generic[MessageT]):
     async def _read(self, process: Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         async for line in process.stdout:
-            async with self._news:
-                self._last = self._decode(line)
-                self._news.notify_all()
+            self._last = self._decode(line)
+            self._news.set()
         await process.wait()
-        # waiters look once more
-        asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self._wake()))
 
-    async def _wake(self) -> None:
-        async with self._news:
-            self._news.notify_all()
+    def _find_failure(self) -> BaseException | None:
+        reading = self._reading
+        return reading.exception() if reading is not None and reading.done() and not reading.cancelled() else None
 
     def _describe_end(self) -> BenchError:
+        if (failure := self._find_failure()) is not None:
+            return BenchError(f"{self._module} said what cannot be read: {failure}")
         tail = self._log.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
         return BenchError(f"{self._module} ended with code {self._running().returncode}: {tail}")
 

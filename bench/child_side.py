@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 
 import msgspec
 
@@ -13,13 +13,13 @@ LINE_MAX_BYTES = 1024 * 1024
 _decode = msgspec.json.Decoder(Command).decode
 
 
-async def follow_commands(do: Callable[[Command], None]) -> None:
-    """Do what the lines on standard input say, until there are no more of them."""
+async def read_commands() -> AsyncIterator[Command]:
+    """Each line on standard input; ends when the parent has closed it or is gone."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_MAX_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async for line in reader:
-        do(_decode(line))
+        yield _decode(line)
 
 
 def say(message: msgspec.Struct) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from bench.child_side import follow_commands, say
+from bench.child_side import read_commands, say
 from bench.fine_timer import FineTimer
 from bench.journal import write_columns
 from bench.plan import Command, GeneratorPlan, GeneratorProgress, read_plan
 from bench.request import RequestWriter
 from bench.stream import Stream
+from pipeline.supervisor import run_together
 
 REPORT_INTERVAL_S = 0.1
 REST_TIMEOUT_S = 30.0  # for the last answers
@@ -43,33 +44,41 @@ class Generator:
             )
             for stream in plan.streams
         ]
-        self._finishing = asyncio.Event()
+        self._is_saved = False
         loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = loop.create_future()
         # a mistake of ours in a callback must not pass for an answer that did not come
         loop.set_exception_handler(lambda _, context: self._fail(context))
 
     async def run(self) -> None:
-        """Connect, follow commands until `finish`, write the journal, and stay until there are no more commands."""
+        """Connect, and follow commands until there are no more: they end with the parent."""
         for stream in self._streams:
             await stream.connect()
         # nothing here makes cycles; a collection over a million numbers would delay due events
         gc.disable()
-        following = asyncio.create_task(follow_commands(self._do))
-        reporting = asyncio.create_task(self._report_regularly())
-        finishing = asyncio.create_task(self._finishing.wait())
-        waiting: set[asyncio.Future[Any]] = {following, reporting, finishing, self._failure}
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for each in done - {finishing}:
-            each.result()  # raises its failure; commands end when the parent is gone
+        await run_together(
+            asyncio.Event(), commands=self._follow(), reports=self._report_regularly(), failure=self._wait_failure()
+        )
+
+    async def _follow(self) -> None:
+        async for command in read_commands():
+            if command.do == "finish":
+                await self._finish()
+            else:
+                self._do(command)
+
+    async def _finish(self) -> None:
+        """Wait for the last answers, then write the journal. The process stays: its use of resources is sampled."""
+        for stream in self._streams:
+            stream.stop()
         await self._rest()
-        for task in (reporting, finishing):
-            task.cancel()
         self._timer.close()
         for stream in self._streams:
             await stream.close()
         self._save()
-        await following
+
+    async def _wait_failure(self) -> None:
+        await self._failure
 
     def _fail(self, context: dict[str, Any]) -> None:
         if not self._failure.done():
@@ -84,10 +93,6 @@ class Generator:
                 stream.stop()
             case "allow", Stream():
                 stream.allow(command.total)
-            case "finish", _:
-                for each in self._streams:
-                    each.stop()
-                self._finishing.set()
             case _:
                 raise ValueError(f"{command.do} is no command")
 
@@ -104,14 +109,14 @@ class Generator:
             self._report()
             await asyncio.sleep(REPORT_INTERVAL_S)
 
-    def _report(self, *, is_saved: bool = False) -> None:
+    def _report(self) -> None:
         say(
             GeneratorProgress(
                 due=[stream.due_events for stream in self._streams],
                 sent=[stream.sent_events for stream in self._streams],
                 accepted=[stream.accepted for stream in self._streams],
                 failed=[stream.failed for stream in self._streams],
-                is_saved=is_saved,
+                is_saved=self._is_saved,
             )
         )
 
@@ -120,7 +125,8 @@ class Generator:
         for number, stream in enumerate(self._streams):
             write_columns(folder, f"sent.{number}", stream.columns)
             (folder / f"refused.{number}.json").write_bytes(msgspec.json.encode(stream.refused))
-        self._report(is_saved=True)
+        self._is_saved = True
+        self._report()
 
 
 async def main(path: Path) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.errors import first_failure
 from bench.phases import Course, PhaseTime
 from bench.plan import Answer, Command
 from bench.provisioning import Provisioned
@@ -13,6 +12,7 @@ from bench.scenario import Phase
 from bench.stage import Stage, Watching
 from pipeline.postgres.archive.counts import ArchivedCounts, ServerFigures, count_archived, read_server_figures
 from pipeline.postgres.pool import Pool
+from pipeline.supervisor import first_failure, run_beside
 
 FINISH_TIMEOUT_S = 120.0
 LOOK_INTERVAL_S = 0.5
@@ -33,17 +33,7 @@ class Outcome:
 
 async def run_load(stage: Stage, watching: Watching) -> Outcome:
     """Run all phases, then wait for deliveries under way. Raises `BenchError`, also when a process dies meanwhile."""
-    sampling = asyncio.create_task(stage.sampler.run())
-    running = asyncio.create_task(_run_phases(stage, watching))
-    try:
-        await asyncio.wait({sampling, running}, return_when=asyncio.FIRST_COMPLETED)
-        if sampling.done():
-            sampling.result()
-        return await running
-    finally:
-        for task in (sampling, running):
-            task.cancel()
-        await asyncio.gather(sampling, running, return_exceptions=True)
+    return await run_beside(stage.sampler.run(), _run_phases(stage, watching))
 
 
 async def _run_phases(stage: Stage, watching: Watching) -> Outcome:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.control import Control
-from bench.errors import first_failure
 from bench.plan import Audience
 from bench.scenario import Case, Group
 from pipeline.postgres.control.subscription_copies import copy_subscription
 from pipeline.postgres.pool import Pool
+from pipeline.supervisor import first_failure
 
 AT_ONCE = 8
 SERVICE, RESOURCE_TYPE, VERB = EVENT_TYPE = ("bench", "event", "sent")

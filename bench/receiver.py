@@ -11,11 +11,12 @@ from typing import cast
 
 import httptools
 
-from bench.child_side import follow_commands, say
+from bench.child_side import read_commands, say
 from bench.journal import RECEIVED, open_columns, write_columns
 from bench.plan import DRIP, HANG, RESET, Answer, Command, ReceiverPlan, ReceiverProgress, read_plan
 from bench.stamp import END, NUMBER, STREAM, TIME
 from pipeline.clock import wall_us
+from pipeline.supervisor import run_together
 
 REPORT_INTERVAL_S = 0.1
 DRIP_INTERVAL_S = 1.0
@@ -184,11 +185,12 @@ async def main(path: Path) -> None:
             reception.report()
             await asyncio.sleep(REPORT_INTERVAL_S)
 
-    reporting = asyncio.create_task(report_regularly())
-    following = asyncio.create_task(follow_commands(reception.do))
-    done, _ = await asyncio.wait({reporting, following}, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
+    async def follow() -> None:
+        async for command in read_commands():
+            reception.do(command)
+
+    # the commands end with the parent, nothing else ends in order
+    await run_together(asyncio.Event(), reports=report_regularly(), commands=follow())
 
 
 if __name__ == "__main__":

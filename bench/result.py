@@ -36,7 +36,7 @@ class PhaseFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A measured phase. `archived_per_s`: attempts, or events when nothing is delivered.
 
     `cpu_s_per_1000`: processor seconds for 1,000 deliveries (events, when nothing is delivered), by process; `cores`:
-    how many each kept busy; `other_cores`: what everybody else on the machine did.
+    how many each kept busy; `other_cores`: used by all other processes of the machine.
     """
 
     name: str

@@ -171,7 +171,13 @@ class Stream:
         if not self._is_closing:
             task = self._loop.create_task(self._reconnect())
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._end_reconnecting)
+
+    def _end_reconnecting(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # the generator ends: with a connection less, the load would be another one
+            self._loop.call_exception_handler({"message": "reconnecting failed", "exception": error})
 
     async def _reconnect(self) -> None:
         while not self._is_closing:

@@ -1,8 +1,8 @@
 """What every long-running process shares: settings, logs, /health and /metrics, signals, ordered shutdown.
 
 A process is a function `async def main(process: Process) -> None` that returns when `process.stopping` is set and its
-work is finished. An exception it lets out is logged and ends the process with a non-zero code: offsets that were not
-committed are read again by whoever takes over.
+work is finished. An exception it lets out is logged and ends the process with a non-zero code: the partitions' next
+owner reads again from the last commit.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from pipeline.ending import Ending
 from pipeline.host_clock import watch_host_clock
 from pipeline.log_output import LogOutput
 from pipeline.metrics import Metrics
-from pipeline.supervisor import Supervisor, cancel_leftovers
+from pipeline.supervisor import Supervisor, cancel_leftovers, run_together
 from pipeline.topics import declare_topics_for
 
 # Python looks for cycles every 700 new objects, which thousands of records in flight are all the time (3 % of CPU).
@@ -179,28 +179,27 @@ async def _supervise(
 
 
 async def _run_main(process: Process, main: Main, ending: Ending) -> None:
-    """Raises what ended `main`, or the background work that failed first."""
-    working = asyncio.create_task(main(process), name="main")
-    failing = asyncio.create_task(process.supervisor.failure(), name="failure")
+    """Run `main` until it ends or background work fails. Raises the failure that came first."""
+    abandoned = asyncio.Event()
+
+    async def wait_failure() -> None:
+        try:
+            await process.supervisor.failure()
+        except Exception:
+            # before `main` is cancelled: it may not end
+            ending.expect_end(END_WITHIN_S, code=1, why="the process failed and did not end")
+            raise
 
     def stop(reason: str) -> None:
         process.log.info("stopping", reason=reason)
         process.stopping.set()
         if not process.is_announced:
-            working.cancel()  # there is no work yet that had to be finished
+            abandoned.set()  # nothing was accepted yet that would have to be finished
 
     ending.attach(asyncio.get_running_loop(), stop)
     if process.settings.process.parent_watch_fd is not None:
         ending.watch_parent(process.settings.process.parent_watch_fd)
-    await asyncio.wait([working, failing], return_when=asyncio.FIRST_COMPLETED)
-    if failing.done():
-        ending.expect_end(END_WITHIN_S, code=1, why="the process failed and did not end")
-        working.cancel()
-        await asyncio.wait([working])
-        failing.result()
-    failing.cancel()
-    if not (working.cancelled() and process.stopping.is_set()):
-        working.result()
+    await run_together(abandoned, main=main(process), failure=wait_failure())
 
 
 async def _serve_operations(process: Process) -> web.AppRunner:

@@ -5,14 +5,16 @@ A task that dies unnoticed leaves a process that looks well and does half of its
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 Work = Coroutine[Any, Any, object]
+Result = TypeVar("Result")
 Together = Callable[..., Awaitable[None]]  # `run_together`, or a supervisor's
 
 OURS = tuple(str(Path(__file__).resolve().parents[1] / package) + "/" for package in ("pipeline", "connectors"))
@@ -108,6 +110,25 @@ async def run_together(stopping: asyncio.Event, **works: Work) -> None:
         # one that failed while it was being cancelled
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+async def run_beside(background: Work, main: Coroutine[Any, Any, Result]) -> Result:
+    """Run `main`, and `background` for as long. The failure of either cancels the other one and is raised as it is."""
+    with first_failure():
+        async with asyncio.TaskGroup() as tasks:
+            beside = tasks.create_task(background)
+            result = await main
+            beside.cancel()
+    return result
+
+
+@contextmanager
+def first_failure() -> Iterator[None]:
+    """Put around a task group: raises the first failure as it is, without the group around it."""
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 async def cancel_leftovers(*, within_s: float) -> list[str]:

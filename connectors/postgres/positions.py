@@ -27,6 +27,8 @@ class ArchivePositions:
         is_free = self._advancing is None or self._advancing.done()
         if is_free and self._claims.may_advance(place, offset):
             self._advancing = asyncio.create_task(self._advance(place, offset))
+            # raises again what it raised, which the loop reports to the supervisor
+            self._advancing.add_done_callback(lambda done: done.cancelled() or done.result())
 
     async def _advance(self, place: Place, offset: int) -> None:
         async with self._claims.writing:

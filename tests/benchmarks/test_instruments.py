@@ -1,7 +1,11 @@
 """The instruments by themselves: a generator that sends what it should when it should, a receiver that notes all."""
 
+import asyncio
+import contextlib
 import json
+import sys
 import time
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import aiohttp
@@ -187,3 +191,40 @@ async def test_an_answer_that_makes_no_sense_ends_the_run(tmp_path: Path) -> Non
             await generator.tell(Command(do="start", stream=0, at_us=time.time_ns() // 1000))
             with pytest.raises(BenchError, match="missing required field `results`"):
                 await generator.wait_for(lambda said: said.is_saved, timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize("module", ["bench.generator", "bench.receiver"])
+async def test_an_instrument_whose_reports_fail_ends(tmp_path: Path, module: str) -> None:
+    """Its parent would wait for figures that never come. The reason is in its log."""
+    if module == "bench.generator":
+        plan: GeneratorPlan | ReceiverPlan = GeneratorPlan(
+            apis=["http://127.0.0.1:1"], streams=[], payloads=[], has_event_ids=False, journal_dir=str(tmp_path)
+        )
+    else:
+        plan = ReceiverPlan(host="127.0.0.1", answers=[], groups=[], journal_dir=str(tmp_path))
+    write_plan(tmp_path / "plan.json", plan)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, str(tmp_path / "plan.json"), stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await process.stdout.readline()
+    process.stdout._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - a stream has no way to close it
+    async with asyncio.timeout(TIMEOUT_S):
+        logged = await process.stderr.read()
+        code = await process.wait()
+
+    assert 1 == code
+    assert b"BrokenPipeError" in logged
+
+
+async def test_a_child_that_says_nonsense_ends_the_run(tmp_path: Path) -> None:
+    """`python -m this` speaks, but not JSON: the error names it."""
+    async with contextlib.AsyncExitStack() as stack:
+        child = BenchChild("this", tmp_path, GeneratorProgress, log=tmp_path / "log")
+        stack.push(lambda kind, *_: kind is BenchError)  # leaving it raises the same once more
+        await stack.enter_async_context(child)
+        with pytest.raises(BenchError, match="this said what cannot be read"):
+            await child.wait_for(lambda _: True, timeout_s=TIMEOUT_S)
+        with pytest.raises(BenchError, match="this said what cannot be read"):
+            _ = child.last

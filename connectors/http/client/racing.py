@@ -2,7 +2,8 @@
 
 The next address is tried when the one before has failed, or has not answered for a quarter of a second; the first that
 connects wins, and the others are given up. Families take turns. With many addresses the steps are shorter, so that all
-of them are tried before the time is up.
+of them are tried before the time is up. The attempts belong to one race and end with it: the first failure of one does
+not end the others, which is why no supervisor runs them.
 """
 
 import asyncio

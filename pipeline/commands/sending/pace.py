@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from pipeline.supervisor import first_failure
+
 IN_FLIGHT_MAX = 64
 
 
@@ -24,33 +26,34 @@ class Outcome:
 async def send_all(
     send: Callable[[], Awaitable[str]], *, count: int, rate_per_s: float | None, on_accepted: Callable[[], None]
 ) -> Outcome:
-    """Call `send`, which returns an event's id or raises `SendError`, `count` times. What is in flight may end."""
+    """Call `send`, which returns an event's id or raises `SendError`, `count` times. Requests in flight may end.
+
+    Any other exception of `send` cancels the requests in flight and is raised.
+    """
     loop = asyncio.get_running_loop()
     started_at_s = loop.time()
     accepted, last_id, failure = 0, "", None
-    waiting: set[asyncio.Future[str]] = set()
+    room = asyncio.Semaphore(IN_FLIGHT_MAX)
 
-    def settle(done: set["asyncio.Future[str]"]) -> None:
+    async def send_one() -> None:
         nonlocal accepted, last_id, failure
-        for each in done:
-            try:
-                last_id = each.result()
-            except SendError as error:
-                failure = failure or str(error)
-            else:
-                accepted += 1
-                on_accepted()
+        try:
+            last_id = await send()
+        except SendError as error:
+            failure = failure or str(error)
+        else:
+            accepted += 1
+            on_accepted()
+        finally:
+            room.release()
 
-    async for _ in _pace(count, rate_per_s):
-        waiting.add(asyncio.ensure_future(send()))
-        # with room left, only what is done already
-        timeout_s = 0 if len(waiting) < IN_FLIGHT_MAX else None
-        done, waiting = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        settle(done)
-        if failure is not None:
-            break
-    if waiting:
-        settle((await asyncio.wait(waiting))[0])
+    with first_failure():
+        async with asyncio.TaskGroup() as tasks:
+            async for _ in _pace(count, rate_per_s):
+                await room.acquire()
+                if failure is not None:
+                    break
+                tasks.create_task(send_one())
     return Outcome(accepted=accepted, last_id=last_id, failure=failure, seconds=loop.time() - started_at_s)
 
 

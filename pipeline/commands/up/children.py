@@ -76,7 +76,12 @@ class Child:
             self._relaying = asyncio.create_task(self._show_lines(self._show_line))
 
     async def wait(self) -> int:
-        """Wait for its end; the exit code, or the negative number of the signal it died of."""
+        """Wait for its end; the exit code, or the negative number of the signal it died of.
+
+        Raises what showing its lines raised: unread, they would fill the pipe and the process would stand still.
+        """
+        if self._relaying is not None:
+            await asyncio.shield(self._relaying)  # ends with its output; `stop` wants the last lines, too
         return await self._running().wait()
 
     async def stop(self, timeout_s: float) -> bool:
@@ -97,7 +102,8 @@ class Child:
                 self.kill()
                 await process.wait()
         if self._relaying is not None:
-            await self._relaying
+            with contextlib.suppress(Exception):  # `wait` has raised it
+                await self._relaying
         self._announcement_file().unlink(missing_ok=True)
         return is_orderly
 

@@ -1,7 +1,7 @@
 """The demo: an organization with an application, its secret, event types, and a subscription to `hookline listen`.
 
-Made through the HTTP API as any customer would, and kept in a file, so that a later start shows the same ids. What is
-gone by then, because somebody deleted it, is made anew.
+Made through the HTTP API as any customer would, and kept in a file, so that a later start shows the same ids. Deleted
+parts are made again.
 """
 
 from pathlib import Path

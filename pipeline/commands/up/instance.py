@@ -31,6 +31,7 @@ from pipeline.core.process_kinds import PROCESS_KINDS
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.ports import LOOPBACK, FreePorts
 from pipeline.embedded.progress import Progress
+from pipeline.supervisor import first_failure
 
 STOP_ORDER = (*PROCESS_KINDS, LISTEN, POSTGRES, KAFKA)
 # Longer than a process takes by itself (HOOKLINE_WORKER_SHUTDOWN_GRACE_S) when requests hang.
@@ -198,12 +199,10 @@ class Instance:
 
 async def all_of(*work: Coroutine[Any, Any, None]) -> None:
     """Do all at the same time; the first failure cancels the rest and is raised as it is."""
-    try:
+    with first_failure():
         async with asyncio.TaskGroup() as group:
             for each in work:
                 group.create_task(each)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
 
 
 def _name_process(child: Child) -> str:

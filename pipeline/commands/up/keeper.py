@@ -68,7 +68,7 @@ class Keeper:
         self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the process. Raises what its start raises."""
+        """Start the process. Raises like `kept.start`."""
         await self._start_kept()
         self._keeping = asyncio.create_task(self._keep(), name=f"keep-{self.kept.label}")
 

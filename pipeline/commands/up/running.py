@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from pipeline.commands.up.screen import LineLimit, Screen
 from pipeline.config import ConfigError, Settings, load_settings
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.ports import FreePorts
+from pipeline.supervisor import Work, run_together
 
 PREFERRED_PORT = 8080  # for people, who like to know it by heart
 GATEWAY_PORT_VARIABLE = "HOOKLINE_GATEWAY_PORT"
@@ -99,32 +100,23 @@ class Session:
                 continue  # `nohup hookline up`: it is meant to outlive the terminal
             asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop, instance)
         try:
-            return await self._run(instance)
+            is_started = await start_and_watch(
+                self._stopping,
+                start=lambda: self._start(instance),
+                watch=instance.watch,
+                relay=self._relay_regularly,
+            )
+            if is_started:
+                self._screen.say("stopping ...")
         finally:
             self._stopping.set()  # also when it failed: a start under way in a thread gives up
             self._screen.end_steps()
             await instance.stop()
             self._lines.finish()  # the receiver has ended: its last lines have been passed on
+        return 0 if is_started else EXIT_INTERRUPTED
 
-    async def _run(self, instance: Instance) -> int:
-        asked = asyncio.create_task(self._stopping.wait())
-        starting = asyncio.create_task(instance.start())
-        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            with suppress(asyncio.CancelledError):
-                await starting
-            return EXIT_INTERRUPTED
-        self._show(starting.result())
-        watching = asyncio.create_task(instance.watch())
-        relaying = asyncio.create_task(self._relay_regularly())
-        await asyncio.wait({asked, watching, relaying}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (watching, relaying):
-            if task.done():
-                task.result()  # raises what went wrong
-            task.cancel()
-        self._screen.say("stopping ...")
-        return 0
+    async def _start(self, instance: Instance) -> None:
+        self._show(await instance.start())
 
     def _ask_to_stop(self, instance: Instance) -> None:
         if self._stopping.is_set():
@@ -157,3 +149,24 @@ class Session:
         while True:
             await asyncio.sleep(RELAY_INTERVAL_S)
             self._lines.keep_time()
+
+
+async def start_and_watch(
+    stopping: asyncio.Event, *, start: Callable[[], Work], watch: Callable[[], Work], relay: Callable[[], Work]
+) -> bool:
+    """Start, then watch and relay until `stopping` is set. False: it was set before the start was complete.
+
+    Raises the first failure of any of them, which ends `hookline up`.
+    """
+    is_started = False
+
+    async def complete_start() -> None:
+        nonlocal is_started
+        await start()
+        is_started = True
+
+    with suppress(StoppedError):
+        await run_together(stopping, starting=complete_start())
+    if is_started:
+        await run_together(stopping, watching=watch(), relaying=relay())
+    return is_started

@@ -191,6 +191,21 @@ async def test_lines_are_shown_and_logged(make: Make) -> None:
     assert ["one", "two"] == (bench.root / "sleeper.2.log").read_text().splitlines()
 
 
+async def test_lines_that_cannot_be_shown_end_the_keeping(make: Make) -> None:
+    """Unread, they would fill the pipe and the process would stand still; the reason reaches `hookline up`."""
+
+    def fail(line: str) -> None:
+        raise ZeroDivisionError(line)
+
+    bench = make("chatty", fail)
+    await bench.keeper.start()
+
+    with pytest.raises(ZeroDivisionError, match="one"):
+        await bench.keeper.keeping
+    await bench.keeper.stop(20)
+    assert [] == bench.said
+
+
 async def test_a_long_log_is_put_aside(make: Make) -> None:
     """So that the disk does not fill: the one before is kept, no more."""
     bench = make("refuse")

@@ -58,3 +58,29 @@ async def test_connections_that_were_closed_while_idle_are_replaced() -> None:
         await each.wait_closed()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_connection_that_cannot_be_replaced_is_reported_to_the_loop() -> None:
+    """The generator ends then: with a connection less, the load would be another one."""
+    connected: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: connected.append(writer), "127.0.0.1", 0)
+    api = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    plan = StreamPlan(number=0, pace=Pace(is_limited=True), audiences=[AUDIENCE], connections=1)
+    alarm = FineTimer()
+    writer = RequestWriter(plan, api=api, payloads=["{}"], has_event_ids=False, run_id=1)
+    stream = Stream(plan, writer, apis=[api, "http://127.0.0.1:99999/"], timer=alarm)
+    await stream.connect()
+    await eventually(lambda: connected)
+    connected[0].close()
+    await eventually(lambda: not any(each.is_open for each in stream._idle))  # noqa: SLF001 - only the stream knows
+    stream.start(time.time_ns() // 1000)
+    stream.allow(1)
+    (error,) = await eventually(lambda: reported)
+
+    assert "Port out of range" in str(error)
+    await stream.close()
+    alarm.close()
+    server.close()
+    await server.wait_closed()

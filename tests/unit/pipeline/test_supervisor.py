@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pipeline import supervisor
-from pipeline.supervisor import Supervisor, cancel_leftovers, run_together
+from pipeline.supervisor import Supervisor, cancel_leftovers, run_beside, run_together
 
 
 class BoomError(Exception):
@@ -161,6 +161,36 @@ async def test_one_that_is_cancelled_from_inside_counts_as_failed() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await run_together(asyncio.Event(), a=cancel_itself(), b=hang())
+
+
+# run_beside: one result, and work that has to go on until it is there.
+
+
+async def test_background_work_ends_with_the_main_work() -> None:
+    """The result is returned when the background work has ended."""
+    ended = []
+
+    async def background() -> None:
+        try:
+            await hang()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("background")
+
+    async def compute() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert 7 == await run_beside(background(), compute())
+    assert ["background"] == ended
+
+
+@pytest.mark.parametrize("which", ["background", "main"])
+async def test_a_failure_of_either_ends_both(which: str) -> None:
+    """It is raised as it is, not inside a group."""
+    works = (fail(which), hang()) if which == "background" else (hang(), fail(which))
+    with pytest.raises(BoomError, match=which):
+        await run_beside(*works)
 
 
 async def test_what_swallows_a_cancellation_is_cancelled_again() -> None:

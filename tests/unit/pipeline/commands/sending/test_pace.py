@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from pipeline.commands.sending.pace import IN_FLIGHT_MAX, SendError, send_all
 
 
@@ -42,3 +44,24 @@ async def test_the_first_failure_ends_it() -> None:
     assert "no more" == outcome.failure
     assert sent - 1 == outcome.accepted
     assert sent <= 100 + IN_FLIGHT_MAX
+
+
+async def test_an_unforeseen_error_ends_it_and_leaves_nothing_running() -> None:
+    """The requests in flight are cancelled; the error is raised as it is."""
+    sent = cancelled = 0
+
+    async def send() -> str:
+        nonlocal sent, cancelled
+        sent += 1
+        if sent == IN_FLIGHT_MAX:
+            raise ZeroDivisionError
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled += 1
+        return "never"
+
+    with pytest.raises(ZeroDivisionError):
+        await send_all(send, count=1000, rate_per_s=None, on_accepted=lambda: None)
+
+    assert IN_FLIGHT_MAX - 1 == cancelled
