@@ -21,7 +21,7 @@ def make_producer(bootstrap_servers: str) -> Producer:
     return Producer(
         {
             "bootstrap.servers": bootstrap_servers,
-            # the same key meets the same partition as with everybody else; librdkafka's own default differs
+            # the same key meets the same partition as with all other producers; librdkafka's own default differs
             "partitioner": "murmur2_random",
             # acknowledged means: by all in-sync replicas, once, in order
             "acks": "all",

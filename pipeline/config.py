@@ -154,7 +154,7 @@ class GatewayConfig(Section):
         description="the header in which they say so: X-Forwarded-For or Forwarded (RFC 7239)",
     )
     health_key: SecretStr | None = Field(
-        None, description="what `GET /api/v1/health` must be asked with, `?key=…`; none: anybody may"
+        None, description="key that `GET /api/v1/health` requires as `?key=…`; none: every caller may ask"
     )
     audit_retention_days: int = Field(
         365, ge=30, le=36_500, description="days that the audit log is kept; PostgreSQL refuses to delete younger rows"
@@ -172,7 +172,7 @@ class AccountsConfig(Section):
     """HOOKLINE_ACCOUNTS_*: people who log in."""
 
     registration: bool = Field(
-        False, description="anybody may register; needs e-mail. Else only the master key creates users"
+        False, description="open registration of users; needs e-mail. Else only the master key creates users"
     )
     password_min_chars: int = Field(12, ge=8, le=100, description="shortest password")
     access_ttl_s: int = Field(900, ge=10, le=86_400, description="how long an access token is valid")

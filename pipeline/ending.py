@@ -18,7 +18,7 @@ from collections.abc import Callable
 import structlog
 
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
-# A log that nobody reads must not keep the process alive.
+# A log whose reader has stopped must not keep the process alive.
 LAST_WORDS_S = 1.0
 STACK_FRAMES = 3
 LISTED_MAX = 20

@@ -18,7 +18,7 @@ class ClockSetBackError(Exception):
 
 
 def read_offset_s() -> float:
-    """The wall clock less the monotonic one, which nobody sets."""
+    """The wall clock minus the monotonic one, which is never set."""
     return time.time() - time.monotonic()
 
 

@@ -33,5 +33,5 @@ class LogOutput:
                 sys.stderr.flush()
 
     def isatty(self) -> bool:
-        """Is somebody watching?"""
+        """Does stderr go to a terminal?"""
         return sys.stderr.isatty()

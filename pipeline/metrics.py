@@ -203,7 +203,7 @@ class Metrics:
         )
         self.open_transaction_offsets = Gauge(
             "hookline_open_transaction_offsets",
-            "Offsets that are written and that nobody can read yet: a producer's transaction before them is open",
+            "Offsets that are written but not readable yet: a producer's transaction before them is open",
             ["topic", "partition"],
             registry=registry,
         )

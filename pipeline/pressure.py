@@ -1,8 +1,8 @@
 """How short processors are, as this process feels it, and how long work may be gathered because of that.
 
 Small batches are what a busy machine suffers from most: each costs a request to Kafka, a wake-up here and one in the
-process behind. Where nobody waits for a processor a record goes out at once; the longer this process waits for one, the
-longer everything in it gathers. What is measured is the share of waiting in the time that the main thread, on which the
+process behind. While processors are free a record goes out at once; the longer this process waits for one, the longer
+everything in it gathers. What is measured is the share of waiting in the time that the main thread, on which the
 loop runs, wants to run (Linux: `/proc/self/schedstat`, 3 µs a look; elsewhere the share is 0). It falls as soon as
 batches get larger, so that the pace settles in between.
 """

@@ -1,4 +1,4 @@
-"""The map: every topic as an object. Nobody else knows a topic's name, key, record or shape.
+"""Every topic as an object. No other module knows a topic's name, key, record or shape.
 
 Topics that share a key share a partition count (`co-partitioned`), so that everything about one application, or one
 subscription, meets in one process.
@@ -22,7 +22,7 @@ class Topic:
     partitions: int
     retention_s: int | None  # None: compacted, the newest record of each key is kept
     delay_s: int = 0  # retry tiers: how long a record stays
-    linger_s: float = 0.0  # how long records may wait for others before they are written: nobody waits for them
+    linger_s: float = 0.0  # how long records may gather before they are written
 
     is_compound: bool = False  # what stands before a slash in a key decides the partition
 
@@ -93,9 +93,9 @@ class Topics:
         )
 
 
-# Nobody waits for these, and together they are a request to Kafka less for every event that comes by itself. Dispatches
-# are read by the archive only, which lingers as well. Retries wait for a second at least. An attempt holds its place at
-# the endpoint until it is written.
+# These records are not latency-sensitive; lingering saves one produce request per event at low load. Only the archive
+# reads dispatches, and it lingers as well. Retries wait for a second at least. An attempt holds its place at the
+# endpoint until it is written.
 DISPATCH_LINGER_S = 0.05
 RETRY_LINGER_S = 0.05
 ATTEMPT_LINGER_S = 0.02

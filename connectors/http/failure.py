@@ -1,7 +1,7 @@
 """What becomes of a delivery whose handling raised an exception that no code foresaw.
 
 It is a failed attempt of class `E_INTERNAL`, retried by the schedule: an exception about one delivery must not end the
-process, which would repeat it for ever and stop everybody else's deliveries. Uses nothing that may have failed already.
+process, which would repeat it for ever and stop all other deliveries. Uses nothing that may have failed already.
 """
 
 import traceback

@@ -40,7 +40,7 @@ def report(is_json: bool, limit: int) -> None:
     """Show slow statements, sessions, sizes by partition, dead rows, unused indexes and vacuum.
 
     By the server's own statistics, of the primary (HOOKLINE_DATABASE_WRITE_URL). The slowest statements need
-    pg_stat_statements; what its user may not see is left out.
+    pg_stat_statements; rows that its user may not see are left out.
 
     \b
     Example:

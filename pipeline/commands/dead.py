@@ -1,4 +1,4 @@
-"""`hookline dead`: dead letters, for whoever runs an installation."""
+"""`hookline dead`: dead letters, for the operator of an installation."""
 
 import asyncio
 import os

@@ -21,7 +21,7 @@ HEALED_POLL_S = 0.2
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @click.option("--heal", is_flag=True, help="Publish applications that differ again, as the database has them.")
 def doctor(as_json: bool, heal: bool) -> None:
-    """Compare the configuration in PostgreSQL with what is published of it, and print what differs.
+    """Compare the configuration in PostgreSQL with the published one, and print the differences.
 
     Reads both and changes nothing, unless --heal is given; running gateways bring most of the log in line with the
     database by themselves. Endpoints are compared by all that deliveries need. The exit code is 1 when something
@@ -85,7 +85,7 @@ async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
 
 
 async def _heal(settings: "Settings", application_ids: list[str], routes: "RoutesView") -> None:
-    """Publish these applications again, and wait until the view has what was published."""
+    """Publish these applications again, and wait until the view has their records."""
     from pipeline.gateway.ghosts import Ghosts
     from pipeline.gateway.parts import open_parts
     from pipeline.gateway.publishing import VIEW_WAIT_S, Publisher

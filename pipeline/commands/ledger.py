@@ -38,7 +38,7 @@ COLUMNS = (
 )
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Applications shown at most.")
 def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -> None:
-    """Count what was accepted, and what has become of it, by application.
+    """Count accepted events and the states of their deliveries, by application.
 
     \b
       events      = matched + waiting + refused
@@ -52,7 +52,7 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
     Exit codes:
       0  everything is accounted for
       1  something is not
-      2  it cannot be told: the archive is behind, Kafka or PostgreSQL does not answer
+      2  unknown: the archive is behind, or Kafka or PostgreSQL does not answer
 
     \b
     Example:
@@ -85,7 +85,7 @@ def _show(result: "Result", accounts: "dict[str, Account]", limit: int) -> None:
     from pipeline.core.log.account import add_up
 
     total = add_up(accounts.values())
-    # what is lost first, then the largest
+    # lost ones first, then the largest
     order = sorted(accounts, key=lambda name: (accounts[name].is_balanced, -accounts[name].events, name))
     rows = [(name, accounts[name].to_dict()) for name in order[:limit]]
     rows.append((f"all {len(accounts)} applications", total.to_dict()))

@@ -103,7 +103,7 @@ def send(
 
 @contextmanager
 def show_progress(count: int) -> "Iterator[Callable[[], None]]":
-    """A bar for a person who waits for several; yields what is to be called for each."""
+    """A progress bar for several events; yields the function to call for each."""
     if count == 1 or not sys.stderr.isatty():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""`hookline topics`: what the log has against what is declared."""
+"""`hookline topics`: the log's topics compared with the declared ones."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def topics() -> None:
-    """Compare Kafka's topics with what Hookline declares, and create what is missing.
+    """Compare Kafka's topics with those that Hookline declares, and create missing ones.
 
     Every process refuses to start when a topic is missing or has another number of partitions than
     HOOKLINE_KAFKA_PARTITIONS.

@@ -1,7 +1,7 @@
 """How large an installation must be for a load: processes, partitions, disk, memory, from what events were measured to
 cost. Pure; the figures are handed in.
 
-What is measured is one event's cost on one core, by process. What is assumed is written out in the constants here.
+The measurement is one event's cost on one core, by process. The assumptions are the constants here.
 """
 
 import math
@@ -47,7 +47,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was measured. `cpu_us`: by process; `memory_mib`: of one process, the most that was seen."""
+    """Measured figures. `cpu_us`: by process; `memory_mib`: the peak of one process."""
 
     source: str
     cpu_us: Mapping[str, Cost]
@@ -88,7 +88,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What it takes. `*_bytes`: on disk, all replicas of the log together; `rule_*`: by the rules of thumb."""
+    """Resources needed. `*_bytes`: on disk, all replicas of the log together; `rule_*`: by the rules of thumb."""
 
     needs: Mapping[str, Need]
     service_cores: Mapping[str, float]

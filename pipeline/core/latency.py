@@ -10,7 +10,7 @@ LATENCY_BUCKETS = len(LATENCY_BOUNDS_MS) + 1  # the last one has no upper bound
 
 
 def estimate_quantile_ms(counts: Sequence[int], quantile: float) -> float | None:
-    """The duration below which this share of what was counted lies; None when nothing was counted.
+    """The duration below which this share of the counted durations lies; None when nothing was counted.
 
     Within a bucket it is taken to be spread evenly. What lies beyond the last bound counts as that bound.
     """

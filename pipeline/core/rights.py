@@ -13,7 +13,7 @@ from enum import StrEnum
 READ, WRITE, INGEST = "events:read", "events:write", "events:ingest"
 INGEST_PATHS = frozenset(("/event", "/events", "/cloudevents"))
 READING = frozenset(("GET", "HEAD"))
-# for editors only: secrets, with which a viewer could act as somebody who may do more, and who did what
+# for editors only: secrets, with which a viewer could act with more rights, and the audit log
 SECRET_RESOURCES = frozenset(("application_secrets", "service_token", "audit_log"))
 # who could use these could make a token without limits
 UNLIMITED_ONLY = frozenset(("service_token:read", "service_token:write", "organizations:write"))

@@ -31,7 +31,7 @@ def make_directory(path: Path) -> Path:
 
 @contextmanager
 def lock_directory(path: Path, name: str, progress: Progress, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[int]:
-    """Hold the directory; yields a file descriptor. Whoever inherits it goes on holding. Raises `EmbeddedError`."""
+    """Lock the directory; yields a file descriptor, whose heirs keep the lock. Raises `EmbeddedError`."""
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not _try_lock(descriptor):

@@ -1,6 +1,6 @@
-"""Runs one program and ends it when whoever asked for it is gone. A script of its own, run by its path.
+"""Runs one program and ends it when the process that asked for it is gone. A script, run by its path.
 
-Standard input is a pipe whose other end the asker holds: when that closes, even by kill -9, the program is told to
+Standard input is a pipe whose other end the asker holds: when that closes, even by kill -9, the program is asked to
 stop, and killed if it does not. The program's pid is the first line of standard output; its output goes to standard
 error. Imports next to nothing, because one of these sits in memory for every embedded service.
 """

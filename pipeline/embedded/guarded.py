@@ -51,7 +51,7 @@ class Guarded:
                 if time.monotonic() > deadline_s:
                     raise EmbeddedError(f"{self.name} did not answer within {timeout_s:.0f} s. {self.read_tail()}")
                 time.sleep(0.03)
-        except BaseException:  # Ctrl-C too: nobody else knows of the program yet
+        except BaseException:  # Ctrl-C too: no other code knows of the program yet
             self.stop(5.0)
             raise
 
@@ -72,7 +72,7 @@ def start_guarded(
     user: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Guarded:
-    """Start `command` under guard in a session of its own, its output appended to `log_file`.
+    """Start `command` under guard in a new session, its output appended to `log_file`.
 
     It inherits the file descriptor `lock`, so that the lock lasts exactly as long as the program. `environment` None:
     a clean one.

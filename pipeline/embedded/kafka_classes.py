@@ -32,7 +32,7 @@ class KafkaClasses:
         self._notes = data_dir / "classes.txt"
 
     def provide(self, progress: Progress) -> list[str]:
-        """Flags for the JVM: use what is prepared, note what is loaded, or, where neither can be, none."""
+        """Flags for the JVM: use the prepared class archive, or record the loaded classes, or none."""
         try:
             if not self._prepared.exists() and self._noted.exists():
                 progress("preparing Kafka's classes for quicker starts (only this once) ...")

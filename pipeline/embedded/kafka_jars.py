@@ -25,7 +25,7 @@ KAFKA_VERSION = "4.3.1"
 LOG4J_VERSION = "2.25.3"
 LOCK = Path(__file__).with_name("kafka-jars.lock")
 DEFAULT_CACHE_DIR = Path("~/.cache/hookline")
-DOWNLOAD_TIMEOUT_S = 900.0  # how long to wait for somebody else's
+DOWNLOAD_TIMEOUT_S = 900.0  # how long to wait for another process' download
 REPORT_INTERVAL_S = 2.0
 _NAME = "download of Apache Kafka"
 _FETCH = Path(__file__).with_name("maven.py")
@@ -107,7 +107,7 @@ def _fetch(work: Path, count: int, progress: Progress, lock: int) -> Path:
     fetching = start_guarded(
         _NAME,
         [sys.executable, "-P", str(_FETCH), str(target), *coordinates],
-        stop_signal=signal.SIGKILL,  # what it leaves is swept away
+        stop_signal=signal.SIGKILL,  # its leftovers are deleted
         grace_s=1.0,
         log_file=log_file,
         lock=lock,

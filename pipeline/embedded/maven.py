@@ -1,4 +1,4 @@
-"""Fetches Maven artifacts and what they need. A script of its own: what the resolver prints and keeps stays there."""
+"""Fetches Maven artifacts with their dependencies. A script: the resolver's output and caches stay in its process."""
 
 import shutil
 import sys

@@ -29,7 +29,7 @@ def choose_port(port: int | None, name: str) -> int:
 
 
 class FreePorts:
-    """Never hands out a port twice, though nobody listens on it yet."""
+    """Never hands out a port twice, though no process listens on it yet."""
 
     __slots__ = ("_taken",)
 

@@ -117,7 +117,7 @@ def _find_or_create_user() -> pwd.struct_passwd:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         done = _run(["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER])
-        if done.returncode not in (0, 9):  # 9: somebody else made it just now
+        if done.returncode not in (0, 9):  # 9: another process created it just now
             raise OSError(done.stderr.strip()) from None
         return pwd.getpwnam(SYSTEM_USER)
 
@@ -157,7 +157,7 @@ def _write_password(path: Path, user: str | None) -> None:
 
 
 def _remove_stale_pid_file(cluster: Path) -> None:
-    """After kill -9 the file stays, and PostgreSQL takes whoever got that pid meanwhile for a running server."""
+    """After kill -9 the file stays, and PostgreSQL takes a process that got that pid meanwhile for a running server."""
     path = cluster / "postmaster.pid"
     if not path.exists():
         return

@@ -1,4 +1,4 @@
-"""How a start that takes seconds tells a person what it is doing."""
+"""Shows a person the steps of a start that takes seconds."""
 
 from collections.abc import Callable
 
@@ -6,4 +6,4 @@ Progress = Callable[[str], None]  # takes one line without its end
 
 
 def keep_silent(_line: str) -> None:
-    """The progress of a start that nobody watches."""
+    """Shows nothing: the progress of a start without a viewer."""

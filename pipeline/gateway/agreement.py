@@ -62,7 +62,7 @@ class Agreement:
         await done
 
     def check(self) -> str | None:
-        """Health: None, or what is wrong."""
+        """Health: None, or the problem."""
         if not self._differing:
             return None
         return f"log and database disagree about {self._differing} applications; the database is published again"
@@ -79,7 +79,7 @@ class Agreement:
             self._has_been_asked.clear()
 
     async def _compare_and_heal(self) -> None:
-        # the log first: what is in it was in the database before
+        # the log first: its records were in the database before
         heads = dict(self._routes.heads())
         if await read_identity(self._pool) is None:
             return

@@ -24,7 +24,7 @@ SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated client. The methods raise `Problem("Forbidden")`. `right`: what its request needs."""
+    """An authenticated client. The methods raise `Problem("Forbidden")`. `right`: required by its request."""
 
     gateway: Gateway
     grant: Grant

@@ -1,6 +1,6 @@
-"""`POST /events`: 1 to 1,000 events of one application, each with a result of its own, one wait for all of them.
+"""`POST /events`: 1 to 1,000 events of one application, with a result each and one wait for all of them.
 
-The checks of a single event apply to each; what is wrong with one is no matter of the others. With an `Idempotency-Key`
+The checks of a single event apply to each; a refused one does not affect the others. With an `Idempotency-Key`
 events without an id get ids that follow from the key and their place, so that a batch can be sent again as it is.
 """
 
@@ -274,7 +274,7 @@ def _show_accepted(accepted: Candidate) -> Result:
 
 def _show_known(gateway: Gateway, event: Event, claim: Claim, *, is_repeatable: bool) -> Result:
     if claim is Claim.REPEATED and is_repeatable:
-        # the same batch again, as its key says: what was accepted then is accepted
+        # the same batch again, by its key: events accepted then stay accepted
         return {"status": 201, "event_id": event.event_id, "repeated": True}
     problem_id = "EventIdReused" if claim is Claim.REUSED else "EventAlreadyIngested"
     return _show_problem(gateway, Problem(problem_id), event.event_id)

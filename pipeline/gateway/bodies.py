@@ -1,4 +1,4 @@
-"""Reading a request's body into the form it must have. What has another form is one problem: `JsonPayload`."""
+"""Reads a request's body into its form. Any other form is one problem: `JsonPayload`."""
 
 import asyncio
 from typing import TypeVar

@@ -15,7 +15,7 @@ GZIP_WINDOW_BITS = 31  # a gzip header and trailer around it
 
 
 class Encoder(Protocol):
-    """Takes bytes, gives back what is ready of them."""
+    """Takes encoded bytes, returns the decoded bytes that are ready."""
 
     def compress(self, data: bytes) -> bytes: ...
 
@@ -49,7 +49,7 @@ def encode_answer(request: web.BaseRequest, response: web.StreamResponse) -> Non
     if len(response.body) < ENCODE_MIN_BYTES or "Content-Encoding" in response.headers:
         return
     if "Content-Range" in response.headers:
-        return  # a part of what is not encoded
+        return  # a part of a body that is not encoded
     response.headers.add("Vary", "Accept-Encoding")
     encoding = choose_encoding(request.headers.get("Accept-Encoding"))
     if encoding is not None:

@@ -69,7 +69,7 @@ class Gateway:
 
     @property
     def fresh_pool(self) -> Pool:
-        """The primary, for single statements by `Pool.fetch` that must see what was just written."""
+        """The primary, for single statements by `Pool.fetch` that must see rows just written."""
         return self.databases.primary_lookups
 
 

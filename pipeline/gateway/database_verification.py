@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> Coroutine[Any, Any, None] | None:
-    """Verify now. When PostgreSQL is away: what does it as soon as it can, and raises what is wrong then.
+    """Verify now. When PostgreSQL is away: returns work that verifies once it is back, and raises problems then.
 
     Raises `StartError`.
     """

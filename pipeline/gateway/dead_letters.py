@@ -1,4 +1,4 @@
-"""`/dead_letters`: what was given up or could not be read; shown, and sent again."""
+"""`/dead_letters`: deliveries given up and unreadable records; shown, and sent again."""
 
 from typing import TypedDict
 from uuid import UUID
@@ -70,7 +70,7 @@ class LetterShown(TypedDict):
 
 
 class RedriveShown(TypedDict):
-    """What was sent again. `matching`: letters by reason; `skipped`: dead id to why."""
+    """The letters sent again. `matching`: letters by reason; `skipped`: dead id to why."""
 
     matching: dict[str, int]
     redriven: int

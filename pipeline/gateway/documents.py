@@ -29,7 +29,7 @@ def list_routes() -> list[Operation]:
 
 
 def add_document(app: web.Application, operations: Sequence[Operation], *, base_path: str) -> None:
-    """Make what is served, once: operations do not change while a gateway runs."""
+    """Make the documents once: operations do not change while a gateway runs."""
     document = describe_api(operations, base_path=base_path)
     app[DOCUMENT] = orjson.dumps(document)
     app[PAGE] = render(document)

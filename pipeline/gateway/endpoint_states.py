@@ -27,7 +27,7 @@ from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
 
-# States change rarely, and nobody waits for them: an idle gateway asks Kafka twice a second, not ten times.
+# States change rarely, and no request waits for them: an idle gateway polls Kafka twice a second, not ten times.
 LINGER_S = 0.5
 LIMITS = Limits(batch_max_records=100, in_flight_max_records=1000, in_flight_max_bytes=16 * 1024 * 1024)
 AGAIN_AFTER_S = 1.0
@@ -98,7 +98,7 @@ class EndpointStates:
             await self._consumer.close()
 
     def check(self) -> str | None:
-        """Health: None, or what is wrong."""
+        """Health: None, or the problem."""
         return self._consumer.check()
 
     # What the consumer tells.
@@ -128,21 +128,21 @@ class EndpointStates:
         self._metrics.commits_total.labels(result).inc()
 
     def reached(self, place: Place, offset: int) -> None:
-        """Nobody waits for this position."""
+        """Does nothing: no read depends on this position."""
 
     def met(self, fault: ReadFault) -> None:
         self._faults.note(fault)
         self._faults_met += 1
 
     def missing(self, place: Place, records: int) -> None:
-        """What is compacted away is superseded by what is read."""
+        """Compaction removed only records that newer ones supersede."""
 
     async def _work(self) -> None:
         while True:
             record, faults_met = await self._records.get()
             if record.place in self._ours:
                 await self._settle(record)
-                if faults_met == self._faults_met:  # of what was read before, the offset may count in another log
+                if faults_met == self._faults_met:  # offsets read before may belong to another log
                     self._consumer.commit({record.place: Committed(record.offset + 1)})
             self._consumer.release(1, len(record.value or b""))
 

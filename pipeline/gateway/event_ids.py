@@ -104,7 +104,7 @@ class EventIds:
                     known = contents[first] if claims[first] is Claim.NEW else self._recent.get(keys[index])
                     claims[index] = _compare(known, contents[index])
         except BaseException:
-            # what is left claimed would make everybody who sends these ids wait for ever
+            # ids left claimed would make every request that sends them wait for ever
             for index in ours:
                 self.settle(keys[index], accepted=False)
             raise
@@ -121,7 +121,7 @@ class EventIds:
             pending.done.set_result(accepted)
 
     def find_content(self, key: EventKey) -> int | None:
-        """What was remembered under a key; None: nothing, or not any more."""
+        """The value remembered under a key; None: nothing, or not any more."""
         return self._recent.get(key)
 
     def remember(self, key: EventKey, content: int) -> None:
@@ -150,7 +150,7 @@ class EventIds:
         return future
 
     async def _ask_archive(self) -> None:
-        """One query at a time; what is asked for meanwhile is in the next one."""
+        """One query at a time; ids that arrive meanwhile go into the next one."""
         while self._wanted:
             gather_s = self._gather_s()
             if gather_s:

@@ -19,7 +19,7 @@ from pipeline.postgres.pool import Pool
 from pipeline.process import StartError
 from pipeline.topics import Topic, Topics
 
-# Many applications that are healed together share one look at the log. What was written since is no ghost.
+# Many applications that are healed together share one look at the log. Records written since are no ghosts.
 CONTENTS_TTL_S = 30.0
 PORTION_MAX_RECORDS = 2000
 

@@ -12,7 +12,7 @@ from pipeline.kafka.reachable import KafkaProbe
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.process import Process
 
-# Anybody may ask: however often that is, the database is asked once in this time.
+# The report is public: however many requests come, the database is queried once in this time.
 KEPT_S = 1.0
 DATABASE_TIMEOUT_S = 2.0
 
@@ -53,7 +53,7 @@ class ApiHealth:
         self._answer = DatabaseAnswer(is_well=False, duration_ms=0)
 
     def is_draining(self) -> bool:
-        """Has it been told to stop?"""
+        """Has the stop of the process begun?"""
         return self._process.stopping.is_set()
 
     def may_ask(self, key: str) -> bool:

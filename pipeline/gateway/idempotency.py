@@ -1,7 +1,7 @@
 """`Idempotency-Key` of a batch: the same key with the same events is the same batch again, with others a mistake.
 
-Events without an id get ids that follow from the key and their place, so that what was accepted under a key is known as
-long as the ids are: what is archived under such an id is compared with what comes. This process also remembers the
+Events without an id get ids that follow from the key and their place, so that events accepted under a key are known as
+long as the ids are: the archived event with such an id is compared with the new one. This process also remembers the
 batch as a whole, so that one with more or fewer events is found too.
 (draft-ietf-httpapi-idempotency-key-header §2.7)
 """

@@ -158,7 +158,7 @@ def make_event(
 
 
 def refuse_loop(request: web.Request) -> None:
-    """Raises `Problem` when a request brings the marks of too many deliveries: what it causes would come back again."""
+    """Raises `Problem` when a request bears the marks of too many deliveries: its event would come back again."""
     if HOP_HEADER not in request.headers:
         return
     problem = find_hop_problem(request.headers.getall(HOP_HEADER))
@@ -187,11 +187,11 @@ def decode_payload(payload: str, content_type: str) -> bytes:
 
 
 async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | None:
-    """Write an event and wait for its acknowledgement. `is_own_id`: we made its id, so nobody can have sent it before.
+    """Write an event and wait for its acknowledgement. `is_own_id`: we made its id, so it cannot have been sent before.
 
     Its warning, if its payload does not fit. Raises `Problem`: EventAlreadyIngested, EventTypeDoesNotExist,
-    EventPayloadUnfit, or ServiceUnavailable. After the latter nobody knows whether it was written; sent again under the
-    same id it counts once.
+    EventPayloadUnfit, or ServiceUnavailable. After the latter it may or may not be written; sent again under the same
+    id it counts once.
     """
     if len(gateway.producer) >= gateway.settings.gateway.in_flight_max:
         raise Problem("ServiceUnavailable", detail="Too many events wait for Kafka's acknowledgement at this moment.")

@@ -1,4 +1,4 @@
-"""What the API tells of itself, to anybody: its limits, its errors, what payloads it takes."""
+"""Public facts about the API: its limits, its errors, the payload types that it accepts."""
 
 from typing import Any
 
@@ -28,12 +28,12 @@ def list_routes() -> list[Operation]:
 
 
 async def show_errors(request: web.Request) -> web.Response:
-    """The catalogue of problems: Hook0's, which is what its clients can read; with `all=true` ours as well."""
+    """The catalogue of problems: Hook0's, which its clients can read; with `all=true` ours as well."""
     return answer_json(list_problems(with_own=take(request, "all") == "true"))
 
 
 async def show_variables(_: web.Request) -> web.Response:
-    """Every setting with its default. What is set here is told to no one."""
+    """Every setting with its default. The values of this instance are never shown."""
     return answer_json(
         [
             {

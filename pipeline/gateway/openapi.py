@@ -1,4 +1,4 @@
-"""The API's document, OpenAPI 3.1, made of the operations that the gateway serves and of its own types of bodies.
+"""The API's document, OpenAPI 3.1, built from the operations that the gateway serves and its types of bodies.
 
 Nothing here is written by hand for one operation: what a handler reads, answers and refuses stands in its operation.
 """

@@ -1,4 +1,4 @@
-"""What an operation of the API is: a route, what it reads of a request, and what it answers with.
+"""An operation of the API: a route, the parts of a request that it reads, and its answers.
 
 Routes are made from operations, and so is the API's document (`openapi.py`). A handler can read no member of the query
 that its operation does not declare, and a problem that it does not declare is logged as an error of ours.

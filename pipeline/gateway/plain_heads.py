@@ -1,7 +1,7 @@
 """Heads of `POST /event` as nearly every client sends them, read without a parser's objects.
 
-What is recognised here is a strict part of HTTP/1.1: one spelling of the request line, field values of visible ASCII,
-each field once, a length, nothing that changes how the request is framed or what its body is. All else is None, and is
+This module recognises a strict part of HTTP/1.1: one spelling of the request line, field values of visible ASCII, each
+field once, a length, nothing that changes the framing or the meaning of the body. Any other head is None, and is
 read by aiohttp: nothing is refused here.
 """
 
@@ -19,7 +19,7 @@ FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]?[!-~](?:[ -~]*[!-~])
 LENGTH = re.compile(r"[0-9]{1,8}")
 CONTENT_TYPES = frozenset(("application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"))
 NEEDED = ("host", "authorization", "content-type", "content-length")
-# They change where the request ends, what its body is, what is answered, or whether the event may be taken.
+# They change where the request ends, how its body is read, the answer, or whether the event may be accepted.
 UNUSUAL = frozenset(
     ("transfer-encoding", "content-encoding", "expect", "upgrade", "te", "trailer", "origin", HOP_HEADER.lower())
 )
@@ -36,7 +36,7 @@ class PlainHead:
 
 
 class PlainHeads:
-    """Remembers what it has read: the heads of a client differ in little but the length of the body."""
+    """Remembers heads that it has read: a client's heads differ in little but the length of the body."""
 
     def __init__(self, path: str, *, proxy_header: str, body_max_bytes: int) -> None:
         self.start = f"POST {path} HTTP/1.1\r\n".encode("ascii")

@@ -1,4 +1,4 @@
-"""The server below the application: what is no HTTP is answered by a problem too, and a head has a deadline.
+"""The server below the application: bytes that are no HTTP get a problem as their answer, and a head has a deadline.
 
 aiohttp answers such requests in plain text, logs each with a traceback, and waits for ever for the rest of a head.
 Events that can be accepted at once do not come as far as aiohttp (`short_way`): its protocol sees a connection that is
@@ -173,7 +173,7 @@ class ProblemHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no HTTP, or to what escaped every handler. The connection ends with it."""
+        """Answer bytes that are no HTTP, or an exception that escaped every handler. The connection ends with it."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun before the error") from exc
         if status == 400:

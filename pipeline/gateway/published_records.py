@@ -18,7 +18,7 @@ def name_part(application_id: str, kind: str, name: str) -> bytes:
 
 
 def describe_rule(changed: ChangedSubscription) -> RoutesPart:
-    """What is matched of a subscription."""
+    """The part of a subscription that matching needs."""
     subscription = changed.subscription
     content = subscription.content
     return RoutesPart(
@@ -62,7 +62,7 @@ def describe_head(publication: Publication, *, changed_at_us: int) -> RoutesHead
 
 
 def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool) -> Endpoint:
-    """What is needed to send to a subscription. `deleted`: its application is."""
+    """The facts needed to send to a subscription. `deleted`: its application is deleted."""
     content = subscription.content
     delivery = content.delivery
     return Endpoint(

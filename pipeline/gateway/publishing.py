@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 class LeaseLostError(Exception):
-    """Writing took so long that somebody else published meanwhile; all is published again."""
+    """Writing took so long that another gateway published meanwhile; all is published again."""
 
 
 class Publisher:
@@ -68,7 +68,7 @@ class Publisher:
     ) -> None:
         """`ghosts`: of what the log has and the database does not. `check_log`: why Kafka takes nothing.
 
-        `routes`: our own view, when what is published is to be waited for.
+        `routes`: this gateway's view, when a publication must wait until the view has it.
         """
         self._pool = pool
         self._producer = producer
@@ -87,7 +87,7 @@ class Publisher:
             raise Problem("ServiceUnavailable", detail=f"Nothing was changed: {problem}.")
 
     async def publish(self, application_id: str) -> None:
-        """Publish what was changed, and wait until this gateway itself knows. Raises `Problem` when it cannot be done.
+        """Publish a change, and wait until this gateway's own view has it. Raises `Problem` when that fails.
 
         The change stays and is published as soon as it can be.
         """
@@ -111,7 +111,7 @@ class Publisher:
             await asyncio.sleep(REPAIR_INTERVAL_S)
 
     async def _repair(self, application_ids: list[str]) -> int:
-        """How many could not be published. What is wrong with one is no matter of the others."""
+        """How many could not be published. A failure of one does not affect the others."""
         left = 0
         for application_id in application_ids:
             try:
@@ -198,7 +198,7 @@ class Publisher:
         raise LeaseLostError("publishing took too long; everything is published again")
 
     async def _list_records(self, publication: Publication) -> AsyncIterator[Written]:
-        """Parts and endpoints that changed; what was deleted has no value."""
+        """Parts and endpoints that changed; deleted ones have no value."""
         routes, application_id = self._topics.routes, publication.application_id
         known: set[bytes] = set()
         async for page in publications.read_subscriptions(self._pool, publication):

@@ -25,7 +25,7 @@ from pipeline.topics import Topic, Topics
 from schemas import SchemaError
 
 BATCH_LETTERS = 200
-# Whoever died of these had no attempt made under its number.
+# A delivery that died of one of these has no attempt under its number.
 WITHOUT_ATTEMPT = frozenset({"refused_by_log", "endpoint_unknown"})
 
 ToWrite = tuple[Topic, bytes, bytes | None]
@@ -33,7 +33,7 @@ ToWrite = tuple[Topic, bytes, bytes | None]
 
 @dataclass(slots=True, kw_only=True)
 class Redriven:
-    """What was done. `skipped`: dead id → why it cannot be sent again."""
+    """The result of a redrive. `skipped`: dead id → why it cannot be sent again."""
 
     redriven: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
@@ -48,9 +48,9 @@ async def redrive(
     limit: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Redriven:
-    """Send all letters of a filter again, at most `limit`. `progress` is told how many each batch had.
+    """Send all letters of a filter again, at most `limit`. `progress` is called with the size of each batch.
 
-    Raises `KafkaUnavailableError`, or what psycopg raises; what was done until then is marked, so that it may be called
+    Raises `KafkaUnavailableError`, or psycopg's errors; letters sent until then are marked, so that it may be called
     again.
     """
     done = Redriven()

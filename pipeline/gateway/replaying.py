@@ -1,7 +1,7 @@
 """`POST /events/{event_id}/replay`: an event again, to the subscriptions that select it today, because a person asked.
 
 A subscription that had the event before gets one more attempt of the same delivery, so that its receiver sees the same
-`webhook-id`; one that had not gets a delivery. What is sent is made of the archived event and signed with today's
+`webhook-id`; one that had not gets a delivery. The request is built from the archived event and signed with today's
 secrets. The attempts are noted first, so that they are listed from the moment this is answered.
 """
 
@@ -90,7 +90,7 @@ async def replay(request: web.Request) -> web.Response:
 async def carry_out(
     gateway: Gateway, application_id: str, event: ReplayedEvent, plan: Plan, *, routes_version: int
 ) -> None:
-    """Note what was asked for, and write it. Raises `Problem`: then nothing was asked for."""
+    """Note the requested attempts, and write them. Raises `Problem`: then none was noted."""
     noted = await note_asked(gateway.pool, application_id, event, plan.asked)
     try:
         await _write(gateway, application_id, event, plan, noted, routes_version)

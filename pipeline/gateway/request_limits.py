@@ -21,13 +21,13 @@ class RequestLimits:
         self._of_address = _make(config.address_rate_per_s, config.address_burst)
         self._of_token = _make(config.token_rate_per_s, config.token_burst)
         self._of_all = _make(config.rate_per_s, config.burst)
-        # one that nobody has used yet is empty, and so false
+        # a limit that is unused yet is empty, and so false
         self.is_on = any(rate is not None for rate in (self._of_address, self._of_token, self._of_all))
 
     def check(self, request: web.Request) -> None:
         """Count a request. Raises `Problem("RateLimited")` when it is one too many.
 
-        The address comes first: who floods uses up neither somebody's token nor what all callers share.
+        The address comes first: a flood uses up neither the limit of a token nor the one that all callers share.
         """
         now_s = self._clock()
         if self._of_address is not None:

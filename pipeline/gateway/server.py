@@ -128,7 +128,7 @@ MODULES = (
 
 
 async def main(process: Process) -> None:
-    """Serve until told to stop; then answer what was asked, and close."""
+    """Serve until the process stops; then answer open requests, and close."""
     settings = process.settings
     sealer = load_sealer(settings.sealing)
     accounts = Accounts(settings.accounts, process.metrics, public_url=settings.gateway.public_url)
@@ -282,7 +282,7 @@ async def serve(gateway: Gateway) -> web.AppRunner:
         head_timeout_s=config.request_timeout_s,
         short_way=make_short_way(gateway),
         access_log=None,
-        auto_decompress=False,  # `read_body` does, with a limit of its own
+        auto_decompress=False,  # `read_body` does, with a limit
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
@@ -300,7 +300,7 @@ async def serve(gateway: Gateway) -> web.AppRunner:
 
 
 def make_short_way(gateway: Gateway) -> ShortWay | None:
-    """None where every request has to be counted by somebody before it is taken."""
+    """None where a quota or a rate limit must count every request before it is accepted."""
     if gateway.usage.is_on or RequestLimits(gateway.settings.gateway, clock=time.monotonic).is_on:
         return None
     headers = AnswerHeaders(gateway.settings.gateway)

@@ -124,7 +124,7 @@ class ShortWay:
 
 
 def _read_form(body: bytes) -> EventForm | None:
-    """A body that is as documented, and has no NUL; None: the long way says what is wrong with it."""
+    """A body that is as documented, and has no NUL; None: the long way describes the problem."""
     if NUL_ESCAPED in body or find_json_problem(body) is not None:
         return None
     try:

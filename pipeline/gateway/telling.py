@@ -1,7 +1,7 @@
-"""Owners are told by events of ours: before a subscription is disabled, when it recovers, of deliveries given
-up, and of what is changed.
+"""Owners are notified by operational events: before a subscription is disabled, when it recovers, of deliveries given
+up, and of changes.
 
-What is to be told is in PostgreSQL, written with what causes it. It is taken away when the log has its event, so that
+Notifications due are in PostgreSQL, written with their cause. Each is deleted when the log has its event, so that
 a crash may tell again, under the same id, but never leaves out.
 """
 
@@ -55,7 +55,7 @@ class Teller:
             await asyncio.sleep(INTERVAL_S)
 
     async def _tell(self) -> int:
-        """The most that was told of one kind."""
+        """The largest number of notifications of one kind."""
         now_us = self._clock_us()
         before_us = now_us - round(self._disable_after_s * WARN_SHARE * SECOND_US)
         if not await has_to_tell(self._pool, before_us=before_us):

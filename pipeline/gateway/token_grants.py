@@ -1,6 +1,6 @@
 """What service tokens and users' sessions grant. They are not in the log, so PostgreSQL is asked.
 
-An answer is believed for less than a second, so that what is revoked fails at every gateway within one. While
+An answer is believed for less than a second, so that a revoked token fails at every gateway within one. While
 PostgreSQL is away nothing can be revoked either: tokens that were valid before go on working until it answers again, or
 until they expire.
 """
@@ -40,7 +40,7 @@ class TokenGrants:
         self._asking: dict[bytes, asyncio.Task[Known]] = {}
 
     def find_at_once(self, token_hash: bytes) -> Known | None:
-        """What was answered a moment ago; None: it must be asked."""
+        """The answer of a moment ago; None: the database must be asked."""
         known = self._known.get(token_hash)
         return known if known is not None and self._clock() - known.asked_at_s < BELIEVED_S else None
 

@@ -1,4 +1,4 @@
-"""Which token grants what: from memory (the view of the routes topic), and from PostgreSQL what is not known there yet.
+"""The rights of tokens: from memory (the view of the routes topic), and from PostgreSQL for tokens not known there yet.
 
 A token minted by another gateway a moment ago may not have reached our view: who would be refused is looked up first.
 """
@@ -23,7 +23,7 @@ from pipeline.postgres.control.sessions import find_grant_of_session
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 
 UNKNOWN_MAX = 10_000
-LOOKUPS_MAX = 4  # at once: somebody who guesses must not take all connections
+LOOKUPS_MAX = 4  # at once: a client that guesses tokens must not take all connections
 VIEW_WAIT_S = 2.0
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Tokens:
         return None
 
     async def find(self, token: str) -> Grant:
-        """What `token` grants. Raises `Problem`: AuthInvalidBiscuit, or ServiceUnavailable when nobody can tell."""
+        """The rights of `token`. Raises `Problem`: AuthInvalidBiscuit, or ServiceUnavailable when no look-up works."""
         try:
             if token.startswith(SERVICE_PREFIX):
                 return await self._find_granted(self.service, hash_token(token))
@@ -147,7 +147,7 @@ def make_token(prefix: str) -> str:
 
 
 def hash_token(token: str) -> bytes:
-    """What is kept of a token: enough to recognise it."""
+    """The part of a token that is kept: enough to recognise it."""
     return sha256(token.encode()).digest()
 
 

@@ -1,6 +1,6 @@
 """The daily quota of events: counted in memory, added up in PostgreSQL about once a second.
 
-While PostgreSQL is away what is known is counted on with: events are accepted all the same.
+While PostgreSQL is away, counting goes on from the last known totals: events are accepted all the same.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class EventUsage:
                 log.warning("usage_waits", reason=str(error))
 
     async def add_up(self) -> None:
-        """Add what was accepted here, and learn what was elsewhere. Owners hear of 80 and 100 percent."""
+        """Add this gateway's counts to the total, and read it. Owners are notified at 80 and 100 percent."""
         quota = self._quota
         if quota is None:
             return

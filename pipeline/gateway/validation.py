@@ -12,7 +12,7 @@ from pipeline.gateway.problems import Problem
 
 
 class Findings:
-    """What is wrong with one request. `raise_if_any` ends it."""
+    """The problems of one request. `raise_if_any` ends it."""
 
     def __init__(self) -> None:
         self._tree: dict[str, Any] = {}

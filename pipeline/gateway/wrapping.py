@@ -21,7 +21,7 @@ from pipeline.gateway.operations import OPERATION, Handler, Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
-from pipeline.postgres.control.acting import act_as_nobody
+from pipeline.postgres.control.acting import act_as_system
 from pipeline.postgres.pool import DatabaseUnavailable
 
 SLASHES = re.compile("/{2,}")
@@ -80,7 +80,7 @@ def wrap(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         started_at_s = time.perf_counter()
-        act_as_nobody()  # the requests of one connection share a task
+        act_as_system()  # the requests of one connection share a task
         try:
             check_head(request)
             if check_limits is not None:
@@ -121,7 +121,7 @@ def answer_unrouted(request: web.BaseRequest, error: web.HTTPException) -> web.R
 def find_again(refuse: Handler) -> Handler:
     """For a path that is no route as it stands: slashes at the end are optional, repeated ones are one.
 
-    The route that is found has a frame of its own, which counts the request; what is none goes to `refuse`.
+    A route that is found has a frame that counts the request; a path without a route goes to `refuse`.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:

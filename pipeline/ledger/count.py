@@ -7,7 +7,7 @@
 4. The log from the commits of 1 to its ends *now*. A delivery that is open in 3 was not settled in 1, so that its
    record, or the one that its last attempt left, lies in this part of the log.
 
-What is in neither 3 nor 4 is lost, unless its event was not committed by the matcher in 1: that one is matched again.
+A delivery in neither 3 nor 4 is lost, unless the matcher had not committed its event in 1: that one is matched again.
 Between archived events there may be offsets without a row: markers, repeats, or an event the archive never had. They
 are read from the log as well.
 """
@@ -159,7 +159,7 @@ class Counter:
 
 
 class Books:
-    """What is being added up. `wanted`: deliveries that must be found in the log, by id."""
+    """Counts being added up. `wanted`: deliveries that must be found in the log, by id."""
 
     def __init__(self, matched: Mapping[Place, Settled], events_topic: str, result: Result) -> None:
         self.matched = matched
@@ -210,7 +210,7 @@ class Books:
         self._miss("event", application_id, event.event_id or UNKNOWN, (event.partition, event.offset))
 
     def close(self) -> None:
-        """What is still wanted was not found in the log."""
+        """Book the deliveries still wanted as not found in the log."""
         for delivery_id, wanted in self.wanted.items():
             if wanted.event_place is not None and not self._is_matched(*wanted.event_place):
                 wanted.account.pending += 1  # its event is matched again

@@ -1,6 +1,6 @@
 """What of the archive's open deliveries the log still holds, and what lies in the gaps between archived events.
 
-Blocks: for a thread of its own.
+Blocks: call it in a thread.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -107,7 +107,7 @@ def read_gaps(
             event = read_log_event(record)
             if event is not None:
                 found.append(event)
-        # what is damaged on a broker's disk was accepted, and nobody can read it any more
+        # records damaged on a broker's disk were accepted, and cannot be read any more
         damaged = [offset for fault in faults for offset in range(fault.begin, min(fault.end, span[1]))]
         found += [LogEvent(None, None, partition, offset) for offset in damaged if _is_in(offset, ranges)]
     return found, left_out

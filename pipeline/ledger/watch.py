@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class LedgerWatch:
-    """Shows what is not accounted for as metrics. Zero, and never counted, in processes that do not hold the lock."""
+    """Shows unaccounted events and deliveries as metrics; zero in processes that do not hold the lock."""
 
     def __init__(
         self, kafka: KafkaConfig, database: DatabaseConfig, config: ArchiveConfig, topics: Topics, metrics: Metrics

@@ -1,7 +1,7 @@
 """The batches of a fetch, without those that cannot be read: aiokafka would end at the first one, again and again.
 
 A batch is checked and unpacked as a whole before a record of it is handed on, so that a bad one is stepped over by its
-header, which says where it ends. Its own header may be what is damaged: then it is not believed, see `choose_end`.
+header, which says where it ends. A damaged header is not believed, see `choose_end`.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ class Batch:
         self.producer_id = batch.producer_id
         self.is_control_batch = batch.is_control_batch
         self.is_transactional = batch.is_transactional
-        # reads all of them: what is wrong with one of them shows here
+        # reads all of them: a fault in one of them shows here
         self._records: Iterator[Any] = iter(list(batch))
 
     def __iter__(self) -> Iterator[Any]:
@@ -47,7 +47,7 @@ class ReadableBatches:
     def __init__(self, fetched: PartitionRecords, note: Note, log_end: int | None) -> None:
         """`log_end`: where the log ended when this was fetched; None: not known."""
         self._fetched = fetched
-        self._raw = deque(_each_raw(fetched._records))  # noqa: SLF001 - this is what is stood in for
+        self._raw = deque(_each_raw(fetched._records))  # noqa: SLF001 - this class stands in for it
         self._note = note
         self._log_end = log_end
         self._is_first = True

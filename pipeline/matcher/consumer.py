@@ -1,7 +1,7 @@
 """Faust's consumer, mended: nothing that was fetched is forgotten in a rebalance, aborted writes are not read, and it
 needs no thread.
 
-What is private to Faust and aiokafka is touched here and nowhere else; versions are pinned, and tests cover each of it.
+Only this module touches private parts of Faust and aiokafka; versions are pinned, and tests cover each use.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             with contextlib.suppress(asyncio.CancelledError):  # as aiokafka does
                 await asyncio.sleep(reader.pace.rest_s(reader.loop.time()))
                 has_fetched = bool(assignment.active) and bool(await fetch(assignment, node_id, request))
-                # before anybody takes a record of it: there has been no turn of the loop since it came
+                # before a record of it is taken: the loop has not turned since it came
                 stand_in(fetcher, reader.step_over)
                 return has_fetched
             return False
@@ -106,7 +106,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call it here. As with a thread, it goes on when whoever waits for it gives up."""
+        """Call it here. As with a thread, it goes on when its caller is cancelled."""
         result = fun(*args, **kwargs)
         if not inspect.isawaitable(result):
             return result
@@ -120,7 +120,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         active_partitions: set[TP] | None,
         timeout: float | None,  # noqa: ASYNC109 - the parent's signature
     ) -> Mapping[TP, list[Any]]:
-        """Fetch. Not by `call_thread`: what nobody waits for any more would be taken and forgotten."""
+        """Fetch. Not by `call_thread`: records fetched after the caller's cancellation would be lost."""
         consumer = self._ensure_consumer()
         partitions: Any = active_partitions  # None means all, whatever the annotation says
         records_max = consumer._max_poll_records  # noqa: SLF001
@@ -207,7 +207,7 @@ class Consumer(driver.Consumer):
             try:
                 await self.seek_wait({tp: fetched[0].offset})
             except IllegalStateError:
-                continue  # it is somebody else's by now
+                continue  # another member owns it by now
         return {}
 
     def list_positions(self) -> dict[TP, int]:

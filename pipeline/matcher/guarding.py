@@ -1,4 +1,4 @@
-"""The matcher's care for its log: changed before what was read, damaged where reading stands, deleted unread."""
+"""Guards the matcher's log: records changed behind the position, damaged at it, or deleted unread."""
 
 import asyncio
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ async def list_positions(consumer: Consumer) -> Mapping[Place, int]:
 async def go_back(
     consumer: Consumer, intake: Intake, progress: Progress, faults: list[ReadFault], metrics: Metrics
 ) -> None:
-    """Of what is under way nothing is committed any more: its offsets mean other records now.
+    """Forget records under way without a commit: their offsets mean other records now.
 
     Of the other partitions it is read again from their marks.
     """

@@ -13,7 +13,7 @@ from pipeline.matcher.progress import Progress
 from pipeline.matcher.read_ahead import ReadAhead, Waiting
 from pipeline.metrics import Metrics
 
-# Matched at once, and what they may lead to: for so long (10 ms) nothing new is read, and nobody else has a turn.
+# Records matched at once, and the writes they may lead to: for so long (10 ms) nothing is read and no other task runs.
 PORTION_RECORDS = 100
 PORTION_WRITES = 400
 
@@ -32,7 +32,7 @@ class Writer(Protocol):
 
 
 class Intake:
-    """Takes chunks as they are read, and matches what is in them in portions. `ahead_max_*`: what may wait."""
+    """Takes chunks as they are read, matches their records in portions. `ahead_max_*`: bounds of waiting records."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Intake:
         ahead_max_bytes: int,
         clock_us: Callable[[], int],
     ) -> None:
-        """`clock_us`: the log's, which set the times of what is taken."""
+        """`clock_us`: the log's clock, which set the times of the records."""
         self._matcher = matcher
         self._writer = writer
         self._progress = progress
@@ -64,7 +64,7 @@ class Intake:
     async def take(self, chunk: ChunkValue) -> None:
         """Take a chunk in; returns when there is room for another."""
         if self._is_closed:
-            return  # nothing is committed behind what was taken: it is read again
+            return  # nothing is committed behind records taken before: they are read again
         self._metrics.chunk_records.observe(len(chunk.records))
         for record in chunk.records:
             mark = self._progress.take(TP(record.topic, record.partition), record.offset, chunk.assignment)
@@ -75,7 +75,7 @@ class Intake:
             await self._has_room.wait()
 
     async def run(self) -> None:
-        """Runs for ever: match what was taken. Raises what went wrong, so that nothing behind it is ever committed."""
+        """Match taken records, for ever. Raises any failure, so that nothing behind it is ever committed."""
         while True:
             await self._is_filled.wait()
             await self._writer.wait_open()
@@ -91,7 +91,7 @@ class Intake:
             await asyncio.sleep(0)  # handing over waits for nothing as long as there is room: let others have a turn
 
     async def drain(self) -> None:
-        """Wait until what is being matched is settled, and commit. What waits is read again from there."""
+        """Wait until records being matched are settled, and commit. Waiting records are read again from there."""
         self._drop()
         await self._is_idle.wait()
         await self._progress.drain()
@@ -103,7 +103,7 @@ class Intake:
         self._matcher.forget()
 
     def restart(self) -> None:
-        """What is under way is read again: of what was taken up to now nothing is committed."""
+        """Records under way are read again: nothing of them is committed."""
         self._drop()
         self._progress.forget()
 

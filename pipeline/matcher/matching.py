@@ -24,7 +24,7 @@ ENVELOPE_MAX_BYTES = 8 * 1024
 DETAIL_MAX_CHARS = 500
 MINUTE_US = 60_000_000
 KEY_MAX_BYTES = 1024  # a key is in a dead letter twice
-# One event may match ten thousand subscriptions: what it leads to is handed on in pieces of about this size.
+# One event may match ten thousand subscriptions: its deliveries are handed on in pieces of about this size.
 PORTION_MAX_BYTES = 2 * 1024 * 1024
 
 ToWrite = tuple[Topic, bytes, bytes]
@@ -97,8 +97,8 @@ class Matcher:
             except MemoryError:
                 raise  # it says nothing about the record
             except Exception as error:
-                # One event must not stop all others. What it led to before the exception is written as well: redriven,
-                # it is matched again under the same ids.
+                # One event must not stop all others. Its deliveries from before the exception are written as well:
+                # redriven, it is matched again under the same ids.
                 portion.append(self._give_up_failed(error, record))
                 size_bytes += len(record.value or b"")
         yield portion
@@ -220,7 +220,7 @@ class Matcher:
         if not is_there:
             self._waited_s += wait_s
             # A snapshot is published before its marker, so this one was not written by a gateway, or the routes topic
-            # lost data. Standing still would make one application everybody's problem.
+            # lost data. Standing still would stop all other applications as well.
             log.error("routes_missing", application_id=application_id, version=version, waited_s=wait_s)
             return
         self._announced[application_id] = version
@@ -240,7 +240,7 @@ class Matcher:
         return max(0.0, self._routes_wait_s - self._waited_s)
 
     def _give_up(self, unreadable: Unreadable, record: EventRecord) -> ToWrite:
-        """The dead letter of a record. It always fits into one: nothing of what it repeats is taken at its word."""
+        """The dead letter of a record. It always fits into one: copied fields are cut, whatever length they claim."""
         topic = self._topics.events.name
         self._metrics.dead_total.labels(unreadable.reason).inc()
         key, value, detail = record.key, record.value, unreadable.detail

@@ -1,4 +1,4 @@
-"""How far the matcher has come: what was written is settled, the watermark is committed by a task of its own."""
+"""How far the matcher has come: acknowledged writes settle records, and a task commits the watermark."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Progress:
-    """In: what was read, what of it is being written. Out: commits, never ahead of an acknowledgement.
+    """In: records read and their writes. Out: commits, never ahead of an acknowledgement.
 
     A commit can hang for half a minute while a broker is away, so it is never on the path of the work: the newest
     watermark supersedes the ones that were not committed yet. `commit` answers False when the group has gone on
@@ -36,7 +36,7 @@ class Progress:
         self.assignment = 0  # counted up when partitions are taken away, or read anew
 
     def take(self, tp: TP, offset: int, assignment: int) -> Watermark | None:
-        """A record was read; the mark that it is to be settled in. `assignment`: as it was when it was fetched.
+        """Take a record that was read; returns the watermark to settle it in. `assignment`: as it was at the fetch.
 
         None: partitions were taken away since, or their offsets count in another log: nothing is committed of it.
         """
@@ -68,7 +68,7 @@ class Progress:
     def pass_over(self, tp: TP, begin: int | None, end: int) -> None:
         """The log holds no record between these offsets. `begin`: behind the last record read; None: none was yet.
 
-        Nothing is passed over while a record that was read is not taken. What was passed over before lies between them.
+        Nothing is passed over while a record that was read is not taken. Offsets passed over before lie between them.
         """
         mark = self._marks.get(tp)
         if mark is not None and (begin or 0) <= mark.next_offset:
@@ -119,7 +119,7 @@ class Progress:
         self._committed.clear()
 
     def check(self) -> str | None:
-        """Health: None, or what is wrong."""
+        """Health: None, or the problem."""
         waited_s = time.monotonic() - self._settled_at_s
         if not self._written.empty() and waited_s > STUCK_AFTER_S:
             return f"nothing was written for {waited_s:.0f} s"

@@ -1,4 +1,4 @@
-"""What was read and is not matched yet, taken in turns by application.
+"""Records read and not matched yet, taken in turns by application.
 
 In the order of the log, an application that sends 10,000 events at once would hold up all others of its partition, and
 those of the other partitions that this process reads. Within an application the order stays.

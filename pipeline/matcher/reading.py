@@ -1,4 +1,4 @@
-"""What has been read of each partition: how old the oldest of it is that is not settled, and what was gone before."""
+"""Records read of each partition: the age of the oldest that is not settled, and offsets without a record."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -55,11 +55,11 @@ class Reading:
         self._reached[tp] = position
 
     def reached(self, tp: TP) -> int | None:
-        """Where the client goes on: behind the last record, and behind ends of transactions and what was aborted."""
+        """The client's next offset: behind the last record, ends of transactions and aborted records."""
         return self._reached.get(tp)
 
     def begin(self, tp: TP, offset: int) -> None:
-        """Reading goes on here, before what was read."""
+        """Reading goes on at this offset, before records read already."""
         self._next_offsets[tp] = offset
         self._reached.pop(tp, None)
         self._ages.pop(tp, None)

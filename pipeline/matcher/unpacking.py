@@ -87,7 +87,7 @@ def _grow(unpack_into: Callable[[bytes, bytearray], int], data: bytes, size: int
         try:
             return bytes(memoryview(out)[: unpack_into(data, out)])
         except cramjam.DecompressionError as error:
-            # what it says when there is no room left; anything else is wrong with the bytes
+            # its message when no room is left; any other error means damaged bytes
             if "write whole buffer" not in str(error):
                 raise
             if size >= max_bytes:

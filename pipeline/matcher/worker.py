@@ -42,7 +42,7 @@ from pipeline.pressure import Pressure
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
 
-# Long enough to sit out a broker's restart: there is nothing else to do, and what was read is kept.
+# Long enough to sit out a broker's restart: there is no other work, and records read stay in memory.
 PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
 # Between looks for acknowledgements: only the commits wait for them, and each look is a wake-up.
@@ -58,7 +58,7 @@ log = structlog.get_logger()
 
 
 async def main(process: Process) -> None:
-    """Match until told to stop; then settle what is on its way, commit, and leave the group."""
+    """Match until the process stops; then settle writes in flight, commit, and leave the group."""
     settings, config = process.settings, process.settings.matcher
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
@@ -135,7 +135,7 @@ async def main(process: Process) -> None:
     async def match(stream: Any) -> None:
         async for event in stream.noack().events():
             await intake.take(event.value)
-            # what is written leaves in steps of its own; two of them are filled by one fetch
+            # the producer writes in steps; one fetch fills two of them
             consumer_of(app).pace.pace_s = 2 * producer.pace_s
             consumer_of(app).pace.least_s = pressure.gather_s(FETCH_GATHER_MAX_S)
 
@@ -191,7 +191,7 @@ async def main(process: Process) -> None:
 
 
 async def finish(work: Awaitable[None], process: Process) -> None:
-    """Wait for `work`, within bounds: whoever takes over begins behind the last commit."""
+    """Wait for `work`, within bounds: the partition's next owner begins behind the last commit."""
     try:
         async with asyncio.timeout(DRAIN_TIMEOUT_S):
             await work
@@ -206,7 +206,7 @@ async def watch(
     consumer, retention_us = consumer_of(app), retention_s * 1_000_000
     ends: Mapping[TP, int] = {}
     asked_at_s = -math.inf
-    # Asked again and again: Faust marks itself as crashed from another thread, which wakes nobody here.
+    # Polled: Faust marks itself as crashed from another thread, which wakes no task of this loop.
     while not app.should_stop:
         if time.monotonic() - asked_at_s >= ENDS_INTERVAL_S:
             ends, asked_at_s = await ask_ends(consumer), time.monotonic()

@@ -99,7 +99,7 @@ def _watch(server: Server, metrics: Metrics, *, name: str, is_for_changes: bool,
 
 
 async def open_databases(config: DatabaseConfig, metrics: Metrics, *, name: str) -> Databases:
-    """Returns at once: what is away is connected to as soon as it is there."""
+    """Returns at once: a server that is away is connected to as soon as it is back."""
 
     async def open_one(url: SecretStr, suffix: str = "", *, size_max: int | None = None, is_bare: bool = False) -> Pool:
         return await open_pool(

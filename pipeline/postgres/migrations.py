@@ -20,7 +20,7 @@ from pipeline.process import StartError
 
 
 def migrate(url: str) -> list[str]:
-    """Apply what is missing; the names of what was applied. Raises `StartError` when the server cannot be used."""
+    """Apply missing migrations; returns their names. Raises `StartError` when the server cannot be used."""
     with _open(url) as (backend, migrations), backend.lock():
         pending = backend.to_apply(migrations)
         backend.apply_migrations(pending)
@@ -28,7 +28,7 @@ def migrate(url: str) -> list[str]:
 
 
 def plan(url: str) -> list[str]:
-    """The names of what is missing."""
+    """The names of missing migrations."""
     with _open(url) as (backend, migrations):
         return [migration.id for migration in backend.to_apply(migrations)]
 

@@ -139,8 +139,8 @@ async def open_pool(
 ) -> Pool:
     """A pool of at most `size_max` connections (`pool_size` by default), of which `size_min` stay open.
 
-    `name`: shown in pg_stat_activity. `is_bare`: no transaction around what is executed, no check before, and one plan
-    for all: one trip to the server instead of four, for whoever executes the same statement always, and can repeat it.
+    `name`: shown in pg_stat_activity. `is_bare`: no transaction around a statement, no check before, and one plan for
+    all: one trip to the server instead of four, for callers that always execute the same statement and can repeat it.
 
     `is_needed`: raise `StartError` when the server cannot be reached or refuses us; else the pool connects later.
     """
@@ -188,7 +188,7 @@ REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "
 
 
 def describe_unreachable(url: str, error: Exception) -> StartError:
-    """One sentence for whoever starts the process; without the password. `DatabaseAwayError` when it may pass."""
+    """One sentence for the operator, without the password. `DatabaseAwayError` when it may pass."""
     info = psycopg.conninfo.conninfo_to_dict(url)
     place = f"{info.get('host', 'local socket')}:{info.get('port', 5432)}, database {info.get('dbname', 'default')}"
     reason = " ".join(str(error).split())

@@ -54,7 +54,7 @@ class PoolWatch:
         self._has_answered = False
 
     def check(self) -> str | None:
-        """Health: None, or what is wrong."""
+        """Health: None, or the problem."""
         return self._problem
 
     async def run(self) -> None:
@@ -90,7 +90,7 @@ class PoolWatch:
             if not is_replica and place is not None:
                 self._lag.note_primary(time.monotonic(), place)
             return
-        # what is given as a replica and is none cannot be behind
+        # a server configured as a replica that is none cannot be behind
         self.lag_s = self._lag.measure(place) if is_replica and place is not None else 0.0
         self._lag_gauge.set(self.lag_s)
 
@@ -106,7 +106,7 @@ class PoolWatch:
             self._problem = f"PostgreSQL ({self._name}) cannot be used: {problem}"
             if was_usable:
                 log.error("database_unusable", pool=self._name, reason=problem)
-        # whoever asks a server that is away is told soon, and does not wait as for one that is busy
+        # requests to a server that is away fail soon, and do not wait as for one that is busy
         self._pool.timeout = self._patience_s if self._problem is None else min(AWAY_TIMEOUT_S, self._patience_s)
         for follower in self._followers:
             follower.timeout = self._pool.timeout

@@ -1,4 +1,4 @@
-"""How PostgreSQL is doing, by its own statistics: what is slow, who waits, what is large, what is of no use."""
+"""PostgreSQL's own statistics: slow statements, waiting sessions, large tables, unused indexes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ from pipeline.core.network.ports import PortRules, parse_ports
 from pipeline.core.network.proxy import Proxy, parse_proxy
 from pipeline.endpoint_tls import TlsIdentityError
 
-# What a hostile endpoint may push into the kernel before anybody reads it.
+# Bytes that a hostile endpoint may push into the kernel before the client reads them.
 RECEIVE_BUFFER_BYTES = 64 * 1024
 
 # of the files this process may have open, so many are not for connections to endpoints

@@ -74,7 +74,7 @@ def listen(
 
     settings = load_settings(os.environ)
     if settings.process.run_dir is None:
-        # nobody reads our log but the person in front of it, who wants to see deliveries
+        # the log's only reader sits at this terminal and wants to see deliveries
         quiet = settings.process.model_copy(update={"log_level": "warning"})
         settings = settings.model_copy(update={"process": quiet})
     options = ListenOptions(

@@ -16,7 +16,7 @@ class Keys:
         self._given = _parse(secrets)
         self._file = file
         self._from_file: tuple[bytes, ...] = ()
-        self._seen: tuple[int, int] | None = None  # modification time and inode of what was read
+        self._seen: tuple[int, int] | None = None  # modification time and inode of the file that was read
         if file is not None:
             self._reload(file)
 

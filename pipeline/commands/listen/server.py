@@ -100,14 +100,14 @@ class Receiver:
             sys.stdout.buffer.write((text + "\n").encode(errors="backslashreplace"))
             sys.stdout.buffer.flush()
         except (OSError, ValueError):
-            return  # whoever read our output is gone; deliveries are answered all the same
+            return  # the reader of our output is gone; deliveries are answered all the same
 
 
 async def receive(process: Process, options: ListenOptions) -> None:
-    """Receive until told to stop. Raises `StartError` when the port cannot be had."""
+    """Receive until a signal stops it. Raises `StartError` when the port is taken."""
     # what strangers send that is no HTTP is answered with 400; it is no error of ours
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    # raw bodies: what is signed is what was sent
+    # raw bodies: the signature covers the bytes as sent
     keys = Keys(options.secrets, options.secret_file)
     forward = None
     if options.forward_to is not None:

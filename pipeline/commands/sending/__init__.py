@@ -1,1 +1,1 @@
-"""What `hookline send` does: where events go, what they are, and sending many of them at a pace."""
+"""The parts of `hookline send`: the destination, the events, and sending many of them at a pace."""

@@ -30,7 +30,7 @@ def find_destination(
     labels: dict[str, str],
     needs_api: bool,
 ) -> Destination:
-    """Fill in what the options leave open. Raises `StartError` naming what is missing."""
+    """Fill in what the options leave open. Raises `StartError` naming the missing ones."""
     report = read_report(data_dir)
     # the demo's own application, not merely its address: its type and labels fit no other
     is_demo = report is not None and bool(report.application_id) and application_id in (None, report.application_id)

@@ -53,7 +53,7 @@ def _write_data(delivery: Delivery) -> tuple[bytes, bytes]:
     if delivery.payload_content_type == JSON_TYPE:
         return b"data", delivery.payload
     if delivery.payload_content_type != BINARY_TYPE:
-        # producers of Kafka may call text what is none
+        # Kafka producers may declare as text a payload that is not text
         with suppress(UnicodeDecodeError):
             return b"data", msgspec.json.encode(delivery.payload.decode())
     return b"data_base64", b'"%b"' % b64encode(delivery.payload)

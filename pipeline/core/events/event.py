@@ -1,4 +1,4 @@
-"""Reading a record of the events topic: whoever wrote it, it becomes an Event, a marker, or a reason why not.
+"""Reads a record of the events topic, from any producer, into an Event, a marker, or a reason why it is unreadable.
 
 Producers other than the gateway write Avro single-object encoding or plain JSON. The JSON form is one object:
 `application_id`, `event_type`, `payload` (a string), `payload_content_type`; optional `event_id` (derived from the

@@ -63,7 +63,7 @@ def find_value_problem(name: str, value: str) -> str | None:
 
 @lru_cache(maxsize=NAMES_REMEMBERED)
 def is_secret_name(name: str) -> bool:
-    """Does a header of this lower-case name hold something that is nobody's to read?"""
+    """Does a header of this lower-case name hold a secret, which the API and the logs must hide?"""
     return SECRET_WORDS.search(name) is not None
 
 

@@ -38,7 +38,7 @@ def find_json_problem(text: bytes) -> str | None:
 
 
 def _measure_depth(text: bytes) -> int:
-    """How deep a text nests, counting no further than one beyond what it may have."""
+    """How deep a text nests; counting stops one level beyond the limit."""
     if b"\\" in text:
         text = ESCAPE.sub(b"", text)
     depth = deepest = 0

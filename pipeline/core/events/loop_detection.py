@@ -13,7 +13,7 @@ ID_CHARS = 16
 
 
 def derive_hop(instance: str) -> str:
-    """The id of a deployment, from its name: tells deployments apart and tells nobody the name."""
+    """A deployment's id: a hash of its name, which distinguishes deployments without revealing the name."""
     return hashlib.sha256(instance.encode()).hexdigest()[:ID_CHARS]
 
 

@@ -1,4 +1,4 @@
-"""The rules of names and labels, once: for the API, for records from Kafka, for subscriptions, and for what is sent.
+"""The rules of names and labels: for the API, for records from Kafka, for subscriptions, and for requests sent.
 
 What these accept can be stored, matched and delivered.
 """
@@ -17,7 +17,7 @@ LABELS_MAX = 10
 METADATA_MAX = 50
 PAIR_MAX_BYTES = 50
 NAMES_REMEMBERED = 4096
-# Invisible, or a line of its own: two names that look the same would not be the same.
+# Invisible characters and line separators: two names that look the same would differ.
 HIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 # What stands in a header's value as it is; `%` does not, so that undoing the encoding never has to guess.
 NOT_PLAIN = re.compile(rb"[^ -$&-~]")

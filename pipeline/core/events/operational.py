@@ -53,7 +53,7 @@ def describe_disabled(state: EndpointState, *, now_us: int) -> Event:
 
 
 def is_certificate_warning(state: EndpointState) -> bool:
-    """Is this the record by which the owner is to be told that the certificate expires? Later ones only repeat it."""
+    """Is this the record that makes the warning that the certificate expires due? Later ones only repeat it."""
     return 0 < state.certificate_warned_at_us == state.changed_at_us
 
 
@@ -144,7 +144,7 @@ def describe_change(
     changed_at_us: int,
     now_us: int,
 ) -> Event:
-    """An application or a subscription was created, changed or deleted. `changed`: names of what was."""
+    """An application or a subscription was created, changed or deleted. `changed`: names of its changed fields."""
     event_type = f"{RESERVED_PREFIX}{resource}.{action}"
     payload = {f"{resource}_id": resource_id, "changed": changed, "actor": actor, "audit_id": audit_id}
     labels = {"subscription_id": resource_id} if resource == "subscription" else {}

@@ -31,7 +31,7 @@ class Event(Record, frozen=True, kw_only=True, gc=False):
     received_at_us: int
     ip: str | None = None
     content_crc32: int | None = None  # `checksum.sum_content`; None: its producer gave none
-    schema_version: int = -1  # of the JSON Schema it was checked against; 0: there was none; -1: nobody checked
+    schema_version: int = -1  # of the JSON Schema it was checked against; 0: there was none; -1: not checked
 
 
 class RoutesChanged(Record, frozen=True, kw_only=True, gc=False):
@@ -77,7 +77,7 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     parked_times: int = 0
     schedule_from: int = 1
     content_crc32: int | None = None
-    asked_at_us: int = 0  # when a person asked for this attempt; 0: nobody did
+    asked_at_us: int = 0  # when a person asked for this attempt; 0: not asked for
     routes_version: int = 0  # that it was matched with
     is_forced: bool = False  # this attempt is made also while its subscription is disabled
 
@@ -186,11 +186,11 @@ class Routes(Record, frozen=True, kw_only=True, gc=False):
 
 
 class EndpointState(Record, frozen=True, kw_only=True, gc=False):
-    """How an endpoint has been doing, told when it changes. 0 in a time: not so.
+    """Endpoint health, published on change. A timestamp of 0 means "not set".
 
     `disable_reason`: why its subscription should be disabled (gone, failing); None: it should not.
-    `failed_for_us`: how long it has failed, of `failures` attempts, by a clock that nobody sets.
-    `certificate_warned_at_us`: when its owner was last to be told of `certificate_expires_at_us`.
+    `failed_for_us`: how long it has failed, of `failures` attempts, on a monotonic clock.
+    `certificate_warned_at_us`: when the last warning about `certificate_expires_at_us` was due.
     """
 
     subscription_id: str
@@ -208,7 +208,7 @@ class EndpointState(Record, frozen=True, kw_only=True, gc=False):
 
 
 class Endpoint(Record, frozen=True, kw_only=True, gc=False):
-    """What is needed to send to a subscription today.
+    """The current facts needed to send to a subscription.
 
     `secrets`: `{"key_id", "sealed": bytes, "valid_until_us": int | None}` each, the current one first.
     `held_until_us`: disabled by Hookline; what waits is kept until then, in case its owner enables it again.

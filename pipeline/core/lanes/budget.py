@@ -6,7 +6,7 @@ there are, and whatever their limits, an equal share is left for the next one.
 
 What is free depends on how a lane is doing. Slow lanes share a part of all, lanes of which nothing is known yet another
 one; proven lanes share more, the others included. So slow and unknown lanes never take what proven ones need. The rest
-of records and bytes is for what is being parked.
+of records and bytes is for records being parked.
 
 No clock in here; the gate says how a lane is doing.
 """
@@ -32,7 +32,7 @@ PLACE_SHARES = (0.5, 0.25, 1.0)
 # make more work.
 SIMILAR_SHARE = 0.25
 LEFT_SHARE = 0.25  # of what proven lanes may hold: is less of it left, lanes that hold more than their shares give back
-FILL_BYTES = 9 / 8  # of the bytes that may be in flight: what was read at once may go beyond
+FILL_BYTES = 9 / 8  # of the bytes that may be in flight: records read at once may go beyond
 # The threshold alone leaves little when hundreds of applications come one after the other, each taking what is free.
 # Of places for slow and unknown lanes, and of records of unknown ones, the last half goes to applications that have
 # none yet.
@@ -178,7 +178,7 @@ class Budget:
         return (account.records < room_records and account.size_bytes < room_bytes) or self._may_fill(account)
 
     def is_over(self, account: Account) -> bool:
-        """Does this lane hold more than it may by now, so that what waits in it is to be parked?"""
+        """Does this lane hold more than it may by now, so that its waiting records must be parked?"""
         if account.records <= 1:
             return False
         if account.standing is not Standing.SLOW and (self._is_within() or self._may_fill(account)):
@@ -189,7 +189,7 @@ class Budget:
         return account.records > room_records + 3 or account.size_bytes > room_bytes + 3 * mean_bytes
 
     def take(self, account: Account, size_bytes: int) -> None:
-        """A record was admitted, or is to be held in any case."""
+        """Count a record that was admitted, or that must be held in any case."""
         if not account.records:
             self._accounts[account.key] = account
             account.application.lanes += 1

@@ -206,7 +206,7 @@ class EndpointGate:
         )
         wait_us = self.opened_until_us - now_us
         if wait_us > 0:
-            # the first are to be there for the probe and the slow start; of the others none is needed then
+            # the first must be here for the probe and the slow start; the others are not needed then
             up_from = 1.0 if sum(self.parked.values()) < PROBES_PARKED else PARK_UP_FROM
             return min(choose_tier(delays_s, wait_us, up_from=up_from), longest)
         shortest = 0

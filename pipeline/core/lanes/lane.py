@@ -42,7 +42,7 @@ class Gate(Protocol):
     """Says what one lane may do now. Asked for every item: it must be cheap."""
 
     def accepts(self, waiting: int, now_us: int) -> bool:
-        """May an item wait in the lane, with `waiting` before it? If not, it is to be parked."""
+        """May an item wait in the lane, with `waiting` before it? If not, it must be parked."""
 
     def is_long(self, waiting: int) -> bool:
         """Are so many enough to ask whether the lane is full?"""

@@ -43,7 +43,7 @@ MayOpen = Callable[[Hashable, Standing], bool]
 
 
 class Taken(NamedTuple, Generic[T]):
-    """Items of one lane that are to be started."""
+    """Items of one lane to start now."""
 
     gate: Gate
     key: Hashable
@@ -172,7 +172,7 @@ class Lanes(Generic[T]):
         return 0 if lane is None else len(lane)
 
     def trim(self, key: Hashable) -> T | None:
-        """Take out of a lane what it would give last; None: nothing waits in it."""
+        """Remove the last waiting item of a lane; None: nothing waits in it."""
         lane = self._lanes.get(key)
         item = None if lane is None else lane.pop_last()
         if item is not None and lane is not None:

@@ -1,7 +1,7 @@
 """How much one destination may get from all tenants together: a rate, and requests at once. Pure; time is handed in.
 
-The key is what is addressed, (host, port), whosever subscription it is. Not the IP address behind it: thousands of
-unrelated hosts share the few addresses of a content delivery network.
+The key is the addressed (host, port), across all subscriptions. It is not the IP address: thousands of unrelated hosts
+share the few addresses of a content delivery network.
 """
 
 from collections import OrderedDict

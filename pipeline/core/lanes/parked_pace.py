@@ -1,4 +1,4 @@
-"""How fast what was parked may be started, so that what is new does not notice.
+"""How fast parked deliveries may start without slowing new ones.
 
 Like a transport that only takes what others leave (LEDBAT, RFC 6817): how long new records take from the log to here is
 compared with the least they took lately. What is above that is queueing, in this process or in whatever shares the
@@ -17,7 +17,7 @@ CUT = 0.3
 GROWTH = 0.1
 GROWTH_ALONE = 0.25  # nothing new comes that could notice
 BURST_S = 0.05
-# The least is that of this window and the one before: a load that has come to stay is what is usual, in the end.
+# The minimum covers this window and the one before: a lasting load becomes the new baseline.
 WINDOW_US = 600 * SECOND_US
 
 

@@ -37,7 +37,7 @@ class Turns(Generic[T]):
             del self._groups[group]
 
     def pop(self, may_have: Callable[[Hashable], bool]) -> T | None:
-        """Whose turn it is, of the groups that may have one; the group gets behind all others. None: nobody's."""
+        """The next member of the first group that may have a turn; the group moves to the end. None: no group may."""
         for _ in range(len(self._groups)):
             group, members = next(iter(self._groups.items()))
             if not may_have(group):

@@ -21,7 +21,7 @@ class Usage:
 
 
 class DailyQuota:
-    """`limit`: events of one application on one day (UTC), where it has no limit of its own."""
+    """`limit`: events of one application on one day (UTC), unless the application has its own limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -40,7 +40,7 @@ class DailyQuota:
         return self._own_limits.get(application_id, self.limit)
 
     def begin_day(self, day: date) -> None:
-        """Another day begins: nothing has been accepted. What was not added up yet stays uncounted."""
+        """Begin another day with empty counts. Counts that were not added up yet are dropped."""
         if day > self.day:
             self.day = day
             self._usages.clear()
@@ -60,7 +60,7 @@ class DailyQuota:
         self._usages.setdefault(application_id, Usage()).own += amount
 
     def take_own(self) -> dict[str, int]:
-        """What is to be added up, by application. It counts until `learn` is told what became of it."""
+        """Counts to add to the total, by application. They stay in `own` until `learn` is called with the new total."""
         return {each: usage.own for each, usage in self._usages.items() if usage.own}
 
     def list_known(self) -> list[str]:

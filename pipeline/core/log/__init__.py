@@ -1,1 +1,1 @@
-"""Positions in the log: what is settled, what was lost, and which copy of a record is the same."""
+"""Positions in the log: settled and lost records, and equal copies of a record."""

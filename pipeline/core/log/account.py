@@ -1,4 +1,4 @@
-"""The books of one application: what was accepted, and what has become of it. Pure.
+"""The books of one application: accepted events and their deliveries' states. Pure.
 
 Both equations hold at any moment, or something was lost:
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """Counts. `events`: acknowledged by the log; `deliveries`: what they matched. Added up while counting."""
+    """Counts. `events`: acknowledged by the log; `deliveries`: matched by them. Added up while counting."""
 
     events: int = 0
     matched: int = 0

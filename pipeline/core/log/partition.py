@@ -1,4 +1,4 @@
-"""Which partition a key lands in: Kafka's murmur2, as every producer here is told to use (`murmur2_random`)."""
+"""The partition of a key: Kafka's murmur2, which every producer here is configured to use (`murmur2_random`)."""
 
 MASK = 0xFFFFFFFF
 SEED = 0x9747B28C

@@ -1,7 +1,7 @@
 """How far each partition is written, and the steps by which that grows: without a hole.
 
-An offset that holds no record (the end of a transaction, what retention or compaction took) is no hole when the reader
-has said so; one that nobody spoke of is a record that was lost on the way here.
+An offset that holds no record (the end of a transaction, or a record removed by retention or compaction) is no hole
+when the reader has reported it; an offset without a report is a record that was lost on the way here.
 """
 
 from collections import deque
@@ -62,11 +62,11 @@ class Positions:
         self._next_offsets[place] = position
 
     def read_on_at(self, place: Place) -> int:
-        """The offset of the next record to be written, or of what is vacant before it."""
+        """The offset of the next record to write, or of vacant offsets before it."""
         return max(self._next_offsets[place], 0)
 
     def plan(self, place: Place, offsets: Iterable[int]) -> Step:
-        """The step over records at these offsets. Raises `HoleError` unless they continue what is written."""
+        """The step over records at these offsets. Raises `HoleError` unless they continue the written position."""
         start = at = self.read_on_at(place)
         records = vacant = 0
         for offset in offsets:

@@ -1,8 +1,8 @@
-"""Which records of one partition are settled: the watermark, and what is completed beyond it.
+"""Which records of one partition are settled: the watermark, and completed offsets beyond it.
 
 Records are taken in the order of their offsets and settled in any order. The watermark is the lowest offset that is not
-settled: everything below may be committed. A slow record holds it back, so what is completed beyond goes into the
-commit's metadata (see `ranges`), and a restart repeats only what was really in flight.
+settled: everything below may be committed. A slow record holds it back, so completed offsets beyond it go into the
+commit's metadata (see `ranges`), and a restart repeats only records that were in flight.
 """
 
 from collections import deque

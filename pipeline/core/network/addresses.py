@@ -1,4 +1,4 @@
-"""Which addresses an endpoint may have: public ones only. Pure: what is resolved and dialled is checked elsewhere.
+"""Which addresses an endpoint may have: public ones only. Pure: the resolver and the dialer apply the rules.
 
 The ranges are IANA's special-purpose registries (RFC 6890 and updates), multicast, metadata services on public
 addresses, and what carries an IPv4 address inside an IPv6 one, which is judged by the address inside.
@@ -130,7 +130,7 @@ def list_inner(address: IPv6Address) -> Iterator[IPv4Address]:
 
 
 def is_local_name(host: str) -> bool:
-    """Does this name belong to a private network by its form? One without a dot does: nobody owns it in public."""
+    """Does this name belong to a private network by its form? One without a dot does: it cannot be registered."""
     name = host.rstrip(".").lower()
     return "." not in name or name.endswith(LOCAL_SUFFIXES)
 

@@ -1,8 +1,8 @@
 """Whose request is it, when it came through proxies? Pure.
 
-Every proxy adds the address it was spoken to from at the right end of a header. What is further left was written by
-whoever was there before, and may be invented: reading goes from right to left as long as the address is one of our
-own proxies', and ends at the first that is not.
+Every proxy appends the address of its peer at the right end of a header. Entries further left came with the request and
+may be invented. Reading goes from right to left while the address belongs to one of our own proxies, and ends at the
+first that does not.
 """
 
 import re
@@ -85,7 +85,7 @@ WITH_PORT = re.compile(r"\[(?P<v6>[^\[\]]*)\](?::\d{1,5})?|(?P<v4>[\d.]+):\d{1,5
 # RFC 7239, section 4; blanks around separators are allowed, as elsewhere in HTTP. Of an element's pairs `for` counts.
 NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 QUOTED = r'"(?:[^"\\]|\\.)*"'
-# an address with colons must be quoted, and is not by everybody
+# an address with colons must be quoted, and some proxies do not quote it
 PAIR = rf"{NAME}=(?:{QUOTED}|[^\s\",;=\\]+)"
 # possessive: blanks between separators could be shared out in many ways, and a long header would try them all
 BLANKS = r"[ \t]*+"

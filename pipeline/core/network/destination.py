@@ -1,4 +1,4 @@
-"""Where a request goes, read from a URL once: everybody uses what was read, nobody reads the text again. Pure.
+"""Where a request goes, parsed from a URL once; all later steps use the parsed value, never the text. Pure.
 
 By the WHATWG's URL standard, as its reference parser (ada) reads it: what is sent is its path and query, with
 percent-encodings and reserved characters as they were given. A host that looks like an address is one, in whatever

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 PORT_MAX = 65_535
 ALLOWED = "80 443 1024-65535"
-# What must not be spoken to even in public: each takes orders from whoever reaches it, or used to.
+# Services that are refused even at public addresses: each executes, or used to execute, commands of any peer.
 DENIED = (
     "1080 3128 8118 9050 "  # proxies
     "1099 1433-1434 1521 1830 "  # Java RMI, SQL Server, Oracle

@@ -2,8 +2,8 @@
 
 An endpoint counts as active when it had an outcome within the window, and as failing when the newest one is a failure.
 Faults (no answer, 5xx, 429) of a fifth of the active ones within minutes, or failures of whatever kind of half of those
-that were active within a day: nobody is disabled for failing, and an alert tells why. A firewall that blocks our
-addresses answers 403. Times are those of a clock that nobody sets.
+that were active within a day: no subscription is disabled for failing, and an alert says why. A firewall that blocks
+our addresses answers 403. Times are monotonic.
 """
 
 from collections import OrderedDict

@@ -1,8 +1,8 @@
 """How one endpoint has been doing over days: since when it fails, and whether its subscription should be disabled.
 
-What is decided here is told by a record (`EndpointState`) and acted on by the control plane. Pure: times are handed in.
-`now_us` is the time of day, to be shown; `steady_us` a clock that nobody sets, by which all that decides is counted: a
-clock that was wrong for two seconds must not disable anybody.
+Decisions are published as a record (`EndpointState`); the control plane acts on them. Pure: times are handed in.
+`now_us` is the time of day, for display; `steady_us` is a monotonic clock, on which every deciding duration is counted:
+a clock that was wrong for two seconds must not disable a subscription.
 """
 
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ class EndpointHealth:
 
 
 def is_expiring(now_us: int, *, begins_at_us: int, expires_at_us: int, warn_us: int) -> bool:
-    """Should somebody have renewed this certificate by now?
+    """Is this certificate late for its renewal?
 
     One of a short life is renewed later than others, and often: with a third of its life to go it is no reason to warn.
     """

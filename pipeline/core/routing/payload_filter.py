@@ -109,7 +109,7 @@ class Condition:
 
 
 class Never:
-    """Of a filter that this process cannot read: better nothing than what nobody asked for."""
+    """Stands for a filter that this process cannot read; matches nothing, rather than sending unwanted events."""
 
     __slots__ = ()
 

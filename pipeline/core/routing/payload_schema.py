@@ -38,7 +38,7 @@ INDEX = re.compile("0|[1-9][0-9]{0,5}")
 
 
 class PayloadSchemaError(ValueError):
-    """What is wrong with a schema, as a sentence without its subject."""
+    """The fault of a schema, as a sentence without its subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,6 @@ class Measure:
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> str:
-    """By whose rule it fails, and where; the values of a payload are nobody else's business."""
+    """The rule that failed and its place; payload values are left out, since they may be confidential."""
     place = "".join(f"/{part}" for part in error.instance_path)
     return f"at {place or 'its root'}: {error.message}"[:PROBLEM_MAX_CHARS]

@@ -28,7 +28,7 @@ class TypeSchema(NamedTuple):
 
 
 class AppliedSchema(NamedTuple):
-    """A schema that is to be looked at."""
+    """A schema that payloads are checked against."""
 
     schema: PayloadSchema
     version: int
@@ -107,7 +107,7 @@ Anchors = dict[Label | None, dict[Rule, None]]
 
 
 class PatternIndex:
-    """Rules that name types by patterns. What they select is worked out when a type is first met."""
+    """Rules that name types by patterns. The rules that select a type are found when it is first met."""
 
     __slots__ = ("_by_type", "_rules")
 
@@ -230,7 +230,7 @@ class RoutesHistory:
         return any(span.covers(version) for span in self._type_spans.get(name, ()))
 
     def find_schema(self, name: str, version: int) -> AppliedSchema | None:
-        """The schema that payloads of this type are to be checked against in this version; None: they are not."""
+        """The schema that payloads of this type are checked against in this version; None: they are not checked."""
         for span in self._type_spans.get(name, ()):
             if span.covers(version) and (schema := span.read_schema()) is not None:
                 return AppliedSchema(schema, span.schema.version, refuses=span.schema.mode == "refuse")
@@ -306,7 +306,7 @@ class AppliedRoutes:
         return not self.deleted and self._history.has_type(name, self.version)
 
     def find_schema(self, name: str) -> AppliedSchema | None:
-        """What payloads of this type are to be checked against; None: they are not checked."""
+        """The schema that payloads of this type are checked against; None: they are not checked."""
         return None if self.deleted else self._history.find_schema(name, self.version)
 
     def match(self, event_type: str, labels: Mapping[str, str], content: Content | None = None) -> list[str]:

@@ -1,7 +1,7 @@
 """Sealing: secrets are encrypted before they enter Kafka or PostgreSQL (AES-256-GCM, with a key id beside them).
 
-A sealed secret is bound to what it belongs to (`context`, for example a subscription id): moved to another row it
-does not open. Nonces come from the caller, since core has no randomness of its own.
+A sealed secret is bound to its owner (`context`, for example a subscription id): moved to another row it does not open.
+Nonces come from the caller, since core has no source of randomness.
 """
 
 import base64

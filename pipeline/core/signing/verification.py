@@ -47,7 +47,7 @@ class Verification:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, a sentence each. A scheme that is not used is no problem as long as the other one is."""
+        """The problems found, a sentence each. An absent scheme is no problem as long as the other one is present."""
         wrong = tuple(f"{name}: {finding}" for name, finding in self._findings() if isinstance(finding, str))
         return wrong if wrong or self.schemes else ("it carries no signature",)
 

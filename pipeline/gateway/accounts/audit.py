@@ -85,7 +85,7 @@ async def show_all(request: web.Request) -> web.Response:
 
 
 async def forget_regularly(pool: Pool, *, days: int) -> None:
-    """Runs for ever: delete what is older than `days`."""
+    """Runs for ever: delete entries older than `days`."""
     while True:
         try:
             while await forget_entries(pool, days=days) == FORGET_ROWS:

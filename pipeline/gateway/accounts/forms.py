@@ -73,7 +73,7 @@ def check_email(findings: Findings, email: str) -> None:
 
 
 def check_new_password(findings: Findings, field: str, password: str) -> None:
-    """What a login would refuse as well. How long and how good it must be has problems of its own."""
+    """Refuse a password that a login would refuse as well. Its length and strength have their own problem ids."""
     findings.check_text(field, password, least=0, most=NEW_PASSWORD_MAX_CHARS)
 
 

@@ -20,7 +20,7 @@ class Passwords:
         self._hasher = PasswordHasher()
         self._places = asyncio.Semaphore(at_once)
         self._waiting = 0
-        # of no password: what is checked for a user that does not exist
+        # of no password: checked for a user that does not exist, so that both take the same time
         self._nobody = self._hasher.hash("")
 
     async def hash(self, password: str) -> str:

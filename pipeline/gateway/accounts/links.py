@@ -24,7 +24,7 @@ SUBJECTS: dict[Purpose, str] = {
 PAGES: dict[Purpose, str] = {"verify": "verify-email", "reset": "reset-password"}
 REASONS: dict[Purpose, str] = {
     "verify": "This address was given for a new user of Hookline. If it was you, confirm it:",
-    "reset": "Somebody asked for a new password of your user of Hookline. If it was you, set one:",
+    "reset": "A new password of your user of Hookline was requested. If it was you, set one:",
 }
 
 

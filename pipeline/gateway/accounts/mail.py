@@ -1,4 +1,4 @@
-"""E-mails, handed over to an SMTP server in the background: how long that takes tells nobody whether there is a user.
+"""E-mails, handed over to an SMTP server in the background, so that response times do not reveal whether a user exists.
 
 One that cannot be handed over is tried again a few times, then given up: its reader asks for another.
 """

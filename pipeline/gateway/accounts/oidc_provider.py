@@ -1,4 +1,4 @@
-"""The OpenID provider that the settings name: where it sends people, and what its answers say.
+"""The OpenID provider that the settings name: its login URL, and the identities in its answers.
 
 The authorization code flow with PKCE (RFC 7636), state and nonce, as OpenID Connect Core 1.0 §3.1 has it. Signatures
 and claims are checked by joserfc; only asymmetric algorithms are taken, so that no key of ours can be used to sign.
@@ -26,7 +26,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 TIMEOUT_S = 10.0
 ANSWER_MAX_BYTES = 1024 * 1024
 KEYS_TTL_S = 3600.0
-# a key that is not known is asked for again, but not for every token that somebody made up
+# an unknown key is requested again, but not for every forged token
 KEYS_AGAIN_AFTER_S = 10.0
 CLOCKS_DIFFER_S = 60
 SUBJECT_MAX_CHARS = 255
@@ -35,12 +35,12 @@ log = structlog.get_logger()
 
 
 class ProviderError(Exception):
-    """The provider does not answer, or with what it should not. The message has nothing secret in it."""
+    """The provider does not answer, or answers against the standard. The message has nothing secret in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who somebody is at the provider. `email`: None unless the provider has verified it."""
+    """A person's identity at the provider. `email`: None unless the provider has verified it."""
 
     issuer: str
     subject: str
@@ -63,7 +63,7 @@ class Provider:
         self._lock = asyncio.Lock()
 
     async def make_url(self, *, state: str, nonce: str, code_verifier: str) -> str:
-        """Where to send somebody who wants to log in. Raises `ProviderError`."""
+        """The URL at which a person logs in. Raises `ProviderError`."""
         challenge = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",

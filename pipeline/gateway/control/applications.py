@@ -105,7 +105,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def show_one(request: web.Request) -> web.Response:
-    """One application, with its limits and what it has already."""
+    """One application, with its limits and their present use."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)
@@ -149,7 +149,7 @@ async def rename(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Delete it with its secrets and subscriptions; what they still wait for is cancelled."""
+    """Delete it with its secrets and subscriptions; waiting deliveries are cancelled."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)

@@ -119,7 +119,7 @@ async def deactivate(request: web.Request) -> web.Response:
 
 
 def show_event_type(event_type: EventType) -> EventTypeShown:
-    """Without what it asks of payloads."""
+    """An event type without its payload schema."""
     return {
         "service_name": event_type.service,
         "resource_type_name": event_type.resource_type,

@@ -25,7 +25,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 2)]
 
 
 class QuotasForm(Form, frozen=True):
-    """The body. What is left out, or null, is as the instance has it."""
+    """The body. A field that is left out, or null, has the instance's value."""
 
     members_per_organization: Limit | None = None
     applications_per_organization: Limit | None = None

@@ -190,7 +190,7 @@ def _check(form: TokenForm, known_scopes: frozenset[str]) -> None:
 
 
 def _read_limits(form: TokenForm, before: TokenLimits) -> TokenLimits:
-    """What the form says, and what it leaves out as it was."""
+    """The form's fields; those it leaves out keep their values."""
     scopes, application_ids, expires_at = form.scopes, form.application_ids, form.expires_at
     return TokenLimits(
         scopes=before.scopes if isinstance(scopes, UnsetType) else scopes,

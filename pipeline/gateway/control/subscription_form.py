@@ -154,7 +154,7 @@ def _check_filter(findings: Findings, form: dict[str, Any] | None) -> str | None
 
 
 def _check_target(findings: Findings, target: TargetForm, signature_header: str) -> str:
-    """The URL as it was given; what is sent is read from it at the time."""
+    """The URL as it was given; deliver parses it when it sends."""
     if target.method not in METHODS:
         message = f"the method must be one of {', '.join(sorted(METHODS))}"
         findings.add("target.method", "subscription-target-http-method", message)

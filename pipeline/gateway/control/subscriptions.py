@@ -184,7 +184,7 @@ async def show_all(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """A new subscription with a secret of its own. The next event is matched with it."""
+    """A new subscription with a new secret. The next event is matched with it."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     application_id, content = await _check(gateway, form, caller.require_application)
@@ -228,7 +228,7 @@ async def show_one(request: web.Request) -> web.Response:
 
 
 async def replace(request: web.Request) -> web.Response:
-    """Replace all that its owner says about it; the secret stays. Disabling cancels what is waiting."""
+    """Replace all fields that its owner sets; the secret stays. Disabling cancels waiting deliveries."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription_id = take_path_id(request, "subscription_id")
     form = await read_form(request, _decoder)
@@ -251,7 +251,7 @@ async def replace(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Delete it; what is waiting is cancelled. Deleted again: the same answer."""
+    """Delete it; waiting deliveries are cancelled. Deleted again: the same answer."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription_id, application_id = take_path_id(request, "subscription_id"), take_application_id(request)
     await caller.require_application(application_id)

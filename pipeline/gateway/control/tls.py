@@ -4,7 +4,7 @@ from pipeline.endpoint_tls import TlsIdentity, find_identity_problem, find_pem_p
 
 
 def find_tls_problems(ca_pem: str | None, cert_pem: str | None, key_pem: str | None) -> dict[str, str]:
-    """Field → what is wrong with it; empty when all is well. Asks the code that will load them for deliveries."""
+    """Field → its problem; empty when all is well. Uses the code that will load them for deliveries."""
     problems: dict[str, str] = {}
     for field, pem in (("tls_ca_pem", ca_pem), ("tls_client_cert_pem", cert_pem)):
         problem = find_pem_problem(pem) if pem is not None else None

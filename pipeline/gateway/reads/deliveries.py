@@ -1,4 +1,4 @@
-"""`GET /deliveries`, `GET /deliveries/{delivery_id}`: what has become of an event at a subscription."""
+"""`GET /deliveries`, `GET /deliveries/{delivery_id}`: the state of an event's delivery to a subscription."""
 
 from typing import TypedDict
 
@@ -52,7 +52,7 @@ STATE = Parameter(
 
 
 class StateShown(TypedDict):
-    """What has become of it. `reason`: why it is parked or dead; `until`: when it is attempted, as far as known."""
+    """A delivery's state. `reason`: why it is parked or dead; `until`: when it is attempted, as far as known."""
 
     type: State
     since: Time

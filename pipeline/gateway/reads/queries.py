@@ -27,7 +27,7 @@ def read_uuid(text: str) -> str:
 
 
 def read_names(text: str) -> tuple[str, ...]:
-    """A list with commas between, as RFC 4180 has a line: what has a comma itself stands in quotes."""
+    """A list separated by commas, as a line of RFC 4180: a value with a comma stands in quotes."""
     try:
         (names,) = csv.reader([text], skipinitialspace=True, strict=True)
     except csv.Error as error:

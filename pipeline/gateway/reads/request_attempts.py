@@ -1,4 +1,4 @@
-"""`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: what was sent, and what is still owed."""
+"""`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: requests sent and attempts still due."""
 
 from typing import Any, TypedDict
 
@@ -64,7 +64,7 @@ class AttemptShown(TypedDict):
 
 
 class ExchangeShown(TypedDict):
-    """What was sent, how long its parts took, and what comes next."""
+    """A request that was sent, the durations of its parts, and the next attempt."""
 
     request: dict[str, Any] | None
     error: dict[str, str | None] | None
@@ -92,7 +92,7 @@ async def show_attempts(request: web.Request) -> web.Response:
     wanted = take_filter(request, application_id)
     await caller.require_application(application_id)
     if wanted.after is None or wanted.after.is_backward:
-        # a first page, and one of newer items, is expected to show what was accepted just now; others are history
+        # a first page, and one of newer items, must show events accepted just now; others are history
         attempts = await list_fresh(gateway, application_id, wanted.event_id, lambda pool: list_attempts(pool, wanted))
     else:
         attempts = await list_attempts(gateway.lookup_pool, wanted)

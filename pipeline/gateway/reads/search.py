@@ -1,4 +1,4 @@
-"""`GET /search`: what has this id? For an id that somebody reads in a log, a header or a mail."""
+"""`GET /search`: the objects with an id that was found in a log, a header or a mail."""
 
 from typing import Literal, TypedDict
 from uuid import UUID

@@ -62,7 +62,7 @@ class LatencyOfAttempts(TypedDict):
 
 
 class Figures(TypedDict):
-    """Attempts by what they came to. `errors`: by name; `statuses`: of answers, as `2xx`.
+    """Attempts by outcome. `errors`: by name; `statuses`: of answers, as `2xx`.
 
     `latency_counts`: of those that were made, by bucket: up to each of `latency_bounds_ms`, and beyond.
     """

@@ -1,7 +1,7 @@
 """Reading your own writes: a read that may concern an event just accepted waits, bounded, until the archive has it.
 
-What was accepted before the request is before the end of the application's partition of the events topic. Positions
-are asked of the primary, and what has been waited for is read there, since a replica may lag.
+Events accepted before the request lie before the end of the application's partition of the events topic. Positions are
+read from the primary, and so are events that were waited for, since a replica may lag.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ async def wait_for_archive(
     """Wait until what the application had accepted (or this event) is archived; with `dispatched`, its matches too.
 
     Returns after at most `gateway.archive_wait_s` in any case: then the read shows what there is. When it returns
-    early, what is not in the archive was never accepted.
+    early, an event that is not in the archive was never accepted.
     """
     if dispatched and event_id is not None and await is_dispatched(gateway.fresh_pool, application_id, event_id):
         gateway.metrics.archive_waits_total.labels("at_once").inc()

@@ -34,7 +34,7 @@ class ArchivedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None
     created_at_us: int
     due_at_us: int | None  # None: at once
-    asked_at_us: int | None  # when a person asked for it; None: nobody did
+    asked_at_us: int | None  # when a person asked for it; None: not asked for
     outcome: str | None
     started_at_us: int | None
     finished_at_us: int | None
@@ -44,7 +44,7 @@ class ArchivedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedResponse:
-    """What was sent and what came back, or the error instead. Secrets are redacted, headers and body capped.
+    """The request sent and its answer, or the error instead. Secrets are redacted, headers and body capped.
 
     `timings_us`: dns, connect, tls, first_byte, total, as far as they were reached.
     """

@@ -1,4 +1,4 @@
-"""Reading the clocks that decide what is old enough to leave the archive."""
+"""Reads the clocks that decide which days are old enough to leave the archive."""
 
 from collections.abc import Callable
 

@@ -15,7 +15,7 @@ INLINE_MAX_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedContent:
-    """What its sender said about an event."""
+    """The fields of an event that its sender set."""
 
     application_id: str
     event_id: str

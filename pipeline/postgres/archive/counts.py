@@ -1,4 +1,4 @@
-"""How much is in the archive, and what it cost the server: for benchmarks, which compare it with what was sent."""
+"""Row counts of the archive and the server's counters: benchmarks compare them with the events sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ServerFigures:
 
 
 async def count_archived(pool: Pool, application_ids: Sequence[str]) -> ArchivedCounts:
-    """Count what is archived of these applications."""
+    """Count the archived rows of these applications."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select (select count(*) from events where application_id = any(%(ids)s)), "

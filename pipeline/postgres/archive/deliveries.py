@@ -1,4 +1,4 @@
-"""Reading deliveries from the archive, each with what has become of it.
+"""Reads deliveries from the archive, each with its state.
 
 A delivery's state is worked out when it is read: of its last attempt, of what a person asked for since, of its dead
 letter, and of its subscription. A page looks at `SCANNED_MAX` deliveries at most, however few of them have the state

@@ -68,7 +68,7 @@ VALUES = {
 
 
 async def fill_archive(pool: Pool, rows: int, *, now_us: int, progress: Callable[[int], None]) -> None:
-    """Add so many rows, all on today's date, and let the server take stock. `progress` is told how many there are."""
+    """Add so many rows, all on today's date, and analyze the tables. `progress` is called with the number of rows."""
     events = rows // ROWS_PER_EVENT
     async with pool.connection() as connection:
         await connection.set_autocommit(True)  # a transaction a statement; `vacuum` stands none around it

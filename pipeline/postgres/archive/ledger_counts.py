@@ -1,7 +1,7 @@
-"""What the archive knows for the ledger: counts by application, and what has not ended, a day at a time.
+"""The archive's part of the ledger: counts by application, and deliveries that have not ended, a day at a time.
 
 All on one connection, inside one snapshot (`open_snapshot`). A day's rows of the tables share a partition's day, so
-that each comparison is a join of two partitions; what is left over is few, and looked up by key.
+that each comparison is a join of two partitions; the few rows left over are looked up by key.
 """
 
 from collections.abc import AsyncIterator, Mapping

@@ -1,6 +1,6 @@
-"""Attempts counted by minute, subscription and what they came to, in the transaction that writes their rows.
+"""Attempts counted by minute, subscription and outcome, in the transaction that writes their rows.
 
-What is added to a minute are the rows that were new, so that a repeat in the log is counted once, like its row.
+Only new rows are added to a minute, so that a repeat in the log is counted once, like its row.
 """
 
 from psycopg import AsyncCursor
@@ -47,7 +47,7 @@ async def add_attempts(cursor: AsyncCursor[TupleRow], insert: Composed) -> int:
 
 
 async def count_again(connection: Connection) -> None:
-    """All minutes made again from the attempts that the archive has. To be called while nobody writes."""
+    """Count all minutes again from the archive's attempts. Call it while no process writes."""
     await connection.execute("truncate attempt_minutes")
     await connection.execute(SQL("with {counts} select").format(counts=_count(SQL("attempts"))))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """A place in a list: the last item of the page before. `is_backward`: what is newer, nearest first, is wanted."""
+    """A place in a list: the last item of the page before. `is_backward`: newer items are wanted, nearest first."""
 
     created_at_us: int
     attempt_id: str
@@ -49,7 +49,7 @@ def list_values(wanted: ListFilter) -> dict[str, object]:
 
 
 def turn_back(cursor: Cursor | None) -> Cursor | None:
-    """The same place, looking towards what is newer."""
+    """The same place, looking towards newer items."""
     return replace(cursor, is_backward=True) if cursor is not None else None
 
 
@@ -58,7 +58,7 @@ def find_neighbours(
 ) -> tuple[Cursor | None, Cursor | None]:
     """Cursors of the pages of newer and of older items.
 
-    `first`, `last`: of what was found, in the order of the search; `after`: where the search began; `end`: where it
+    `first`, `last`: of the items found, in the order of the search; `after`: where the search began; `end`: where it
     stopped before all was seen.
     """
     if after is not None and after.is_backward:

@@ -1,7 +1,7 @@
 """Day partitions of the archive: made ahead, made on demand. How they leave again lives in `archive_retention`.
 
-Safe with any number of archive processes: whoever changes partitions holds one advisory lock, and looks again once it
-has it. What reads and writes rows does not live here.
+Safe with any number of archive processes: changes of partitions happen under one advisory lock, and look again once
+they have it. Reading and writing of rows lives elsewhere.
 """
 
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ async def ensure_partitions(connection: Connection, *, today: date, days_ahead: 
 
 
 async def lock_partitions(connection: Connection) -> None:
-    """For this transaction: nobody else changes partitions. Fails when a lock is not to be had soon."""
+    """Lock partitions against other changes for this transaction. Fails when the lock is not free soon."""
     await connection.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
     await connection.execute(LOCK_TIMEOUT)
 

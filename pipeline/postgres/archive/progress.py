@@ -1,4 +1,4 @@
-"""How far the archive is, for reads that expect to see what was just written. Ask the primary: a replica lags."""
+"""How far the archive is, for reads that must see events just written. Ask the primary: a replica lags."""
 
 from collections.abc import Collection
 

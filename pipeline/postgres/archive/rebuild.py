@@ -17,7 +17,7 @@ OTHERS = ("archive_offsets", "archive_detached", "redriven_events", "attempt_min
 
 
 class Plan(NamedTuple):
-    """What is missing, and how far each partition is written."""
+    """Missing tables, and how far each partition is written."""
 
     missing_tables: list[str]
     positions: dict[Place, int]
@@ -36,7 +36,7 @@ async def plan_rebuild(connection: Connection) -> Plan:
 
 
 async def prepare_rebuild(connection: Connection) -> None:
-    """Make what is missing, and forget all positions: archive processes that run are fenced off and begin anew.
+    """Make missing tables, and forget all positions: archive processes that run are fenced off and begin anew.
 
     Attempts that are there are counted again; those that come are counted as they are written.
     """

@@ -3,7 +3,7 @@
 from psycopg import DataError, IntegrityError, errors
 
 # A value no column takes, a constraint, a row or index entry too large, a trigger that raises; and what the client
-# cannot encode. What is wrong with the schema, the rights or the server concerns every row: not among them.
+# cannot encode. A fault of the schema, the rights or the server concerns every row: not among them.
 REFUSALS = (
     DataError,
     IntegrityError,

@@ -63,7 +63,7 @@ async def detach_expired(
 
 
 async def drop_detached(connection: Connection, *, keep_hours: float, days_max: int) -> Sequence[date]:
-    """Drop what was taken out more than `keep_hours` ago, `days_max` days at most; the days."""
+    """Drop days detached more than `keep_hours` ago, at most `days_max`; returns the days."""
     cursor = await connection.execute(
         "select distinct day from archive_detached "
         "where restored_at is null and detached_at <= clock_timestamp() - make_interval(secs => %s) "

@@ -80,7 +80,7 @@ class ArchiveWriter:
         """Make each partition's `owner` its only writer; where it is.
 
         `topic_ids`: by topic name, for positions of which the topic is not known yet. Waits for a transaction of the
-        owner before: what it says holds.
+        owner before: its answer is final.
         """
         claimed: dict[Place, Claimed] = {}
         async with self._connected() as connection, connection.transaction():
@@ -109,7 +109,7 @@ class ArchiveWriter:
         return positions
 
     async def check_known(self, places: Sequence[Place]) -> None:
-        """Raise `FencedError` when one of these has no position at all, whoever's."""
+        """Raise `FencedError` when one of these has no position of any owner."""
         async with self._connected() as connection:
             cursor = await connection.execute("select topic, partition from archive_offsets")
             known = {(topic, partition) for topic, partition in await cursor.fetchall()}
@@ -120,7 +120,7 @@ class ArchiveWriter:
     async def set_back(self, place: Place, owner: UUID, position: int, topic_id: str | None = None) -> None:
         """The log was cut off, or made again: its records from `position` on are others than those that were archived.
 
-        Rows stay. A row of its own instead of a changed one: a position that goes back is refused.
+        Rows stay. A new row instead of a changed one: a position that goes back is refused.
         """
         async with self._connected() as connection, connection.transaction():
             cursor = await connection.execute(
@@ -139,7 +139,7 @@ class ArchiveWriter:
         Raises `FencedError`; `HoleError` when a position is not where the batch continues; or what psycopg raises.
         """
         async with self._connected() as connection, connection.transaction():
-            # first, so that nobody can claim the partitions until this is committed
+            # first, so that no other process can claim the partitions until this is committed
             await _advance(connection, batch)
             added = await _add_all(connection, batch.rows)
             reused = []
@@ -222,7 +222,7 @@ async def _advance(connection: AsyncConnection[TupleRow], batch: ArchiveBatch) -
         for (topic, partition), step in zip(places, steps, strict=True)
         if positions[topic, partition] != step.from_offset
     ]
-    raise HoleError(f"the batch does not continue what is archived: {'; '.join(holes)}")
+    raise HoleError(f"the batch does not continue the archived positions: {'; '.join(holes)}")
 
 
 async def _read_positions(

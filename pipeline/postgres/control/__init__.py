@@ -1,1 +1,1 @@
-"""The control plane: organizations, people, applications, subscriptions, secrets, and what is published of them."""
+"""The control plane: organizations, people, applications, subscriptions, secrets, and their publication."""

@@ -3,8 +3,8 @@
 import json
 from contextvars import ContextVar
 
-# JSON of kind, id and address; None: nobody but Hookline itself. A context variable, because between a request and its
-# statements there are layers that know nothing of who is asking.
+# JSON of kind, id and address; None: Hookline itself. A context variable, because the layers between a request and its
+# statements do not know the caller.
 ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
@@ -13,6 +13,6 @@ def act_as(kind: str, actor_id: str | None, address: str | None) -> None:
     ACTOR.set(json.dumps({"kind": kind, "id": actor_id, "address": address}))
 
 
-def act_as_nobody() -> None:
-    """The same, for what nobody asked for."""
+def act_as_system() -> None:
+    """The same, for changes that Hookline makes without a request."""
     ACTOR.set(None)

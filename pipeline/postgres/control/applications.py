@@ -102,7 +102,7 @@ async def rename_application(pool: Pool, application_id: str, name: str) -> bool
 
 
 async def delete_application(pool: Pool, application_id: str) -> bool:
-    """Delete it and all that is its own; what is waiting is cancelled. False when there is none."""
+    """Delete it with all its parts; waiting deliveries are cancelled. False when there is none."""
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:

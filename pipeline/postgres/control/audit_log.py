@@ -66,7 +66,7 @@ async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[Au
 
 
 async def forget_entries(pool: Pool, *, days: int) -> int:
-    """Delete what is older than `days`, oldest first and not all at once; how many."""
+    """Delete entries older than `days`, oldest first and not all at once; returns how many."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "delete from audit_log where audit_id in (select audit_id from audit_log "

@@ -57,7 +57,7 @@ async def change_quotas(pool: Pool, organization_id: str, quotas: OrganizationQu
 
 
 async def read_daily_limits(pool: Pool, application_ids: Sequence[str]) -> dict[str, int]:
-    """Events a day, by application, of those whose organization has a limit of its own."""
+    """Events a day, by application, for applications whose organization has its own limit."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select application_id::text, events_per_day from applications join organization_quotas "

@@ -1,4 +1,4 @@
-"""What is to be published of an application, and that only one publishes it at a time.
+"""The parts of an application to publish, and the lease that lets one gateway publish them at a time.
 
 Versions must reach the log in order: were an older state written after a newer one, compaction would keep the older
 one. Who publishes has a lease in the application's row for as long as it waits for Kafka, and no transaction: a broker
@@ -29,7 +29,7 @@ class LogState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A lease to publish one version. `since`: parts that changed after this version are to be published.
+    """A lease to publish one version. `since`: parts that changed after this version must be published.
 
     `endpoints_since`: the same for endpoints; `deleted_since`: for subscriptions that are deleted. `is_healing`: the
     log disagreed with the database, which is the truth: everything is published, under a version above all of the log.
@@ -162,14 +162,14 @@ def does_disagree(known: LogState | None, *, routes: LogState, published: LogSta
 
 
 async def extend_publication(pool: Pool, publication: Publication, *, lease_s: float) -> bool:
-    """False: the lease ran out and somebody else has it."""
+    """False: the lease ran out and another gateway has it."""
     return await _update(
         pool, "publishing_until = clock_timestamp() + %(lease_s)s * interval '1 s'", publication, lease_s=lease_s
     )
 
 
 async def finish_publication(pool: Pool, publication: Publication) -> bool:
-    """It is in the log. False: the lease had run out, and what was written may be older than what others wrote."""
+    """It is in the log. False: the lease had run out, and the records written may be older than those of others."""
     return await _update(
         pool,
         "published_version = %(version)s, parts_version = %(version)s, published_change_id = %(change_id)s, "
@@ -179,7 +179,7 @@ async def finish_publication(pool: Pool, publication: Publication) -> bool:
 
 
 async def abandon_publication(pool: Pool, publication: Publication) -> None:
-    """It could not be written: whoever comes next tries again."""
+    """It could not be written: the next publication tries again."""
     await _update(pool, "publishing_by = null, publishing_until = null", publication)
 
 

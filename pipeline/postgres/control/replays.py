@@ -1,4 +1,4 @@
-"""Attempts that a person asked for: what they are made of, and that they were asked for."""
+"""Attempts that a person asked for: their source, and the note that they were asked for."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pipeline.postgres.pool import Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedEvent:
-    """An archived event with what its deliveries are made of."""
+    """An archived event with the fields that its deliveries need."""
 
     event_id: str
     event_type: str
@@ -112,7 +112,7 @@ async def list_deliveries(pool: Pool, application_id: str, event_id: str) -> lis
 
 
 async def note_asked(pool: Pool, application_id: str, event: ReplayedEvent, asked: Sequence[Asked]) -> list[Asked]:
-    """Note attempts before they are written to the log. Those that somebody asks for at this moment are left out."""
+    """Note attempts before they are written to the log. Those that a concurrent request notes are left out."""
     async with pool.connection() as connection, connection.transaction():
         noted = []
         for one in asked:

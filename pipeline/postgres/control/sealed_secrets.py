@@ -1,6 +1,6 @@
 """Every secret that is kept sealed: under which keys, and sealed again under another one.
 
-What is published of them (endpoints carry their sealed secrets) follows from the version that a change raises.
+Their publication (endpoints carry their sealed secrets) follows from the version that a change raises.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class KeyUse:
 
 
 async def list_key_uses(pool: Pool) -> list[KeyUse]:
-    """Every key in use, by id. What was deleted does not count."""
+    """Every key in use, by id. Deleted secrets do not count."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(KeyUse)) as cursor:
         await cursor.execute(
             "select key_id, count(*) as secrets, (array_agg(context order by context))[1] as context, "

@@ -30,7 +30,7 @@ class ChangedMeanwhileError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionContent:
-    """What its owner says about a subscription."""
+    """The fields of a subscription that its owner sets."""
 
     is_enabled: bool
     event_types: tuple[str, ...]
@@ -176,7 +176,7 @@ async def replace_subscription(
     *,
     updated_at: datetime | None = None,
 ) -> Subscription | None:
-    """Replace what its owner says. Disabling cancels what is waiting. None when there is no such subscription.
+    """Replace the owner's fields. Disabling cancels waiting deliveries. None when there is no such subscription.
 
     `updated_at`: only the one that was last changed then. Raises `UnknownEventTypesError`, `ChangedMeanwhileError`.
     """
@@ -196,7 +196,7 @@ async def replace_subscription(
                 "tls_key_id = case when %(has_certificate)s then coalesce(%(tls_key_id)s, tls_key_id) end, "
                 "tls_sealed = case when %(has_certificate)s then coalesce(%(tls_sealed)s, tls_sealed) end, "
                 "disabled_reason = case when %(is_enabled)s then null else disabled_reason end, "
-                # enabled again too late: what was held has been cancelled, or is to be
+                # enabled again too late: held deliveries have been cancelled, or will be
                 "cancelled_before = case when is_enabled and not %(is_enabled)s then now() "
                 "when %(is_enabled)s and held_until < now() then held_until else cancelled_before end, "
                 "cancelled_before_version = case when is_enabled and not %(is_enabled)s "
@@ -348,7 +348,7 @@ async def _check_event_types(
     *,
     named_by: str | None = None,
 ) -> None:
-    """Raises `UnknownEventTypesError`. `named_by`: a subscription that may go on naming what it names already."""
+    """Raises `UnknownEventTypesError`. `named_by`: a subscription that may keep names it has already."""
     # a pattern selects what there is, now or later
     names = [name for name in content.event_types if not is_pattern(name)]
     missing = await list_missing(connection, application_id, names)

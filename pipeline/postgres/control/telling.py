@@ -1,4 +1,4 @@
-"""What owners are to be told by events of ours: noted with what causes it, taken when the log has the event."""
+"""Notifications of owners by operational events: noted with their cause, deleted when the log has the event."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -66,7 +66,7 @@ async def has_to_tell(pool: Pool, *, before_us: int) -> bool:
 
 
 def take_given_up(pool: Pool) -> AbstractAsyncContextManager[list[GivenUp]]:
-    """Deliveries that were given up, oldest first; they are told when the block ends without an exception."""
+    """Deliveries given up, oldest first; they count as notified when the block ends without an exception."""
     return _take(
         pool,
         GivenUp,
@@ -79,7 +79,7 @@ def take_given_up(pool: Pool) -> AbstractAsyncContextManager[list[GivenUp]]:
 
 
 def take_changes(pool: Pool) -> AbstractAsyncContextManager[list[Change]]:
-    """Changes to be told, oldest first; they are told when the block ends without an exception."""
+    """Changes to notify of, oldest first; they count as notified when the block ends without an exception."""
     return _take(
         pool,
         Change,
@@ -131,7 +131,7 @@ def take_recovered(pool: Pool) -> AbstractAsyncContextManager[list[Ailing]]:
 async def _take(
     pool: Pool, kind: type[Row], query: LiteralString, arguments: tuple[int, ...]
 ) -> AsyncIterator[list[Row]]:
-    """The rows that `query` returns; what it did is done when the block ends without an exception."""
+    """The rows that `query` returns; its changes are committed when the block ends without an exception."""
     async with (
         pool.connection() as connection,
         connection.transaction(),
