@@ -73,7 +73,7 @@ def main() -> None:
         # imported here: they cost more than all of `--help`
         from pipeline.config import ConfigError
         from pipeline.embedded.errors import EmbeddedError
-        from pipeline.process import StartError
+        from pipeline.start_error import StartError
 
         if not isinstance(error, ConfigError | EmbeddedError | StartError):
             raise

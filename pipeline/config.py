@@ -437,6 +437,9 @@ class ProcessConfig(Section):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|text|json)$", description="text, json; auto: text on a terminal")
     parent_watch_fd: int | None = Field(None, ge=0, description="stop when this inherited file descriptor is closed")
+    start_fd: int | None = Field(
+        None, ge=0, description="get ready to start, and begin when this inherited pipe's other end is closed"
+    )
     stop_timeout_s: float = Field(
         28.0,
         gt=0,

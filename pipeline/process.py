@@ -27,6 +27,7 @@ from pipeline.ending import Ending
 from pipeline.host_clock import watch_host_clock
 from pipeline.log_output import LogOutput
 from pipeline.metrics import Metrics
+from pipeline.start_error import StartError
 from pipeline.supervisor import Supervisor, cancel_leftovers, run_together
 from pipeline.topics import declare_topics_for
 
@@ -46,10 +47,6 @@ STOP_SLACK_S = 8.0
 
 Check = Callable[[], str | None]
 Main = Callable[["Process"], Coroutine[Any, Any, None]]
-
-
-class StartError(Exception):
-    """The process cannot start as configured. The message says what is wrong and what to do; no traceback is shown."""
 
 
 @dataclass(slots=True)
@@ -199,7 +196,24 @@ async def _run_main(process: Process, main: Main, ending: Ending) -> None:
     ending.attach(asyncio.get_running_loop(), stop)
     if process.settings.process.parent_watch_fd is not None:
         ending.watch_parent(process.settings.process.parent_watch_fd)
-    await run_together(abandoned, main=main(process), failure=wait_failure())
+    await run_together(abandoned, main=_begin(process, main), failure=wait_failure())
+
+
+async def _begin(process: Process, main: Main) -> None:
+    start_fd = process.settings.process.start_fd
+    if start_fd is not None:
+        await _wait_closed(start_fd)
+    await main(process)
+
+
+async def _wait_closed(fd: int) -> None:
+    """Wait until the other end of a pipe that nothing is written to is closed."""
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, closed.set)
+    try:
+        await closed.wait()
+    finally:
+        loop.remove_reader(fd)
 
 
 async def _serve_operations(process: Process) -> web.AppRunner:

@@ -2,7 +2,7 @@
 
 from pipeline.config import SealingConfig
 from pipeline.core.signing.sealing import Sealer, SealingError, parse_keys
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 
 def load_sealer(config: SealingConfig) -> Sealer:

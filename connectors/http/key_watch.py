@@ -12,7 +12,7 @@ from pipeline.core.events.records import Endpoint
 from pipeline.core.signing.sealing import Sealed, Sealer, UnsealError
 from pipeline.kafka.log_clock import wall_us
 from pipeline.metrics import Metrics
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 LOG_INTERVAL_S = 60.0
 

@@ -15,7 +15,7 @@ from pipeline.core.signing.sealing import Sealed, Sealer, SealingError
 from pipeline.postgres import migrations
 from pipeline.postgres.control.sealed_secrets import list_key_uses
 from pipeline.postgres.pool import DatabaseAwayError, DatabaseUnavailable, Pool
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 AGAIN_AFTER_S = 1.0
 

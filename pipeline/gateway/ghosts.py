@@ -16,7 +16,7 @@ from pipeline.kafka.published import NOTHING_PUBLISHED, Published, read_publishe
 from pipeline.kafka.routes.applications import Head
 from pipeline.postgres.control.control_plane import raise_epoch, read_identity
 from pipeline.postgres.pool import Pool
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic, Topics
 
 # Many applications that are healed together share one look at the log. Records written since are no ghosts.

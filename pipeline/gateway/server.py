@@ -76,8 +76,9 @@ from pipeline.kafka.write_probe import WriteProbe
 from pipeline.postgres.databases import open_databases
 from pipeline.postgres.pool import DatabaseUnavailable
 from pipeline.pressure import Pressure
-from pipeline.process import Process, StartError
+from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
+from pipeline.start_error import StartError
 from pipeline.topics import declare_topics_for
 
 API_PATH = "/api/v1"

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import connect_options, view_options
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic, Topics
 
 ANSWER_TIMEOUT_S = 10.0

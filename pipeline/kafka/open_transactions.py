@@ -9,7 +9,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.log_guard import LATEST
 from pipeline.kafka.options import connect_options
 from pipeline.kafka.record import Place
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
 ANSWER_TIMEOUT_S = 10.0

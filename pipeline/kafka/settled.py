@@ -13,7 +13,7 @@ from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.record import Place
 from pipeline.kafka.tail import Bounds
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
 

@@ -11,7 +11,7 @@ from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord
 from pipeline.kafka.stepping import Stepper
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
 SILENCE_MAX_S = 30.0

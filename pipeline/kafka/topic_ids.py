@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import connect_options
 from pipeline.kafka.record import Place
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
 INTERVAL_S = 2.0

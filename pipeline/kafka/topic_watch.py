@@ -16,7 +16,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import ANSWER_TIMEOUT_S, describe_settings
 from pipeline.kafka.options import connect_options
 from pipeline.metrics import Metrics
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
 # More of these is as good: records and history may be larger than we need.

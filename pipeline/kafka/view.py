@@ -15,7 +15,7 @@ from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Place
 from pipeline.kafka.stepping import Stepper
 from pipeline.kafka.topic_ids import TopicIds
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
 POLL_S = 0.1

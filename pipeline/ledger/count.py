@@ -28,7 +28,7 @@ from pipeline.kafka.tail import Bounds
 from pipeline.ledger.open_records import LogEvent, Wanted, find_open, read_gaps
 from pipeline.postgres.archive import ledger_counts as archive
 from pipeline.postgres.archive.tables import day_of
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topics
 
 SETTLE_POLL_S = 0.2

@@ -9,7 +9,7 @@ from pipeline.ledger.count import Counter, NotSettledError, Result
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive.ledger_counts import Connection, open_long_connection, try_watch_lock
 from pipeline.postgres.pool import DatabaseUnavailable
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topics
 
 WAIT_S = 60.0

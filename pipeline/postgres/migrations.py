@@ -16,7 +16,7 @@ from yoyo.backends import DatabaseBackend
 from yoyo.migrations import MigrationList
 
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 
 def migrate(url: str) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 # psycopg_pool doubles the wait between attempts until this is over, then waits for the next request. `PoolWatch` asks
 # once a second, so that a server that is back is found within about two seconds, however long it was away.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core.signing.verification import parse_secret
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 
 class Keys:

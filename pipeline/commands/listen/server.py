@@ -16,7 +16,8 @@ from pipeline.commands.listen.forward import Forward
 from pipeline.commands.listen.keys import Keys
 from pipeline.commands.listen.options import ListenOptions
 from pipeline.core.signing.verification import verify
-from pipeline.process import Process, StartError
+from pipeline.process import Process
+from pipeline.start_error import StartError
 
 BODY_MAX_BYTES = 4 * 1024 * 1024  # as large as a record may be
 HELD_MAX_BYTES = 64 * 1024 * 1024  # bodies being read at the same time, together

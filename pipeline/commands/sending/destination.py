@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.commands.up.demo import EVENT_TYPES, LABELS
 from pipeline.commands.up.report import read_report
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

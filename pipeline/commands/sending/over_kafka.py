@@ -14,7 +14,7 @@ from pipeline.core.events.records import Event
 from pipeline.core.log.checksum import sum_content
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.metrics import Metrics
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import declare_topics_for
 
 LINGER_MS = 1

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import msgspec
 
 from pipeline.core.events.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 STANDARD_INPUT = "-"
 FILE_PREFIX = "@"

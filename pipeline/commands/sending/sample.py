@@ -4,7 +4,7 @@ import json
 
 from pipeline.commands.sending.destination import Destination
 from pipeline.commands.up.api import Api
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 PARTS = ("service", "resource_type", "verb")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar
 
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 TIMEOUT_S = 30.0
 MISSING = (403, 404)  # missing and forbidden are indistinguishable

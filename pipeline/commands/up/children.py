@@ -162,7 +162,7 @@ class Child:
 
 
 def build_environ(
-    given: Mapping[str, str], ours: Mapping[str, str], *, data: DataDirectory, watched_fd: int
+    given: Mapping[str, str], ours: Mapping[str, str], *, data: DataDirectory, watched_fd: int, start_fd: int
 ) -> dict[str, str]:
     """The environment of our processes: what the user set, and above that what only we can know."""
     defaults = {
@@ -177,6 +177,7 @@ def build_environ(
     }
     surroundings = {
         "HOOKLINE_PROCESS_PARENT_WATCH_FD": str(watched_fd),
+        "HOOKLINE_PROCESS_START_FD": str(start_fd),
         "HOOKLINE_PROCESS_RUN_DIR": str(data.run),
         # the modules that we run, whatever else is called `pipeline` in the directory we were started in
         "PYTHONSAFEPATH": "1",

@@ -5,13 +5,15 @@ parts are made again.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 
-from pipeline.commands.up.api import Api
 from pipeline.commands.up.data_directory import write_private
+
+if TYPE_CHECKING:  # an HTTP client costs a start as much as everything else that is imported before Kafka runs
+    from pipeline.commands.up.api import Api
 
 ORGANIZATION = "Demo"
 APPLICATION = "Demo shop"
@@ -41,7 +43,7 @@ def read_demo(file: Path) -> Demo:
     return demo
 
 
-async def provide_demo(api: Api, file: Path, *, receiver: str) -> Demo:
+async def provide_demo(api: "Api", file: Path, *, receiver: str) -> Demo:
     """Make the demo, or see that it is still there. `receiver`: the URL that its subscription delivers to."""
     demo = await _provide_application(api, read_demo(file))
     demo = await _provide_secret(api, demo)
@@ -51,7 +53,7 @@ async def provide_demo(api: Api, file: Path, *, receiver: str) -> Demo:
     return demo
 
 
-async def _provide_application(api: Api, known: Demo) -> Demo:
+async def _provide_application(api: "Api", known: Demo) -> Demo:
     if known.application_id and await api.find(f"/applications/{known.application_id}"):
         return known
     organization = await api.create("/organizations", {"name": ORGANIZATION})
@@ -60,7 +62,7 @@ async def _provide_application(api: Api, known: Demo) -> Demo:
     return Demo(organization_id=application["organization_id"], application_id=application["application_id"])
 
 
-async def _provide_secret(api: Api, demo: Demo) -> Demo:
+async def _provide_secret(api: "Api", demo: Demo) -> Demo:
     question = f"/event_types?application_id={demo.application_id}"
     if demo.application_secret and await api.find(question, token=demo.application_secret) is not None:
         return demo
@@ -68,14 +70,14 @@ async def _provide_secret(api: Api, demo: Demo) -> Demo:
     return msgspec.structs.replace(demo, application_secret=created["token"])
 
 
-async def _provide_event_types(api: Api, application_id: str) -> None:
+async def _provide_event_types(api: "Api", application_id: str) -> None:
     found = await api.find(f"/event_types?application_id={application_id}") or []
     for missing in sorted(set(EVENT_TYPES) - {event_type["event_type_name"] for event_type in found}):
         parts = dict(zip(("service", "resource_type", "verb"), missing.split("."), strict=True))
         await api.create("/event_types", {"application_id": application_id, **parts})
 
 
-async def _provide_subscription(api: Api, demo: Demo, receiver: str) -> Demo:
+async def _provide_subscription(api: "Api", demo: Demo, receiver: str) -> Demo:
     found = await api.find(f"/subscriptions/{demo.subscription_id}") if demo.subscription_id else None
     if found is None or found["application_id"] != demo.application_id:
         form = {

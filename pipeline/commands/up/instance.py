@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.commands.up.api import Api
 from pipeline.commands.up.children import LISTEN, Child, Children, ShowLine, build_environ
 from pipeline.commands.up.data_directory import DataDirectory, write_private
 from pipeline.commands.up.demo import Demo, provide_demo, read_demo
@@ -22,6 +21,7 @@ from pipeline.commands.up.services import (
     KAFKA_VARIABLE,
     POSTGRES,
     PostgresPlan,
+    Service,
     plan_kafka,
     prepare_kafka,
     prepare_postgres,
@@ -78,38 +78,38 @@ class Instance:
         self._keepers: list[Keeper] = []
         # Our processes hold the other end, and stop when this one closes: even a kill -9 of us closes it.
         self._watched_fd, self._watch_fd = os.pipe()
+        self._awaited_fd, start_fd = os.pipe()
+        self._start_fd: int | None = start_fd
 
     async def start(self) -> Report:
         """Start everything; where it is. Raises `StartError` or `EmbeddedError`."""
         keys = provide_keys(self._settings, self._data)
         self._data.mark()
-        kafka, database_url = await self._start_services()
-        self._progress("starting the gateway, the matcher, deliver and archive ...")
+        ports, given, settings, data = self._ports, self._given, self._settings, self._data
+        kafka, bootstrap_servers = plan_kafka(given, settings, data, ports, self._progress)
+        postgres = PostgresPlan(given, settings, data, ports, self._progress)
         receiver_port = self._choose_receiver_port() if self._options.has_demo else 0
-        ours = {**keys, KAFKA_VARIABLE: kafka, DATABASE_VARIABLE: database_url}
-        children = Children(
-            build_environ(self._given, ours, data=self._data, watched_fd=self._watched_fd),
-            data=self._data,
-            ports=self._ports,
-            gateway_port=self._gateway_port,
-            receiver_port=receiver_port,
-            inherited=(self._watched_fd, self._data.run_lock),
-            show_line=self._show_line,
-        )
+        children: list[tuple[Child, Keeper]] = []
+
+        async def prepare_children() -> None:
+            await self._start_postgres(postgres)
+            ours = {**keys, KAFKA_VARIABLE: bootstrap_servers, DATABASE_VARIABLE: postgres.url}
+            # they import while Kafka starts, and begin when `_start_fd` closes
+            children.extend(await self._start_children(ours, receiver_port))
+
+        await all_of(self._start_kafka(kafka, bootstrap_servers), prepare_children())
+        self._progress("starting the gateway, the matcher, deliver and archive ...")
+        self._let_begin()
         announced: dict[str, dict[str, str]] = {}
         demo = Demo()
 
-        async def start_child(child: Child) -> None:
+        async def wait_for(child: Child, keeper: Keeper) -> None:
             nonlocal demo
-            keeper = await self._start_kept(child)
             found = announced[_name_process(child)] = await keeper.wait_announced(child.read_announcement)
             if _name_process(child) == "gateway" and self._options.has_demo:
                 demo = await self._provide_demo(found["api"], keys[MASTER_KEY_VARIABLE], receiver_port)
 
-        names = [(name, number) for name in PROCESS_KINDS for number in range(1, self._options.counts[name] + 1)]
-        if self._options.has_demo:
-            names.append((LISTEN, 1))
-        await all_of(*(start_child(children.make(*name)) for name in names))
+        await all_of(*(wait_for(*each) for each in children))
         report = Report(
             api=announced["gateway"]["api"],
             organization_id=demo.organization_id,
@@ -119,8 +119,8 @@ class Instance:
             subscription_secret=demo.subscription_secret,
             receiver=demo.receiver,
             master_api_key=keys[MASTER_KEY_VARIABLE],
-            kafka=kafka,
-            database_url=database_url,
+            kafka=bootstrap_servers,
+            database_url=postgres.url,
             metrics={name: announced[name]["metrics"] for name in sorted(announced)},
             pids=self._list_pids(),
         )
@@ -138,33 +138,48 @@ class Instance:
         for name in STOP_ORDER:
             await asyncio.gather(*(keeper.stop(timeout_s) for keeper in self._keepers if keeper.kept.name == name))
         self._keepers.clear()
-        os.close(self._watch_fd)
-        os.close(self._watched_fd)
+        self._let_begin()
+        for fd in (self._watch_fd, self._watched_fd, self._awaited_fd):
+            os.close(fd)
 
     def kill(self) -> None:
         """SIGKILL to our processes, without waiting; services are stopped by their guards when we are gone."""
         for keeper in self._keepers:
             keeper.kept.kill()
 
-    async def _start_services(self) -> tuple[str, str]:
-        """Kafka and PostgreSQL, with topics and tables; their addresses."""
-        service, bootstrap_servers = plan_kafka(self._given, self._settings, self._data, self._ports, self._progress)
-        postgres = PostgresPlan(self._given, self._settings, self._data, self._ports, self._progress)
+    async def _start_kafka(self, service: Service | None, bootstrap_servers: str) -> None:
+        if service is not None:
+            await self._start_kept(service)
+        self._progress("creating topics ...")
+        await prepare_kafka(self._settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers}))
 
-        async def start_kafka() -> None:
-            if service is not None:
-                await self._start_kept(service)
-            self._progress("creating topics ...")
-            await prepare_kafka(self._settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers}))
+    async def _start_postgres(self, plan: PostgresPlan) -> None:
+        if plan.service is not None:
+            await self._start_kept(plan.service)
+        self._progress("preparing the database ...")
+        await prepare_postgres(plan.url)
 
-        async def start_postgres() -> None:
-            if postgres.service is not None:
-                await self._start_kept(postgres.service)
-            self._progress("preparing the database ...")
-            await prepare_postgres(postgres.url)
+    async def _start_children(self, ours: Mapping[str, str], receiver_port: int) -> list[tuple[Child, Keeper]]:
+        """Our processes, each waiting for `_let_begin`."""
+        made = Children(
+            build_environ(self._given, ours, data=self._data, watched_fd=self._watched_fd, start_fd=self._awaited_fd),
+            data=self._data,
+            ports=self._ports,
+            gateway_port=self._gateway_port,
+            receiver_port=receiver_port,
+            inherited=(self._watched_fd, self._awaited_fd, self._data.run_lock),
+            show_line=self._show_line,
+        )
+        names = [(name, number) for name in PROCESS_KINDS for number in range(1, self._options.counts[name] + 1)]
+        if self._options.has_demo:
+            names.append((LISTEN, 1))
+        return [(child, await self._start_kept(child)) for child in (made.make(*name) for name in names)]
 
-        await all_of(start_kafka(), start_postgres())
-        return bootstrap_servers, postgres.url
+    def _let_begin(self) -> None:
+        """Close the end that our processes wait for; one that is started again later need not wait."""
+        if self._start_fd is not None:
+            os.close(self._start_fd)
+            self._start_fd = None
 
     async def _start_kept(self, kept: Kept) -> Keeper:
         keeper = Keeper(kept, run_dir=self._data.run, say=self._say)
@@ -176,6 +191,9 @@ class Instance:
         return keeper
 
     async def _provide_demo(self, api: str, master_key: str, receiver_port: int) -> Demo:
+        # imported here: Kafka and our processes start meanwhile
+        from pipeline.commands.up.api import Api
+
         async with Api(api, master_key) as client:
             receiver = f"http://{LOOPBACK}:{receiver_port}/"
             demo = await provide_demo(client, self._data.demo_file, receiver=receiver)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipeline.commands.up.children import EXIT_REFUSED, EXIT_STOPPED
 from pipeline.embedded.errors import EmbeddedError
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 Say = Callable[[str], None]  # takes one line for the person who started us
 

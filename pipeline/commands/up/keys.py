@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 from pipeline.commands.up.data_directory import DataDirectory, write_private
 from pipeline.config import Settings
 from pipeline.core.signing.sealing import KEY_BYTES
-from pipeline.process import StartError
 from pipeline.sealing_keys import load_sealer
+from pipeline.start_error import StartError
 
 
 def provide_keys(settings: Settings, data: DataDirectory) -> dict[str, str]:

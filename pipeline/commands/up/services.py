@@ -12,7 +12,7 @@ from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.embedded.ports import LOOPBACK, FreePorts
 from pipeline.embedded.postgres import EmbeddedPostgres
 from pipeline.embedded.progress import Progress
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import declare_topics_for
 
 KAFKA_VARIABLE = "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS"

@@ -10,7 +10,7 @@ from pipeline.gateway.accounts.mail import Mailer
 from pipeline.gateway.accounts.oidc_provider import Provider
 from pipeline.gateway.problems import Problem
 from pipeline.metrics import Metrics
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 CALLBACK_PATH = "/api/v1/auth/oidc/callback"
 

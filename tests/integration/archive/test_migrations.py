@@ -9,7 +9,7 @@ from yoyo import get_backend, read_migrations
 
 from pipeline.postgres import migrations
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 TABLE_NAMES = [table.name for table in TABLES]
 

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import Change, LogEnds, apply_topics, plan_topics, verify_topics
 from pipeline.kafka.open_transactions import find_open_transactions
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topic, declare_topics
 from tests.integration.kafka.logs import DAY_S, PlainClient, configure, make_topics
 from tests.support.eventually import eventually

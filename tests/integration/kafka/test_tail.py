@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from pipeline.kafka.record import LogRecord
 from pipeline.kafka.tail import read_tail
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import declare_topics
 from tests.integration.kafka.logs import PlainClient, configure, make_topics
 from tests.support.eventually import eventually

@@ -13,7 +13,7 @@ from pipeline.core.events.records import Endpoint, Routes, RoutesHead, RoutesPar
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.view import LogView
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from pipeline.topics import Topics, declare_topics
 from tests.integration.kafka.logs import PlainClient, configure, make_topics
 from tests.support.eventually import eventually

@@ -19,7 +19,8 @@ from tests.support.processes import ROOT
 SCRIPT = """
 import asyncio, sys, threading, time
 from pipeline.config import load_settings
-from pipeline.process import Process, StartError, run
+from pipeline.process import Process, run
+from pipeline.start_error import StartError
 import os
 
 async def main(process: Process) -> None:
@@ -300,3 +301,38 @@ async def test_a_callback_of_a_library_that_fails_is_logged_only(tmp_path: Path)
 
     assert 0 == code
     assert '"loop_error"' in logged
+
+
+async def test_it_begins_when_it_may(tmp_path: Path) -> None:
+    """Started early, it is up but does no work until the pipe closes; a signal meanwhile stops it in order."""
+    for is_stopped in (False, True):
+        run_dir = tmp_path / str(is_stopped)
+        run_dir.mkdir()
+        awaited, begin = os.pipe()
+        try:
+            async with start("starting", run_dir, HOOKLINE_PROCESS_START_FD=str(awaited)) as running:
+                if is_stopped:
+                    await eventually(lambda: _takes_signals(running.process.pid))
+                    running.process.terminate()
+                    code, logged = await running.end()
+
+                    assert 0 == code
+                    assert "starting\n" not in logged
+                else:
+                    os.close(begin)
+                    assert running.process.stderr is not None
+                    async with asyncio.timeout(TIMEOUT_S):
+                        first = await running.process.stderr.readline()
+
+                    assert b"starting\n" == first
+        finally:
+            os.close(awaited)
+            if is_stopped:
+                os.close(begin)
+
+
+def _takes_signals(pid: int) -> bool:
+    """A thread of its own takes them: they are blocked in all others."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return bool(blocked >> (signal.SIGTERM - 1) & 1)

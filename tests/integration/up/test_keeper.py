@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.commands.up.children import LOG_MAX_BYTES, Child
 from pipeline.commands.up.keeper import Keeper
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from tests.support.eventually import eventually
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("child_stand_in.py")))

@@ -8,7 +8,7 @@ from connectors.http.key_watch import KeyWatch
 from pipeline.core.events.records import Endpoint
 from pipeline.core.signing.sealing import Sealer
 from pipeline.metrics import Metrics
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 from tests.support.outbound import SEALER, SUBSCRIPTION_ID, make_endpoint
 from tests.unit.connectors.http.sink_alone import Endpoints, SinkAlone
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.commands.listen.keys import Keys
 from pipeline.core.signing.signature import format_standard_secret
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 ONE, TWO = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11", "6b3c1f0e-9a52-4a8e-8f5b-2d1c7e4a9b60"
 

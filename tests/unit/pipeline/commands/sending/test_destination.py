@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.commands.sending.destination import Destination, find_destination
 from pipeline.commands.up.report import Report, write_report
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 DEMO = Report(
     api="http://127.0.0.1:1/api/v1",

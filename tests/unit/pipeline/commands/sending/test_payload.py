@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.sending.payload import format_payload, read_payload
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 NOTHING = io.BytesIO()
 BINARY = "application/octet-stream+base64"

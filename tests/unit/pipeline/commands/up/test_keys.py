@@ -8,7 +8,7 @@ from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.keys import provide_keys
 from pipeline.config import load_settings
 from pipeline.core.signing.sealing import parse_keys
-from pipeline.process import StartError
+from pipeline.start_error import StartError
 
 KEY_FILE, MASTER = "HOOKLINE_SEALING_KEY_FILE", "HOOKLINE_GATEWAY_MASTER_API_KEY"
 GIVEN_KEYS = "mine:" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
