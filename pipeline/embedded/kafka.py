@@ -14,8 +14,8 @@ from pathlib import Path
 from pipeline.embedded.data_dir import check_version, lock_directory, make_directory
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.guarded import Guarded, clean_environment, start_guarded
-from pipeline.embedded.kafka_classes import KafkaClasses
 from pipeline.embedded.kafka_jars import KAFKA_VERSION, provide_jars
+from pipeline.embedded.kafka_warmth import KafkaWarmth, record_flags, start_rehearsal, wait_for_end
 from pipeline.embedded.ports import LOOPBACK, choose_port
 from pipeline.embedded.progress import Progress, keep_silent
 
@@ -23,6 +23,7 @@ from pipeline.embedded.progress import Progress, keep_silent
 METADATA_VERSION = ".".join(KAFKA_VERSION.split(".")[:2])
 START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 20.0
+RECORD_TIMEOUT_S = 600.0  # at the lowest priority it may have to wait for others
 ANSWER_TIMEOUT_S = 1.0
 ANSWER_MAX_BYTES = 64 * 1024
 RECORD_MAX_BYTES = 4 * 1024 * 1024
@@ -64,6 +65,7 @@ class EmbeddedKafka:
 
     bootstrap_servers: str
     guarded: Guarded
+    rehearsal: Guarded | None = None
 
     @property
     def pid(self) -> int:
@@ -81,6 +83,7 @@ class EmbeddedKafka:
         log_dir: Path | None = None,
         cache_dir: Path | None = None,
         extra: Mapping[str, str] = {},
+        rehearses: bool = False,
     ) -> "EmbeddedKafka":
         """Start on `port` and `controller_port` (None: any free one), with the data of `data_dir`.
 
@@ -88,6 +91,7 @@ class EmbeddedKafka:
 
         Returns when the broker takes requests. Logs go to `log_dir` (None: the data directory), jars come from
         `cache_dir` (None: ~/.cache/hookline). A later start may use another port. `extra`: more settings of the broker.
+        `rehearses`: prepare quicker starts beside it, where nothing is prepared.
         """
         data_dir = make_directory(data_dir)
         log_dir = make_directory(log_dir or data_dir)
@@ -99,8 +103,8 @@ class EmbeddedKafka:
             progress(f"starting Apache Kafka {KAFKA_VERSION} on {LOOPBACK}:{chosen} ...")
             properties = _write_configuration(data_dir, log_dir, chosen, controller, extra)
             java = _java_command(data_dir, heap_mib)
-            classes = KafkaClasses(java, jars, data_dir)
-            java += [*classes.provide(progress), "-cp", ":".join(str(jar) for jar in jars)]
+            warmth = KafkaWarmth(java, jars)
+            java += [*warmth.flags(), "-cp", ":".join(str(jar) for jar in jars)]
             cluster_id = _format(data_dir, java, properties)
             guarded = start_guarded(
                 "Kafka",
@@ -110,15 +114,42 @@ class EmbeddedKafka:
                 log_file=log_dir / "stdout.log",
                 lock=lock,
             )
-        guarded.wait_until(lambda: _is_ready(chosen, cluster_id), timeout_s=START_TIMEOUT_S)
-        classes.keep_notes()
-        return cls(bootstrap_servers=f"{LOOPBACK}:{chosen}", guarded=guarded)
+            guarded.wait_until(lambda: _is_ready(chosen, cluster_id), timeout_s=START_TIMEOUT_S)
+            rehearsal = None
+            if rehearses and not warmth.file.exists():
+                rehearsal = start_rehearsal(data_dir, cache_dir, heap_mib, lock)
+        return cls(bootstrap_servers=f"{LOOPBACK}:{chosen}", guarded=guarded, rehearsal=rehearsal)
+
+    @staticmethod
+    def rehearse(work: Path, lock: int, *, heap_mib: int, cache_dir: Path | None) -> None:
+        """Start a broker in the directory `work`, stop it, keep what its JVM has learned. Raises `EmbeddedError`."""
+        jars = provide_jars(cache_dir, keep_silent)
+        port, controller = choose_port(None, "Kafka"), choose_port(None, "Kafka's controller")
+        properties = _write_configuration(work, work, port, controller, {})
+        java = _java_command(work, heap_mib)
+        class_path = ["-cp", ":".join(str(jar) for jar in jars)]
+        cluster_id = _format(work, [*java, *class_path], properties)
+        recorded = work / "recorded.conf"
+        guarded = start_guarded(
+            "Kafka's rehearsal",
+            [*java, *record_flags(recorded), *class_path, "kafka.Kafka", str(properties)],
+            stop_signal=signal.SIGKILL,  # should we be gone: its end would take long
+            grace_s=1.0,
+            log_file=work / "stdout.log",
+            lock=lock,
+        )
+        guarded.wait_until(lambda: _is_ready(port, cluster_id), timeout_s=RECORD_TIMEOUT_S)
+        os.kill(guarded.pid, signal.SIGTERM)
+        wait_for_end(guarded, RECORD_TIMEOUT_S)
+        KafkaWarmth(java, jars).create(recorded, lock)
 
     def is_alive(self) -> bool:
         return self.guarded.is_alive()
 
     def stop(self, timeout_s: float = 15.0) -> None:
         """Stop in order, by force after `timeout_s`; returns when the process is gone."""
+        if self.rehearsal is not None:
+            self.rehearsal.stop(timeout_s)
         self.guarded.stop(timeout_s)
 
 
@@ -173,6 +204,8 @@ def _write_configuration(
         # record is acknowledged again: 6.1 s, 13.4 with the default of 9 s. Frozen for longer it recovers by itself.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
+        # For followers, which there are none of: a record, written through to the disk, twice a second.
+        "metadata.max.idle.interval.ms": 0,
         # a payload of 699,050 characters can be 2.8 MB; the default is 1 MB
         "message.max.bytes": RECORD_MAX_BYTES,
         "replica.fetch.max.bytes": RECORD_MAX_BYTES,

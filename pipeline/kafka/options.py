@@ -1,5 +1,7 @@
 """Every client option we rely on, with its reason, in one place per client."""
 
+from collections.abc import Mapping
+
 from pipeline.config import KafkaConfig
 
 Options = dict[str, str | int | float | bool]
@@ -75,9 +77,9 @@ def consumer_options(
         # the poll thread polls all the time, whatever the work does
         "max.poll.interval.ms": max(60_000, int(config.session_timeout_s * 1000)),
         # answer as soon as there is a byte (or enough of them, where records are not latency-sensitive); an idle fetch
-        # returns after this, so that shutdown and assignment are quick
+        # returns after this, and only then are partitions fetched that were assigned meanwhile
         "fetch.min.bytes": linger_bytes if linger_s else 1,
-        "fetch.wait.max.ms": max(1, int(linger_s * 1000)) if linger_s else 100,
+        "fetch.wait.max.ms": max(1, int(linger_s * 1000)) if linger_s else 500,
         # bounds memory: records fetched and not yet polled
         "queued.max.messages.kbytes": 16_384,
         "fetch.message.max.bytes": config.record_max_bytes,
@@ -89,6 +91,12 @@ def consumer_options(
         # static membership: a quick restart gets its partitions back without a rebalance
         options["group.instance.id"] = member
     return options
+
+
+def retries_options(options: Mapping[str, str | int | float | bool]) -> Options:
+    """For the reader of retry topics beside a member of a group with these `options`."""
+    # a partition whose next record is due is fetched again when the fetch that is under way returns
+    return {**options, "fetch.wait.max.ms": 100}
 
 
 def view_options(config: KafkaConfig) -> Options:

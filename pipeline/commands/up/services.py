@@ -153,6 +153,7 @@ def plan_kafka(
             heap_mib=settings.embedded.kafka_heap_mib,
             progress=progress,
             cache_dir=settings.embedded.cache_dir,
+            rehearses=True,
         )
 
     return Service(KAFKA, launch), f"{LOOPBACK}:{port}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from pipeline.kafka.options import retries_options
 from pipeline.kafka.record import Place
 from pipeline.topics import Topic
 
@@ -28,7 +29,7 @@ class Clients:
         self._companions = frozenset(topic.name for topic in companions)
         self.group = Consumer(dict(options), on_commit=on_commit, logger=None)
         # in no group: the client above commits for both
-        self.retries = Consumer(dict(options), logger=None) if companions else None
+        self.retries = Consumer(retries_options(options), logger=None) if companions else None
 
     def find(self, topic: str) -> Consumer:
         """The client that reads this topic."""
