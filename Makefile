@@ -68,6 +68,7 @@ docs: setup      ## write docs/settings.md, docs/topics.md and the dashboards ag
 lock:            ## pin again: needs `uv`; writes requirements/*.txt with hashes and without addresses
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet pyproject.toml -o requirements/run.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet requirements/tracing.in -c requirements/dev.txt -o requirements/tracing.txt
 
 clean:           ## remove the virtual environment and caches (keeps .hookline, the data of `make run`)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -465,6 +465,15 @@ class MetricsConfig(Section):
     )
 
 
+class TracingConfig(Section):
+    """HOOKLINE_TRACING_*: spans of what happens to each event. Where they go, and how many: `OTEL_*`."""
+
+    enabled: bool = Field(False, description="make spans and export them by OTLP over HTTP; needs hookline[tracing]")
+    to_receivers: bool = Field(
+        False, description="send `traceparent` with deliveries, so that a receiver's spans join the trace"
+    )
+
+
 class Settings(Section):
     """All settings of one process."""
 
@@ -480,6 +489,7 @@ class Settings(Section):
     sealing: SealingConfig = SealingConfig()
     embedded: EmbeddedConfig = EmbeddedConfig()
     metrics: MetricsConfig = MetricsConfig()
+    tracing: TracingConfig = TracingConfig()
     process: ProcessConfig = ProcessConfig()
 
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 from aiohttp import web
@@ -30,6 +30,9 @@ from pipeline.metrics import Metrics
 from pipeline.start_error import StartError
 from pipeline.supervisor import Supervisor, cancel_leftovers, run_together
 from pipeline.topics import declare_topics_for
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 # Python looks for cycles every 700 new objects, which thousands of records in flight are all the time (3 % of CPU).
 GC_THRESHOLD = 10_000
@@ -79,6 +82,7 @@ class Process:
     addresses: dict[str, str] = field(default_factory=dict)
     started_at_s: float = field(default_factory=time.monotonic)
     is_announced: bool = False
+    tracing: "Tracing | None" = None
 
     def list_unready(self) -> dict[str, str]:
         """Why it should not be given work at this moment; empty when it may. A balancer asks, and goes by it."""
@@ -109,7 +113,7 @@ class Process:
 
 def run(name: str, settings: Settings, main: Main) -> int:
     """Run `main` until it ends or a signal arrives; the exit code."""
-    configure_logs(settings.process.log_level, settings.process.log_format)
+    configure_logs(settings.process.log_level, settings.process.log_format, has_traces=settings.tracing.enabled)
     log: structlog.stdlib.BoundLogger = structlog.get_logger(process=name, pid=os.getpid())
     if links := list_service_links(os.environ):
         log.warning("service_links_ignored", variables=links, hint="Kubernetes: enableServiceLinks: false avoids them")
@@ -151,6 +155,8 @@ async def _supervise(
     runner: web.AppRunner | None = None
     supervisor.start("host_clock", watch_host_clock())
     try:
+        if settings.tracing.enabled:
+            process.tracing = _start_tracing(process)
         runner = await _serve_operations(process)
         await _run_main(process, main, ending)
         log.info("stopped")
@@ -262,8 +268,27 @@ async def _serve_operations(process: Process) -> web.AppRunner:
     return runner
 
 
-def configure_logs(level: str, form: str) -> None:
-    """Logs go to stderr: one line each, an action word first, then key=value; or JSON."""
+def _start_tracing(process: Process) -> "Tracing":
+    try:
+        from pipeline.tracing import start_tracing
+    except ImportError as error:
+        raise StartError(
+            f"HOOKLINE_TRACING_ENABLED is true, and OpenTelemetry is not installed ({error}): "
+            "`pip install hookline[tracing]`"
+        ) from error
+    tracing = start_tracing(process.name, to_receivers=process.settings.tracing.to_receivers)
+    process.resources.push_async_callback(asyncio.to_thread, tracing.close)
+    return tracing
+
+
+def configure_logs(level: str, form: str, *, has_traces: bool = False) -> None:
+    """Logs go to stderr: one line each, an action word first, then key=value; or JSON. `has_traces`: is tracing on?"""
+    extra: list[structlog.typing.Processor] = []
+    with contextlib.suppress(ImportError):  # which ends the start, with a sentence
+        if has_traces:
+            from pipeline.tracing import add_trace_ids
+
+            extra.append(add_trace_ids)
     output = LogOutput()
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
@@ -277,6 +302,7 @@ def configure_logs(level: str, form: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *extra,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),

@@ -14,6 +14,7 @@ from pipeline.core.events.names import encode_header_text
 from pipeline.core.events.records import Delivery
 from pipeline.core.signing.asymmetric import sign_asymmetric
 from pipeline.core.signing.signature import sign_hook0, sign_standard
+from pipeline.core.trace_context import TRACEPARENT
 from pipeline.core.units import SECOND_US
 
 TEXTS_REMEMBERED = 4096
@@ -34,9 +35,12 @@ class Signing:
 
 
 def build_request(
-    delivery: Delivery, target: Target, signing: Signing, *, signed_at_us: int
+    delivery: Delivery, target: Target, signing: Signing, *, signed_at_us: int, traceparent: str | None = None
 ) -> tuple[Request, dict[str, str]]:
-    """The request, and its headers as they are archived. `target` has an origin. Raises `HeaderError`."""
+    """The request, and its headers as they are archived. `target` has an origin. Raises `HeaderError`.
+
+    `traceparent`: for the receiver, unless its subscription has one of its own; None: none.
+    """
     assert target.origin is not None  # noqa: S101 - the caller has looked at `problem`
     signature_header = signing.header.lower()
     if target.header_problem is not None:
@@ -81,6 +85,8 @@ def build_request(
     }
     if signing.hop is not None:
         added[HOP_HEADER] = signing.hop
+    if traceparent is not None and TRACEPARENT not in target.headers:
+        added[TRACEPARENT] = traceparent
     added["content-length"] = str(len(body))
     request = Request(
         origin=target.origin,

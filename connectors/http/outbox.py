@@ -15,6 +15,8 @@ from pipeline.clock import wall_us
 from pipeline.core.events.dead_letters import make_dead_letter
 from pipeline.core.events.records import Attempt, Delivery, EndpointState, to_bytes
 from pipeline.core.retries.tiers import choose_tier
+from pipeline.core.trace_context import TraceHeaders
+from pipeline.kafka.failures import trace
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
@@ -52,13 +54,13 @@ class Outbox:
 
     # Encoding.
 
-    def encode_retry(self, retry: Delivery, wait_us: int) -> ToSend:
+    def encode_retry(self, retry: Delivery, wait_us: int, headers: TraceHeaders | None) -> ToSend:
         """A delivery as it is to come back after `wait_us`."""
         tier = self._topics.retries[choose_tier(self.delays_s, wait_us)]
-        return (tier, retry.subscription_id.encode(), to_bytes(retry))
+        return trace((tier, retry.subscription_id.encode(), to_bytes(retry)), headers)
 
-    def encode_attempt(self, attempt: Attempt) -> ToSend:
-        return (self._topics.attempts, attempt.subscription_id.encode(), to_bytes(attempt))
+    def encode_attempt(self, attempt: Attempt, headers: TraceHeaders | None) -> ToSend:
+        return trace((self._topics.attempts, attempt.subscription_id.encode(), to_bytes(attempt)), headers)
 
     def encode_dead(self, record: LogRecord, reason: str, detail: str, delivery: Delivery | None = None) -> ToSend:
         """The dead letter of a record. `delivery`: what it holds, if it could be read."""
@@ -76,7 +78,7 @@ class Outbox:
         )
         self._metrics.dead_total.labels(reason).inc()
         key = (record.key or b"").decode(errors="replace").encode()
-        return (self._topics.dead, key, to_bytes(letter))
+        return trace((self._topics.dead, key, to_bytes(letter)), record.trace)
 
     # Writing.
 
@@ -107,16 +109,16 @@ class Outbox:
         Parking must be much quicker than delivering, or one endpoint's backlog would hold up what lies behind it in the
         log (6 µs; decoded and encoded again 20).
         """
-        return self.write((self._topics.retries[number], record.key or b"", record.value))
+        return self.write(trace((self._topics.retries[number], record.key or b"", record.value), record.trace))
 
     def park(self, record: LogRecord, number: int, reason: str) -> Written:
         """Wait for capacity in a retry tier, which counts no attempt."""
         self._metrics.parked_total.labels(reason).inc()
         return self.put_in_tier(record, number)
 
-    def park_again(self, delivery: Delivery, wait_us: int, reason: str) -> Written:
+    def park_again(self, delivery: Delivery, wait_us: int, reason: str, headers: TraceHeaders | None) -> Written:
         """Wait for the control plane in a retry topic: the delivery counts how often it has."""
-        encoded = self.encode_retry(delivery, wait_us)
+        encoded = self.encode_retry(delivery, wait_us, headers)
         self._metrics.parked_total.labels(reason).inc()
         return self.write(encoded)
 

@@ -63,7 +63,7 @@ class DeliveryParking:
             detail = f"the endpoint of subscription {delivery.subscription_id} is not in {self._endpoints_topic}"
             return self._outbox.give_up(record, reason, detail, delivery)
         again = msgspec.structs.replace(delivery, parked_times=delivery.parked_times + 1)
-        return self._outbox.park_again(again, wait_us, reason)
+        return self._outbox.park_again(again, wait_us, reason, record.trace)
 
     def _park(self, record: LogRecord, number: int, reason: str) -> Written:
         self._memory.gate(record.key).parked[number] += 1

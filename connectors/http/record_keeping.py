@@ -16,6 +16,7 @@ from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
 from pipeline.core.events.records import Attempt, Delivery, Endpoint
 from pipeline.core.retries.retry import GiveUp, RetryAt
+from pipeline.core.trace_context import TraceHeaders
 from pipeline.kafka.producer import ToSend
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
@@ -33,10 +34,21 @@ class RecordKeeping:
         self._metrics = metrics
 
     def encode(
-        self, record: LogRecord, delivery: Delivery, attempt: Attempt, decision: RetryAt | GiveUp | None, now_us: int
+        self,
+        record: LogRecord,
+        delivery: Delivery,
+        attempt: Attempt,
+        decision: RetryAt | GiveUp | None,
+        now_us: int,
+        *,
+        headers: TraceHeaders | None,
     ) -> tuple[ToSend, ToSend | None]:
-        """The attempt, and its successor unless it succeeded."""
-        return self._outbox.encode_attempt(attempt), self._encode_successor(record, delivery, decision, now_us)
+        """The attempt, and its successor unless it succeeded. `headers`: of the attempt.
+
+        Its successor has the record's, so that all attempts of a delivery are beside each other in its trace.
+        """
+        encoded = self._outbox.encode_attempt(attempt, headers)
+        return encoded, self._encode_successor(record, delivery, decision, now_us)
 
     async def write(self, record: LogRecord, attempt: Attempt, encoded: tuple[ToSend, ToSend | None]) -> Written:
         """Write what `encode` returned. The record is settled when the future is done."""
@@ -58,7 +70,7 @@ class RecordKeeping:
             started_at_us=now_us,
             finished_at_us=now_us,
         )
-        encoded = self._outbox.encode_attempt(attempt)
+        encoded = self._outbox.encode_attempt(attempt, record.trace)
         self._metrics.attempts_total.labels("cancelled", "").inc()
         return self._write_attempt(record, attempt, encoded)
 
@@ -93,7 +105,7 @@ class RecordKeeping:
             finished_at_us=now_us,
             next_due_at_us=due_at_us,
         )
-        encoded = self.encode(record, delivery, attempt, decision, now_us)
+        encoded = self.encode(record, delivery, attempt, decision, now_us, headers=record.trace)
         self._metrics.attempts_total.labels("failed", ErrorClass.INTERNAL).inc()
         self._metrics.internal_errors_total.inc()
         return await self.write(record, attempt, encoded)
@@ -110,7 +122,7 @@ class RecordKeeping:
                     parked_times=0,
                     is_forced=False,  # one attempt was asked for
                 )
-                return self._outbox.encode_retry(retry, due_at_us - now_us)
+                return self._outbox.encode_retry(retry, due_at_us - now_us, record.trace)
             case GiveUp(reason=reason, detail=detail):
                 return self._outbox.encode_dead(record, reason, detail, delivery)
             case None:

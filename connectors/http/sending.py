@@ -1,7 +1,7 @@
 """One request for one delivery: build and sign it, send it, measure how long it took."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from connectors.http.client.exchange import ErrorClass, Failure, Request, Result
 from connectors.http.client.shortage import ShortageError
@@ -12,6 +12,9 @@ from pipeline.clock import monotonic_us
 from pipeline.core.events.records import Delivery
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 
 class Client(Protocol):
@@ -41,6 +44,7 @@ class Sender:
         kill_points: KillPoints,
         metrics: Metrics,
         clock_us: Callable[[], int],
+        tracing: "Tracing | None",
     ) -> None:
         self._client = client
         self._signing = signing
@@ -48,6 +52,8 @@ class Sender:
         self._kill_points = kill_points
         self._metrics = metrics
         self._clock_us = clock_us
+        # None as well where receivers are not to see the trace
+        self._tracing = tracing if tracing is not None and tracing.to_receivers else None
         self._open = 0
 
     async def send(self, delivery: Delivery, target: Target) -> Sent:
@@ -70,7 +76,10 @@ class Sender:
         if target.problem is not None:
             return Failure(error_class=ErrorClass.INVALID_TARGET, detail=target.problem), {}
         try:
-            request, headers = self._steps.build(delivery, target, self._signing, signed_at_us=now_us)
+            traceparent = None if self._tracing is None else self._tracing.show_parent()
+            request, headers = self._steps.build(
+                delivery, target, self._signing, signed_at_us=now_us, traceparent=traceparent
+            )
         except HeaderError as error:
             return Failure(error_class=ErrorClass.INVALID_HEADER, detail=str(error)), {}
         return await self._client.send(request), headers

@@ -1,16 +1,18 @@
 """The http sink: one delivery becomes one attempt; a failed one becomes a retry or a dead letter first.
 
-The story of a delivery: read → seen before? (here) → endpoint known? → allowed now? → send → judge → decide → describe
-(`delivering`) → write (`record_keeping`). The order of writing keeps deliveries from being lost.
+The story of a delivery: read → seen before? (here) → endpoint known? → allowed now? (`delivering`) → send → judge →
+decide → describe (`attempting`) → write (`record_keeping`). The order of writing keeps deliveries from being lost.
 
 An exception of one delivery that no code foresaw becomes a failed attempt (`failure`). Only a log that takes no records
 (`WriteError`) ends the process.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
+from connectors.http.attempting import Attempting
 from connectors.http.delivering import Delivering
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.endpoint_source import EndpointSource
@@ -40,6 +42,9 @@ from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
 
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
+
 STEPS = Steps()
 
 log = structlog.get_logger()
@@ -63,6 +68,7 @@ class HttpSink:
         metrics: Metrics,
         steps: Steps = STEPS,
         clock_us: Callable[[], int] = wall_us,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._memory = memory
         self._ledger = ledger
@@ -79,6 +85,7 @@ class HttpSink:
         )
         self.parking = DeliveryParking(topics, endpoints=endpoints, memory=memory, outbox=outbox)
         self.learning = Learning(memory, outbox, metrics)
+        record_keeping = RecordKeeping(outbox, ledger, kill_points=kill_points, metrics=metrics)
         self._delivering = Delivering(
             endpoints=endpoints,
             memory=memory,
@@ -88,11 +95,17 @@ class HttpSink:
             keys=keys,
             shortages=shortages,
             parking=self.parking,
-            sender=Sender(client, signing, steps, kill_points=kill_points, metrics=metrics, clock_us=clock_us),
-            learning=self.learning,
-            record_keeping=RecordKeeping(outbox, ledger, kill_points=kill_points, metrics=metrics),
+            attempting=Attempting(
+                sender=Sender(
+                    client, signing, steps, kill_points=kill_points, metrics=metrics, clock_us=clock_us, tracing=tracing
+                ),
+                learning=self.learning,
+                record_keeping=record_keeping,
+                steps=steps,
+                tracing=tracing,
+            ),
+            record_keeping=record_keeping,
             outbox=outbox,
-            steps=steps,
             clock_us=clock_us,
         )
 

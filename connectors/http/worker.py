@@ -105,6 +105,7 @@ async def main(process: Process) -> None:
         shortages=shortages,
         clock_us=clock.now_us,
         metrics=process.metrics,
+        tracing=process.tracing,
     )
     runtime = Runtime(
         sink,
@@ -121,6 +122,7 @@ async def main(process: Process) -> None:
         skips_probes=True,
         clock_us=clock.now_us,
         ids=ids,
+        reads_traces=process.tracing is not None,
     )
     watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
     process.health.ready["topics"] = watch.check

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,6 +17,9 @@ from pipeline.postgres.archive.outage import Outage
 from pipeline.postgres.archive.refusals import is_about_a_row
 from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter
 
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
+
 log = structlog.get_logger()
 
 
@@ -23,7 +27,14 @@ class Batches:
     """Writes batches. The caller holds `Claims.writing`."""
 
     def __init__(
-        self, claims: Claims, writer: ArchiveWriter, rows: RowBuilder, outage: Outage, days: Days, metrics: Metrics
+        self,
+        claims: Claims,
+        writer: ArchiveWriter,
+        rows: RowBuilder,
+        outage: Outage,
+        days: Days,
+        metrics: Metrics,
+        tracing: "Tracing | None",
     ) -> None:
         self._claims = claims
         self._writer = writer
@@ -31,6 +42,7 @@ class Batches:
         self._outage = outage
         self._days = days
         self._metrics = metrics
+        self._tracing = tracing
 
     async def write(self, records: Sequence[LogRecord]) -> None:
         """Write `records`, of each partition in rising order; returns when they are committed."""
@@ -52,6 +64,15 @@ class Batches:
         self._metrics.archive_batch_records.observe(len(records))
         for table, count in added.items():
             self._metrics.rows_total.labels(table).inc(count)
+        if self._tracing is not None:
+            self._trace(self._tracing, records, time.monotonic() - started_at_s)
+
+    def _trace(self, tracing: "Tracing", records: Sequence[LogRecord], took_s: float) -> None:
+        ended_ns = time.time_ns()
+        begun_ns = ended_ns - round(took_s * 1_000_000_000)
+        for record in records:
+            if record.trace is not None:
+                tracing.archived(record.topic, record.trace, begun_ns=begun_ns, ended_ns=ended_ns)
 
     async def _try(self, records: Sequence[LogRecord]) -> str | None:
         return await self._outage.sit_out(lambda: self._writer.try_rows(self._rows.build(records)))

@@ -6,6 +6,7 @@ show the lag. How rows are written lives in pipeline.postgres, which rows a reco
 
 import asyncio
 from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from connectors.postgres.batches import Batches
 from connectors.postgres.claims import Claims
@@ -23,6 +24,9 @@ from pipeline.metrics import Metrics
 from pipeline.postgres.archive.outage import Outage
 from pipeline.postgres.archive.writer import ArchiveWriter
 from pipeline.pressure import Pressure
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 LANE = "archive"
 # From the start of one batch to that of the next, where processors are short: a batch costs this process 4 ms and
@@ -45,10 +49,11 @@ class ArchiveSink:
         faults: ReadFaults,
         *,
         pressure: Pressure | None = None,
+        tracing: "Tracing | None" = None,
     ) -> None:
         """`pressure`: on processors; None: batches follow at once."""
         self._claims = Claims(writer, outage, ids, faults)
-        self._batches = Batches(self._claims, writer, rows, outage, Days(config), metrics)
+        self._batches = Batches(self._claims, writer, rows, outage, Days(config), metrics, tracing)
         self._pressure = pressure
         self._gate = FixedGate(1, apart_us=self._choose_apart_us)
         self.positions = ArchivePositions(self._claims)

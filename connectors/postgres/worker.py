@@ -29,7 +29,17 @@ async def main(process: Process) -> None:
     await ids.start()
     writer, outage = ArchiveWriter(settings.database, on_reused=process.metrics.ids_reused_total.inc), Outage()
     rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
-    sink = ArchiveSink(writer, rows, outage, settings.archive, process.metrics, ids, faults, pressure=Pressure())
+    sink = ArchiveSink(
+        writer,
+        rows,
+        outage,
+        settings.archive,
+        process.metrics,
+        ids,
+        faults,
+        pressure=Pressure(),
+        tracing=process.tracing,
+    )
     runtime = Runtime(
         sink,
         kafka=settings.kafka,
@@ -43,6 +53,7 @@ async def main(process: Process) -> None:
         linger_s=settings.archive.linger_s,
         faults=faults,
         ids=ids,
+        reads_traces=process.tracing is not None,
     )
     upkeep = Upkeep(settings.database, settings.archive, process.metrics)
     watch = TopicWatch(settings.kafka, topics.of_archive(), process.metrics)

@@ -58,11 +58,12 @@ class Runtime:
         skips_probes: bool = False,
         clock_us: Callable[[], int] = wall_us,
         ids: TopicIds | None = None,
+        reads_traces: bool = False,
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
 
         `skips_probes`: the sink, which keeps no positions of its own, is not shown them; a lane of theirs would count.
-        `clock_us`: on which records are due.
+        `clock_us`: on which records are due. `reads_traces`: see `LogConsumer`.
         """
         lead_names = frozenset(topic.name for topic in lead)
         consumer = LogConsumer(
@@ -78,6 +79,7 @@ class Runtime:
             linger_s=linger_s,
             clock_us=clock_us,
             ids=ids,
+            reads_traces=reads_traces,
         )
         owned = Owned()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()

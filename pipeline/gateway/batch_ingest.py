@@ -35,6 +35,7 @@ from pipeline.gateway.ingest import (
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.validation import Findings
+from pipeline.kafka.failures import trace
 from pipeline.kafka.producer import KafkaUnavailableError
 
 EVENTS_MAX = 1000
@@ -210,15 +211,19 @@ async def _keep_to_quota(gateway: Gateway, new: dict[int, Candidate], results: l
 async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:
     """Write events; those that were not written, by place."""
     topic = gateway.topics.events
-    records = {index: (topic, each.event.application_id.encode(), to_bytes(each.event)) for index, each in new.items()}
+    headers = None if gateway.tracing is None else gateway.tracing.headers()
+    records = {
+        index: trace((topic, each.event.application_id.encode(), to_bytes(each.event)), headers)
+        for index, each in new.items()
+    }
     try:
         await gateway.producer.send_bytes(list(records.values()))
     except KafkaUnavailableError as error:
-        by_value = {value: failure for (_, _, value), failure in error.failed}
+        by_value = {record[2]: failure for record, failure in error.failed}
         return {
-            index: by_value.get(value, error)
-            for index, (_, _, value) in records.items()
-            if not by_value or value in by_value
+            index: by_value.get(record[2], error)
+            for index, record in records.items()
+            if not by_value or record[2] in by_value
         }
     return {}
 

@@ -1,6 +1,7 @@
 """What a request handler needs, made once per process and handed to handlers as `request.app[GATEWAY]`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -25,6 +26,9 @@ from pipeline.metrics import Metrics
 from pipeline.postgres.databases import Databases
 from pipeline.postgres.pool import Pool
 from pipeline.topics import Topics
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class Gateway:
     clock: LogClock
     writing: WriteProbe
     catching_up: CatchingUp
+    tracing: "Tracing | None"
 
     @property
     def pool(self) -> Pool:

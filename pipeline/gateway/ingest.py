@@ -202,7 +202,8 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | No
     try:
         routes = await require_event_type(gateway, event.application_id, event.event_type)
         event, warning = check_schema(gateway, routes, event)
-        await gateway.producer.send(gateway.topics.events, event.application_id, event)
+        headers = None if gateway.tracing is None else gateway.tracing.mark_accepted(event)
+        await gateway.producer.send(gateway.topics.events, event.application_id, event, headers=headers)
         accepted = True
     except KafkaUnavailableError as error:
         raise await describe_unwritten(gateway, error) from error

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline.core.events.loop_detection import HOP_HEADER
+from pipeline.core.trace_context import TRACEPARENT, TRACESTATE, TraceHeaders, make_headers
 from pipeline.gateway.auth import strip_scheme
 from pipeline.gateway.headers import is_host
 
@@ -33,6 +34,7 @@ class PlainHead:
     body_length: int
     token: str
     forwarded: tuple[str, ...]
+    trace: TraceHeaders | None = None
 
 
 class PlainHeads:
@@ -53,7 +55,9 @@ class PlainHeads:
         return self._known.get(head) or self._parse(head)
 
     def remember(self, data: bytes, head: PlainHead) -> None:
-        """A caller who is known sent this: only such ones take room."""
+        """A caller who is known sent this: only such ones take room. No head with a trace of its own comes again."""
+        if head.trace is not None:
+            return
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         self._known[data[: head.length]] = head
@@ -77,5 +81,9 @@ class PlainHeads:
             return None
         forwarded = fields.get(self._proxy_header)
         return PlainHead(
-            len(head), int(length), strip_scheme(fields["authorization"]), () if forwarded is None else (forwarded,)
+            len(head),
+            int(length),
+            strip_scheme(fields["authorization"]),
+            () if forwarded is None else (forwarded,),
+            make_headers(fields.get(TRACEPARENT), fields.get(TRACESTATE)),
         )

@@ -24,6 +24,7 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.reads.waiting import wait_for_archive
+from pipeline.kafka.failures import trace
 from pipeline.kafka.producer import KafkaUnavailableError
 from pipeline.postgres.control.replays import (
     Asked,
@@ -177,4 +178,5 @@ async def _write(
             content_crc32=plan.deliveries[0].content_crc32,
         )
         records.append((topics.dispatches, application_id.encode(), to_bytes(dispatch)))
-    await gateway.producer.send_bytes(records)
+    headers = None if gateway.tracing is None else gateway.tracing.headers()
+    await gateway.producer.send_bytes([trace(record, headers) for record in records])

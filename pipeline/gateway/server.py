@@ -203,6 +203,7 @@ async def main(process: Process) -> None:
         clock=clock,
         writing=writing,
         catching_up=follow_archive(ends, databases.primary_lookups, topics.events, ids),
+        tracing=process.tracing,
     )
     topic_watch = TopicWatch(settings.kafka, topics.of_gateway(), process.metrics)
     # events are accepted all the same, and what cannot be written is answered so
@@ -331,6 +332,7 @@ def build_app(gateway: Gateway) -> web.Application:
         is_draining=gateway.health.is_draining,
         headers=headers,
         limits=RequestLimits(config, clock=time.monotonic),
+        tracing=gateway.tracing,
     )
     app.router.add_routes(framed)
     return app

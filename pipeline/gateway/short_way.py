@@ -9,7 +9,7 @@ What can still fail here, an id that is known or a log that takes nothing, is an
 import time
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import orjson
@@ -24,10 +24,13 @@ from pipeline.core.events.text import NUL_ESCAPED
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.ingest import EventForm, accept, decode_event_form, make_event, show_accepted
-from pipeline.gateway.plain_heads import PlainHeads
+from pipeline.gateway.plain_heads import PlainHead, PlainHeads
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER
 from pipeline.gateway.wrapping import answer_error
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 METHOD = "POST"
 PEERS_REMEMBERED = 1024
@@ -39,6 +42,7 @@ class Answer(NamedTuple):
 
     data: bytes
     closes: bool
+    status: int
 
 
 class ShortWay:
@@ -49,6 +53,7 @@ class ShortWay:
         self._headers = headers
         self._route = path
         self._is_draining = is_draining
+        self._tracing = gateway.tracing
         proxies = gateway.proxies
         self._find_client = lru_cache(PEERS_REMEMBERED)(proxies.find_client)
         self._heads = PlainHeads(
@@ -93,7 +98,14 @@ class ShortWay:
         except Problem:
             return None
         self._heads.remember(data, head)
-        return self._accept(event, is_own_id=form.event_id is None, started_at_s=started_at_s)
+        accepting = self._accept(event, is_own_id=form.event_id is None, started_at_s=started_at_s)
+        return accepting if self._tracing is None else self._trace(self._tracing, head, accepting)
+
+    async def _trace(self, tracing: "Tracing", head: PlainHead, accepting: Coroutine[Any, Any, Answer]) -> Answer:
+        with tracing.serve(self._route, METHOD, head.trace) as span:
+            answer = await accepting
+            tracing.end_serving(span, answer.status)
+            return answer
 
     async def _accept(self, event: Event, *, is_own_id: bool, started_at_s: float) -> Answer:
         try:
@@ -102,7 +114,7 @@ class ShortWay:
             answer = self._refuse(error)
         else:
             body = orjson.dumps(show_accepted(event, warning))
-            answer = self._write(self._accepted_start, body)
+            answer = self._write(self._accepted_start, body, ACCEPTED[0])
             self._count_accepted()
         self._observe(time.perf_counter() - started_at_s)
         return answer
@@ -114,13 +126,13 @@ class ShortWay:
         self._gateway.metrics.http_requests_total.labels(self._route, METHOD, response.status).inc()
         for name, value in self._headers.list_plain():
             response.headers[name] = value
-        return self._write(_write_start(response), _take_body(response))
+        return self._write(_write_start(response), _take_body(response), response.status)
 
-    def _write(self, start: str, body: bytes) -> Answer:
+    def _write(self, start: str, body: bytes, status: int) -> Answer:
         closes = self._is_draining()
         end = "Connection: close\r\n\r\n" if closes else "\r\n"
         head = f"{start}{len(body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER_SOFTWARE}\r\n{end}"
-        return Answer(head.encode("latin-1") + body, closes)
+        return Answer(head.encode("latin-1") + body, closes, status)
 
 
 def _read_form(body: bytes) -> EventForm | None:

@@ -7,12 +7,14 @@ its chain is built and the current application is noted anew for each (84 agains
 import re
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import Counter
 
 from pipeline.core.events.text import find_target_problem
 from pipeline.core.signing.sealing import UnsealError
+from pipeline.core.trace_context import TRACEPARENT, TRACESTATE, make_headers
 from pipeline.gateway.answer_headers import AnswerHeaders, secure
 from pipeline.gateway.compressed import encode_answer
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -23,6 +25,9 @@ from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
 from pipeline.postgres.control.acting import act_as_system
 from pipeline.postgres.pool import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 SLASHES = re.compile("/{2,}")
 REST = "/{rest:.*}"
@@ -41,6 +46,7 @@ def wrap_routes(
     is_draining: Callable[[], bool],
     headers: AnswerHeaders,
     limits: RequestLimits,
+    tracing: "Tracing | None",
 ) -> list[web.RouteDef]:
     """The operations under `prefix` as routes, framed; and the one that takes whatever is none of them."""
 
@@ -48,7 +54,8 @@ def wrap_routes(
         # a balancer's question is answered however many requests there are
         is_limited = limits.is_on and operation.path != HEALTH
         check = limits.check if is_limited else None
-        return wrap(operation, metrics, route=route, is_draining=is_draining, headers=headers, check_limits=check)
+        framed = wrap(operation, metrics, route=route, is_draining=is_draining, headers=headers, check_limits=check)
+        return framed if tracing is None or operation.path == HEALTH else trace_requests(framed, tracing, route)
 
     framed = []
     for operation in operations:
@@ -102,6 +109,19 @@ def wrap(
         counter.inc()
         seconds.observe(time.perf_counter() - started_at_s)
         return response
+
+    return answer
+
+
+def trace_requests(handler: Handler, tracing: "Tracing", route: str) -> Handler:
+    """The handler of a route, with a span around each request."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        parent = make_headers(request.headers.get(TRACEPARENT), request.headers.get(TRACESTATE))
+        with tracing.serve(route, request.method, parent) as span:
+            response = await handler(request)
+            tracing.end_serving(span, response.status)
+            return response
 
     return answer
 

@@ -11,9 +11,16 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError
 
+from pipeline.core.trace_context import TraceHeaders
 from pipeline.topics import Topic
 
-ToSend = tuple[Topic, bytes, bytes | None]  # topic, key, value
+Plain = tuple[Topic, bytes, bytes | None]  # topic, key, value
+ToSend = Plain | tuple[Topic, bytes, bytes | None, TraceHeaders]  # with the trace it belongs to, where there is one
+
+
+def trace(record: Plain, headers: TraceHeaders | None) -> ToSend:
+    """A record that belongs to a trace; `headers`: None: to none."""
+    return record if headers is None else (*record, headers)
 
 
 class KafkaUnavailableError(Exception):

@@ -17,7 +17,8 @@ from confluent_kafka import KafkaException
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.records import Record, to_bytes
-from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, TopicRefusedError, ToSend
+from pipeline.core.trace_context import TraceHeaders
+from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, TopicRefusedError, ToSend, trace
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.options import producer_options
 from pipeline.kafka.writing.pace import PACE_MAX_S, PACE_MIN_S, StepPace
@@ -95,9 +96,11 @@ class LogProducer:
         with contextlib.suppress(KafkaException):
             await asyncio.to_thread(self._sending.clients.main.list_topics, timeout=WARM_UP_TIMEOUT_S)
 
-    def send(self, topic: Topic, key: str, record: Record) -> "asyncio.Future[Placement]":
+    def send(
+        self, topic: Topic, key: str, record: Record, *, headers: TraceHeaders | None = None
+    ) -> "asyncio.Future[Placement]":
         """Write one record; the future resolves with its place, or fails with `KafkaUnavailableError`."""
-        return self.send_bytes([(topic, key.encode(), to_bytes(record))])
+        return self.send_bytes([trace((topic, key.encode(), to_bytes(record)), headers)])
 
     def send_bytes(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
         """Write records in order; resolves with the place of one of them when all are there.

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from pipeline.core.trace_context import TraceHeaders
+
 Place = tuple[str, int]  # topic name, partition
 
 
@@ -14,6 +16,7 @@ class LogRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp_us: int
+    trace: TraceHeaders | None = None  # read only while tracing is on
 
     @property
     def place(self) -> Place:

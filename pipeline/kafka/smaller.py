@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.core.events.dead_letters import make_dead_letter
 from pipeline.core.events.records import Attempt, DeadLetter, Delivery, Dispatch, EndpointState, from_bytes, to_bytes
-from pipeline.kafka.failures import RecordRefusedError, ToSend
+from pipeline.kafka.failures import Plain, RecordRefusedError, ToSend, trace
 from pipeline.topics import Topics
 from schemas import SchemaError
 
@@ -28,7 +28,12 @@ class Smaller:
 
     def __call__(self, refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
         """What to write instead; None when there is nothing smaller."""
-        topic, key, value = refused
+        instead = self._replace(refused, error)
+        headers = refused[3] if len(refused) > 3 else None
+        return None if instead is None else [trace(each, headers) for each in instead]
+
+    def _replace(self, refused: ToSend, error: RecordRefusedError) -> list[Plain] | None:
+        topic, key, value = refused[:3]
         try:
             record = from_bytes(value or b"")
         except SchemaError:
@@ -54,7 +59,7 @@ class Smaller:
                 return None
 
     def _make_letter(self, refused: ToSend, error: RecordRefusedError, delivery: Delivery | None) -> DeadLetter:
-        topic, key, value = refused
+        topic, key, value = refused[:3]
         now_us = self._clock_us()
         name = f"{delivery.delivery_id}/{delivery.attempt_number}" if delivery is not None else key.hex()
         return make_dead_letter(

@@ -1,7 +1,7 @@
 """From the records of a chunk to what has to be written: deliveries, one dispatch an event, dead letters."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -15,9 +15,13 @@ from pipeline.core.log.checksum import choose_sum
 from pipeline.core.log.recent_ids import RecentIds
 from pipeline.core.routing.payload_filter import Content
 from pipeline.core.routing.routes import AppliedRoutes
+from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.kafka.log_clock import monotonic_us
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
+
+if TYPE_CHECKING:
+    from pipeline.tracing import Tracing
 
 # What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
 ENVELOPE_MAX_BYTES = 8 * 1024
@@ -27,7 +31,7 @@ KEY_MAX_BYTES = 1024  # a key is in a dead letter twice
 # One event may match ten thousand subscriptions: its deliveries are handed on in pieces of about this size.
 PORTION_MAX_BYTES = 2 * 1024 * 1024
 
-ToWrite = tuple[Topic, bytes, bytes]
+ToWrite = tuple[Topic, bytes, bytes] | tuple[Topic, bytes, bytes, TraceHeaders]  # see `ToSend`
 log = structlog.get_logger()
 
 
@@ -40,6 +44,7 @@ class EventRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 class RoutesSource(Protocol):
@@ -64,6 +69,7 @@ class Matcher:
         routes_wait_s: float,
         clock_us: Callable[[], int],
         parse: Callable[..., Event | RoutesChanged | Unreadable] = parse_event,
+        tracing: "Tracing | None" = None,
     ) -> None:
         """`record_max_bytes`: what a record may have in any topic."""
         self._topics = topics
@@ -74,6 +80,7 @@ class Matcher:
         self._routes_wait_s = routes_wait_s
         self._clock_us = clock_us
         self._parse = parse
+        self._tracing = tracing
         self._announced: dict[str, int] = {}
         self._waited_in, self._waited_s = 0, 0.0  # the minute, and how long markers waited in vain in it
 
@@ -117,7 +124,8 @@ class Matcher:
         )
         match parsed:
             case Event():
-                return self._match_event(parsed, record)
+                matched = self._match_event(parsed, record)
+                return matched if self._tracing is None else _trace(self._tracing, parsed, record, matched)
             case RoutesChanged():
                 await self._follow_marker(parsed)
                 return ()
@@ -266,6 +274,13 @@ class Matcher:
             event_id=_take_id(unreadable.event_id),
         )
         return (self._topics.dead, key or b"", to_bytes(letter))
+
+
+def _trace(tracing: "Tracing", event: Event, record: EventRecord, matched: Iterator[ToWrite]) -> Iterator[ToWrite]:
+    """What an event leads to, with a span that ends with the last of it. It is current nowhere: others have turns."""
+    with tracing.match(event, pick_headers(record.headers)) as headers:
+        for written in matched:
+            yield written if headers is None else (*written[:3], headers)
 
 
 def _refuse(event: Event, reason: str, detail: str) -> Unreadable:

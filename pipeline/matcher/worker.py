@@ -90,6 +90,7 @@ async def main(process: Process) -> None:
         record_max_bytes=settings.kafka.record_max_bytes,
         routes_wait_s=config.routes_wait_s,
         clock_us=clock.now_us,
+        tracing=process.tracing,
     )
     bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
     app = build_app(

@@ -43,7 +43,7 @@ class Stack:
 async def run_stack(
     kafka: str, postgres: str, template: str, *names: str, database_at: str | None = None, **settings: str
 ) -> AsyncIterator[Stack]:
-    """Start `names` (twice for two of a kind); `settings` as `WORKER_CONCURRENCY`.
+    """Start `names` (twice for two of a kind); `settings` as `WORKER_CONCURRENCY`, or OpenTelemetry's `OTEL_…`.
 
     `database_at`: the host:port by which the processes reach the database, a proxy's for example.
     """
@@ -69,7 +69,7 @@ async def run_stack(
             "HOOKLINE_GATEWAY_MASTER_API_KEY": MASTER_KEY,
             "HOOKLINE_DELIVER_ALLOW_PRIVATE_ADDRESSES": "true",
             "HOOKLINE_PROCESS_LOG_FORMAT": "text",
-            **{f"HOOKLINE_{name}": value for name, value in settings.items()},
+            **{name_variable(name): value for name, value in settings.items()},
         }
         stack = Stack(kafka=config, topics=topics, database_url=url, environ=environ)
         try:
@@ -87,6 +87,11 @@ async def run_stack(
                 yield stack
         finally:
             await asyncio.to_thread(delete_topics, kafka, prefix)
+
+
+def name_variable(setting: str) -> str:
+    """Ours, but for those of OpenTelemetry."""
+    return setting if setting.startswith("OTEL_") else f"HOOKLINE_{setting}"
 
 
 def move_url(url: str, address: str) -> str:

@@ -42,10 +42,12 @@ class LogConsumer:
         linger_s: float = 0,
         clock_us: Callable[[], int] = wall_us,
         ids: TopicIds | None = None,
+        reads_traces: bool = False,
     ) -> None:
         """`linger_s`: leave records with the broker for so long, for larger batches. `clock_us`: the brokers'.
 
-        `ids`: of all these topics; None: a topic that is made again is not noticed.
+        `ids`: of all these topics; None: a topic that is made again is not noticed. `reads_traces`: fill in the
+        records' `trace`.
         """
         self._requests = Requests()
         self._in_flight = InFlight(limits)
@@ -62,6 +64,7 @@ class LogConsumer:
             side=self._side,
             clock_us=clock_us,
             ids=ids,
+            reads_traces=reads_traces,
         )
         self._thread = threading.Thread(target=self._worker.run, name=f"consumer-{group}", daemon=True)
 

@@ -55,6 +55,7 @@ class ConsumerThread:
         side: LoopSide,
         clock_us: Callable[[], int],
         ids: TopicIds | None,
+        reads_traces: bool,
     ) -> None:
         handover = Handover(asyncio.get_running_loop(), side)
 
@@ -89,6 +90,7 @@ class ConsumerThread:
             repairs=repairs,
             handover=handover,
             clock_us=clock_us,
+            reads_traces=reads_traces,
         )
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, Message
 
+from pipeline.core.trace_context import pick_headers
 from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.handover import Handover
@@ -28,6 +29,7 @@ class Reading:
         repairs: Repairs,
         handover: Handover,
         clock_us: Callable[[], int],
+        reads_traces: bool,
     ) -> None:
         self._clients = clients
         self._in_flight = in_flight
@@ -36,6 +38,7 @@ class Reading:
         self._repairs = repairs
         self._handover = handover
         self._clock_us = clock_us
+        self._read = _read_traced if reads_traces else _read
         self._ended: list[tuple[Place, int]] = []  # partitions read to their end, where no record was the last
         self.polled_at_s = time.monotonic()
         self.has_more_retries = False  # the last look at retry topics found some
@@ -81,7 +84,7 @@ class Reading:
             if error is not None:
                 self._note_error(error, message)
                 continue
-            record = _read(message)
+            record = self._read(message)
             place = (record.topic, record.partition)
             if place in stopped:
                 continue  # records behind a bad batch are read again, from an offset known to be good
@@ -130,3 +133,7 @@ def _read(message: Message) -> LogRecord:
         message.value(),
         message.timestamp()[1] * 1000,
     )
+
+
+def _read_traced(message: Message) -> LogRecord:
+    return _read(message)._replace(trace=pick_headers(message.headers()))

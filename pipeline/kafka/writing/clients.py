@@ -30,10 +30,17 @@ class Clients:
 
     def give_alone(self, record: ToSend, on_delivery: OnDelivery) -> None:
         """Write a record in a batch of its own. Raises `BufferError` or `KafkaException`."""
-        topic, key, value = record
+        topic, key, value, *headers = record
         if self._alone is None:
             self._alone = Producer(self._options | {"batch.num.messages": 1}, logger=None)
-        self._alone.produce(topic.name, value=value, key=key, partition=topic.locate(key), on_delivery=on_delivery)
+        self._alone.produce(
+            topic.name,
+            value=value,
+            key=key,
+            partition=topic.locate(key),
+            on_delivery=on_delivery,
+            headers=list(headers[0]) if headers else None,
+        )
 
     def note_fatal(self, reason: str) -> None:
         """The client writes nothing any more: it is replaced with the next `poll`."""

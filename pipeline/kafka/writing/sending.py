@@ -11,6 +11,7 @@ from functools import partial
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
+from pipeline.core.trace_context import pick_headers
 from pipeline.kafka.acknowledged import Acknowledged
 from pipeline.kafka.failures import (
     KafkaUnavailableError,
@@ -20,6 +21,7 @@ from pipeline.kafka.failures import (
     is_fatal,
     is_of_one_of_its_batch,
     name_failure,
+    trace,
 )
 from pipeline.kafka.log_clock import LogClock, monotonic_us
 from pipeline.kafka.writing.clients import Clients
@@ -55,10 +57,15 @@ class Sending:
 
     def give(self, record: ToSend, waiting: Unacknowledged, handed_over_s: float) -> None:
         """Hand a record to the client. Raises `BufferError` or `KafkaException`."""
-        topic, key, value = record
         client = self.clients.main
+        produce = client.produce
+        if len(record) == 3:
+            topic, key, value = record
+        else:
+            topic, key, value, headers = record
+            produce = partial(produce, headers=list(headers))
         on_delivery = partial(self._on_delivery, client, waiting, topic, handed_over_s)
-        client.produce(topic.name, value=value, key=key, partition=topic.locate(key), on_delivery=on_delivery)
+        produce(topic.name, value=value, key=key, partition=topic.locate(key), on_delivery=on_delivery)
 
     def give_up(self, waiting: Unacknowledged, records: Sequence[ToSend], error: Exception) -> None:
         """The client did not even take these."""
@@ -89,11 +96,11 @@ class Sending:
     ) -> None:
         """Called by `poll`, for each record."""
         if error is not None and is_of_one_of_its_batch(error):
-            self._give_alone((topic, message.key() or b"", message.value()), waiting)
+            self._give_alone(_rebuild(topic, message), waiting)
             return
         self._counts[message.topic(), error is None] += 1
         if error is not None:
-            self._fail(waiting, (topic, message.key() or b"", message.value()), error)
+            self._fail(waiting, _rebuild(topic, message), error)
             return
         self._pace.note(handed_over_s)
         self._newest = (message, handed_over_s)
@@ -115,7 +122,7 @@ class Sending:
     ) -> None:
         self._counts[message.topic(), error is None] += 1
         if error is not None:
-            self._fail(waiting, (topic, message.key() or b"", message.value()), error)
+            self._fail(waiting, _rebuild(topic, message), error)
             return
         waiting.placement = Placement(message.partition() or 0, message.offset() or 0)
         waiting.count_down()
@@ -144,3 +151,8 @@ class Sending:
             waited_us = round((self._loop.time() - handed_over_s) * 1_000_000)
             sent_at_us = acknowledged_at_us - waited_us - LOOP_RESOLUTION_US
             self._clock.learn(appended_at_ms, sent_at_us=sent_at_us, acknowledged_at_us=acknowledged_at_us)
+
+
+def _rebuild(topic: Topic, message: Message) -> ToSend:
+    """The record that a message was made of."""
+    return trace((topic, message.key() or b"", message.value()), pick_headers(message.headers()))

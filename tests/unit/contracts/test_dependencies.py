@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
 from tests.unit.contracts.repository import ROOT, list_files
@@ -51,10 +51,27 @@ def test_the_tests_list_what_they_import() -> None:
 
 def test_what_is_pinned_has_hashes_and_no_address() -> None:
     """Where packages come from is the business of whoever installs them; what they are is not."""
-    for file in ("run.txt", "dev.txt"):
+    for file in ("run.txt", "tracing.txt", "dev.txt"):
         lines = (ROOT / "requirements" / file).read_text().splitlines()
 
         assert [] == [line for line in lines if not re.match(r"\S+==\S+|    --hash=sha256:[0-9a-f]{64}", line)]
+
+
+def test_the_image_has_the_extra_for_tracing() -> None:
+    """What it installs beside the product's own packages is the extra, as it is pinned for the tests."""
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["tracing"]
+    listed = (ROOT / "requirements/tracing.in").read_text().splitlines()
+    pinned, tested = (read_pins(name) for name in ("tracing.txt", "dev.txt"))
+
+    assert sorted(re.split(r"[<>=]", each)[0] for each in extra) == sorted(
+        line for line in listed if not line.startswith("#")
+    )
+    assert [] == sorted(pinned - tested)
+
+
+def read_pins(name: str) -> set[str]:
+    """The lines of a lock that name a package and its version."""
+    return set(re.findall(r"^[\w.-]+==[^ ]+", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
 
 
 def list_dependencies() -> set[str]:
@@ -69,8 +86,24 @@ def list_imports(folders: tuple[str, ...]) -> set[str]:
     """Distributions whose modules are imported by files under `folders`."""
     distributions = packages_distributions()
     modules = {module for path in list_files() if is_within(path, folders) for module in list_modules(path)}
-    foreign = modules - OURS - sys.stdlib_module_names
-    return {distributions[module][0].lower().replace("_", "-") for module in foreign}
+    foreign = {module for module in modules if module.partition(".")[0] not in OURS | sys.stdlib_module_names}
+    return {
+        find_distribution(module, distributions[module.partition(".")[0]]).lower().replace("_", "-")
+        for module in foreign
+    }
+
+
+def find_distribution(module: str, names: list[str]) -> str:
+    """Of several that share a namespace, the one that has the module, or the module that has the name."""
+    if len(set(names)) == 1:
+        return names[0]
+    parts = module.split(".")
+    for end in range(len(parts), 1, -1):
+        path = "/".join(parts[:end])
+        for name in names:
+            if any(str(file).startswith((f"{path}/", f"{path}.py")) for file in files(name) or ()):
+                return name
+    raise AssertionError(f"no distribution has {module}")
 
 
 def is_within(path: Path, folders: tuple[str, ...]) -> bool:
@@ -78,11 +111,11 @@ def is_within(path: Path, folders: tuple[str, ...]) -> bool:
 
 
 def list_modules(path: Path) -> set[str]:
-    """Top-level names a file imports."""
+    """Dotted names a file imports, with what it takes from a module behind the module."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found

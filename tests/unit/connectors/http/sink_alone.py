@@ -44,7 +44,7 @@ class WrittenLog:
         if self.error is not None:
             future.set_exception(self.error)
             return future
-        for topic, _, value in records:
+        for topic, _, value, *_ in records:
             self.written.append((topic.name.removeprefix("hookline."), from_bytes(value or b"")))
         future.set_result(Placement(0, len(self.written)))
         return future

@@ -33,6 +33,7 @@ async def test_an_unforeseen_exception_accepts_nothing() -> None:
         producer=BrokenProducer(),
         topics=SimpleNamespace(events=None),
         metrics=Metrics("gateway"),
+        tracing=None,
         usage=EventUsage(None, cast("Any", None), cast("Any", None), cast("Any", None), clock_us=lambda: 0),
     )
     candidates = {}

@@ -18,6 +18,9 @@ def write_head(*fields: str, start: str = f"POST {PATH} HTTP/1.1") -> bytes:
     return "\r\n".join((start, *fields, "", "")).encode("latin-1")
 
 
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 def read(data: bytes) -> PlainHead | None:
     return PlainHeads(PATH, proxy_header="X-Forwarded-For", body_max_bytes=100_000).read(data)
 
@@ -29,14 +32,30 @@ def read(data: bytes) -> PlainHead | None:
         ("Accept: */*", "Accept-Encoding: gzip, deflate", "User-Agent: Python/3.11 aiohttp/3.14.5"),
         ("Connection: keep-alive", "accept: */*", "User-Agent: node"),
         ("User-Agent: Go-http-client/1.1", "Accept-Encoding: gzip"),
-        ("traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "X-Empty-Not: a  b"),
+        (f"traceparent: {PARENT}", "X-Empty-Not: a  b"),
     ],
 )
 def test_the_heads_of_usual_clients_are_plain(more: tuple[str, ...]) -> None:
     """Their requests are what the short way is for."""
     data = write_head(*more, *FIELDS)
 
-    assert PlainHead(len(data), 300, TOKEN, ()) == read(data + b"{" * 300)
+    trace = (("traceparent", PARENT.encode()),) if f"traceparent: {PARENT}" in more else None
+
+    assert PlainHead(len(data), 300, TOKEN, (), trace) == read(data + b"{" * 300)
+
+
+def test_heads_of_a_trace_are_not_remembered() -> None:
+    """None of them comes twice: they would push out those that do."""
+    heads = PlainHeads(PATH, proxy_header="X-Forwarded-For", body_max_bytes=100_000)
+    for more in ((), (f"traceparent: {PARENT}",)):
+        data = write_head(*more, *FIELDS)
+        head = heads.read(data)
+        assert head is not None
+        heads.remember(data, head)
+    plain, traced = (write_head(*more, *FIELDS) for more in ((), (f"traceparent: {PARENT}",)))
+
+    assert heads.read(plain) is heads.read(plain)
+    assert heads.read(traced) is not heads.read(traced)
 
 
 def test_what_proxies_say_is_kept() -> None:

@@ -68,7 +68,7 @@ async def test_nothing_is_caused_before_every_topic_has_taken_a_probe() -> None:
         await log.take()
         await writer.wait_open()
 
-    assert [TOPICS.dead] == [topic for topic, _, _ in records]
+    assert [TOPICS.dead] == [topic for topic, *_ in records]
     assert not was_open
     assert TOPICS.dead.name in problem
     assert "TOPIC_AUTHORIZATION_FAILED" in problem

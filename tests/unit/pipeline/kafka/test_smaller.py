@@ -32,7 +32,7 @@ def replace(topic: Topic, value: bytes) -> list[ToSend] | None:
 
 def replace_record(topic: Topic, record: Record) -> list[tuple[Topic, Record]] | None:
     instead = replace(topic, to_bytes(record))
-    return None if instead is None else [(into, from_bytes(value or b"")) for into, _, value in instead]
+    return None if instead is None else [(into, from_bytes(value or b"")) for into, _, value, *_ in instead]
 
 
 def replace_by_one(topic: Topic, record: Record) -> tuple[Topic, Record]:
@@ -140,7 +140,7 @@ def test_a_probe_has_no_smaller_form() -> None:
 def test_what_cannot_be_read_becomes_a_dead_letter() -> None:
     """Whatever the bytes are; its detail has a bound."""
     error = RecordRefusedError("x" * 10_000)
-    ((into, key, value),) = Smaller(TOPICS, lambda: NOW_US)((TOPICS.deliveries, KEY, b"junk"), error) or []
+    ((into, key, value, *_),) = Smaller(TOPICS, lambda: NOW_US)((TOPICS.deliveries, KEY, b"junk"), error) or []
     letter = from_bytes(value or b"")
 
     assert (TOPICS.dead, KEY) == (into, key)

@@ -42,7 +42,7 @@ async def test_what_is_written_means_nothing_to_readers() -> None:
     log = ScriptedLog()
     probe = make_probe(log)
     asking = [asyncio.create_task(probe.ask(topic)) for topic in TOPICS.of_gateway_output()]
-    written = {topic: value for [(topic, _, value)] in [await log.take() for _ in asking]}
+    written = {topic: value for [(topic, _, value, *_)] in [await log.take() for _ in asking]}
     await asyncio.gather(*asking)
 
     assert is_probe(written[TOPICS.events])

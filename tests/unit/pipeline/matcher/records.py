@@ -1,6 +1,6 @@
 """Records and routes made to order for the matcher's unit tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class StoredRecord:
     partition: int = 3
     timestamp: int = NOW_US // 1000
     topic: str = "t.events"
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class FixedRoutes:

@@ -52,7 +52,7 @@ class Ledger:
 
     def dispatched(self) -> list[int]:
         """Offsets of the events that were dispatched."""
-        records = [from_bytes(value) for _, _, value in self.written]
+        records = [from_bytes(value) for _, _, value, *_ in self.written]
         return [record.event_offset for record in records if isinstance(record, Dispatch)]
 
 

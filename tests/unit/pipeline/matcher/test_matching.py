@@ -60,7 +60,7 @@ async def match(matcher: Matcher, records: Iterable[StoredRecord]) -> list[ToWri
 
 
 def read(written: Iterable[ToWrite]) -> list[tuple[str, bytes, Record]]:
-    return [(topic.name.removeprefix("t."), key, from_bytes(value)) for topic, key, value in written]
+    return [(topic.name.removeprefix("t."), key, from_bytes(value)) for topic, key, value, *_ in written]
 
 
 class FailingRoutes(FixedRoutes):
@@ -222,8 +222,8 @@ async def test_a_repeat_is_dropped() -> None:
     first = await match(matcher, [store(make_event(1)), store(make_event(1)), store(make_event(2))])
     again = await match(matcher, [store(make_event(1)), store(make_event(1, application_id=other))])
 
-    assert 2 == sum(topic is TOPICS.dispatches for topic, _, _ in first)
-    assert [other.encode()] == [key for topic, key, _ in again if topic is TOPICS.dispatches]
+    assert 2 == sum(topic is TOPICS.dispatches for topic, *_ in first)
+    assert [other.encode()] == [key for topic, key, *_ in again if topic is TOPICS.dispatches]
     assert b"hookline_events_repeated_total 2.0" in metrics.render()
 
 
@@ -237,7 +237,7 @@ async def test_what_was_refused_may_come_again() -> None:
     routes.publish(make_routes({ANYTHING: {}}, version=2, event_types=("later.on.known",)))
     taken = await match(matcher, [store(unwanted)])
 
-    assert [[TOPICS.dead], [TOPICS.dispatches]] == [[topic for topic, _, _ in each] for each in (refused, taken)]
+    assert [[TOPICS.dead], [TOPICS.dispatches]] == [[topic for topic, *_ in each] for each in (refused, taken)]
 
 
 async def test_a_matcher_that_lost_its_partitions_knows_no_ids() -> None:
@@ -313,7 +313,7 @@ async def test_a_marker_holds_for_its_own_application() -> None:
 async def test_a_dead_letter_always_fits_into_a_record(value: bytes | None, key: bytes | None, times: int) -> None:
     """However large what it reports is: a dead letter that cannot be written would stop the partition for ever."""
     stored = StoredRecord(key=None if key is None else key * times, value=value)
-    ((_, dead_key, dead_value),) = await match(make_matcher(known_routes()), [stored])
+    ((_, dead_key, dead_value, *_),) = await match(make_matcher(known_routes()), [stored])
     letter = from_bytes(dead_value)
 
     assert len(dead_key) + len(dead_value) < RECORD_MAX_BYTES
@@ -347,12 +347,12 @@ async def test_what_is_too_much_at_once_comes_in_portions() -> None:
     routes.publish(make_routes({each: {} for each in subscription_ids}))
     event = make_event(payload=b"x" * 20_000)
     portions = [portion async for portion in make_matcher(routes).match([store(event)])]
-    sizes = [sum(len(value) for _, _, value in portion) for portion in portions]
+    sizes = [sum(len(value) for _, _, value, *_ in portion) for portion in portions]
 
     assert len(sizes) == 1 + 20_000_000 // PORTION_MAX_BYTES
     assert max(sizes) < PORTION_MAX_BYTES + 21_000
     written = [written for portion in portions for written in portion]
-    assert [*subscription_ids, APPLICATION] == [key.decode() for _, key, _ in written]
+    assert [*subscription_ids, APPLICATION] == [key.decode() for _, key, *_ in written]
 
 
 async def test_a_chunk_that_leads_to_nothing_has_a_portion() -> None:
