@@ -30,6 +30,7 @@ BUILT_IN = {
     "schemas": "pipeline.commands.schemas:schemas",
     "migrate": "pipeline.commands.migrate:migrate",
     "db": "pipeline.commands.db:db",
+    "partitions": "pipeline.commands.partitions:partitions",
     "doctor": "pipeline.commands.doctor:doctor",
     "settings": "pipeline.commands.settings:settings",
 }

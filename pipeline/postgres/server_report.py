@@ -29,7 +29,7 @@ group by 1, 2 order by 1, 2
 SIZES: LiteralString = """
 select c.relname as partition, coalesce(p.relname, '') as of, greatest(c.reltuples, 0)::bigint as rows,
     pg_table_size(c.oid) as table_bytes, pg_indexes_size(c.oid) as index_bytes
-from pg_class c left join pg_inherits i on i.inhrelid = c.oid left join pg_class p on p.oid = i.inhparent
+from pg_class c left join pg_class p on p.oid = pg_partition_root(c.oid)
 where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
 order by pg_total_relation_size(c.oid) desc, c.relname limit %(limit)s
 """
@@ -44,7 +44,7 @@ UNUSED_INDEXES: LiteralString = """
 select coalesce(p.relname, s.indexrelname) as index, count(*) as partitions, sum(s.idx_scan)::bigint as scans,
     sum(pg_relation_size(s.indexrelid))::bigint as bytes
 from pg_stat_user_indexes s join pg_index x on x.indexrelid = s.indexrelid
-left join pg_inherits i on i.inhrelid = s.indexrelid left join pg_class p on p.oid = i.inhparent
+left join pg_class p on p.oid = pg_partition_root(s.indexrelid)
 where not x.indisunique and not exists (select from pg_constraint c where c.conindid = s.indexrelid)
 group by 1 having sum(s.idx_scan) = 0 order by bytes desc, 1 limit %(limit)s
 """

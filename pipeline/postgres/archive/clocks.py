@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pipeline.core.log.clocks import Clocks
-from pipeline.postgres.archive.partitions import Connection
+from pipeline.postgres.archive.connection import Connection
 
 
 async def read_clocks(connection: Connection, now_us: Callable[[], int]) -> Clocks:

@@ -5,8 +5,10 @@ from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
 
+Connection = AsyncConnection[TupleRow]
 
-async def open_archive_connection(config: DatabaseConfig) -> AsyncConnection[TupleRow]:
+
+async def open_archive_connection(config: DatabaseConfig) -> Connection:
     """A connection to the primary for the archive's own work. Raises `psycopg.OperationalError`."""
     statement_timeout_ms = int(config.statement_timeout_s * 1000)
     settings = {

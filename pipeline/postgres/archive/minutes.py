@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composable, Composed, Literal
 
 from pipeline.core.latency import LATENCY_BOUNDS_MS, LATENCY_BUCKETS
-from pipeline.postgres.archive.partitions import Connection
+from pipeline.postgres.archive.connection import Connection
 
 COUNTED = SQL("application_id, subscription_id, outcome, error_class, response_status, started_at_us, finished_at_us")
 KEY = SQL("application_id, subscription_id, minute, outcome, error_class, status_class")

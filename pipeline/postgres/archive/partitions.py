@@ -1,4 +1,5 @@
-"""Day partitions of the archive: made ahead, made on demand. How they leave again lives in `archive_retention`.
+"""Day partitions of the archive: made ahead, made on demand. How they leave again lives in `retention`, what they are
+divided into in `division`.
 
 Safe with any number of archive processes: changes of partitions happen under one advisory lock, and look again once
 they have it. Reading and writing of rows lives elsewhere.
@@ -9,10 +10,10 @@ from datetime import date, datetime, timedelta
 from typing import LiteralString
 
 import structlog
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier, Literal
 
+from pipeline.postgres.archive.connection import Connection
+from pipeline.postgres.archive.division import create_day
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
 
 ADVISORY_LOCK = 0x686F6F6B6C696E65  # "hookline"
@@ -21,7 +22,6 @@ ADVISORY_LOCK = 0x686F6F6B6C696E65  # "hookline"
 LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
 ONE_DAY = timedelta(days=1)
 
-Connection = AsyncConnection[TupleRow]
 log = structlog.get_logger()
 
 
@@ -65,10 +65,7 @@ async def lock_partitions(connection: Connection) -> None:
 
 async def make_partition(connection: Connection, table: ArchiveTable, day: date) -> None:
     """Make one day's partition. Aside first, then attached: making it in place would lock every reader out."""
-    name, parent = Identifier(table.partition_of(day)), Identifier(table.name)
-    await connection.execute(
-        SQL("create table {} (like {} including storage including indexes including constraints)").format(name, parent)
-    )
+    await create_day(connection, table, day)
     await attach_partition(connection, table, day)
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from psycopg.sql import SQL
 
 from pipeline.core.log.positions import Place
+from pipeline.postgres.archive.connection import Connection
 from pipeline.postgres.archive.minutes import count_again
-from pipeline.postgres.archive.partitions import Connection, lock_partitions
+from pipeline.postgres.archive.partitions import lock_partitions
 from pipeline.postgres.archive.tables import TABLES
 
 OTHERS = ("archive_offsets", "archive_detached", "redriven_events", "attempt_minutes")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import structlog
 from psycopg.sql import SQL, Identifier
 
+from pipeline.postgres.archive.connection import Connection
 from pipeline.postgres.archive.minutes import forget_minutes
 from pipeline.postgres.archive.partitions import (
-    Connection,
     attach_partition,
     list_days,
     lock_partitions,

@@ -17,8 +17,9 @@ from pipeline.core.log.clocks import Clocks
 from pipeline.core.units import SECOND_US
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive.clocks import read_clocks
-from pipeline.postgres.archive.connection import open_archive_connection
-from pipeline.postgres.archive.partitions import Connection, ensure_days, list_days
+from pipeline.postgres.archive.connection import Connection, open_archive_connection
+from pipeline.postgres.archive.isolation import divide_ahead
+from pipeline.postgres.archive.partitions import ensure_days, list_days
 from pipeline.postgres.archive.retention import detach_expired, drop_detached, forget_companions, list_detached
 from pipeline.postgres.archive.tables import TABLES, day_of
 
@@ -95,6 +96,7 @@ class Upkeep:
         await ensure_days(connection, {today + each for today in todays for each in ahead})
         if self._disagreement is None:
             await self._let_go(connection, clocks)
+            await divide_ahead(connection)
         for table in TABLES:
             self._metrics.archive_partitions.labels(table.name).set(len(await list_days(connection, table)))
         self._metrics.archive_detached_days.set(len(await list_detached(connection)))

@@ -1,0 +1,1 @@
+drop table isolated_organizations;
