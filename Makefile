@@ -61,9 +61,10 @@ alerts:          ## check Prometheus' rules and run their tests (fetches promtoo
 kubernetes:      ## render the Helm chart, compare with ops/kubernetes/rendered, check schemas (needs helm or Go)
 	@ops/kubernetes/check
 
-docs: setup      ## write docs/settings.md, docs/topics.md and the dashboards again, from where they are declared
+docs: setup      ## write docs/settings.md, docs/topics.md and the dashboards again, and build the documentation as a site
 	$(BIN)/python docs/reference.py
 	$(BIN)/python ops/grafana/generate.py
+	$(BIN)/python docs/build_site.py site >/dev/null && echo "the documentation is in site/index.html"
 
 lock:            ## pin again: needs `uv`; writes requirements/*.txt with hashes and without addresses
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet pyproject.toml -o requirements/run.txt

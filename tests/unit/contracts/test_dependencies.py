@@ -22,6 +22,7 @@ TOOLS = frozenset(
     {
         "import-linter",
         "mypy",
+        "properdocs-theme-readthedocs",
         "pytest-xdist",
         "ruff",
         "schemathesis",
