@@ -5,7 +5,7 @@ header, which says where it ends. A damaged header is not believed, see `choose_
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import PartitionRecords
@@ -44,13 +44,19 @@ class ReadableBatches:
     `note(tp, first offset, one past the last, why)` is called for each batch that is stepped over.
     """
 
-    def __init__(self, fetched: PartitionRecords, note: Note, log_end: int | None) -> None:
-        """`log_end`: where the log ended when this was fetched; None: not known."""
+    def __init__(
+        self, fetched: PartitionRecords, note: Note, log_end: int | None, ends: MutableMapping[TP, int]
+    ) -> None:
+        """`log_end`: where the log ended when this was fetched; None: not known.
+
+        `ends`: where the last batch ended that was read of each partition. None begins before that.
+        """
         self._fetched = fetched
         self._raw = deque(_each_raw(fetched._records))  # noqa: SLF001 - this class stands in for it
         self._note = note
         self._log_end = log_end
-        self._is_first = True
+        self._ends = ends
+        self._is_first = fetched.next_fetch_offset != ends.get(fetched._tp)  # noqa: SLF001
         self._next: Batch | None = None
         fetched._records = self  # noqa: SLF001
         fetched._check_crcs = False  # noqa: SLF001 - done here
@@ -81,11 +87,13 @@ class ReadableBatches:
                 raise ValueError("it is of a form that Kafka 4 does not write")
             if end != batch.next_offset:
                 raise ValueError(f"it claims offsets {batch.base_offset} to {batch.next_offset - 1}")
-            return Batch(batch)
+            read = Batch(batch)
         except Exception as error:  # whatever aiokafka, a decompressor or Cython stumbles over
             is_believed = end == getattr(batch, "next_offset", None)
             self._step_over(max(begin, batch.base_offset) if is_believed else begin, end, error)
             return None
+        self._ends[self._fetched._tp] = end  # noqa: SLF001
+        return read
 
     def _step_over(self, begin: int, end: int, error: Exception) -> None:
         if begin < end:
@@ -96,15 +104,17 @@ class ReadableBatches:
 def choose_end(begin: int, batch: Any, following: Any, log_end: int | None, *, is_first: bool) -> int:
     """Where to go on behind a batch that was fetched from offset `begin`: its own end, if its offsets can be right.
 
-    `following`: the next batch, None if there is none or it cannot be read. `is_first`: of a fetch; only that one may
-    begin before `begin`.
+    `following`: the next batch, None if there is none or it cannot be read. `is_first`: of a fetch, and it is not known
+    that a batch begins there; only that one may begin before `begin`.
     """
     following_begin = getattr(following, "base_offset", None)
     behind = following_begin if following_begin is not None and begin < following_begin else begin + BATCH_RECORDS_MAX
     if not hasattr(batch, "base_offset") or not 0 <= batch.last_offset_delta < BATCH_RECORDS_MAX:
         return begin + 1 if following_begin is None else int(min(behind, begin + BATCH_RECORDS_MAX))
     base, end = batch.base_offset, batch.next_offset
-    is_back = end <= begin or (base < begin and not is_first)
+    # between two batches of a topic that is not compacted there is no gap
+    is_too_low = not is_first or (following_begin is not None and end < following_begin)
+    is_back = end <= begin or (base < begin and is_too_low)
     is_ahead = base > begin and (
         (following_begin is not None and begin <= following_begin < end) or (log_end is not None and end > log_end)
     )
@@ -123,12 +133,12 @@ def _each_raw(records: Any) -> Iterator[Any]:
         yield error
 
 
-def stand_in(fetcher: Any, note: Note) -> None:
+def stand_in(fetcher: Any, note: Note, ends: MutableMapping[TP, int]) -> None:
     """Let `ReadableBatches` stand in for what `fetcher` (aiokafka's) has fetched and handed nothing on of."""
     for fetched in fetcher._records.values():  # noqa: SLF001
         records = getattr(fetched, "_partition_records", None)  # an error has none
         if records is not None and not isinstance(records._records, ReadableBatches):  # noqa: SLF001
-            ReadableBatches(records, note, find_log_end(fetcher, records._tp))  # noqa: SLF001
+            ReadableBatches(records, note, find_log_end(fetcher, records._tp), ends)  # noqa: SLF001
 
 
 def find_log_end(fetcher: Any, tp: TP) -> int | None:

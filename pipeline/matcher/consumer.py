@@ -60,7 +60,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 await asyncio.sleep(reader.pace.rest_s(reader.loop.time()))
                 has_fetched = bool(assignment.active) and bool(await fetch(assignment, node_id, request))
                 # before a record of it is taken: the loop has not turned since it came
-                stand_in(fetcher, reader.step_over)
+                stand_in(fetcher, reader.step_over, reader.reading.batch_ends)
                 return has_fetched
             return False
 

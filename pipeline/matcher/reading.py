@@ -36,6 +36,7 @@ class Reading:
         self._ages: dict[TP, UnsettledAge] = {}
         self._gaps: list[Gap] = []
         self.last_read: dict[TP, tuple[int, int]] = {}  # offset and time in milliseconds
+        self.batch_ends: dict[TP, int] = {}  # of the last batch that was read
 
     def note(self, tp: TP, first: Fetched, last: Fetched, committed: int | None) -> None:
         """Something was fetched. `committed`: where reading began, if nothing of the partition was fetched before."""
@@ -64,6 +65,7 @@ class Reading:
         self._reached.pop(tp, None)
         self._ages.pop(tp, None)
         self.last_read.pop(tp, None)
+        self.batch_ends.pop(tp, None)  # the log may be another one
 
     def forget(self) -> None:
         """Partitions were taken away, and are read from their commit if they come back."""
@@ -71,6 +73,7 @@ class Reading:
         self._reached.clear()
         self._ages.clear()
         self.last_read.clear()
+        self.batch_ends.clear()
 
     def next_offset(self, tp: TP) -> int | None:
         """The offset behind the last record that was fetched; None: none was yet."""

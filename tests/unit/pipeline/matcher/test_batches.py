@@ -19,11 +19,15 @@ def number_values(begin: int) -> list[bytes]:
     return [b"%04d" % offset for offset in range(begin, begin + BATCH_RECORDS)]
 
 
-def read(data: bytes, position: int, log_end: int = len(RECORDS)) -> tuple[list[int], list[tuple[int, int]], int]:
+def read(
+    data: bytes, position: int, log_end: int = len(RECORDS), *, ends: dict[TP, int] | None = None
+) -> tuple[list[int], list[tuple[int, int]], int]:
     """Which records are handed out, what is stepped over, and where the next fetch begins."""
     fetched = PartitionRecords(EVENTS, MemoryRecords(data), [], position, None, None, True, READ_COMMITTED)
     notes: list[tuple[int, int]] = []
-    ReadableBatches(fetched, lambda tp, begin, end, reason: notes.append((begin, end)), log_end)
+    ReadableBatches(
+        fetched, lambda tp, begin, end, reason: notes.append((begin, end)), log_end, {} if ends is None else ends
+    )
     records = [(record.offset, int(record.value)) for record in fetched]
     assert all(offset == number for offset, number in records)
     return [offset for offset, _ in records], notes, fetched.next_fetch_offset
@@ -38,7 +42,7 @@ def flip(byte: int, bit: int) -> bytes:
 @pytest.mark.parametrize("position", [0, 5, 30])
 @pytest.mark.parametrize(
     ("byte", "bit"),
-    [(7, 0), (7, 4), (7, 5), (6, 3), (0, 1), (0, 7), (17, 0), (22, 5), (26, 1), (43, 2), (60, 0)],
+    [(7, 0), (7, 1), (7, 3), (7, 4), (7, 5), (6, 3), (0, 1), (0, 7), (17, 0), (22, 5), (26, 1), (43, 2), (60, 0)],
 )
 def test_a_bad_header_costs_its_batch(byte: int, bit: int, position: int) -> None:
     """A wrong offset, checksum or count: all other records are handed out as they are, and the batch is named."""
@@ -49,3 +53,15 @@ def test_a_bad_header_costs_its_batch(byte: int, bit: int, position: int) -> Non
     assert [offset for offset in RECORDS if offset >= position and offset not in BAD] == offsets
     assert [(BAD.start, BAD.stop)] == notes
     assert len(RECORDS) == then
+
+
+@pytest.mark.parametrize("bit", [1, 3])
+def test_a_batch_alone_in_its_fetch_begins_where_the_one_before_ended(bit: int) -> None:
+    """An offset that is too low by less than a batch has records would skip as many of them, and rename the others."""
+    data, ends = flip(7, bit), dict[TP, int]()
+    size = len(data) // BATCHES
+    offsets, notes, then = read(data[: BAD_BATCH * size], 0, ends=ends)
+    assert (BAD.start, BAD.start) == (len(offsets), then)
+
+    assert ([], [(BAD.start, BAD.stop)], BAD.stop) == read(data[BAD_BATCH * size :][:size], then, ends=ends)
+    assert [] == notes
