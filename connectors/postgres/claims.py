@@ -77,6 +77,10 @@ class Claims:
         """Partitions whose log has begun anew, each with the next offset of the old log."""
         return {place: self._positions.read_on_at(place) for place in self._breaks}
 
+    def has_break(self, place: Place) -> bool:
+        """Has the log of this partition begun anew, and is that not written yet?"""
+        return place in self._breaks and place in self._owners
+
     async def pass_break(self, place: Place) -> None:
         """Everything of the old log is written: the next record of this partition is one of the new log."""
         position, topic_id = self._breaks.pop(place)

@@ -57,7 +57,7 @@ class LogChanges:
                 partition.mark.skip_to(fault.end)
             case "tail_lost" | "made_again":
                 # Open records of the old log settle the old marks: the same offsets mean other records now.
-                self._owned.set(Partition(fault.place, Watermark(fault.end)))
+                self._owned.set(Partition(fault.place, Watermark(fault.end), before=partition))
                 self._positions.set_back(fault.place, fault.end)
                 self._commits.forget(fault.place)
 

@@ -17,6 +17,14 @@ class Partition:
     age: UnsettledAge = field(default_factory=UnsettledAge)
     open: int = 0  # records given to the sink and not settled
     is_ours: bool = True
+    before: "Partition | None" = None  # of the log that was there before, whose records may be open yet
+
+    @property
+    def is_settled(self) -> bool:
+        """Is everything settled that was read, of the log before as well?"""
+        if self.before is not None and not self.before.open:
+            self.before = self.before.before
+        return self.before is None and not len(self.mark)
 
 
 @dataclass(slots=True, eq=False)

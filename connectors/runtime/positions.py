@@ -36,5 +36,5 @@ class Positions:
         if self._keeper is None:
             return
         for partition in self._owned:
-            if not len(partition.mark):
+            if partition.is_settled:
                 self._keeper.reached(partition.place, partition.mark.next_offset)

@@ -58,6 +58,19 @@ async def test_a_log_that_was_made_again_is_archived_from_its_beginning(database
         assert {EVENTS_0: 4} == await sink.assigned({EVENTS_0: None})
 
 
+async def test_a_lost_tail_is_met_once(database: str) -> None:
+    """A restart before anything new is written begins where the log ends now, not behind it once more."""
+    log = Log()
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({EVENTS_0: None})
+        await sink.put([log.append(make_event(make_id())) for _ in range(5)])
+        sink.positions.set_back(EVENTS_0, 3)
+        sink.positions.reached(EVENTS_0, 3)
+        await eventually(lambda: find_position(database) == 3)
+    async with open_sink(database) as (sink, _, _):
+        assert {EVENTS_0: 3} == await sink.assigned({EVENTS_0: None})
+
+
 async def test_the_end_of_a_transaction_moves_the_position(database: str) -> None:
     """Reads wait for the position: it reaches the end of the log, though no record fills the last offset."""
     log = Log()
