@@ -8,28 +8,26 @@ record of an open transaction cannot be read until it ends.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import join_note, split_note
+from pipeline.kafka.damage.cuts import is_there
 from pipeline.kafka.options import connect_options, probe_options
-from pipeline.kafka.partitions import find_committed
+from pipeline.kafka.partitions import EARLIEST, LATEST, End, ask_ends, find_committed
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Reached, find_cuts
 from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other
 
-ANSWER_TIMEOUT_S = 5.0
 NOTE = "epoch="
 # a transaction that is open for longer is no producer at work
 OPEN_MAX_S = 5.0
-EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the library's has no types
-LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 log = structlog.get_logger()
 
@@ -110,7 +108,7 @@ class LogGuard:
             self._origins.accept(place, topic_id)
 
     def _look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> Finding:
-        ends, begins = self._ask(positions, LATEST), self._ask(positions, EARLIEST)
+        ends, begins = ask_ends(self._admin, positions, LATEST), ask_ends(self._admin, positions, EARLIEST)
         self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         before = dict(self._seen)
         new = [place for place in positions if place not in before]
@@ -139,7 +137,7 @@ class LogGuard:
         faults |= {
             place: fault
             for place, fault in self._find_cuts(read_since, positions).items()
-            if place not in last_read or not is_there(self._config, place, last_read[place])
+            if place not in last_read or not is_there(self._config, place, *last_read[place])
         }
         reached = {
             place: Reached(faults[place].end if place in faults else positions[place], 0, epoch if epoch >= 0 else None)
@@ -160,31 +158,13 @@ class LogGuard:
 
     def _note_held(self, ends: Mapping[Place, int]) -> None:
         """`ends`: of partitions that are not read to their end."""
-        readable = self._ask(ends, LATEST, isolation=IsolationLevel.READ_COMMITTED)
+        readable = ask_ends(self._admin, ends, LATEST, isolation=IsolationLevel.READ_COMMITTED)
         self.held = {place: held for place, end in ends.items() if (held := end - readable[place][0]) > 0}
         now_s = time.monotonic()
         self._held_since_s = {place: self._held_since_s.get(place, now_s) for place in self.held}
 
-    def _ask(
-        self,
-        places: Iterable[Place],
-        which: OffsetSpec,
-        *,
-        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
-    ) -> dict[Place, tuple[int, int]]:
-        """An end of each partition, with the epoch of its leader."""
-        asked = {TopicPartition(*place): which for place in places}
-        if not asked:
-            return {}
-        found = {}
-        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S, isolation_level=isolation)
-        for part, future in answers.items():
-            answer = future.result(ANSWER_TIMEOUT_S * 2)
-            found[part.topic, part.partition] = (answer.offset, answer.leader_epoch)
-        return found
-
     def _begin(
-        self, places: list[Place], begins: Mapping[Place, tuple[int, int]]
+        self, places: list[Place], begins: Mapping[Place, End]
     ) -> tuple[dict[Place, ReadFault], dict[Place, Reached]]:
         """Compare with commits: faults, and partitions whose log may have been cut off before the commit."""
         faults: dict[Place, ReadFault] = {}
@@ -204,9 +184,7 @@ class LogGuard:
         return faults, suspects
 
     @staticmethod
-    def _describe_other(
-        place: Place, topic_id: str | None, position: int, begins: Mapping[Place, tuple[int, int]]
-    ) -> ReadFault:
+    def _describe_other(place: Place, topic_id: str | None, position: int, begins: Mapping[Place, End]) -> ReadFault:
         return ReadFault(place, "made_again", position, begins[place][0], describe_other(topic_id), lost=position)
 
     def _find_commits(self, places: list[Place]) -> dict[Place, TopicPartition]:
@@ -215,24 +193,3 @@ class LogGuard:
             return find_committed(consumer, places)
         finally:
             consumer.close()
-
-
-def is_there(config: KafkaConfig, place: Place, record: RecordTime) -> bool:
-    """Is this record in the log, and no other at its offset? Blocks. Raises `KafkaException` or `TimeoutError`."""
-    consumer = Consumer(probe_options(config), logger=None)
-    try:
-        _, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_S)
-        if end <= record.offset:
-            return False
-        consumer.assign([TopicPartition(*place, record.offset)])
-        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-        while time.monotonic() < deadline_s:
-            message = consumer.poll(0.1)
-            if message is None:
-                continue
-            if (error := message.error()) is not None:
-                raise KafkaException(error)
-            return (message.offset(), message.timestamp()[1]) == record
-        raise TimeoutError(f"{place[0]} [{place[1]}] does not answer at {record.offset}")
-    finally:
-        consumer.close()

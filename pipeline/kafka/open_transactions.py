@@ -6,8 +6,8 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
-from pipeline.kafka.log_guard import LATEST
 from pipeline.kafka.options import connect_options
+from pipeline.kafka.partitions import LATEST
 from pipeline.kafka.record import Place
 from pipeline.start_error import StartError
 from pipeline.topics import Topic

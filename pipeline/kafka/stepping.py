@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.kafka.damage.scan import Damaged
 
 AGAIN_AFTER_S = 1.0
+ENDS_TIMEOUT_S = 2.0
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ class Stepper:
         self._order = Order()
         self._doubtful: set[Place] = set()
         self._behind: dict[Place, int] = {}
+        self._damaged: set[Place] = set()
 
     def begin(self, parts: list[TopicPartition]) -> None:
         """Reading begins here, at offsets or at the beginning."""
@@ -73,7 +75,9 @@ class Stepper:
         """Which of these have bad batches between two offsets, and what else is there. Raises `TimeoutError`."""
         from pipeline.kafka.damage.scan import scan  # aiokafka takes 0.3 s to import
 
-        return scan(self._config, parts)
+        found = scan(self._config, parts)
+        self._damaged |= found.keys()
+        return found
 
     def note_good(self, place: Place, begin: int, end: int) -> None:
         """All batches between these offsets were looked at."""
@@ -84,9 +88,13 @@ class Stepper:
         behind = {}
         for place, position in self._read_to.items():
             try:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+                # behind a damaged header nothing may be fetched, and no end be known by that
+                is_cached = place not in self._damaged
+                _, end = self._consumer.get_watermark_offsets(
+                    TopicPartition(*place), timeout=ENDS_TIMEOUT_S, cached=is_cached
+                )
             except KafkaException:
-                continue  # nothing has been fetched of it yet
+                continue  # nothing has been fetched of it yet, or Kafka does not answer
             if position < end:
                 behind[place] = position
         asked = [Question(place, at, None, "stalled") for place, at in behind.items() if self._behind.get(place) == at]
@@ -139,6 +147,7 @@ class Stepper:
         if fault.kind == "made_again":
             self._origins.accept(place)
         self._read_to[place] = fault.end
+        self._damaged.add(place)
         self._moved.add(place)
         part = TopicPartition(*place, fault.end)
         self._consumer.incremental_unassign([part])

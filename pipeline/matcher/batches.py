@@ -56,6 +56,7 @@ class ReadableBatches:
         self._note = note
         self._log_end = log_end
         self._ends = ends
+        self._is_first_of_all = True
         self._is_first = fetched.next_fetch_offset != ends.get(fetched._tp)  # noqa: SLF001
         self._next: Batch | None = None
         fetched._records = self  # noqa: SLF001
@@ -74,6 +75,7 @@ class ReadableBatches:
         begin, batch = self._fetched.next_fetch_offset, self._raw.popleft()
         following = self._raw[0] if self._raw else None
         is_first, self._is_first = self._is_first, False
+        is_first_of_all, self._is_first_of_all = self._is_first_of_all, False
         if isinstance(batch, Exception):  # bytes of which not even the header can be read
             self._step_over(begin, begin + 1, batch)
             return None
@@ -88,6 +90,10 @@ class ReadableBatches:
             if end != batch.next_offset:
                 raise ValueError(f"it claims offsets {batch.base_offset} to {batch.next_offset - 1}")
             read = Batch(batch)
+            if is_first_of_all and begin < batch.base_offset:
+                # there is no gap in a topic that is not compacted: a damaged header has misled the broker
+                reason = "the broker does not find them"
+                self._note(self._fetched._tp, begin, batch.base_offset, reason)  # noqa: SLF001
         except Exception as error:  # whatever aiokafka, a decompressor or Cython stumbles over
             is_believed = end == getattr(batch, "next_offset", None)
             self._step_over(max(begin, batch.base_offset) if is_believed else begin, end, error)

@@ -18,6 +18,7 @@ from yarl import URL
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
+from pipeline.kafka.damage.unpacking import bound_unpacking
 from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
@@ -36,7 +37,6 @@ from pipeline.matcher.matching import Matcher
 from pipeline.matcher.progress import Progress
 from pipeline.matcher.stalls import Stalls
 from pipeline.matcher.tables import NoTables
-from pipeline.matcher.unpacking import bound_unpacking
 from pipeline.metrics import Metrics
 from pipeline.pressure import Pressure
 from pipeline.process import Process

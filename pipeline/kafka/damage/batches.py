@@ -52,16 +52,16 @@ class Walk(NamedTuple):
         return [each for each in self.found if isinstance(each, Bad)]
 
 
-def walk(data: bytes, position: int, log_end: int, *, is_whole: bool) -> Walk:
+def walk(data: bytes, position: int, log_end: int, *, is_whole: bool, is_boundary: bool = False) -> Walk:
     """Look at the batches in `data`, which was fetched from the offset `position` of a log that ends at `log_end`.
 
-    The first batch may begin before `position`. A batch that reaches beyond `data` is wrong if that `is_whole`;
-    otherwise it is not judged.
+    The first batch may begin before `position` unless that `is_boundary` of two batches. A batch that reaches beyond
+    `data` is wrong if that `is_whole`; otherwise it is not judged.
     """
     seen: list[Batch | Bad] = []
     at = 0
     while at < len(data):
-        found = _read_fitting(data, at, position, log_end)
+        found = _read_fitting(data, at, position, log_end, may_begin_before=at == 0 and not is_boundary)
         if found is None and not is_whole:
             return Walk(seen, position, is_cut=True)
         if isinstance(found, Batch):
@@ -95,12 +95,12 @@ def read_batch(data: bytes, at: int) -> Batch | Wrong | None:
     return Batch(at, size, begin, begin + last_delta + 1)
 
 
-def _read_fitting(data: bytes, at: int, position: int, log_end: int) -> Batch | Wrong | None:
+def _read_fitting(data: bytes, at: int, position: int, log_end: int, *, may_begin_before: bool) -> Batch | Wrong | None:
     """The same, of a batch that belongs at this place in the log."""
     found = read_batch(data, at)
     if not isinstance(found, Batch):
         return found
-    if found.end <= position or (at > 0 and found.begin < position) or found.end > log_end:
+    if found.end <= position or (found.begin < position and not may_begin_before) or found.end > log_end:
         return Wrong(f"it claims offsets {found.begin} to {found.end - 1}", found.size)
     if _is_too_far_on(data, found, position, log_end):
         return Wrong(f"it claims offsets {found.begin} to {found.end - 1}", found.size)

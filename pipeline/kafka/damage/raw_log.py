@@ -1,50 +1,95 @@
-"""Fetches pieces of a log as the bytes they are. confluent_kafka has no call for that; aiokafka's client does."""
+"""Asks brokers for the log as the bytes it is, and where it was cut off. confluent_kafka has no call for that.
+
+aiokafka's client has: by itself it decides nothing and reads nothing.
+"""
 
 import asyncio
 import ssl
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.damage.epoch_request import EpochRequest
 from pipeline.kafka.record import Place
 
 ANSWER_TIMEOUT_S = 10.0
 AGAIN_AFTER_S = 0.2
 FETCH_WAIT_MS = 50
-NO_ERROR, UNKNOWN, OUT_OF_RANGE, CORRUPT = 0, -1, 1, 2
-# what a broker answers that cannot read its own file at an offset
-UNREADABLE = frozenset({UNKNOWN, CORRUPT})
-ANSWERS = UNREADABLE | {NO_ERROR, OUT_OF_RANGE}
+NO_ERROR = 0
+# No topic or leader, one that has moved or is not ready, or no permission. Every other error is one of the file there,
+# which has many names: a broker stumbles over a damaged header in many ways.
+NO_ANSWERS = frozenset({3, 5, 6, 7, 9, 29, 31, 56, 74, 75, 78, 100, 103})
 EARLIEST, LATEST = -2, -1
+READ_UNCOMMITTED, READ_COMMITTED = 0, 1
+
+T = TypeVar("T")
+Ask = Callable[[AIOKafkaClient, int], Awaitable[T | None]]  # of a partition's leader; None: it does not know
 
 
 class Piece(NamedTuple):
     """Bytes of a partition that has the offsets from `begin` to before `end`.
 
     They begin with the batch of the offset asked for. None: it is not in the partition, or the broker cannot find it.
+    `aborted`: transactions in it that came to nothing, each as its producer's id and first offset.
     """
 
     data: bytes
     begin: int
     end: int
+    aborted: Sequence[tuple[int, int]] = ()
 
 
 class RawLog:
-    """Blocks; for one thread, on which no loop runs. Raises `TimeoutError` when Kafka does not answer."""
+    """Blocks; for one thread, on which no loop runs. Every call raises `TimeoutError` when Kafka does not answer."""
 
-    def __init__(self, config: KafkaConfig) -> None:
+    def __init__(self, config: KafkaConfig, *, with_open: bool = True) -> None:
+        """`with_open`: also what open transactions hold back."""
         self._config = config
+        self._isolation = READ_UNCOMMITTED if with_open else READ_COMMITTED
         self._loop = asyncio.new_event_loop()
         self._client: AIOKafkaClient | None = None
 
     def fetch(self, place: Place, offset: int, max_bytes: int) -> Piece:
         """At least one batch as the broker sees it, whatever `max_bytes`, unless `offset` is the log's end."""
-        return self._loop.run_until_complete(self._fetch_patiently(place, offset, max_bytes))
+
+        async def ask(client: AIOKafkaClient, leader: int) -> Piece | None:
+            wanted = [(place[0], [(place[1], offset, max_bytes)])]
+            answer = await client.send(leader, FetchRequest(FETCH_WAIT_MS, 1, max_bytes, self._isolation, wanted))
+            ((_, ((_, code, end, stable_end, begin, aborted, *_, data),)),) = answer.topics
+            if code in NO_ANSWERS:
+                raise for_code(code)
+            if end < 0:  # an error does not say it
+                begin, end = await self._ask_bounds(client, leader, place)
+            elif self._isolation == READ_COMMITTED and stable_end >= 0:
+                end = stable_end
+            return Piece(bytes(data or b""), begin, end, aborted or ())
+
+        return self._run(place, ask)
+
+    def find_bounds(self, place: Place) -> tuple[int, int]:
+        """Where a partition begins and ends."""
+
+        async def ask(client: AIOKafkaClient, leader: int) -> tuple[int, int]:
+            return await self._ask_bounds(client, leader, place)
+
+        return self._run(place, ask)
+
+    def find_epoch_end(self, place: Place, epoch: int) -> int | None:
+        """Where the records end that were written under a leader of this epoch or before; None: not known."""
+
+        async def ask(client: AIOKafkaClient, leader: int) -> int | None:
+            answer = await client.send(leader, EpochRequest(*place, epoch))
+            ((_, ((code, _, _, end),)),) = answer.topics
+            return int(end) if code == NO_ERROR else None
+
+        end = self._run(place, ask)
+        return end if end >= 0 else None
 
     def close(self) -> None:
         """Close the connections."""
@@ -53,45 +98,38 @@ class RawLog:
             self._client = None
         self._loop.close()
 
-    async def _fetch_patiently(self, place: Place, offset: int, max_bytes: int) -> Piece:
+    def _run(self, place: Place, ask: Ask[T]) -> T:
+        return self._loop.run_until_complete(self._ask_patiently(place, ask))
+
+    async def _ask_patiently(self, place: Place, ask: Ask[T]) -> T:
         reason = ""
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 while True:
                     try:
-                        piece = await self._fetch(place, offset, max_bytes)
+                        answer = await self._ask(place, ask)
                     except (KafkaError, OSError) as error:
                         reason = str(error)
                     else:
-                        if piece is not None:
-                            return piece
+                        if answer is not None:
+                            return answer
                     await asyncio.sleep(AGAIN_AFTER_S)
                     if self._client is not None:
                         await self._client.force_metadata_update()
         except TimeoutError:
-            raise TimeoutError(f"{place[0]} [{place[1]}] does not answer at {offset}: {reason}") from None
+            raise TimeoutError(f"{place[0]} [{place[1]}] does not answer: {reason}") from None
 
-    async def _fetch(self, place: Place, offset: int, max_bytes: int) -> Piece | None:
-        topic, partition = place
+    async def _ask(self, place: Place, ask: Ask[T]) -> T | None:
         client = await self._connect()
-        await client.add_topic(topic)
-        leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        if leader is None or leader < 0:
-            return None
-        request = FetchRequest(FETCH_WAIT_MS, 1, max_bytes, 0, [(topic, [(partition, offset, max_bytes)])])
-        answer = await client.send(leader, request)
-        ((_, ((_, code, end, _, begin, _, *_, data),)),) = answer.topics
-        if code in UNREADABLE and end < 0:
-            begin, end = await self._ask_bounds(client, leader, place)
-        # any other code: the leader has moved, or is not ready
-        return Piece(bytes(data or b""), begin, end) if code in ANSWERS else None
+        await client.add_topic(place[0])
+        leader = client.cluster.leader_for_partition(TopicPartition(*place))
+        return None if leader is None or leader < 0 else await ask(client, leader)
 
     async def _ask_bounds(self, client: AIOKafkaClient, leader: int, place: Place) -> tuple[int, int]:
-        """Where a partition begins and ends: an error does not say it."""
         topic, partition = place
         found = []
         for which in (EARLIEST, LATEST):
-            answer = await client.send(leader, OffsetRequest(-1, 0, [(topic, [(partition, which)])]))
+            answer = await client.send(leader, OffsetRequest(-1, self._isolation, [(topic, [(partition, which)])]))
             ((_, ((_, code, _, offset, *_),)),) = answer.topics
             if code != NO_ERROR:
                 raise KafkaError(f"where {topic} [{partition}] begins and ends is not known: {code}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.kafka.options import retries_options
+from pipeline.kafka.partitions import make_part
 from pipeline.kafka.record import Place
 from pipeline.topics import Topic
 
@@ -53,9 +54,9 @@ class Clients:
         """Read these no more."""
         self._for_each(Consumer.incremental_unassign, [TopicPartition(*place) for place in places])
 
-    def move(self, place: Place, offset: int) -> None:
+    def move(self, place: Place, offset: int, epoch: int | None = None) -> None:
         """Read on at another offset; the partition is fetched again, even if it was paused."""
-        client, part = self.find(place[0]), TopicPartition(*place, offset)
+        client, part = self.find(place[0]), make_part(place, offset, epoch=epoch)
         # not `seek`: a partition whose position was out of range is not fetched, and cannot be sought in
         client.incremental_unassign([part])
         client.incremental_assign([part])

@@ -16,6 +16,7 @@ from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.committer import Committer, note_commit
 from pipeline.kafka.group.delays import Delays
+from pipeline.kafka.group.detours import Detours
 from pipeline.kafka.group.gaps import Gaps
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.in_flight import InFlight
@@ -66,18 +67,19 @@ class ConsumerThread:
         clients = Clients(options, companions, on_commit=on_commit)
         assigned = Assigned(Delays(companions), Origins(ids))
         pauses = Pauses(clients, in_flight, assigned)
-        repairs = Repairs(config, ids, clients, assigned, pauses, handover)
+        detours = Detours(config, clients, in_flight, assigned, pauses, handover, clock_us)
+        repairs = Repairs(config, ids, clients, assigned, pauses, detours, handover)
         committer = Committer(requests, clients, assigned, handover)
         self._requests, self._in_flight, self._handover = requests, in_flight, handover
         self._clients, self._assigned, self._pauses = clients, assigned, pauses
-        self._repairs, self._committer = repairs, committer
+        self._detours, self._repairs, self._committer = detours, repairs, committer
         self._gaps = Gaps(requests, clients, handover)
         self._membership = Membership(
             topics,
             companions,
             clients=clients,
             assigned=assigned,
-            pauses=pauses,
+            detours=detours,
             repairs=repairs,
             committer=committer,
             handover=handover,
@@ -113,6 +115,7 @@ class ConsumerThread:
             error = caught
         finally:
             self._repairs.close()
+            self._detours.close()
             closing_error = self._clients.close()
             # the error that ended the work says more than one of closing
             self._handover.end(error or closing_error)
@@ -122,6 +125,7 @@ class ConsumerThread:
         self._pauses.apply_back_pressure()
         self._pauses.wake_delayed()
         self._repairs.apply_answers()
+        self._detours.go_on(time.monotonic())
         self._reading.read_new(self._choose_wait_s())
         self._reading.read_retries()
 
@@ -132,7 +136,7 @@ class ConsumerThread:
 
     def _choose_wait_s(self) -> float:
         """How long to wait for new records."""
-        if self._in_flight.is_full or self._requests.commits:
+        if self._in_flight.is_full or self._requests.commits or self._detours.are_busy:
             return PAUSED_POLL_S
         if self._reading.has_more_retries:
             return KEEP_UP_S if self._handover.is_loop_behind else 0.0

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Mapping, Sequence
 
-from pipeline.kafka.record import Place
+from pipeline.kafka.record import LogRecord, Place
 from pipeline.topics import Topic
 
 # A delayed partition is looked at no more often than this: every look is a seek and a fetch.
@@ -27,6 +27,11 @@ class Delays:
     def next_s(self) -> float | None:
         """When the next partition is to be looked at."""
         return self._wakes[0][0] if self._wakes else None
+
+    def find_wait_us(self, record: LogRecord, now_us: int) -> int:
+        """For how long the record is not due; 0 or less: it is."""
+        delay_us = self.by_topic_us.get(record.topic)
+        return 0 if delay_us is None else record.timestamp_us + delay_us - now_us
 
     def hold(self, place: Place, now_s: float, wait_us: int) -> None:
         """The partition's next record is due after `wait_us`."""

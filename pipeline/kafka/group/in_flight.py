@@ -50,6 +50,11 @@ class InFlight:
         return self._taken_bytes - self._released_bytes
 
     @property
+    def bytes_max(self) -> int:
+        """Bytes that may be taken and not released."""
+        return self._limits.in_flight_max_bytes
+
+    @property
     def batch_max_records(self) -> int:
         """How many may be taken in one step: fewer when records are so large that a batch would go far beyond."""
         if not self._taken_records:

@@ -9,10 +9,10 @@ from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.committer import Committer
+from pipeline.kafka.group.detours import Detours
 from pipeline.kafka.group.handover import Handover
-from pipeline.kafka.group.pauses import Pauses
 from pipeline.kafka.group.repairs import Repairs
-from pipeline.kafka.partitions import find_committed, make_part
+from pipeline.kafka.partitions import find_committed, find_ends
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Committed, Place
 from pipeline.kafka.recovery import Reached
@@ -32,7 +32,7 @@ class Membership:
         *,
         clients: Clients,
         assigned: Assigned,
-        pauses: Pauses,
+        detours: Detours,
         repairs: Repairs,
         committer: Committer,
         handover: Handover,
@@ -41,7 +41,7 @@ class Membership:
         self._companions = companions
         self._clients = clients
         self._assigned = assigned
-        self._pauses = pauses
+        self._detours = detours
         self._repairs = repairs
         self._committer = committer
         self._handover = handover
@@ -73,16 +73,23 @@ class Membership:
         for fault in others:
             if fault.place not in starts:
                 self._handover.tell_anew(fault)
-        assignment = []
+        begins: dict[Place, int] = {}
         for place in places:
             known = committed[place]
-            start = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
-            epoch = found[place].leader_epoch if known is not None else None
-            self._assigned.reached[place] = Reached(max(start, 0), 0, epoch)
-            assignment.append(make_part(place, start))
-        self._clients.assign(assignment)
-        self._repairs.verify(places)
-        self._pauses.start(places)
+            begins[place] = starts.get(place, known.offset if known is not None else OFFSET_BEGINNING)
+            is_committed = known is not None and known.offset == begins[place]
+            epoch = found[place].leader_epoch if is_committed else None
+            self._assigned.reached[place] = Reached(max(begins[place], 0), 0, epoch)
+        self._detours.assign(begins, find_ends(consumer, places))
+        # An epoch says something about the commit that it came with. A reader that keeps its position itself may have
+        # gone on since, or back behind a loss that it has met.
+        self._repairs.verify(
+            {
+                place: Reached(known.offset, 0, found[place].leader_epoch)
+                for place, known in committed.items()
+                if known is not None and known.offset <= begins[place]
+            }
+        )
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         places = self._choose_assigned(partitions)
@@ -98,6 +105,7 @@ class Membership:
             self._let_go(places)
 
     def _let_go(self, places: Sequence[Place]) -> None:
+        self._detours.forget(places)
         self._assigned.forget(places)
         self._clients.unassign(places)
 

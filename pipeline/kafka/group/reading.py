@@ -77,7 +77,7 @@ class Reading:
     def _read_due(self, messages: Sequence[Message]) -> list[LogRecord]:
         now_us = self._clock_us()
         reached, stopped = self._assigned.reached, self._assigned.stopped
-        delays_us = self._assigned.delays.by_topic_us
+        delays = self._assigned.delays
         records = []
         for message in messages:
             error = message.error()
@@ -90,9 +90,8 @@ class Reading:
                 continue  # records behind a bad batch are read again, from an offset known to be good
             if not self._follows(place, record.offset):
                 continue
-            delay_us = delays_us.get(record.topic)
-            if delay_us is not None:
-                wait_us = record.timestamp_us + delay_us - now_us
+            if record.topic in delays.by_topic_us:
+                wait_us = delays.find_wait_us(record, now_us)
                 if self._pauses.leave(record, self.polled_at_s, wait_us):
                     continue
             if place in reached:  # a rebalance within this batch may have taken it away

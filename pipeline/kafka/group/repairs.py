@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from pipeline.config import KafkaConfig
 from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
+from pipeline.kafka.group.detours import Detours
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.pauses import Pauses
 from pipeline.kafka.read_faults import ReadFault
@@ -29,11 +30,13 @@ class Repairs:
         clients: Clients,
         assigned: Assigned,
         pauses: Pauses,
+        detours: Detours,
         handover: Handover,
     ) -> None:
         self._clients = clients
         self._assigned = assigned
         self._pauses = pauses
+        self._detours = detours
         self._handover = handover
         self._recovery = Recovery(config, ids)
         self._behind: dict[Place, int] = {}
@@ -49,7 +52,10 @@ class Repairs:
         if place in self._assigned.stopped:
             return
         log.warning("consumer_stopped", topic=place[0], partition=place[1], reason=error.str())
-        self._ask(make_question(place, self._assigned.reached[place], error))
+        if code in UNREADABLE:
+            self._detours.begin(place, self._assigned.reached[place].offset, is_suspect=True)
+        else:
+            self._ask(make_question(place, self._assigned.reached[place], error))
 
     def fits(self, place: Place, offset: int) -> bool:
         """May this record come after the ones before? Stops its partition for a look at the log if that is not sure."""
@@ -78,10 +84,9 @@ class Repairs:
             if place in self._assigned.reached and place not in self._assigned.stopped:
                 self._ask(Question(place, self._assigned.reached[place].offset, None, "made_again"))
 
-    def verify(self, places: list[Place]) -> None:
-        """Find out whether the logs of these were cut off before where reading begins. An answer comes only if so."""
-        reached = self._assigned.reached
-        self._recovery.verify({place: reached[place] for place in places if reached[place].epoch is not None})
+    def verify(self, commits: Mapping[Place, Reached]) -> None:
+        """Find out whether the logs of these were cut off before a commit. An answer comes only if so."""
+        self._recovery.verify({place: commit for place, commit in commits.items() if commit.epoch is not None})
 
     def apply_answers(self) -> None:
         """Read on where it was found to be possible."""
@@ -94,11 +99,13 @@ class Repairs:
                 self._assigned.order.note(place, fault.looked)
             if fault.kind == "made_again":
                 self._assigned.origins.accept(place)
+            reached[place] = Reached(fault.end, reached[place].time_us)
             if fault.begin != fault.end:
                 self._handover.tell_fault(fault)
-            reached[place] = Reached(fault.end, reached[place].time_us)
-            self._clients.move(place, fault.end)
-            self._pauses.go_on(place)
+                self._detours.begin(place, fault.end)
+            else:
+                self._clients.move(place, fault.end)
+                self._pauses.go_on(place)
 
     def _is_asked_while_reading(self, fault: ReadFault) -> bool:
         reached = self._assigned.reached.get(fault.place)

@@ -1,5 +1,6 @@
 """One wrong bit in the header of a batch, of which the base offset, the length and the format have no checksum."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -9,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pipeline.config import KafkaConfig
 from pipeline.core.events.records import Dispatch
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
+from pipeline.kafka.tail import read_tail
 from pipeline.kafka.view import LogView
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, declare_topics
@@ -107,6 +109,26 @@ async def test_a_view_starts_without_what_cannot_be_read(broker: OwnBroker, pref
     assert view.take_incomplete()
 
 
+async def test_what_is_read_once_has_all_other_records(broker: OwnBroker, prefix: str) -> None:
+    """The end of a topic, or a range of it: no bit keeps a reader waiting or ends it; the offsets are named."""
+    config = KafkaConfig(bootstrap_servers=broker.servers, topic_prefix=prefix, partitions=len(FLIPS))
+    topics = declare_topics(prefix=prefix, partitions=len(FLIPS), event_retention_s=86_400)
+    make_topic(broker, topics.attempts)
+    write(broker, topics.attempts)
+    flip_headers(broker, topics.attempts)
+    faults, begin = Faults(), 25
+    starts = dict.fromkeys(range(len(FLIPS)), begin)
+    records, ends = await asyncio.to_thread(read_tail, config, topics.attempts, starts, records_max=1000, faults=faults)
+    expected = [offset for offset in range(begin, BATCHES * BATCH_RECORDS) if offset not in BAD]
+
+    assert {number: [record.offset for record in records if record.partition == number] for number in starts} == (
+        dict.fromkeys(starts, expected)
+    )
+    assert all(int(record.key or b"") == record.offset for record in records)
+    assert dict.fromkeys(starts, BATCHES * BATCH_RECORDS) == ends
+    assert {flip: [(BAD.start, BAD.stop)] for flip in FLIPS} == faults.by_flip
+
+
 @pytest.mark.parametrize("flip", CONSUMED)
 async def test_a_group_steps_over_it(broker: OwnBroker, prefix: str, flip: str) -> None:
     """The http sink sends all other deliveries, none twice, and names the offsets."""
@@ -127,6 +149,27 @@ async def test_a_group_steps_over_it(broker: OwnBroker, prefix: str, flip: str) 
         assert set(ids) <= set(ids_of(expected))
         assert {PAYLOAD} == {request.body for request in receiver.requests()}
         assert len(ids) == len(set(ids))
+
+
+async def test_a_group_reads_what_is_written_behind_it(broker: OwnBroker, prefix: str) -> None:
+    """A wrong length near the log's end hides from the broker what comes next: it is sent at once all the same."""
+    site = await DeliverSite(broker.servers, prefix, partitions=1).prepare()
+    async with Receiver() as receiver:
+        subscriber = site.subscribe(receiver.url("/a"))
+        sent = site.send(subscriber)
+        async with site.deliver() as deliver:
+            await site.attempts(len(sent))
+            deliver.freeze()
+            for _ in range(4):
+                sent += site.send(subscriber)
+            segment = broker.segment(site.topics.deliveries)
+            segment.flip(segment.batches()[2], *FLIPS["length beyond the log"])
+            deliver.thaw()
+            await eventually(lambda: "records_unreadable" in deliver.log(), timeout_s=30)
+            sent += site.send(subscriber)
+            await site.attempts(len(sent) - 1)
+
+        assert ids_of([*sent[:2], *sent[3:]]) == sorted(each.header("webhook-id") for each in receiver.requests())
 
 
 @pytest.mark.parametrize("flip", MATCHED)

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from confluent_kafka import Producer
 
 from pipeline.core.events.records import Event, to_bytes
@@ -42,7 +43,10 @@ async def test_300_events_in_one_batch_are_archived(broker: OwnBroker, prefix: s
         await wait_for_events(database, {event.event_id for event in events})
 
 
-async def test_what_is_beyond_the_limit_is_stepped_over_by_both(broker: OwnBroker, prefix: str, database: str) -> None:
+@pytest.mark.parametrize("form", ["gzip", "snappy", "lz4", "zstd"])
+async def test_what_is_beyond_the_limit_is_stepped_over_by_both(
+    broker: OwnBroker, prefix: str, database: str, form: str
+) -> None:
     """The matcher delivers nothing of it and the archive keeps nothing of it; both go on and say so."""
     limit = {"KAFKA_BATCH_UNPACKED_MAX_BYTES": str(64 * 1024 * 1024)}
     site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
@@ -50,7 +54,7 @@ async def test_what_is_beyond_the_limit_is_stepped_over_by_both(broker: OwnBroke
     site.publish(application_id, {str(uuid4()): {}})
     large = [make_event(application_id, payload=PAYLOAD) for _ in range(170)]
     before = site.send(application_id, 5)
-    await asyncio.to_thread(write_batch, broker.servers, site.topics.events.name, large, "zstd")
+    await asyncio.to_thread(write_batch, broker.servers, site.topics.events.name, large, form)
     behind = site.send(application_id, 5)
     expected = {event.event_id for event in (*before, *behind)}
     archives = ArchiveSite(broker.servers, prefix, database, partitions=1)

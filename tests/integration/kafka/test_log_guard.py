@@ -6,7 +6,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from pipeline.kafka.admin import apply_topics
-from pipeline.kafka.log_guard import LogGuard, RecordTime, is_there
+from pipeline.kafka.damage.cuts import is_there
+from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.topic_ids import TopicIds
 from tests.integration.kafka.logs import PlainClient, make_topics
 from tests.support.eventually import eventually
@@ -26,7 +27,7 @@ async def test_a_record_is_told_from_another_at_its_offset(kafka: str, topic_pre
 
         async def is_answered() -> bool:
             try:
-                answers.append(await asyncio.to_thread(is_there, config, place, RecordTime(offset, time_ms)))
+                answers.append(await asyncio.to_thread(is_there, config, place, offset, time_ms))
             except KafkaException as error:  # a topic that was just made: its leader is not known everywhere
                 raise AssertionError(str(error)) from error
             return True

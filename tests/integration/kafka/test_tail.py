@@ -54,7 +54,7 @@ async def test_what_is_not_handed_out_does_not_hold_it_up(kafka: str, topic_pref
 
 def test_a_kafka_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not know what was settled does not start."""
-    monkeypatch.setattr("pipeline.kafka.partition_bounds.QUERY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("pipeline.kafka.damage.raw_log.ANSWER_TIMEOUT_S", 1.0)
     topics = declare_topics(prefix="x.", partitions=1, event_retention_s=3600)
 
     with pytest.raises(StartError, match=r"cannot read the end of topic x\.attempts"):

@@ -65,3 +65,11 @@ def test_a_batch_alone_in_its_fetch_begins_where_the_one_before_ended(bit: int) 
 
     assert ([], [(BAD.start, BAD.stop)], BAD.stop) == read(data[BAD_BATCH * size :][:size], then, ends=ends)
     assert [] == notes
+
+
+def test_what_the_broker_leaves_out_is_named() -> None:
+    """A damaged header misleads it as well: what it gives for an offset then begins behind it."""
+    data = flip(17, 0)
+    size = len(data) // BATCHES
+
+    assert (list(RECORDS[40:]), [(25, 40)], len(RECORDS)) == read(data[4 * size :], 25)

@@ -1,6 +1,6 @@
 """Finding a damaged batch and the next good one by bytes alone, whichever bit of a header is wrong."""
 
-from pipeline.kafka.damage.batches import HEADER, Bad
+from pipeline.kafka.damage.batches import HEADER, Bad, Batch
 from pipeline.kafka.damage.raw_log import Piece
 from pipeline.kafka.damage.survey import each_batch, look
 from tests.support.batches import make_batch
@@ -38,7 +38,10 @@ LOG = b"".join(make_batch(each * BATCH_RECORDS, VALUES) for each in range(BATCHE
 
 
 class File:
-    """A segment, and the broker's way to find an offset in it: from the first batch on, by the batches' own headers."""
+    """A segment, and the broker's way to find an offset in it: from the first batch on, by the batches' own headers.
+
+    It looks at the next batch's offset before it takes one.
+    """
 
     def __init__(self) -> None:
         self.data = bytearray(LOG)
@@ -48,15 +51,20 @@ class File:
         self.data[BAD_BATCH * self.batch_bytes + byte] ^= 1 << bit
 
     def fetch(self, offset: int, size: int) -> Piece:
-        at = 0
+        at, before = 0, None
         while at + HEADER.size <= len(self.data):
             base, length, _, magic, _, _, last_delta, *_ = HEADER.unpack_from(self.data, at)
             if length < HEADER.size - 12 or magic > 2 or at + length + 12 > len(self.data):
-                break
-            if base + last_delta >= offset:
-                return Piece(bytes(self.data[at : at + size]), 0, BATCHES * BATCH_RECORDS)
-            at += length + 12
-        return Piece(b"", 0, BATCHES * BATCH_RECORDS)
+                return self._cut(None, size)
+            if base == offset:
+                return self._cut(at, size)
+            if base > offset:
+                return self._cut(before[0] if before is not None and before[1] >= offset else at, size)
+            before, at = (at, base + last_delta), at + length + 12
+        return self._cut(before[0] if before is not None and before[1] >= offset else None, size)
+
+    def _cut(self, at: int | None, size: int) -> Piece:
+        return Piece(bytes(self.data[at : at + size]) if at is not None else b"", 0, BATCHES * BATCH_RECORDS)
 
 
 def test_all_good_batches_are_found() -> None:
@@ -66,9 +74,28 @@ def test_all_good_batches_are_found() -> None:
         file = File()
         file.flip(byte, bit)
         found = list(each_batch(file.fetch, 0, BATCHES * BATCH_RECORDS, BATCH_MAX_BYTES))
+        bad = [each for _, each in found if isinstance(each, Bad)]
 
-        assert [(30, 40)] == [(each.begin, each.end) for each in found if isinstance(each, Bad)], (byte, bit)
-        assert good == [each for each in found if isinstance(each, bytes)], (byte, bit)
+        assert [(30, 40)] == [(each.begin, each.end) for each in bad], (byte, bit)
+        assert good == [
+            piece.data[each.at : each.at + each.size] for piece, each in found if isinstance(each, Batch)
+        ], (byte, bit)
+
+
+def test_all_good_records_behind_an_offset_are_found() -> None:
+    """In the middle of a batch, of the bad one, or between two: a broker that is misled by a header is asked again."""
+    for byte, bit in BITS:
+        for begin in (0, 1, 25, 29, 30, 31, 35, 39, 40, 41, 59):
+            file = File()
+            file.flip(byte, bit)
+            found = [each for _, each in each_batch(file.fetch, begin, BATCHES * BATCH_RECORDS, BATCH_MAX_BYTES)]
+            bad = [(each.begin, each.end) for each in found if isinstance(each, Bad)]
+            good = [offset for each in found if isinstance(each, Batch) for offset in range(each.begin, each.end)]
+
+            assert [offset for offset in range(begin, 60) if not 30 <= offset < 40] == [
+                offset for offset in good if offset >= begin
+            ], (byte, bit, begin)
+            assert bad == ([(max(begin, 30), 40)] if begin < 40 else []), (byte, bit, begin)
 
 
 def test_a_look_at_it_names_it() -> None:

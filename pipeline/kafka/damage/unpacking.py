@@ -18,6 +18,10 @@ GZIP_RATIO = 1032
 # The first guess for zstd, doubled as long as it is too little.
 ZSTD_RATIO = 8
 ZSTD_MIN_BYTES = 64 * 1024
+# In the header of a batch.
+CODEC_AT, CODEC_MASK, RECORDS_AT = 22, 7, 61
+GZIP, SNAPPY, LZ4 = 1, 2, 3
+RATIOS = {GZIP: GZIP_RATIO, LZ4: LZ4_RATIO}
 XERIAL_MARK = b"\x82SNAPPY\x00"
 XERIAL_HEADER_BYTES = 16
 
@@ -35,6 +39,17 @@ def bound_unpacking(max_bytes: int) -> None:
     """From now on this process' aiokafka unpacks so much of one batch at most."""
     for name, unpack in make_unpackers(max_bytes).items():
         setattr(default_records, name, unpack)
+
+
+def may_exceed(data: bytes, at: int, size: int, max_bytes: int) -> bool:
+    """Is it not certain that the batch there unpacks to so much at most, or that librdkafka sees to it (zstd)?"""
+    codec_id = data[at + CODEC_AT] & CODEC_MASK
+    if codec_id == SNAPPY:
+        try:
+            return _measure_snappy(data[at + RECORDS_AT : at + size]) > max_bytes
+        except cramjam.DecompressionError:
+            return True
+    return size * RATIOS.get(codec_id, 0) > max_bytes
 
 
 def make_unpackers(max_bytes: int) -> dict[str, Unpack]:

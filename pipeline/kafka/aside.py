@@ -1,0 +1,47 @@
+"""Calls that block, made in a thread of their own, one after the other, while the caller goes on."""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Aside:
+    """Its thread begins with the first call. Unlike an executor's it does not keep the process from ending."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def call(self, function: Callable[[], T]) -> "Future[T]":
+        """Its result comes some time later. One that was cancelled meanwhile is not begun."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function()
+            except BaseException as error:  # the caller's, who asks for the result
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._calls.put(run)
+        return future
+
+    def close(self) -> None:
+        """Does not wait: the thread ends with the calls made so far."""
+        if self._thread is not None:
+            self._calls.put(None)
+
+    def _run(self) -> None:
+        while (run := self._calls.get()) is not None:
+            run()
