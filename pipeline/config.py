@@ -452,7 +452,10 @@ class ProcessConfig(Section):
     fail_at: str | None = Field(
         None, pattern="^[a-z_]+$", description="for crash tests: the task of the process that fails after its start"
     )
-    run_dir: Path | None = Field(None, description="write <name>.json with the addresses here when ready")
+    run_dir: Path | None = Field(
+        None,
+        description="write <name>.json with the addresses here when ready, and remember members of groups past a crash",
+    )
 
 
 class MetricsConfig(Section):

@@ -123,6 +123,7 @@ async def main(process: Process) -> None:
         clock_us=clock.now_us,
         ids=ids,
         reads_traces=process.tracing is not None,
+        run_dir=settings.process.run_dir,
     )
     watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
     process.health.ready["topics"] = watch.check

@@ -54,6 +54,7 @@ async def main(process: Process) -> None:
         faults=faults,
         ids=ids,
         reads_traces=process.tracing is not None,
+        run_dir=settings.process.run_dir,
     )
     upkeep = Upkeep(settings.database, settings.archive, process.metrics)
     watch = TopicWatch(settings.kafka, topics.of_archive(), process.metrics)

@@ -8,6 +8,7 @@ for another one here.
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from connectors.runtime.assignment import Assignment
 from connectors.runtime.commits import Commits
@@ -59,6 +60,7 @@ class Runtime:
         clock_us: Callable[[], int] = wall_us,
         ids: TopicIds | None = None,
         reads_traces: bool = False,
+        run_dir: Path | None = None,
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
 
@@ -80,6 +82,7 @@ class Runtime:
             clock_us=clock_us,
             ids=ids,
             reads_traces=reads_traces,
+            run_dir=run_dir,
         )
         owned = Owned()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -6,6 +6,7 @@ record is done with when PostgreSQL and the log have what follows from it; repea
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -52,10 +53,11 @@ class EndpointStates:
         faults: ReadFaults,
         clock_us: Callable[[], int],
         publish_all: Callable[[], Awaitable[None]],
+        run_dir: Path | None,
     ) -> None:
         """`hold_s`: what waits for a subscription that is disabled here is kept so long.
 
-        `publish_all`: returns when each application has been published again.
+        `publish_all`: returns when each application has been published again. `run_dir`: see `LogConsumer`.
         """
         self._topics = topics
         self._pool = pool
@@ -77,6 +79,7 @@ class EndpointStates:
             limits=LIMITS,
             linger_s=LINGER_S,
             ids=ids,
+            run_dir=run_dir,
         )
 
     async def run(self) -> None:

@@ -233,6 +233,7 @@ async def main(process: Process) -> None:
         faults=faults,
         clock_us=clock.now_us,
         publish_all=agreement.publish_all,
+        run_dir=settings.process.run_dir,
     )
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check

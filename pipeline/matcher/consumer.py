@@ -72,6 +72,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_stop(self) -> None:
         await self._shutdown_thread()
 
+    def member_id(self) -> str:
+        """As the consumer's."""
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        return str(getattr(coordinator, "member_id", ""))
+
     def list_positions(self) -> dict[TP, int]:
         """Where the client reads on, of each partition that has a position."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001
@@ -209,6 +214,13 @@ class Consumer(driver.Consumer):
             except IllegalStateError:
                 continue  # another member owns it by now
         return {}
+
+    @property
+    def member_id(self) -> str:
+        """What the group's coordinator calls this member; empty: it is none."""
+        thread = self._thread
+        assert isinstance(thread, ConsumerThread)  # noqa: S101 - which made this one
+        return thread.member_id()
 
     def list_positions(self) -> dict[TP, int]:
         """Where the client reads on, of each partition that has a position."""

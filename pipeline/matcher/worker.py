@@ -19,6 +19,7 @@ from yarl import URL
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.damage.unpacking import bound_unpacking
+from pipeline.kafka.group.former import Former, MemberFile
 from pipeline.kafka.holding_writer import HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
@@ -60,6 +61,7 @@ log = structlog.get_logger()
 async def main(process: Process) -> None:
     """Match until the process stops; then settle writes in flight, commit, and leave the group."""
     settings, config = process.settings, process.settings.matcher
+    group = f"{settings.kafka.topic_prefix}matcher"
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     ids, faults = TopicIds(settings.kafka, topics.of_matcher()), ReadFaults(process.metrics)
@@ -95,7 +97,7 @@ async def main(process: Process) -> None:
     bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
     app = build_app(
         settings.kafka,
-        group=f"{settings.kafka.topic_prefix}matcher",
+        group=group,
         scheduler=schedule_chunks(config.chunk_max_records, lambda: progress.assignment),
         faults=faults,
     )
@@ -128,7 +130,7 @@ async def main(process: Process) -> None:
         ahead_max_bytes=config.ahead_max_bytes,
         clock_us=clock.now_us,
     )
-    guard = LogGuard(settings.kafka, group=f"{settings.kafka.topic_prefix}matcher", ids=ids)
+    guard = LogGuard(settings.kafka, group=group, ids=ids)
     stalls = Stalls(settings.kafka)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
@@ -151,9 +153,13 @@ async def main(process: Process) -> None:
     async def take_over(*sent: Any, **_: Any) -> None:
         _, assigned = sent
         process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned))
+        await asyncio.to_thread(former.note, consumer_of(app).member_id)
         ready.set()
 
+    former = Former(settings.kafka, group, MemberFile(settings.process.run_dir, group))
+
     async def follow() -> None:
+        await asyncio.to_thread(former.leave)
         await app.start()
         await ready.wait()
         process.announce_ready()
@@ -185,6 +191,7 @@ async def main(process: Process) -> None:
         await process.supervisor.stop()
     finally:
         await finish(app.stop(), process)
+        former.close()
         shutil.rmtree(app.conf.datadir, ignore_errors=True)  # empty directories, which Faust made
     await producer.close()
     await routes.close()

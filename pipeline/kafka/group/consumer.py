@@ -8,6 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.group.consumer_thread import ConsumerThread
@@ -43,11 +44,12 @@ class LogConsumer:
         clock_us: Callable[[], int] = wall_us,
         ids: TopicIds | None = None,
         reads_traces: bool = False,
+        run_dir: Path | None = None,
     ) -> None:
         """`linger_s`: leave records with the broker for so long, for larger batches. `clock_us`: the brokers'.
 
         `ids`: of all these topics; None: a topic that is made again is not noticed. `reads_traces`: fill in the
-        records' `trace`.
+        records' `trace`. `run_dir`: where to remember what this member is called, should it be killed.
         """
         self._requests = Requests()
         self._in_flight = InFlight(limits)
@@ -65,6 +67,7 @@ class LogConsumer:
             clock_us=clock_us,
             ids=ids,
             reads_traces=reads_traces,
+            run_dir=run_dir,
         )
         self._thread = threading.Thread(target=self._worker.run, name=f"consumer-{group}", daemon=True)
 

@@ -8,6 +8,7 @@ it pauses everything while too much is in flight, and leaves records of delayed 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -17,6 +18,7 @@ from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.committer import Committer, note_commit
 from pipeline.kafka.group.delays import Delays
 from pipeline.kafka.group.detours import Detours
+from pipeline.kafka.group.former import Former, MemberFile
 from pipeline.kafka.group.gaps import Gaps
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.in_flight import InFlight
@@ -57,6 +59,7 @@ class ConsumerThread:
         clock_us: Callable[[], int],
         ids: TopicIds | None,
         reads_traces: bool,
+        run_dir: Path | None,
     ) -> None:
         handover = Handover(asyncio.get_running_loop(), side)
 
@@ -83,6 +86,7 @@ class ConsumerThread:
             repairs=repairs,
             committer=committer,
             handover=handover,
+            former=Former(config, group, MemberFile(run_dir, group)),
         )
         self._reading = Reading(
             clients=clients,
@@ -117,6 +121,8 @@ class ConsumerThread:
             self._repairs.close()
             self._detours.close()
             closing_error = self._clients.close()
+            if closing_error is None:
+                self._membership.note_left()
             # the error that ended the work says more than one of closing
             self._handover.end(error or closing_error)
 
@@ -130,6 +136,7 @@ class ConsumerThread:
         self._reading.read_retries()
 
     def _look_around(self) -> None:
+        self._membership.note_member()
         self._gaps.explain()
         self._repairs.find_made_again()
         self._measure_ends()

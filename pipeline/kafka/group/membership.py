@@ -10,6 +10,7 @@ from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.committer import Committer
 from pipeline.kafka.group.detours import Detours
+from pipeline.kafka.group.former import Former
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.repairs import Repairs
 from pipeline.kafka.partitions import find_committed, find_ends
@@ -36,6 +37,7 @@ class Membership:
         repairs: Repairs,
         committer: Committer,
         handover: Handover,
+        former: Former,
     ) -> None:
         self._topics = topics
         self._companions = companions
@@ -45,16 +47,27 @@ class Membership:
         self._repairs = repairs
         self._committer = committer
         self._handover = handover
+        self._former = former
 
     def join(self) -> None:
         """Subscribe. The first rebalance comes with a later `poll`."""
+        self._former.leave()
         self._clients.learn_leaders()
         names = [topic.name for topic in self._topics]
         self._clients.group.subscribe(
             names, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
+    def note_member(self) -> None:
+        """To be called regularly: a session may have ended, and another one begun."""
+        self._former.note(self._clients.group.memberid() or "")
+
+    def note_left(self) -> None:
+        """This process is no member any more."""
+        self._former.close()
+
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.note_member()
         places = self._add_companions(partitions)
         if not places:
             return
