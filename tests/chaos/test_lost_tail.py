@@ -8,23 +8,18 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
-
-import aiohttp
-from confluent_kafka import Producer
 
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
+from tests.chaos.loads import Load, running
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.test_wrong_bits import ask
-from tests.support.api import Space, describe_event, describe_subscription
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
-from tests.support.stack import MASTER_KEY, PARTITIONS, Stack, run_stack
+from tests.support.stack import PARTITIONS, Stack, run_stack
 
 TYPE = "billing.invoice.paid"
 NAMES = ("gateway", "matcher", "deliver", "archive")
@@ -37,55 +32,6 @@ GO_ON_MAX_S = 30.0
 class Figures(NamedTuple):
     took_s: float
     lost: float
-
-
-class Load:
-    """Events, changes of a subscription and records that nobody can read, until it is stopped."""
-
-    def __init__(self, stack: Stack, space: Space, sick: dict[str, Any], url: str) -> None:
-        self._stack, self._space, self._sick, self._url = stack, space, sick, url
-        self._producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers})
-
-    async def run(self) -> None:
-        number = 0
-        while True:
-            number += 1
-            calls = [self.send() for _ in range(5)]
-            if number % 5 == 0:
-                calls.append(self._change(number))
-                self._producer.produce(self._stack.topics.events.name, key=b"k", value=b"no event")
-                self._producer.poll(0)
-            await asyncio.gather(*calls)
-            await asyncio.sleep(0.05)
-
-    async def send(self, event_id: str | None = None) -> bool:
-        body = describe_event(self._space.application_id, TYPE, event_id=event_id or str(uuid4()))
-        return await self._call("POST", "/event", body) in (201, 409)
-
-    async def is_shown(self, event_id: str) -> bool:
-        path = f"/events/{event_id}?application_id={self._space.application_id}"
-        return (await self._stack.api.call("GET", path, token=self._space.secret)).status == 200
-
-    async def _change(self, number: int) -> bool:
-        body = describe_subscription(self._space.application_id, self._url, TYPE, description=f"{number}")
-        return await self._call("PUT", f"/subscriptions/{self._sick['subscription_id']}", body) == 200
-
-    async def _call(self, method: str, path: str, body: dict[str, Any]) -> int:
-        token = self._space.secret if path == "/event" else MASTER_KEY
-        try:
-            return (await self._stack.api.call(method, path, body, token=token)).status
-        except (aiohttp.ClientError, TimeoutError):
-            return 0
-
-
-@asynccontextmanager
-async def running(load: Load) -> AsyncIterator[None]:
-    task = asyncio.create_task(load.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def crash(broker: OwnBroker, topic: Topic) -> None:

@@ -1,0 +1,75 @@
+"""What a whole installation has to do while it is damaged."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+from confluent_kafka import Producer
+
+from tests.support.api import Space, describe_event, describe_subscription
+from tests.support.stack import MASTER_KEY, Stack
+
+TYPE = "billing.invoice.paid"
+
+
+def describe_payload(event_id: str) -> str:
+    """By which a receiver sees whether it is the one that was sent."""
+    return f'{{"event":"{event_id}","fill":"{event_id * 8}"}}'
+
+
+class Load:
+    """Events, changes of a subscription and records that nobody can read, until it is stopped."""
+
+    def __init__(self, stack: Stack, space: Space, sick: dict[str, Any], url: str) -> None:
+        self._stack, self._space, self._sick, self._url = stack, space, sick, url
+        self._producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers})
+        self.accepted: set[str] = set()
+
+    async def run(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            calls = [self.send() for _ in range(5)]
+            if number % 5 == 0:
+                calls.append(self._change(number))
+                self._producer.produce(self._stack.topics.events.name, key=b"k", value=b"no event")
+                self._producer.poll(0)
+            await asyncio.gather(*calls)
+            await asyncio.sleep(0.05)
+
+    async def send(self, event_id: str | None = None) -> bool:
+        event_id = event_id or str(uuid4())
+        payload = describe_payload(event_id)
+        body = describe_event(self._space.application_id, TYPE, event_id=event_id, payload=payload)
+        is_accepted = await self._call("POST", "/event", body) in (201, 409)
+        if is_accepted:
+            self.accepted.add(event_id)
+        return is_accepted
+
+    async def is_shown(self, event_id: str) -> bool:
+        path = f"/events/{event_id}?application_id={self._space.application_id}"
+        return (await self._stack.api.call("GET", path, token=self._space.secret)).status == 200
+
+    async def _change(self, number: int) -> bool:
+        body = describe_subscription(self._space.application_id, self._url, TYPE, description=f"{number}")
+        return await self._call("PUT", f"/subscriptions/{self._sick['subscription_id']}", body) == 200
+
+    async def _call(self, method: str, path: str, body: dict[str, Any]) -> int:
+        token = self._space.secret if path == "/event" else MASTER_KEY
+        try:
+            return (await self._stack.api.call(method, path, body, token=token)).status
+        except (aiohttp.ClientError, TimeoutError):
+            return 0
+
+
+@asynccontextmanager
+async def running(load: Load) -> AsyncIterator[None]:
+    task = asyncio.create_task(load.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
