@@ -62,6 +62,15 @@ class KafkaConfig(Section):
         30.0, gt=0, le=3600, description="how often topics are tried and their settings compared"
     )
     session_timeout_s: float = Field(10.0, ge=6, le=300, description="a silent group member loses its partitions after")
+    record_versions: dict[str, int] = Field(
+        {},
+        description="records to be written in older versions during an upgrade: `event=2 endpoint=2`; none: the newest",
+    )
+
+    @field_validator("record_versions", mode="before")
+    @classmethod
+    def _split_versions(cls, value: object) -> object:
+        return dict(each.partition("=")[::2] for each in value.split()) if isinstance(value, str) else value
 
 
 class DatabaseConfig(Section):
@@ -155,6 +164,18 @@ class GatewayConfig(Section):
     )
     health_key: SecretStr | None = Field(
         None, description="key that `GET /api/v1/health` requires as `?key=…`; none: every caller may ask"
+    )
+    producer_topics: bool = Field(
+        False,
+        description="read producers' topics, `hookline.in.<application id>`",
+    )
+    schema_registry_url: SecretStr | None = Field(
+        None,
+        description="Confluent schema registry for producers' topics, `https://user:password@host`",
+    )
+    schema_registry_timeout_s: float = Field(5.0, gt=0, le=60, description="give up asking the schema registry after")
+    schema_registry_unknown_ttl_s: float = Field(
+        30.0, ge=0, le=3600, description="an id that the schema registry does not know is asked for again after"
     )
     audit_retention_days: int = Field(
         365, ge=30, le=36_500, description="days that the audit log is kept; PostgreSQL refuses to delete younger rows"

@@ -22,6 +22,7 @@ import structlog
 from aiohttp import web
 
 from pipeline.config import Settings
+from pipeline.core.events.records import RecordVersionError, write_as
 from pipeline.core.network.service_links import list_service_links
 from pipeline.ending import Ending
 from pipeline.host_clock import watch_host_clock
@@ -125,6 +126,14 @@ def run(name: str, settings: Settings, main: Main) -> int:
     return _run_loop(_supervise(name, settings, main, log, ending))
 
 
+def choose_versions(settings: Settings) -> None:
+    """Write records as the settings say. Raises `StartError`."""
+    try:
+        write_as(settings.kafka.record_versions)
+    except RecordVersionError as error:
+        raise StartError(f"HOOKLINE_KAFKA_RECORD_VERSIONS: {error}") from None
+
+
 def _raise_file_limit() -> None:
     """Every connection is a file; the usual soft limit of 1,024 is less than what one process may hold."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -155,6 +164,7 @@ async def _supervise(
     runner: web.AppRunner | None = None
     supervisor.start("host_clock", watch_host_clock())
     try:
+        choose_versions(settings)
         if settings.tracing.enabled:
             process.tracing = _start_tracing(process)
         runner = await _serve_operations(process)

@@ -77,21 +77,32 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
 
     Raises `ValueError` (fastavro's) when a field is missing or of another type.
     """
-    writer = NEWEST[name]
+    return _encode_as(NEWEST[name], record)
+
+
+def list_versions(name: str) -> list[int]:
+    """The versions of one record's schema, oldest first."""
+    return [writer.version for writer in VERSIONS[name]]
+
+
+def compile_encoder(
+    name: str, to_mapping: Callable[[Any], Mapping[str, Any]], version: int | None = None
+) -> Callable[[Any], bytes]:
+    """Encodes objects that have the fields of the newest schema called `name` as attributes.
+
+    `to_mapping`: of such an object, for schemas that can only be written from one. `version`: None for the newest;
+    fields that an older one does not have are left out. Raises `KeyError` for one that there never was.
+    """
+    writer = NEWEST[name] if version is None else {each.version: each for each in VERSIONS[name]}[version]
+    write = compile_writer(writer.header, writer.schema)
+    return write if write is not None else lambda record: _encode_as(writer, to_mapping(record))
+
+
+def _encode_as(writer: Writer, record: Mapping[str, Any]) -> bytes:
     out = BytesIO()
     out.write(writer.header)
     schemaless_writer(out, writer.schema, record)
     return out.getvalue()
-
-
-def compile_encoder(name: str, to_mapping: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], bytes]:
-    """Encodes objects that have the fields of the newest schema called `name` as attributes.
-
-    `to_mapping`: of such an object, for schemas that can only be written from one.
-    """
-    writer = NEWEST[name]
-    write = compile_writer(writer.header, writer.schema)
-    return write if write is not None else lambda record: encode(name, to_mapping(record))
 
 
 def decode(value: bytes) -> tuple[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from pipeline.kafka.producer import LogProducer
 from pipeline.metrics import Metrics
 from pipeline.postgres import migrations
 from pipeline.postgres.pool import Pool, open_pool
+from pipeline.process import choose_versions
 from pipeline.topics import Topics, declare_topics_for
 
 
@@ -29,6 +30,7 @@ class GatewayParts:
 @asynccontextmanager
 async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[GatewayParts]:
     """Connect, and close again. Raises `StartError` when Kafka or PostgreSQL cannot be used as they are."""
+    choose_versions(settings)
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())

@@ -4,7 +4,7 @@ All `*_us` fields are microseconds since the epoch, UTC; all ids are lower-case 
 `to_bytes` and `from_bytes` are the only way from one form to the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -281,6 +281,27 @@ ENCODERS: dict[type[Record], Callable[[Any], bytes]] = {
 }
 
 T = TypeVar("T", bound=Record)
+
+
+class RecordVersionError(ValueError):
+    """Records cannot be written so; the message says why."""
+
+
+def write_as(versions: Mapping[str, int]) -> None:
+    """From now on this process writes these records (by name) in older versions of their schemas.
+
+    For the time in which an installation has processes of two releases: readers know the versions of their release and
+    of those before. Raises `RecordVersionError`.
+    """
+    for name, version in versions.items():
+        record = CLASSES.get(name)
+        if record is None:
+            raise RecordVersionError(f"there is no record {name!r}; known: {', '.join(CLASSES)}")
+        try:
+            ENCODERS[record] = schemas.compile_encoder(name, msgspec.structs.asdict, version)
+        except KeyError:
+            known = ", ".join(str(each) for each in schemas.list_versions(name))
+            raise RecordVersionError(f"the record {name} has no version {version}; known: {known}") from None
 
 
 def to_bytes(record: Record) -> bytes:

@@ -1,6 +1,7 @@
 """How an owner wants deliveries to be made, where it differs from the default; with the bounds of what may be asked."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from typing import Literal
 
 EventFormat = Literal["plain", "cloudevents-structured", "cloudevents-binary"]
@@ -32,6 +33,18 @@ class DeliverySettings:
     tls_ca_pem: str | None = None
     tls_client_cert_pem: str | None = None
     event_format: EventFormat = "plain"
+
+
+KNOWN_NAMES = tuple(field.name for field in fields(DeliverySettings))
+
+
+def read_settings(text: str) -> DeliverySettings:
+    """Settings as they are stored, JSON. Members that a newer release wrote are passed over."""
+    members = json.loads(text)
+    known = {name: members[name] for name in KNOWN_NAMES if name in members}
+    if known.get("retry_delays_s") is not None:
+        known["retry_delays_s"] = tuple(known["retry_delays_s"])
+    return DeliverySettings(**known)
 
 
 def find_setting_problems(settings: DeliverySettings) -> dict[str, str]:

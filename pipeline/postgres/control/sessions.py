@@ -103,7 +103,12 @@ async def find_grant_of_session(pool: Pool, access_hash: bytes) -> Grant | None:
     user_id, expires_at_s, organization_ids, roles = row
     return Grant(
         actor=Actor(kind="user", actor_id=user_id),
-        roles={each: Role(role) for each, role in zip(organization_ids or (), roles or (), strict=True)},
+        # a role that only a newer release knows grants nothing here
+        roles={
+            each: Role(role)
+            for each, role in zip(organization_ids or (), roles or (), strict=True)
+            if role in Role.__members__.values()
+        },
         token_hash=access_hash,
         expires_at_s=expires_at_s,
     )

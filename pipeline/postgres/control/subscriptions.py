@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, Rollback
 from psycopg.rows import DictRow, TupleRow, dict_row
 
-from pipeline.core.routing.delivery_settings import DeliverySettings
+from pipeline.core.routing.delivery_settings import KNOWN_NAMES, DeliverySettings, read_settings
 from pipeline.core.routing.type_patterns import is_pattern
 from pipeline.postgres.control.applications import raise_version
 from pipeline.postgres.control.event_types import list_missing
@@ -96,7 +96,7 @@ def read_subscription(row: DictRow) -> Subscription:
             url=row["target_url"],
             headers=json.loads(row["target_headers"]),
             payload_filter=row["payload_filter"],
-            delivery=_read_delivery(row["delivery"]),
+            delivery=read_settings(row["delivery"]),
             client_key=SealedSecret(key_id=row["tls_key_id"], sealed=row["tls_sealed"])
             if row["tls_sealed"] is not None
             else None,
@@ -110,12 +110,6 @@ def read_subscription(row: DictRow) -> Subscription:
         held_until=row["held_until"],
         deleted_at=row["deleted_at"],
     )
-
-
-def _read_delivery(text: str) -> DeliverySettings:
-    fields = json.loads(text)
-    delays_s = fields.pop("retry_delays_s", None)
-    return DeliverySettings(**fields, retry_delays_s=tuple(delays_s) if delays_s is not None else None)
 
 
 def _read_secrets(row: DictRow) -> tuple[SealedSecret, ...]:
@@ -191,7 +185,11 @@ async def replace_subscription(
                 "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
                 "payload_filter = %(payload_filter)s, "
                 "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, "
-                "delivery = %(delivery)s, updated_at = now(), "
+                # what a newer release wrote stays; and what says the same, or the audit log has a change
+                "delivery = case when delivery::jsonb - %(known_settings)s::text[] || %(delivery)s::jsonb "
+                "= delivery::jsonb then delivery "
+                "else (delivery::jsonb - %(known_settings)s::text[] || %(delivery)s::jsonb)::text end, "
+                "updated_at = now(), "
                 # a key is not shown, so that who changes something else cannot send it again
                 "tls_key_id = case when %(has_certificate)s then coalesce(%(tls_key_id)s, tls_key_id) end, "
                 "tls_sealed = case when %(has_certificate)s then coalesce(%(tls_sealed)s, tls_sealed) end, "
@@ -211,6 +209,7 @@ async def replace_subscription(
                     "application_id": application_id,
                     "version": version,
                     "updated_at": updated_at,
+                    "known_settings": list(KNOWN_NAMES),
                 },
             )
             row = await cursor.fetchone()

@@ -17,6 +17,7 @@ from pipeline.postgres.archive.lists import EventFilter, list_events
 from pipeline.postgres.archive.paging import Cursor, ListFilter
 from pipeline.postgres.archive.partitions import ensure_days
 from pipeline.postgres.archive.reads import find_event, known_event_ids
+from pipeline.postgres.archive.stats import StatsFilter, read_stats
 from pipeline.postgres.archive.tables import today
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.plans import open_explained
@@ -129,3 +130,51 @@ async def test_what_names_days_reads_those_partitions(database: str) -> None:
     assert {f"events_{name}" for name in names} == of_events
     assert {f"attempts_{name}" for name in names} == of_attempts
     assert of_counts <= {f"events_{name}" for name in names}
+
+
+APPLICATIONS, SUBSCRIPTIONS, DAY_MINUTES = 20, 5, 1440
+
+
+async def fill_minutes(database: str) -> None:
+    """A day of minutes of several applications, each minute with attempts of every subscription."""
+    connection = await connect(database)
+    try:
+        await connection.execute(
+            "insert into attempt_minutes select md5('application ' || a)::uuid, md5('subscription ' || s)::uuid, m, "
+            "'succeeded', '', 2, 1, 1000, array_fill(0::bigint, array[64]) "
+            "from generate_series(0, %s) a, generate_series(0, %s) s, generate_series(0, %s) m",
+            (APPLICATIONS - 1, SUBSCRIPTIONS - 1, DAY_MINUTES - 1),
+        )
+        await connection.execute("vacuum (analyze) attempt_minutes")
+    finally:
+        await connection.close()
+
+
+async def test_figures_read_the_minutes_that_are_asked_for(database: str) -> None:
+    """Those of one application or subscription and of the time, by an index, and no other."""
+    async with open_explained(database, is_bare=True) as (pool, plans):
+        await fill_minutes(database)
+        found = {}
+        for subscription_id in (None, SUBSCRIPTION):
+            for first, last in ((600, 660), (0, DAY_MINUTES)):
+                plans.clear()
+                wanted = StatsFilter(
+                    application_id=APPLICATION,
+                    subscription_id=subscription_id,
+                    first_minute=first,
+                    last_minute=last,
+                    step_minutes=60,
+                )
+                counted = await read_stats(pool, wanted)
+                rows = (last - first) * (1 if subscription_id is not None else SUBSCRIPTIONS)
+                found[subscription_id, last - first] = (
+                    plans.whole(),
+                    plans.rows() == rows == sum(each.attempts for each in counted),
+                    len(counted),
+                )
+
+    assert found == {
+        (subscription_id, minutes): ([], True, minutes // 60)
+        for subscription_id in (None, SUBSCRIPTION)
+        for minutes in (60, DAY_MINUTES)
+    }

@@ -13,10 +13,10 @@ import avro.schema
 import msgspec
 import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
-from fastavro import json_reader
+from fastavro import json_reader, schemaless_reader
 
 import schemas
-from pipeline.core.events.records import CLASSES, from_bytes, to_bytes
+from pipeline.core.events.records import CLASSES, RecordVersionError, from_bytes, to_bytes, write_as
 from pipeline.topics import declare_topics
 from schemas.codec import BY_HEADER, HEADER_BYTES, MARKER, NEWEST, VERSIONS, Writer
 
@@ -220,3 +220,40 @@ def crc_64_avro(data: bytes) -> int:
     for byte in data:
         result = (result >> 8) ^ table[(result ^ byte) & 0xFF]
     return result
+
+
+NOT_NEWEST = [writer for writer in WRITERS if writer.version < NEWEST[writer.name].version]
+
+
+@pytest.mark.parametrize("writer", NOT_NEWEST, ids=[f"{each.name} v{each.version}" for each in NOT_NEWEST])
+def test_a_record_is_written_for_readers_of_an_older_release(writer: Writer) -> None:
+    """With its older version it has what that version knows, and the rest reads as the default."""
+    record = from_bytes(schemas.encode(writer.name, read_example(NEWEST[writer.name])))
+    try:
+        write_as({writer.name: writer.version})
+        value = to_bytes(record)
+    finally:
+        write_as({writer.name: NEWEST[writer.name].version})
+    old: Any = schemaless_reader(BytesIO(value[HEADER_BYTES:]), writer.schema, None)
+    known = {field["name"] for field in writer.schema["fields"]}
+    read = from_bytes(value)
+
+    assert value.startswith(writer.header)
+    assert old == {name: value for name, value in msgspec.structs.asdict(record).items() if name in known}
+    assert msgspec.structs.asdict(read) == {
+        field["name"]: old.get(field["name"], field.get("default")) for field in NEWEST[writer.name].schema["fields"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ({"invoice": 1}, "there is no record 'invoice'"),
+        ({"event": 0}, "the record event has no version 0; known: 1, 2, 3"),
+        ({"probe": 2}, "the record probe has no version 2; known: 1"),
+    ],
+)
+def test_a_version_that_never_was_is_refused(versions: dict[str, int], said: str) -> None:
+    """Before anything is written."""
+    with pytest.raises(RecordVersionError, match=said):
+        write_as(versions)

@@ -1,6 +1,9 @@
+import json
+from dataclasses import asdict
+
 import pytest
 
-from pipeline.core.routing.delivery_settings import DeliverySettings, find_setting_problems
+from pipeline.core.routing.delivery_settings import DeliverySettings, find_setting_problems, read_settings
 
 
 def test_the_default_is_fine() -> None:
@@ -27,3 +30,12 @@ def test_the_default_is_fine() -> None:
 def test_out_of_bounds(settings: DeliverySettings, field: str) -> None:
     """What no sink could keep to is told by its field."""
     assert {field} == find_setting_problems(settings).keys()
+
+
+def test_what_a_newer_release_wrote_is_passed_over() -> None:
+    """Gateways of two releases read each other's rows: unknown members are ignored, missing ones are defaults."""
+    written = DeliverySettings(retry_delays_s=(1.0, 2.0), rate_per_s=3.0, event_format="cloudevents-binary")
+
+    assert written == read_settings(json.dumps(asdict(written) | {"colour": "blue", "shape": {"sides": 3}}))
+    assert DeliverySettings(rate_per_s=3.0) == read_settings('{"rate_per_s": 3.0}')
+    assert DeliverySettings() == read_settings("{}")
