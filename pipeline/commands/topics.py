@@ -3,6 +3,7 @@
 import os
 import sys
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
@@ -73,6 +74,28 @@ def apply() -> None:
         )
     if not done:
         click.echo("nothing to do: all topics are as declared")
+
+
+@topics.command()
+@click.argument("application_id", type=click.UUID)
+@click.option("--partitions", type=click.IntRange(1, 1024), default=1, show_default=True, help="of the topic")
+@click.option("--principal", help="who may write it: `User:shop`; shows the commands that allow it")
+def producer(application_id: UUID, partitions: int, principal: str | None) -> None:
+    """Create the topic of an application's producers, unless it is there (docs/kafka-producers.md).
+
+    \b
+    Example:
+      hookline topics producer 0190f1a2-0000-7000-8000-000000000001 --principal User:shop
+    """
+    from pipeline.kafka.admin import create_producer_topic
+
+    config, _ = _declare()
+    name = create_producer_topic(config, str(application_id), partitions)
+    click.echo(name)
+    if principal is not None:
+        kafka_acls = f"kafka-acls --bootstrap-server {config.bootstrap_servers} --add --allow-principal {principal}"
+        click.echo(f"{kafka_acls} --operation Write --operation Describe --topic {name}")
+        click.echo(f"{kafka_acls} --operation IdempotentWrite --cluster")
 
 
 GROW = """topics cannot be grown from {now} to {wanted} partitions in place.

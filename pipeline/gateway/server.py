@@ -43,6 +43,7 @@ from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.operations import Operation
+from pipeline.gateway.producer_intake import ProducerIntake
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import (
@@ -59,6 +60,7 @@ from pipeline.gateway.reads import (
 )
 from pipeline.gateway.reads.catching_up import follow_archive
 from pipeline.gateway.request_limits import RequestLimits
+from pipeline.gateway.schema_registry import SchemaRegistry
 from pipeline.gateway.short_way import ShortWay
 from pipeline.gateway.telling import Teller
 from pipeline.gateway.tokens import Tokens
@@ -67,6 +69,7 @@ from pipeline.gateway.wrapping import wrap_routes
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
+from pipeline.kafka.producer_topics import ProducerTopics
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
@@ -251,6 +254,17 @@ async def main(process: Process) -> None:
     process.supervisor.start(
         "audit_retention", audit.forget_regularly(databases.primary, days=config.audit_retention_days)
     )
+    if config.producer_topics:
+        url = config.schema_registry_url
+        registry = SchemaRegistry(
+            url.get_secret_value() if url is not None else None,
+            timeout_s=config.schema_registry_timeout_s,
+            unknown_ttl_s=config.schema_registry_unknown_ttl_s,
+            clock=time.monotonic,
+        )
+        process.health.degraded["schema_registry"] = registry.check
+        intake = ProducerIntake(gateway, registry)
+        process.supervisor.start("producer_topics", ProducerTopics(settings.kafka, intake.take, faults=faults).run())
     process.supervisor.start("mailer", accounts.mailer.run())
     process.supervisor.start("agreement", agreement.run())
     process.supervisor.start("endpoint_states", states.run())

@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
 )
 
 from pipeline.config import KafkaConfig
+from pipeline.core.events.producer_record import name_topic
 from pipeline.kafka.options import connect_options, view_options
 from pipeline.start_error import StartError
 from pipeline.topics import Topic, Topics
@@ -59,22 +60,7 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
     admin = AdminClient(dict(connect_options(config)), logger=None)
     by_name = {topic.name: topic for topic in topics.all()}
     missing = [by_name[change.topic] for change in changes if change.kind == "create"]
-    new = [
-        NewTopic(
-            topic.name,
-            num_partitions=topic.partitions,
-            replication_factor=config.replication_factor,
-            config=topic.config(record_max_bytes=config.record_max_bytes),
-        )
-        for topic in missing
-    ]
-    for name, future in admin.create_topics(new).items() if new else ():
-        try:
-            future.result(ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
-                raise StartError(f"cannot create topic {name}: {error.args[0].str()}") from error
-    _wait_until_there(admin, missing)
+    _create(admin, missing, config)
     # one setting at a time: other settings made by an operator stay
     resources = [
         ConfigResource(
@@ -94,6 +80,41 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
         except KafkaException as error:
             raise StartError(f"cannot configure topic {resource.name}: {error.args[0].str()}") from error
     return changes
+
+
+def create_producer_topic(config: KafkaConfig, application_id: str, partitions: int) -> str:
+    """Create the topic of an application's producers, unless it is there; its name. Raises `StartError`."""
+    topic = Topic(
+        name=name_topic(config.topic_prefix, application_id),
+        records=("event",),
+        key="any",
+        partitions=partitions,
+        retention_s=config.event_retention_s,
+    )
+    admin = AdminClient(dict(connect_options(config)), logger=None)
+    if topic.name not in _list_partitions(admin, config):
+        _create(admin, [topic], config)
+    return topic.name
+
+
+def _create(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) -> None:
+    """Those that are there already stay as they are. Raises `StartError`."""
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=config.replication_factor,
+            config=topic.config(record_max_bytes=config.record_max_bytes),
+        )
+        for topic in topics
+    ]
+    for name, future in admin.create_topics(new).items() if new else ():
+        try:
+            future.result(ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
+                raise StartError(f"cannot create topic {name}: {error.args[0].str()}") from error
+    _wait_until_there(admin, topics)
 
 
 def verify_topics(config: KafkaConfig, topics: Topics) -> None:

@@ -99,6 +99,17 @@ def retries_options(options: Mapping[str, str | int | float | bool]) -> Options:
     return {**options, "fetch.wait.max.ms": 100}
 
 
+def producer_topics_options(config: KafkaConfig) -> Options:
+    """A reader of producers' topics, which come and go."""
+    return consumer_options(config, group=f"{config.topic_prefix}gateway.producers", member=None) | {
+        # a new topic is seen within this
+        "topic.metadata.refresh.interval.ms": 3000,
+        # a batch may wait for Kafka, and for a schema registry
+        "max.poll.interval.ms": 300_000,
+        "enable.partition.eof": False,
+    }
+
+
 def view_options(config: KafkaConfig) -> Options:
     """A reader of whole compacted topics, outside any group."""
     return connect_options(config) | {

@@ -73,6 +73,11 @@ def parse_binary(headers: Mapping[str, str], body: bytes, content_type: str) -> 
         for name, value in headers.items()
         if name.startswith(HEADER_PREFIX)
     }
+    return parse_attributes(attributes, body, content_type)
+
+
+def parse_attributes(attributes: Mapping[str, str], body: bytes, content_type: str) -> CloudEvent:
+    """One of the binary mode, by its attributes; the body is its data. Raises `CloudEventError`."""
     return _make(attributes, *_classify(body, content_type))
 
 

@@ -1,0 +1,145 @@
+"""Events from producers' topics: read, checked as those over HTTP where that is possible, and written as events.
+
+A record that is no event becomes a dead letter. One that cannot be judged yet holds up its partition: the schema
+registry or Kafka does not answer, or the daily quota is used up.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.event import Unreadable
+from pipeline.core.events.producer_record import ProducerRecord, find_application_id, find_schema_id, read_record
+from pipeline.core.events.records import to_bytes
+from pipeline.gateway.context import Gateway
+from pipeline.gateway.schema_registry import RegistryUnavailableError, SchemaRegistry
+from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
+from pipeline.kafka.record import Place
+
+# What a dead letter holds besides the record, with room to spare.
+ENVELOPE_MAX_BYTES = 8 * 1024
+KEY_MAX_BYTES = 1024
+DETAIL_MAX_CHARS = 500
+
+log = structlog.get_logger()
+
+
+class ProducerIntake:
+    """One gateway's; `take` is handed to `ProducerTopics`."""
+
+    def __init__(self, gateway: Gateway, registry: SchemaRegistry) -> None:
+        self._gateway = gateway
+        self._registry = registry
+        self._prefix = gateway.settings.kafka.topic_prefix
+        self._value_max_bytes = gateway.settings.kafka.record_max_bytes - ENVELOPE_MAX_BYTES
+
+    async def take(self, records: Sequence[ProducerRecord]) -> Mapping[Place, int]:
+        """Write what they lead to; the next offset of each partition, up to which all is in the log."""
+        held: set[Place] = set()
+        led_on: list[tuple[ProducerRecord, ToSend]] = []
+        accepted: dict[str, int] = {}
+        for record in records:
+            place = (record.topic, record.partition)
+            if place in held:
+                continue
+            application_id = find_application_id(self._prefix, record.topic)
+            if await self._is_ready(record, application_id, accepted):
+                led_on.append((record, self._lead_on(record, application_id, accepted)))
+            else:
+                held.add(place)
+        failures = await self._write([each for _, each in led_on])
+        settled: dict[Place, int] = {}
+        for index, (record, to_send) in enumerate(led_on):
+            place, failure = (record.topic, record.partition), failures.get(index)
+            if place in held:
+                continue
+            if failure is not None and not await self._give_up_refused(record, failure):
+                # what was written behind it is read again with it, under the same ids
+                held.add(place)
+                continue
+            settled[place] = record.offset + 1
+            if failure is None and to_send[0] is self._gateway.topics.events:
+                self._gateway.usage.count(find_application_id(self._prefix, record.topic))
+                self._gateway.metrics.events_ingested_total.inc()
+        return settled
+
+    async def _write(self, to_send: Sequence[ToSend]) -> Mapping[int, KafkaUnavailableError]:
+        """Those that were not written, by place."""
+        try:
+            if to_send:
+                await self._gateway.producer.send_bytes(to_send)
+        except KafkaUnavailableError as error:
+            log.warning("producer_topics_wait", reason=str(error))
+            by_value = {value: failure for (_, _, value), failure in error.failed}
+            return {
+                index: by_value.get(value, error)
+                for index, (_, _, value) in enumerate(to_send)
+                if not by_value or value in by_value
+            }
+        return {}
+
+    async def _give_up_refused(self, record: ProducerRecord, failure: KafkaUnavailableError) -> bool:
+        """Write the dead letter of a record that the log does not take while it takes others. False: try it again."""
+        gateway = self._gateway
+        if not isinstance(failure, RecordRefusedError) or not await gateway.writing.ask(gateway.topics.events):
+            return False
+        detail = f"the log does not take its event: {failure}"
+        letter = self._give_up(record._replace(value=None), Unreadable(reason="unwritable", detail=detail))
+        return not await self._write([letter])
+
+    async def _is_ready(self, record: ProducerRecord, application_id: str, accepted: Mapping[str, int]) -> bool:
+        """Can it be judged now?"""
+        wanted = accepted.get(application_id, 0) + 1
+        if await self._gateway.usage.find_room(application_id, wanted) < wanted:
+            return False
+        schema_id = find_schema_id(record)
+        if schema_id is None:
+            return True
+        try:
+            await self._registry.learn(schema_id)
+        except RegistryUnavailableError as error:
+            log.warning("schema_registry_away", schema_id=schema_id, topic=record.topic, reason=str(error))
+            return False
+        return True
+
+    def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> ToSend:
+        """What is to be written for a record: an event, or its dead letter."""
+        now_us = self._gateway.clock.now_us()
+        try:
+            event = read_record(record, application_id, self._registry.read, now_us=now_us)
+        except MemoryError:
+            raise  # it says nothing about the record
+        except Exception as error:
+            # one record must not stop all others
+            log.error("record_failed_internally", topic=record.topic, offset=record.offset, exc_info=error)
+            self._gateway.metrics.internal_errors_total.inc()
+            detail = f"an error inside Hookline: {type(error).__name__}: {str(error)!a}"
+            return self._give_up(record, Unreadable(reason="internal", detail=detail))
+        if isinstance(event, Unreadable):
+            return self._give_up(record, event)
+        value = to_bytes(event)
+        if len(value) > self._value_max_bytes:
+            detail = f"the event has {len(value)} bytes; it may have {self._value_max_bytes}"
+            return self._give_up(record, Unreadable(reason="invalid_event", detail=detail))
+        accepted[application_id] = accepted.get(application_id, 0) + 1
+        return self._gateway.topics.events, application_id.encode(), value
+
+    def _give_up(self, record: ProducerRecord, unreadable: Unreadable) -> ToSend:
+        self._gateway.metrics.dead_total.labels(unreadable.reason).inc()
+        application_id = find_application_id(self._prefix, record.topic)
+        value, key, now_us = record.value, record.key, self._gateway.clock.now_us()
+        letter = make_dead_letter(
+            unreadable.reason,
+            unreadable.detail[:DETAIL_MAX_CHARS],
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=key if key is None or len(key) <= KEY_MAX_BYTES else None,
+            value=value if value is None or len(value) <= self._value_max_bytes else None,
+            # the record's own time may be its producer's, and any
+            appended_at_us=now_us,
+            died_at_us=now_us,
+            application_id=application_id,
+        )
+        return self._gateway.topics.dead, application_id.encode(), to_bytes(letter)
