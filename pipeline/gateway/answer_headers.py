@@ -12,8 +12,8 @@ SECURITY_HEADERS = (
 )
 ANY_ORIGIN = "*"
 CORS_METHODS = "GET, POST, PUT, DELETE"
-CORS_HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, Hook0-Client-Options"
-CORS_EXPOSED = "Link, Retry-After"
+CORS_HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, Range, Hook0-Client-Options"
+CORS_EXPOSED = "Accept-Ranges, Content-Range, ETag, Link, Retry-After"
 CORS_MAX_AGE_S = 3600
 
 

@@ -1,5 +1,5 @@
-"""Owners are notified by operational events: before a subscription is disabled, when it recovers, of deliveries given
-up, and of changes.
+"""Owners are notified by operational events: before a subscription is disabled, when it recovers, of deliveries that go
+on failing or were given up, and of changes.
 
 Notifications due are in PostgreSQL, written with their cause. Each is deleted when the log has its event, so that
 a crash may tell again, under the same id, but never leaves out.
@@ -10,7 +10,13 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline.core.events.operational import describe_change, describe_exhausted, describe_failing, describe_recovered
+from pipeline.core.events.operational import (
+    describe_attempt_failing,
+    describe_change,
+    describe_exhausted,
+    describe_failing,
+    describe_recovered,
+)
 from pipeline.core.events.records import Event
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.postgres.control.telling import (
@@ -18,6 +24,7 @@ from pipeline.postgres.control.telling import (
     has_to_tell,
     take_changes,
     take_failing,
+    take_failing_attempts,
     take_given_up,
     take_recovered,
 )
@@ -113,7 +120,26 @@ class Teller:
                     for each in given_up
                 ]
             )
-        return max(len(changes), len(failing), len(recovered), len(given_up))
+        async with take_failing_attempts(self._pool) as attempts:
+            await self._send(
+                [
+                    describe_attempt_failing(
+                        each.application_id,
+                        attempt_id=each.attempt_id,
+                        subscription_id=each.subscription_id,
+                        delivery_id=each.delivery_id,
+                        event_id=each.event_id,
+                        attempts=each.attempts,
+                        error=each.error_class,
+                        response_status=each.response_status,
+                        failed_at_us=each.failed_at_us,
+                        next_attempt_at_us=each.next_attempt_at_us,
+                        now_us=now_us,
+                    )
+                    for each in attempts
+                ]
+            )
+        return max(len(changes), len(failing), len(recovered), len(given_up), len(attempts))
 
     async def _send(self, events: list[Event]) -> None:
         for event in events:

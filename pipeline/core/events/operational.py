@@ -10,6 +10,7 @@ from datetime import date
 from uuid import NAMESPACE_URL, uuid5
 
 from pipeline.core.events.content_types import JSON_TYPE
+from pipeline.core.events.moments import show_moment
 from pipeline.core.events.records import EndpointState, Event
 from pipeline.core.log.checksum import sum_content
 
@@ -25,6 +26,7 @@ CHANGES = frozenset(
     for action in ("created", "changed", "deleted")
 )
 DELIVERY_EXHAUSTED = "hookline.delivery.exhausted"
+ATTEMPT_FAILING = "hookline.attempt.failing"
 QUOTA_NEAR = "hookline.quota.near"
 QUOTA_REACHED = "hookline.quota.reached"
 OPERATIONAL_TYPES = CHANGES | {
@@ -33,6 +35,7 @@ OPERATIONAL_TYPES = CHANGES | {
     SUBSCRIPTION_RECOVERED,
     CERTIFICATE_EXPIRING,
     DELIVERY_EXHAUSTED,
+    ATTEMPT_FAILING,
     QUOTA_NEAR,
     QUOTA_REACHED,
     TEST,
@@ -129,6 +132,38 @@ def describe_exhausted(
     labels = {"subscription_id": subscription_id}
     return _make_event(
         application_id, DELIVERY_EXHAUSTED, name, payload, occurred_at_us=died_at_us, now_us=now_us, labels=labels
+    )
+
+
+def describe_attempt_failing(
+    application_id: str,
+    *,
+    attempt_id: str,
+    subscription_id: str,
+    delivery_id: str,
+    event_id: str,
+    attempts: int,
+    error: str | None,
+    response_status: int | None,
+    failed_at_us: int,
+    next_attempt_at_us: int,
+    now_us: int,
+) -> Event:
+    """A delivery has failed several times, and is tried again. Told again: the same id and content."""
+    payload = {
+        "subscription_id": subscription_id,
+        "delivery_id": delivery_id,
+        "event_id": event_id,
+        "request_attempt_id": attempt_id,
+        "attempts": attempts,
+        "error": error,
+        "http_response_status": response_status,
+        "next_attempt_at": show_moment(next_attempt_at_us),
+    }
+    name = f"{ATTEMPT_FAILING}/{application_id}/{attempt_id}"
+    labels = {"subscription_id": subscription_id}
+    return _make_event(
+        application_id, ATTEMPT_FAILING, name, payload, occurred_at_us=failed_at_us, now_us=now_us, labels=labels
     )
 
 

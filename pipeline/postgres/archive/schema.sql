@@ -183,3 +183,6 @@ create index if not exists attempt_minutes_oldest on attempt_minutes using brin 
 create or replace trigger note_letters_to_tell after insert on dead_letters
 for each row when (new.delivery_id is not null and new.subscription_id is not null and new.application_id is not null)
 execute function note_letter_to_tell();
+create or replace trigger note_attempts_to_tell after insert on attempts
+for each row when (new.outcome = 'failed' and new.attempt_number = 4 and new.next_due_at_us is not null)
+execute function note_attempt_to_tell();

@@ -51,11 +51,28 @@ class GivenUp:
     died_at_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingAttempt:
+    """The last of several failed attempts of a delivery that goes on."""
+
+    attempt_id: str
+    application_id: str
+    subscription_id: str
+    delivery_id: str
+    event_id: str
+    attempts: int
+    error_class: str | None
+    response_status: int | None
+    failed_at_us: int
+    next_attempt_at_us: int
+
+
 async def has_to_tell(pool: Pool, *, before_us: int) -> bool:
-    """Is there anything for the four below? Asked once a second, and hardly ever so: one question, not four."""
+    """Is there anything for those below? Asked once a second, and hardly ever so: one question, not five."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select exists (select from changes_to_tell) or exists (select from letters_to_tell) "
+            "or exists (select from attempts_to_tell) "
             "or exists (select from endpoint_states where failing_since_us > 0 "
             "and warned_since_us <> failing_since_us and failing_since_us < %s) "
             "or exists (select from endpoint_states where warned_since_us > 0 and failing_since_us = 0)",
@@ -74,6 +91,19 @@ def take_given_up(pool: Pool) -> AbstractAsyncContextManager[list[GivenUp]]:
         "order by died_at_us limit %s for update skip locked) "
         "returning dead_id::text, application_id::text, subscription_id::text, delivery_id::text, "
         "event_id::text, reason, died_at_us",
+        (TOLD_MAX,),
+    )
+
+
+def take_failing_attempts(pool: Pool) -> AbstractAsyncContextManager[list[FailingAttempt]]:
+    """Oldest first; they are told when the block ends without an exception."""
+    return _take(
+        pool,
+        FailingAttempt,
+        "delete from attempts_to_tell where attempt_id in (select attempt_id from attempts_to_tell "
+        "order by failed_at_us limit %s for update skip locked) "
+        "returning attempt_id::text, application_id::text, subscription_id::text, delivery_id::text, "
+        "event_id::text, attempts, error_class, response_status, failed_at_us, next_attempt_at_us",
         (TOLD_MAX,),
     )
 

@@ -6,7 +6,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipeline.core.events.operational import CHANGES, DELIVERY_EXHAUSTED, SUBSCRIPTION_FAILING, SUBSCRIPTION_RECOVERED
+from pipeline.core.events.operational import (
+    ATTEMPT_FAILING,
+    CHANGES,
+    DELIVERY_EXHAUSTED,
+    SUBSCRIPTION_FAILING,
+    SUBSCRIPTION_RECOVERED,
+)
 from tests.support.api import describe_subscription
 from tests.support.eventually import eventually
 from tests.support.receiver import Ok, Receiver, Status
@@ -132,3 +138,34 @@ async def test_deliveries_that_were_given_up_are_told_of(stack: Stack) -> None:
         assert [event_ids[0]] == [each["event_id"] for each in events.json]
         with psycopg.connect(stack.database_url) as connection:
             assert [] == connection.execute("select from letters_to_tell").fetchall()
+
+
+async def test_deliveries_that_go_on_failing_are_told_of(stack: Stack) -> None:
+    """Once, at the fourth failed attempt; not of an endpoint that would be told of itself, nor where nobody asked."""
+    space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
+    often = {"retry_delays_s": [0, 0, 0, 0, 3600]}
+    async with Receiver() as receiver:
+        receiver.script("/a", *[Status(503)] * 20)
+        receiver.script("/deaf", *[Status(500)] * 20)
+        await stack.api.subscribe(space, receiver.url("/told"), ATTEMPT_FAILING, labels=OPERATIONAL)
+        await stack.api.subscribe(space, receiver.url("/deaf"), ATTEMPT_FAILING, labels=OPERATIONAL, delivery=often)
+        made = [await stack.api.subscribe(each, receiver.url("/a"), TYPE, delivery=often) for each in (quiet, space)]
+        event_ids = [await stack.api.send(each, TYPE) for each in (quiet, space)]
+        await eventually(lambda: len(receiver.requests("/deaf")) == 5, timeout_s=60)
+        attempts = await stack.api.list_attempts(space, event_ids[1])
+        fourth = next(each for each in attempts if each["retry_count"] == 3)
+        quiet_events = await stack.api.call("GET", f"/events?application_id={quiet.application_id}")
+        ((event_type, told),) = read_told(receiver)
+
+        assert ATTEMPT_FAILING == event_type
+        assert {
+            "subscription_id": made[1]["subscription_id"],
+            "delivery_id": fourth["delivery_id"],
+            "event_id": event_ids[1],
+            "request_attempt_id": fourth["request_attempt_id"],
+            "attempts": 4,
+            "error": "E_HTTP",
+            "http_response_status": 503,
+            "next_attempt_at": told["next_attempt_at"],
+        } == told
+        assert [event_ids[0]] == [each["event_id"] for each in quiet_events.json]
