@@ -61,8 +61,9 @@ alerts:          ## check Prometheus' rules and run their tests (fetches promtoo
 kubernetes:      ## render the Helm chart, compare with ops/kubernetes/rendered, check schemas (needs helm or Go)
 	@ops/kubernetes/check
 
-docs: setup      ## write docs/settings.md, docs/topics.md and the dashboards again, and build the documentation as a site
+docs: setup      ## write docs/settings.md, docs/topics.md, the client and the dashboards again, and build the documentation as a site
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/client.py
 	$(BIN)/python ops/grafana/generate.py
 	$(BIN)/python docs/build_site.py site >/dev/null && echo "the documentation is in site/index.html"
 

@@ -72,11 +72,12 @@ def main() -> None:
         cli(prog_name="hookline")
     except Exception as error:
         # imported here: they cost more than all of `--help`
+        from pipeline.client.errors import ApiError
         from pipeline.config import ConfigError
         from pipeline.embedded.errors import EmbeddedError
         from pipeline.start_error import StartError
 
-        if not isinstance(error, ConfigError | EmbeddedError | StartError):
+        if not isinstance(error, ApiError | ConfigError | EmbeddedError | StartError):
             raise
         click.echo(f"hookline: {error}", err=True)
         sys.exit(2)

@@ -1,6 +1,6 @@
 """Public facts about the API: its limits, its errors, the payload types that it accepts."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from aiohttp import web
 
@@ -17,13 +17,58 @@ UNLIMITED = 2_147_483_647
 ALL = declare_text("all", "`true`: also problems that Hook0 does not know.")
 
 
+class VariableShown(TypedDict):
+    """A setting, without what it is set to."""
+
+    name: str
+    env_var: str
+    description: str
+    default: str | None
+    sensitive: bool
+    required: bool
+    group: str
+
+
+class InstanceShown(TypedDict):
+    """What a dashboard asks first."""
+
+    biscuit_public_key: str
+    registration_disabled: bool
+    password_minimum_length: int
+    auto_db_migration: bool
+    application_secret_compatibility: bool
+    quota_enforcement: bool
+    matomo: dict[str, Any] | None
+    formbricks: dict[str, Any] | None
+    support_email_address: str | None
+    cloudflare_turnstile_site_key: str | None
+
+
+class LimitsShown(TypedDict):
+    """Of the instance; 2147483647: not limited."""
+
+    global_members_per_organization_limit: int
+    global_applications_per_organization_limit: int
+    global_events_per_day_limit: int
+    global_days_of_events_retention_limit: int
+    global_subscriptions_per_application_limit: int
+    global_event_types_per_application_limit: int
+
+
+class InstanceQuotas(TypedDict):
+    """Whether there are any, and which."""
+
+    enabled: bool
+    limits: LimitsShown
+
+
 def list_routes() -> list[Operation]:
     return [
-        Operation("GET", "/environment_variables", show_variables, answer=list[dict[str, Any]], is_public=True),
+        Operation("GET", "/environment_variables", show_variables, answer=list[VariableShown], is_public=True),
         Operation("GET", "/errors", show_errors, query=(ALL,), answer=list[ProblemShown], is_public=True),
-        Operation("GET", "/instance", show_instance, answer=dict[str, Any], is_public=True),
+        Operation("GET", "/instance", show_instance, answer=InstanceShown, is_public=True),
         Operation("GET", "/payload_content_types", show_content_types, answer=list[str], is_public=True),
-        Operation("GET", "/quotas", show_quotas, answer=dict[str, Any], is_public=True),
+        Operation("GET", "/quotas", show_quotas, answer=InstanceQuotas, is_public=True),
     ]
 
 

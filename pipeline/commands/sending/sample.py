@@ -2,11 +2,10 @@
 
 import json
 
+from pipeline.client import Client
 from pipeline.commands.sending.destination import Destination
-from pipeline.commands.up.api import Api
+from pipeline.commands.up.demo import describe_type
 from pipeline.start_error import StartError
-
-PARTS = ("service", "resource_type", "verb")
 
 
 def make_sample(event_type: str) -> str:
@@ -16,12 +15,10 @@ def make_sample(event_type: str) -> str:
 
 
 async def provide_event_type(destination: Destination) -> None:
-    """Make the type unless the application has it. Raises `StartError`."""
+    """Make the type unless the application has it. Raises `StartError`, `ApiError`."""
     words = destination.event_type.split(".")
-    if len(words) != len(PARTS) or not all(words):
+    if len(words) != 3 or not all(words):
         raise StartError(f"{destination.event_type!r} is no event type: it has three parts, like billing.invoice.paid")
-    async with Api(destination.api, destination.secret) as api:
+    async with Client(destination.api, destination.secret) as client:
         # one that exists is answered as one that was made
-        await api.create(
-            "/event_types", {"application_id": destination.application_id, **dict(zip(PARTS, words, strict=True))}
-        )
+        await client.post_event_types(describe_type(destination.application_id, destination.event_type))

@@ -4,8 +4,9 @@ Made through the HTTP API as any customer would, and kept in a file, so that a l
 parts are made again.
 """
 
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,12 +14,15 @@ import msgspec
 from pipeline.commands.up.data_directory import write_private
 
 if TYPE_CHECKING:  # an HTTP client costs a start as much as everything else that is imported before Kafka runs
-    from pipeline.commands.up.api import Api
+    from pipeline.client import Answer, Client
+    from pipeline.client.models import ApplicationForm, EventTypeForm, SecretForm, SubscriptionForm
 
 ORGANIZATION = "Demo"
 APPLICATION = "Demo shop"
 EVENT_TYPES = ("shop.order.placed", "shop.order.paid", "shop.order.shipped", "shop.order.cancelled")
 LABELS = {"environment": "demo"}
+MISSING = (403, 404)  # missing and forbidden are indistinguishable
+T = TypeVar("T")
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,44 +47,69 @@ def read_demo(file: Path) -> Demo:
     return demo
 
 
-async def provide_demo(api: "Api", file: Path, *, receiver: str) -> Demo:
-    """Make the demo, or see that it is still there. `receiver`: the URL that its subscription delivers to."""
-    demo = await _provide_application(api, read_demo(file))
-    demo = await _provide_secret(api, demo)
-    await _provide_event_types(api, demo.application_id)
-    demo = await _provide_subscription(api, demo, receiver)
+async def provide_demo(client: "Client", file: Path, *, receiver: str) -> Demo:
+    """Make the demo, or see that it is still there. `receiver`: the URL that its subscription delivers to.
+
+    Raises `ApiError`.
+    """
+    demo = await _provide_application(client, read_demo(file))
+    demo = await _provide_secret(client, demo)
+    await _provide_event_types(client, demo.application_id)
+    demo = await _provide_subscription(client, demo, receiver)
     write_private(file, msgspec.json.encode(demo).decode() + "\n")
     return demo
 
 
-async def _provide_application(api: "Api", known: Demo) -> Demo:
-    if known.application_id and await api.find(f"/applications/{known.application_id}"):
+def describe_type(application_id: str, event_type: str) -> "EventTypeForm":
+    """The body that makes a type of three parts."""
+    service, resource_type, verb = event_type.split(".")
+    return {"application_id": application_id, "service": service, "resource_type": resource_type, "verb": verb}
+
+
+async def _find(asked: "Awaitable[Answer[T]]") -> T | None:
+    """None when there is no such thing."""
+    from pipeline.client import ProblemError
+
+    try:
+        return (await asked).body
+    except ProblemError as error:
+        if error.status in MISSING:
+            return None
+        raise
+
+
+async def _provide_application(client: "Client", known: Demo) -> Demo:
+    if known.application_id and await _find(client.get_application(known.application_id)) is not None:
         return known
-    organization = await api.create("/organizations", {"name": ORGANIZATION})
-    form = {"organization_id": organization["organization_id"], "name": APPLICATION}
-    application = await api.create("/applications", form)
+    organization = (await client.post_organizations({"name": ORGANIZATION})).body
+    form: "ApplicationForm" = {"organization_id": organization["organization_id"], "name": APPLICATION}
+    application = (await client.post_applications(form)).body
     return Demo(organization_id=application["organization_id"], application_id=application["application_id"])
 
 
-async def _provide_secret(api: "Api", demo: Demo) -> Demo:
-    question = f"/event_types?application_id={demo.application_id}"
-    if demo.application_secret and await api.find(question, token=demo.application_secret) is not None:
-        return demo
-    created = await api.create("/application_secrets", {"application_id": demo.application_id, "name": "demo"})
-    return msgspec.structs.replace(demo, application_secret=created["token"])
+async def _provide_secret(client: "Client", demo: Demo) -> Demo:
+    from pipeline.client import Client
+
+    if demo.application_secret:
+        async with Client(client.base_url, demo.application_secret) as own:
+            if await _find(own.list_event_types(application_id=demo.application_id)) is not None:
+                return demo
+    form: "SecretForm" = {"application_id": demo.application_id, "name": "demo"}
+    return msgspec.structs.replace(demo, application_secret=(await client.post_application_secrets(form)).body["token"])
 
 
-async def _provide_event_types(api: "Api", application_id: str) -> None:
-    found = await api.find(f"/event_types?application_id={application_id}") or []
+async def _provide_event_types(client: "Client", application_id: str) -> None:
+    found = (await client.list_event_types(application_id=application_id)).body
     for missing in sorted(set(EVENT_TYPES) - {event_type["event_type_name"] for event_type in found}):
-        parts = dict(zip(("service", "resource_type", "verb"), missing.split("."), strict=True))
-        await api.create("/event_types", {"application_id": application_id, **parts})
+        await client.post_event_types(describe_type(application_id, missing))
 
 
-async def _provide_subscription(api: "Api", demo: Demo, receiver: str) -> Demo:
-    found = await api.find(f"/subscriptions/{demo.subscription_id}") if demo.subscription_id else None
+async def _provide_subscription(client: "Client", demo: Demo, receiver: str) -> Demo:
+    found = None
+    if demo.subscription_id:
+        found = await _find(client.get_subscription(demo.subscription_id))
     if found is None or found["application_id"] != demo.application_id:
-        form = {
+        form: "SubscriptionForm" = {
             "application_id": demo.application_id,
             "is_enabled": True,
             "event_types": list(EVENT_TYPES),
@@ -89,17 +118,14 @@ async def _provide_subscription(api: "Api", demo: Demo, receiver: str) -> Demo:
             "labels": LABELS,
             "target": {"type": "http", "method": "POST", "url": receiver, "headers": {}},
         }
-        found = await api.create("/subscriptions", form)
-    elif found["target"]["url"] != receiver:
+        made = (await client.post_subscriptions(form)).body
+        return _note(demo, made["subscription_id"], made["secret"], receiver)
+    if found["target"]["url"] != receiver:
         # another program has taken its port; everything else stays as its owner left it
-        found = await api.replace(f"/subscriptions/{demo.subscription_id}", _redirect(found, receiver))
-    return msgspec.structs.replace(
-        demo,
-        subscription_id=found["subscription_id"],
-        subscription_secret=found["secret"],
-        receiver=receiver,
-    )
+        changed: Any = found | {"target": found["target"] | {"url": receiver}}
+        await client.put_subscription(demo.subscription_id, changed)
+    return _note(demo, demo.subscription_id, found["secret"], receiver)
 
 
-def _redirect(subscription: dict[str, Any], receiver: str) -> dict[str, Any]:
-    return subscription | {"target": subscription["target"] | {"url": receiver}}
+def _note(demo: Demo, subscription_id: str, secret: str, receiver: str) -> Demo:
+    return msgspec.structs.replace(demo, subscription_id=subscription_id, subscription_secret=secret, receiver=receiver)

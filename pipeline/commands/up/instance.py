@@ -192,9 +192,9 @@ class Instance:
 
     async def _provide_demo(self, api: str, master_key: str, receiver_port: int) -> Demo:
         # imported here: Kafka and our processes start meanwhile
-        from pipeline.commands.up.api import Api
+        from pipeline.client import Client
 
-        async with Api(api, master_key) as client:
+        async with Client(api, master_key) as client:
             receiver = f"http://{LOOPBACK}:{receiver_port}/"
             demo = await provide_demo(client, self._data.demo_file, receiver=receiver)
         write_private(self._data.receiver_secret_file, f"{demo.subscription_secret}\n")

@@ -38,7 +38,7 @@ class EmailForm(Form, frozen=True):
     email: str
 
 
-class TokenForm(Form, frozen=True):
+class LinkForm(Form, frozen=True):
     """The body with what a link carried."""
 
     token: str
@@ -60,7 +60,7 @@ class PasswordForm(Form, frozen=True):
 login_decoder = msgspec.json.Decoder(LoginForm)
 registration_decoder = msgspec.json.Decoder(RegistrationForm)
 email_decoder = msgspec.json.Decoder(EmailForm)
-token_decoder = msgspec.json.Decoder(TokenForm)
+token_decoder = msgspec.json.Decoder(LinkForm)
 reset_decoder = msgspec.json.Decoder(ResetForm)
 password_decoder = msgspec.json.Decoder(PasswordForm)
 

@@ -11,8 +11,8 @@ from pipeline.core.signing.passwords import PasswordProblem, find_password_probl
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.accounts.forms import (
     EmailForm,
+    LinkForm,
     RegistrationForm,
-    TokenForm,
     check_email,
     check_names,
     check_new_password,
@@ -73,7 +73,7 @@ def list_routes() -> list[Operation]:
             "POST",
             "/auth/verify-email",
             verify,
-            body=TokenForm,
+            body=LinkForm,
             status=201,
             answer=SessionShown,
             problems=("AuthEmailExpired", "AuthEmailAlreadyVerified"),

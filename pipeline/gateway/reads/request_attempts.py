@@ -1,6 +1,6 @@
 """`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: requests sent and attempts still due."""
 
-from typing import Any, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from aiohttp import web
 
@@ -43,6 +43,27 @@ class SubscriptionOfAttempt(TypedDict):
     description: str | None
 
 
+class StatusShown(TypedDict):
+    """What an attempt came to, or waits for. `in_progress`: known to Hook0's clients, and not told apart here."""
+
+    type: Literal["waiting", "pending", "in_progress", "successful", "failed"]
+    since: NotRequired[Time]
+    until: NotRequired[Time]
+    at: NotRequired[Time]
+    full_processing_ms: NotRequired[int]
+
+
+class RequestShown(TypedDict):
+    """As it was sent; what looks like a secret is redacted."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+AttemptError = TypedDict("AttemptError", {"class": str, "detail": str | None})
+
+
 class AttemptShown(TypedDict):
     """An attempt in a list."""
 
@@ -60,14 +81,14 @@ class AttemptShown(TypedDict):
     response_id: Id | None
     retry_count: int
     http_response_status: int | None
-    status: dict[str, Any]
+    status: StatusShown
 
 
 class ExchangeShown(TypedDict):
     """A request that was sent, the durations of its parts, and the next attempt."""
 
-    request: dict[str, Any] | None
-    error: dict[str, str | None] | None
+    request: RequestShown | None
+    error: AttemptError | None
     timings_ms: dict[str, float] | None
     next_attempt_at: Time | None
 
@@ -145,7 +166,7 @@ def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
     """The request of an attempt that was made; nothing of one that was not."""
     if exchange is None:
         return {"request": None, "error": None, "timings_ms": None, "next_attempt_at": None}
-    error = None
+    error: AttemptError | None = None
     if exchange.error_class is not None:
         error = {"class": exchange.error_class, "detail": exchange.error_detail}
     return {
@@ -160,7 +181,7 @@ def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
     }
 
 
-def show_status(attempt: ArchivedAttempt, now_us: int) -> dict[str, Any]:
+def show_status(attempt: ArchivedAttempt, now_us: int) -> StatusShown:
     """What the attempt came to. Processing is counted from when it became due."""
     if attempt.outcome is None:
         since = show_moment(attempt.created_at_us)
