@@ -70,11 +70,11 @@ class Client(Transport):
         return await self.call("GET", "/health", query={"key": key})
 
     async def list_environment_variables(self) -> Answer[list[models.VariableShown]]:
-        """Every setting with its default. What is set here is told to no one."""
+        """Every setting with its default. The values of this instance are never shown."""
         return await self.call("GET", "/environment_variables")
 
     async def list_errors(self, *, all_: str | None = None) -> Answer[list[models.ProblemShown]]:
-        """The catalogue of problems: Hook0's, which is what its clients can read; with `all=true` ours as well."""
+        """The catalogue of problems: Hook0's, which its clients can read; with `all=true` ours as well."""
         return await self.call("GET", "/errors", query={"all": all_})
 
     async def get_instance(self) -> Answer[models.InstanceShown]:
@@ -241,7 +241,7 @@ class Client(Transport):
         return await self.call("POST", "/applications", body=body)
 
     async def get_application(self, application_id: str) -> Answer[models.ApplicationInfo]:
-        """One application, with its limits and what it has already."""
+        """One application, with its limits and their present use."""
         return await self.call("GET", "/applications/{application_id}", parts={"application_id": application_id})
 
     async def put_application(
@@ -253,7 +253,7 @@ class Client(Transport):
         )
 
     async def delete_application(self, application_id: str) -> Answer[bytes]:
-        """Delete it with its secrets and subscriptions; what they still wait for is cancelled."""
+        """Delete it with its secrets and subscriptions; waiting deliveries are cancelled."""
         return await self.call("DELETE", "/applications/{application_id}", parts={"application_id": application_id})
 
     async def list_application_secrets(self, *, application_id: str) -> Answer[list[models.SecretShown]]:
@@ -359,7 +359,7 @@ class Client(Transport):
         )
 
     async def post_subscriptions(self, body: models.SubscriptionForm) -> Answer[models.SubscriptionShown]:
-        """A new subscription with a secret of its own. The next event is matched with it."""
+        """A new subscription with a new secret. The next event is matched with it."""
         return await self.call("POST", "/subscriptions", body=body)
 
     async def get_subscription(self, subscription_id: str) -> Answer[models.SubscriptionInfo]:
@@ -369,7 +369,7 @@ class Client(Transport):
     async def put_subscription(
         self, subscription_id: str, body: models.SubscriptionForm, *, if_match: str | None = None
     ) -> Answer[models.SubscriptionShown]:
-        """Replace all that its owner says about it; the secret stays. Disabling cancels what is waiting."""
+        """Replace all fields that its owner sets; the secret stays. Disabling cancels waiting deliveries."""
         return await self.call(
             "PUT",
             "/subscriptions/{subscription_id}",
@@ -379,7 +379,7 @@ class Client(Transport):
         )
 
     async def delete_subscription(self, subscription_id: str, *, application_id: str) -> Answer[bytes]:
-        """Delete it; what is waiting is cancelled. Deleted again: the same answer."""
+        """Delete it; waiting deliveries are cancelled. Deleted again: the same answer."""
         return await self.call(
             "DELETE",
             "/subscriptions/{subscription_id}",

@@ -9,7 +9,7 @@ class ApiError(Exception):
 
 
 class UnreachableError(ApiError):
-    """There was no answer, or none that is the API's: nobody knows whether anything was done."""
+    """There was no answer, or none that is the API's: whether anything was done is unknown."""
 
 
 class AddressError(UnreachableError):
@@ -19,9 +19,9 @@ class AddressError(UnreachableError):
 class ProblemError(ApiError):
     """The API answered with a problem: go by `id`. `retry_after_s`: None where it does not say."""
 
-    def __init__(self, asked: str, shown: dict[str, Any], *, retry_after_s: float | None) -> None:
+    def __init__(self, asked: str, status: int, shown: dict[str, Any], *, retry_after_s: float | None) -> None:
         self.id = str(shown.get("id", ""))
-        self.status = int(shown.get("status", 0))
+        self.status = status
         self.detail = str(shown.get("detail", ""))
         self.validation: dict[str, Any] | None = shown.get("validation")
         self.retry_after_s = retry_after_s

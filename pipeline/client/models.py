@@ -260,7 +260,7 @@ class QuotasShown(TypedDict):
 
 
 class QuotasForm(TypedDict):
-    """The body. What is left out, or null, is as the instance has it."""
+    """The body. A field that is left out, or null, has the instance's value."""
 
     members_per_organization: NotRequired[int | None]
     applications_per_organization: NotRequired[int | None]
@@ -659,7 +659,7 @@ class LatencyOfAttempts(TypedDict):
 
 
 class Figures(TypedDict):
-    """Attempts by what they came to. `errors`: by name; `statuses`: of answers, as `2xx`.
+    """Attempts by outcome. `errors`: by name; `statuses`: of answers, as `2xx`.
 
     `latency_counts`: of those that were made, by bucket: up to each of `latency_bounds_ms`, and beyond."""
 
@@ -711,7 +711,7 @@ class ErrorShown(TypedDict):
 
 
 class StateShown(TypedDict):
-    """What has become of it. `reason`: why it is parked or dead; `until`: when it is attempted, as far as known."""
+    """A delivery's state. `reason`: why it is parked or dead; `until`: when it is attempted, as far as known."""
 
     reason: str | None
     since: str
@@ -893,7 +893,7 @@ class RedriveForm(TypedDict):
 
 
 class RedriveShown(TypedDict):
-    """What was sent again. `matching`: letters by reason; `skipped`: dead id to why."""
+    """The letters sent again. `matching`: letters by reason; `skipped`: dead id to why."""
 
     matching: dict[str, int]
     redriven: int

@@ -88,7 +88,7 @@ class Transport:
         if status < 400:  # a browser is sent to a provider by 302
             return Answer(status=status, headers=answered, body=found)
         if isinstance(found, dict) and "id" in found:
-            raise ProblemError(asked, found, retry_after_s=read_retry_after(answered.get("retry-after")))
+            raise ProblemError(asked, status, found, retry_after_s=read_retry_after(answered.get("retry-after")))
         raise UnreachableError(f"{asked} was answered {status} and no problem of the API: {_cut(content)}")
 
 

@@ -14,7 +14,7 @@ from pipeline.core.events.producer_record import ProducerRecord, find_applicatio
 from pipeline.core.events.records import to_bytes
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.schema_registry import RegistryUnavailableError, SchemaRegistry
-from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
+from pipeline.kafka.failures import KafkaUnavailableError, Plain, RecordRefusedError
 from pipeline.kafka.record import Place
 
 # What a dead letter holds besides the record, with room to spare.
@@ -37,7 +37,7 @@ class ProducerIntake:
     async def take(self, records: Sequence[ProducerRecord]) -> Mapping[Place, int]:
         """Write what they lead to; the next offset of each partition, up to which all is in the log."""
         held: set[Place] = set()
-        led_on: list[tuple[ProducerRecord, ToSend]] = []
+        led_on: list[tuple[ProducerRecord, Plain]] = []
         accepted: dict[str, int] = {}
         for record in records:
             place = (record.topic, record.partition)
@@ -64,14 +64,14 @@ class ProducerIntake:
                 self._gateway.metrics.events_ingested_total.inc()
         return settled
 
-    async def _write(self, to_send: Sequence[ToSend]) -> Mapping[int, KafkaUnavailableError]:
+    async def _write(self, to_send: Sequence[Plain]) -> Mapping[int, KafkaUnavailableError]:
         """Those that were not written, by place."""
         try:
             if to_send:
                 await self._gateway.producer.send_bytes(to_send)
         except KafkaUnavailableError as error:
             log.warning("producer_topics_wait", reason=str(error))
-            by_value = {value: failure for (_, _, value), failure in error.failed}
+            by_value = {sent[2]: failure for sent, failure in error.failed}
             return {
                 index: by_value.get(value, error)
                 for index, (_, _, value) in enumerate(to_send)
@@ -103,7 +103,7 @@ class ProducerIntake:
             return False
         return True
 
-    def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> ToSend:
+    def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> Plain:
         """What is to be written for a record: an event, or its dead letter."""
         now_us = self._gateway.clock.now_us()
         try:
@@ -125,7 +125,7 @@ class ProducerIntake:
         accepted[application_id] = accepted.get(application_id, 0) + 1
         return self._gateway.topics.events, application_id.encode(), value
 
-    def _give_up(self, record: ProducerRecord, unreadable: Unreadable) -> ToSend:
+    def _give_up(self, record: ProducerRecord, unreadable: Unreadable) -> Plain:
         self._gateway.metrics.dead_total.labels(unreadable.reason).inc()
         application_id = find_application_id(self._prefix, record.topic)
         value, key, now_us = record.value, record.key, self._gateway.clock.now_us()

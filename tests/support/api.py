@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import aiohttp
 
+from tests.support.described import find_deviation
+
 OCCURRED_AT = "2026-01-02T03:04:05.678Z"
 
 
@@ -70,14 +72,20 @@ class Api:
         data: bytes | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One request: `body` is sent as JSON, `data` as it is. `headers` replace ours."""
+        """One request: `body` is sent as JSON, `data` as it is. `headers` replace ours.
+
+        An answer that the API's document does not describe fails the test.
+        """
         own = {"Authorization": f"Bearer {token or self._token}", "Content-Type": "application/json"}
         content = json.dumps(body).encode() if body is not None else data
         stream = io.BytesIO(content) if content is not None else None  # aiohttp warns of large bytes
         async with self._session.request(
             method, self.url + path, params=query, data=stream, headers=headers if headers is not None else own
         ) as response:
-            return Reply(response.status, dict(response.headers), await response.read())
+            reply = Reply(response.status, dict(response.headers), await response.read())
+        deviation = find_deviation(method, path, reply.status, reply.headers, reply.body)
+        assert deviation is None, deviation
+        return reply
 
     async def make_space(self, *event_types: str) -> Space:
         """An organization, an application, a secret, and event types such as `billing.invoice.paid`."""

@@ -82,7 +82,7 @@ async def _provide_application(client: "Client", known: Demo) -> Demo:
     if known.application_id and await _find(client.get_application(known.application_id)) is not None:
         return known
     organization = (await client.post_organizations({"name": ORGANIZATION})).body
-    form: "ApplicationForm" = {"organization_id": organization["organization_id"], "name": APPLICATION}
+    form: ApplicationForm = {"organization_id": organization["organization_id"], "name": APPLICATION}
     application = (await client.post_applications(form)).body
     return Demo(organization_id=application["organization_id"], application_id=application["application_id"])
 
@@ -94,7 +94,7 @@ async def _provide_secret(client: "Client", demo: Demo) -> Demo:
         async with Client(client.base_url, demo.application_secret) as own:
             if await _find(own.list_event_types(application_id=demo.application_id)) is not None:
                 return demo
-    form: "SecretForm" = {"application_id": demo.application_id, "name": "demo"}
+    form: SecretForm = {"application_id": demo.application_id, "name": "demo"}
     return msgspec.structs.replace(demo, application_secret=(await client.post_application_secrets(form)).body["token"])
 
 
@@ -109,7 +109,7 @@ async def _provide_subscription(client: "Client", demo: Demo, receiver: str) -> 
     if demo.subscription_id:
         found = await _find(client.get_subscription(demo.subscription_id))
     if found is None or found["application_id"] != demo.application_id:
-        form: "SubscriptionForm" = {
+        form: SubscriptionForm = {
             "application_id": demo.application_id,
             "is_enabled": True,
             "event_types": list(EVENT_TYPES),

@@ -13,7 +13,7 @@ from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE
 from pipeline.core.events.event import Unreadable, find_problem, parse_event
 from pipeline.core.events.framed import HEAD_BYTES, FramedData, take_schema_id, write_event, write_json
 from pipeline.core.events.json_text import find_json_problem
-from pipeline.core.events.moments import FIRST_US, LAST_US
+from pipeline.core.events.moments import LAST_US
 from pipeline.core.events.records import Event
 from pipeline.core.log.checksum import sum_content
 
@@ -68,7 +68,7 @@ def read_record(
     record: ProducerRecord, application_id: str, read_framed: ReadFramed, *, now_us: int
 ) -> Event | Unreadable:
     """The event of a record, received now. Never raises, whatever the bytes are."""
-    if not FIRST_US <= record.timestamp_us <= LAST_US:
+    if not 0 <= record.timestamp_us <= LAST_US:
         record = record._replace(timestamp_us=now_us)  # its producer gave none, or nonsense
     event = _read(record, application_id, read_framed)
     problem = find_problem(event) if isinstance(event, Event) else None

@@ -23,6 +23,8 @@ async def test_what_was_changed_meanwhile_is_not_replaced(stack: Stack) -> None:
         reply = await stack.api.call(
             "PUT", path, body, headers=headers | ({"If-Match": if_match} if if_match is not None else {})
         )
+        if reply.status == 412:
+            assert (412, "PreconditionFailed") == reply.problem
         return reply.status, reply.headers.get("Etag")
 
     first = await replace("first", tag)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from yarl import URL
 
@@ -332,3 +333,31 @@ async def test_the_catalogue_is_public(stack: Stack) -> None:
     assert 46 == len(of_hook0.json)  # its clients refuse a list with others in it
     assert {kind.id: kind.status for kind in PROBLEMS.values()} == {p["id"]: p["status"] for p in reply.json}
     assert {problem["id"] for problem in of_hook0.json} == PROBLEMS.keys() - OWN
+
+
+async def test_nobody_registers_unless_it_is_allowed(stack: Stack) -> None:
+    """By default the master key alone creates users."""
+    person = {"first_name": "A", "last_name": "B", "email": "a@example.org", "password": "correct horse battery"}
+    reply = await stack.api.call("POST", "/register", person, headers={"Content-Type": "application/json"})
+
+    assert (410, "RegistrationDisabled") == reply.problem
+
+
+async def test_a_mistake_of_ours_says_so_and_nothing_else(stack: Stack) -> None:
+    """A row that cannot be read is answered by 500, without what is in it; the next request is served."""
+    space = await stack.api.make_space(TYPE)
+    made = await stack.api.subscribe(space, "http://example.com/", TYPE)
+    path, secret = f"/subscriptions/{made['subscription_id']}", "no JSON, and nobody's to read"
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        connection.execute(
+            "update subscriptions set metadata = %s where subscription_id = %s", (secret, made["subscription_id"])
+        )
+        failed = await stack.api.call("GET", path, token=space.secret)
+        connection.execute(
+            "update subscriptions set metadata = '{}' where subscription_id = %s", (made["subscription_id"],)
+        )
+        shown = await stack.api.call("GET", path, token=space.secret)
+
+    assert (500, "InternalServerError") == failed.problem
+    assert secret not in failed.text
+    assert 200 == shown.status

@@ -249,18 +249,18 @@ async def test_an_event_that_the_log_does_not_take_holds_up_nothing(stack: Stack
         await asyncio.to_thread(create_producer_topic, stack.kafka, space.application_id, 1)
         producer, servers = ProducerOf(stack, space), stack.kafka.bootstrap_servers
         await alter_topic(servers, stack.topics.events, "max.message.bytes", "20000")
-        try:
-            large = random.Random(1).randbytes(60_000).hex()  # it does not compress below the limit
-            await producer.send(json.dumps(describe(space, f'"{large}"')).encode())
-            await producer.send(json.dumps(describe(space, "1")).encode())
-            await eventually(lambda: len(receiver.requests("/large")) == 1)
-        finally:
-            await alter_topic(servers, stack.topics.events, "max.message.bytes", str(stack.kafka.record_max_bytes))
 
         async def find_letters() -> list[dict[str, Any]]:
             return await list_letters(stack, space)
 
-        (letter,) = await eventually(find_letters)
+        try:
+            large = random.Random(1).randbytes(60_000).hex()  # it does not compress below the limit
+            await producer.send(json.dumps(describe(space, f'"{large}"')).encode())
+            await producer.send(json.dumps(describe(space, "1")).encode())
+            (letter,) = await eventually(find_letters)
+            await eventually(lambda: len(receiver.requests("/large")) == 1)
+        finally:
+            await alter_topic(servers, stack.topics.events, "max.message.bytes", str(stack.kafka.record_max_bytes))
 
         assert "unwritable" == letter["reason"]
         assert {b"1"} == bodies(receiver, "/large")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.api import Space
 from tests.support.stack import MASTER_KEY, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
-EXAMPLES = 3  # for each operation and phase
 TIMEOUT_S = 600
 CHECKS = (
     "not_a_server_error",
@@ -23,30 +23,52 @@ CHECKS = (
     "missing_required_header",
     "ignored_auth",
 )
+# after a DELETE nothing is read, and what was just created is there
+STATEFUL_CHECKS = (*CHECKS, "use_after_free", "ensure_resource_availability")
+
+
+async def run_schemathesis(
+    stack: Stack, folder: Path, *options: str, checks: tuple[str, ...], known: dict[str, str]
+) -> tuple[int | None, str]:
+    """Its exit code and output. `known`: parameters that have one value."""
+    config = folder / "schemathesis.toml"
+    lines = [f'"{name}" = {json.dumps(value)}' for name, value in known.items()]
+    config.write_text("\n".join(["[parameters]", *lines, ""]))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
+        *("run", f"{stack.api.url}/swagger.json", "--checks", ",".join(checks), *options),
+        *("--seed", "1", "--header", f"Authorization: Bearer {MASTER_KEY}"),
+        *("--generation-deterministic", "--no-color"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+    )
+    async with asyncio.timeout(TIMEOUT_S):
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def make_known(stack: Stack, space: Space) -> dict[str, str]:
+    """Ids that exist."""
+    return {
+        "query.application_id": space.application_id,
+        "query.organization_id": space.organization_id,
+        "path.event_id": await stack.api.send(space, TYPE),
+    }
 
 
 async def test_nothing_is_answered_that_the_document_does_not_say(stack: Stack, tmp_path: Path) -> None:
     """Statuses, content types, headers and bodies are the document's; a token is asked for where it says so."""
-    space = await stack.api.make_space(TYPE)
-    event_id = await stack.api.send(space, TYPE)
-    known = {
-        "query.application_id": space.application_id,
-        "query.organization_id": space.organization_id,
-        "path.event_id": event_id,
-    }
-    lines = [f'"{name}" = {json.dumps(value)}' for name, value in known.items()]
-    config = tmp_path / "schemathesis.toml"
-    config.write_text("\n".join(["[parameters]", *lines, ""]))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
-        *("run", f"{stack.api.url}/swagger.json", "--checks", ",".join(CHECKS)),
-        *("--phases", "coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", "1", "--workers", "2"),
-        *("--header", f"Authorization: Bearer {MASTER_KEY}", "--generation-database", "none", "--no-color"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=tmp_path,
-    )
-    async with asyncio.timeout(TIMEOUT_S):
-        output, _ = await process.communicate()
+    known = await make_known(stack, await stack.api.make_space(TYPE))
+    options = ("--phases", "coverage,fuzzing", "--max-examples", "3", "--workers", "2")
+    code, output = await run_schemathesis(stack, tmp_path, *options, checks=CHECKS, known=known)
 
-    assert 0 == process.returncode, output.decode()
+    assert 0 == code, output
+
+
+async def test_requests_that_follow_from_each_other(stack: Stack, tmp_path: Path) -> None:
+    """What one operation answers with is what others are asked about: made, read, changed, deleted, read again."""
+    options = ("--phases", "stateful", "--max-examples", "10")
+    code, output = await run_schemathesis(stack, tmp_path, *options, checks=STATEFUL_CHECKS, known={})
+
+    assert 0 == code, output
