@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from bench.cases.scenario import FAN_OUT_CASE, LARGE_CASE, PLAIN_CASE, SATURATION_NAME
 from bench.errors import BenchError
-from bench.result import CaseResult, ScenarioResult
-from bench.scenario import FAN_OUT_CASE, LARGE_CASE, PLAIN_CASE, SATURATION_NAME
+from bench.evaluation.result import CaseResult, ScenarioResult
 from pipeline.core.capacity import SERVICES, Cost, Figures, fit_cost
 from pipeline.core.process_kinds import PROCESS_KINDS
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bench.installation import Installation
-    from bench.scenario import Scenario
+    from bench.cases.scenario import Scenario
+    from bench.staging.installation import Installation
 
 COUNT = click.IntRange(1, 32)
 EXIT_INTERRUPTED = 130
@@ -139,11 +139,11 @@ def bench(
       hookline bench compare before after
     """
     # before anything else is imported: --help stays quick
+    from bench.cases.scenario import Wishes, adapt
     from bench.errors import BenchError
-    from bench.scenario import Wishes, adapt
-    from bench.screen import BenchScreen
+    from bench.reports.screen import BenchScreen
     from bench.session import Session, run_session
-    from bench.stage import Conditions
+    from bench.staging.stage import Conditions
     from pipeline.config import load_settings
 
     if lists:
@@ -188,7 +188,7 @@ def bench(
 
 
 def _list_scenarios() -> None:
-    from bench.catalogue import BY_NAME, SCENARIOS
+    from bench.cases.catalogue import BY_NAME, SCENARIOS
 
     width = max(map(len, BY_NAME))
     for scenario in SCENARIOS:
@@ -197,7 +197,7 @@ def _list_scenarios() -> None:
 
 
 def _choose(names: tuple[str, ...], *, takes_all: bool) -> "list[Scenario]":
-    from bench.catalogue import BY_NAME, LONG, SCENARIOS
+    from bench.cases.catalogue import BY_NAME, LONG, SCENARIOS
 
     unknown = [name for name in names if name not in BY_NAME]
     if unknown:
@@ -232,7 +232,7 @@ def _find(
     pids: tuple[str, ...],
 ) -> "Installation | None":
     """The installation that runs already; None: one is to be started."""
-    from bench.installation import Installation, find_installation
+    from bench.staging.installation import Installation, find_installation
 
     if data_dir is not None:
         return find_installation(data_dir)

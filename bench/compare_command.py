@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bench.comparison import Change, Comparison
-    from bench.result import ScenarioResult
+    from bench.evaluation.comparison import Change, Comparison
+    from bench.evaluation.result import ScenarioResult
 
 EXIT_WORSE = 1
 EXIT_NOTHING = 2
@@ -45,7 +45,7 @@ def compare(before: Path, after: Path, pairs: tuple[tuple[Path, Path], ...], flo
       hookline bench compare before after
       hookline bench compare b1 a1 --pair b2 a2 --pair b3 a3
     """
-    from bench.comparison import compare as compare_runs
+    from bench.evaluation.comparison import compare as compare_runs
 
     runs = [(_read(one), _read(other)) for one, other in ((before, after), *pairs)]
     found = compare_runs(runs, floor=floor)
@@ -63,7 +63,7 @@ def compare(before: Path, after: Path, pairs: tuple[tuple[Path, Path], ...], flo
 def _read(place: Path) -> "list[ScenarioResult]":
     import msgspec
 
-    from bench.result import ScenarioResult
+    from bench.evaluation.result import ScenarioResult
 
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
     results = []

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from bench.direct import run_direct_case
+from bench.cases.payloads import generate_payload, generate_payloads, read_payloads
+from bench.cases.scenario import Case, Scenario
+from bench.direct.run import run_direct_case
 from bench.errors import BenchError
-from bench.installation import Installation, run_installation
-from bench.machine import describe_machine, find_commit
-from bench.payloads import generate_payload, generate_payloads, read_payloads
-from bench.report import draw_plots, format_report
-from bench.result import CaseResult, ScenarioResult
-from bench.run import run_case
-from bench.scenario import Case, Scenario
-from bench.screen import BenchScreen
-from bench.stage import Conditions, Payloads, Watching
+from bench.evaluation.result import CaseResult, ScenarioResult
+from bench.load.run import run_case
+from bench.reports.report import draw_plots, format_report
+from bench.reports.screen import BenchScreen
+from bench.sampling.machine import describe_machine, find_commit
+from bench.staging.installation import Installation, run_installation
+from bench.staging.stage import Conditions, Payloads, Watching
 from pipeline.core.process_kinds import PROCESS_KINDS
 
 REPORT = "report.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.result import Curves, ScenarioResult
+from bench.evaluation.result import Curves, ScenarioResult
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
 

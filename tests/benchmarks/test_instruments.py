@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bench.child import BenchChild
 from bench.errors import BenchError
-from bench.evidence import Arrival, read_received, read_sent
-from bench.plan import (
+from bench.evaluation.evidence import Arrival, read_received, read_sent
+from bench.instruments.child import BenchChild
+from bench.instruments.plan import (
     DRIP,
     HANG,
     RESET,
@@ -30,10 +30,11 @@ from bench.plan import (
     StreamPlan,
     write_plan,
 )
-from bench.stamp import OPENING, Stamp, close_payload, format_stamp, read_stamp
+from bench.instruments.stamp import OPENING, Stamp, close_payload, format_stamp, read_stamp
 from tests.support.receiver import CloseUnanswered, Receiver, Status, Times
 
 TIMEOUT_S = 30.0
+GENERATOR, RECEIVER = "bench.instruments.generator", "bench.instruments.receiver"
 PATH = "/api/v1/event"
 AUDIENCE = Audience(application_id="a", secret="s", event_type="bench.event.sent", labels={"bench": "all-0"})
 
@@ -50,13 +51,17 @@ def start_generator(folder: Path, api: str, *paces: Pace) -> BenchChild[Generato
         journal_dir=str(folder),
     )
     write_plan(folder / "generator.json", plan)
-    return BenchChild("bench.generator", folder / "generator.json", GeneratorProgress, log=folder / "generator.log")
+    return BenchChild(
+        "bench.instruments.generator", folder / "generator.json", GeneratorProgress, log=folder / "generator.log"
+    )
 
 
 def start_receiver(folder: Path, *answers: Answer) -> BenchChild[ReceiverProgress]:
     plan = ReceiverPlan(host="127.0.0.1", answers=list(answers), groups=[len(answers)], journal_dir=str(folder))
     write_plan(folder / "receiver.json", plan)
-    return BenchChild("bench.receiver", folder / "receiver.json", ReceiverProgress, log=folder / "receiver.log")
+    return BenchChild(
+        "bench.instruments.receiver", folder / "receiver.json", ReceiverProgress, log=folder / "receiver.log"
+    )
 
 
 async def test_the_generator_keeps_to_its_schedule(tmp_path: Path) -> None:
@@ -186,17 +191,19 @@ async def test_an_answer_that_makes_no_sense_ends_the_run(tmp_path: Path) -> Non
         )
         write_plan(tmp_path / "plan.json", plan)
         log = tmp_path / "generator.log"
-        async with BenchChild("bench.generator", tmp_path / "plan.json", GeneratorProgress, log=log) as generator:
+        async with BenchChild(
+            "bench.instruments.generator", tmp_path / "plan.json", GeneratorProgress, log=log
+        ) as generator:
             await generator.wait_for(lambda _: True, timeout_s=TIMEOUT_S)
             await generator.tell(Command(do="start", stream=0, at_us=time.time_ns() // 1000))
             with pytest.raises(BenchError, match="missing required field `results`"):
                 await generator.wait_for(lambda said: said.is_saved, timeout_s=TIMEOUT_S)
 
 
-@pytest.mark.parametrize("module", ["bench.generator", "bench.receiver"])
+@pytest.mark.parametrize("module", [GENERATOR, RECEIVER])
 async def test_an_instrument_whose_reports_fail_ends(tmp_path: Path, module: str) -> None:
     """Its parent would wait for figures that never come. The reason is in its log."""
-    if module == "bench.generator":
+    if module == GENERATOR:
         plan: GeneratorPlan | ReceiverPlan = GeneratorPlan(
             apis=["http://127.0.0.1:1"], streams=[], payloads=[], has_event_ids=False, journal_dir=str(tmp_path)
         )

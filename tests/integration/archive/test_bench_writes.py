@@ -1,8 +1,8 @@
 """The benchmark's writes on a real archive: what is measured is there afterwards."""
 
-from bench.scenario import ArchiveWrites
-from bench.stage import Watching
-from bench.writes import PLACE, ROWS_PER_EVENT, measure_writes
+from bench.cases.scenario import ArchiveWrites
+from bench.direct.writes import PLACE, ROWS_PER_EVENT, measure_writes
+from bench.staging.stage import Watching
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.tables import configure, count_rows, read_positions
 

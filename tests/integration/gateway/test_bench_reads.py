@@ -5,10 +5,10 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from bench.installation import Installation
-from bench.reads import measure_reads
-from bench.scenario import Reads
-from bench.stage import Watching
+from bench.cases.scenario import Reads
+from bench.direct.reads import measure_reads
+from bench.staging.installation import Installation
+from bench.staging.stage import Watching
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.archive.filling import fill_archive
 from pipeline.postgres.pool import open_pool

@@ -4,9 +4,8 @@ from typing import Any
 
 import msgspec
 
-from bench.figures import CURVE, Latency, Second
-from bench.machine import Machine
-from bench.result import (
+from bench.evaluation.figures import CURVE, Latency, Second
+from bench.evaluation.result import (
     CaseResult,
     Curves,
     GroupCounts,
@@ -16,6 +15,7 @@ from bench.result import (
     ScenarioResult,
     ServerUse,
 )
+from bench.sampling.machine import Machine
 
 MACHINE = Machine(
     cores=2, cpu="Sample CPU", memory_gib=16.0, system="Sample OS", kernel="Linux 6", python="3.11.7", load_average=0.1

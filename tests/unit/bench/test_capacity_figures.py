@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from bench.capacity_figures import derive_figures, load_figures, write_figures
+from bench.cases.scenario import FAN_OUT_CASE, LARGE_CASE, PLAIN_CASE, SATURATION_NAME
 from bench.errors import BenchError
-from bench.result import CaseResult
-from bench.scenario import FAN_OUT_CASE, LARGE_CASE, PLAIN_CASE, SATURATION_NAME
+from bench.evaluation.result import CaseResult
 from pipeline.core.capacity import SERVICES, Figures
 from pipeline.core.process_kinds import PROCESS_KINDS
 from tests.unit.bench.results import make_case, make_result

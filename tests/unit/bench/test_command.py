@@ -3,7 +3,7 @@ import os
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.catalogue import SCENARIOS
+from bench.cases.catalogue import SCENARIOS
 from bench.command import bench
 
 

@@ -1,0 +1,59 @@
+"""When the requests of a stream are due. Pure."""
+
+import math
+
+from bench.instruments.plan import Pace
+from pipeline.core.units import SECOND_US
+
+
+class Schedule:
+    """With a rate the times are fixed once it starts, whatever happens to requests."""
+
+    __slots__ = ("_allowed", "_is_limited", "_most", "_period_us", "_start_us", "_stop_us")
+
+    def __init__(self, pace: Pace, *, batch: int) -> None:
+        self._period_us = None if pace.rate_per_s is None else SECOND_US * batch / pace.rate_per_s
+        self._most = None if pace.events_max is None else math.ceil(pace.events_max / batch)
+        self._is_limited = pace.is_limited
+        self._allowed = 0
+        self._start_us: int | None = None
+        self._stop_us: int | None = None
+
+    def start(self, at_us: int) -> None:
+        """From then on."""
+        self._start_us = at_us
+
+    def stop(self, at_us: int) -> None:
+        """Nothing is due from then on; earlier events stay due."""
+        if self._stop_us is None:
+            self._stop_us = at_us
+
+    def allow(self, requests: int) -> None:
+        """So many in all, when it is limited."""
+        self._allowed = max(self._allowed, requests)
+
+    def count_due(self, now_us: int, sent: int) -> int:
+        """How many requests should have been sent by now. `sent`: how many were."""
+        if self._start_us is None or now_us < self._start_us:
+            return 0
+        if self._stop_us is not None and now_us >= self._stop_us:
+            if self._period_us is None:
+                return sent
+            now_us = self._stop_us - 1
+        due = sent + 1 if self._period_us is None else int((now_us - self._start_us) / self._period_us) + 1
+        if self._most is not None:
+            due = min(due, self._most)
+        return min(due, self._allowed) if self._is_limited else due
+
+    def intended_us(self, request: int, now_us: int) -> int:
+        """When a request was to be sent."""
+        if self._period_us is None or self._start_us is None:
+            return now_us
+        return self._start_us + round(request * self._period_us)
+
+    def next_us(self, due: int) -> int | None:
+        """When the next one is due, of which `due` are; None: not by time."""
+        if self._period_us is None or self._start_us is None or (self._most is not None and due >= self._most):
+            return None
+        next_us = self._start_us + math.ceil(due * self._period_us)
+        return None if self._stop_us is not None and next_us >= self._stop_us else next_us

@@ -1,0 +1,1 @@
+"""Runs one case under load: its phases, the wait for its last deliveries, its result."""

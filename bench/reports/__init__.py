@@ -1,0 +1,1 @@
+"""Results for people: a page with plots, and the lines that a run shows."""
