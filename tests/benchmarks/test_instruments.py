@@ -96,7 +96,7 @@ async def test_the_generator_keeps_to_its_schedule(tmp_path: Path) -> None:
 
 
 async def test_what_was_not_answered_is_noted_and_the_load_goes_on(tmp_path: Path) -> None:
-    """Connections that break are opened again; refusals are told from what nobody knows."""
+    """Connections that break are opened again; refusals and unanswered requests are counted apart."""
     count = 60
     async with Receiver(default=Status(201)) as gateway:
         gateway.script(PATH, Times(5, CloseUnanswered()), Times(3, Status(400)), Times(2, Status(503)), Status(201))

@@ -65,7 +65,7 @@ async def _send_until_accepted(session: aiohttp.ClientSession, url: str, body: b
                     return
                 assert response.status in (500, 503), f"{response.status}: {text}"
         except (aiohttp.ClientError, TimeoutError):
-            pass  # nobody knows whether it was accepted
+            pass  # it may or may not be accepted
         is_repeated = True
         await asyncio.sleep(TRY_AGAIN_S)
 

@@ -1,5 +1,5 @@
-"""Endpoints that do their worst, all at once: every attempt becomes one row that says what happened, nobody else
-notices, and the deliver process is none the worse for it."""
+"""Endpoints that do their worst, all at once: every attempt becomes one row that says what happened, no other endpoint
+is affected, and the deliver process stays sound."""
 
 import asyncio
 import re
@@ -51,7 +51,7 @@ BRIEF = {"total_timeout_s": 2}
 BRIEF_TO_CONNECT = {"connect_timeout_s": 1}
 PATIENT = {"total_timeout_s": 25, "connect_timeout_s": 15}
 HOUR_S = 3600.0
-# A request's answer that was written before the receiver noticed that nobody reads: the buffers of both sides.
+# Bytes of an answer written before the receiver noticed that its peer does not read: the buffers of both sides.
 SENT_MAX_BYTES = 8 * 1024 * 1024
 # What the process may have grown by (measured: 4 MiB). Unpacked, or read to its end, one answer would be gigabytes.
 GROWTH_MAX_BYTES = 32 * 1024 * 1024
@@ -138,7 +138,7 @@ class World:
         self._add("is-gone", Gone(), error="E_HTTP", status=410, shows="gone", rounds=1)
 
     def add_targets(self) -> None:
-        """Where nothing is sent to. The name that is not there may be one that nobody answers for at the moment."""
+        """Endpoints without a request. The name without an address may be one whose name server is away."""
         no_name = "E_INVALID_TARGET|E_DNS"
         unanswered = f"{UNREACHABLE}|the host's name could not be resolved at this time"
         self.cases["has-no-address"] = Case(url="http://missing.invalid/", error=no_name, shows=unanswered)
@@ -169,7 +169,7 @@ class World:
             for name, url, shows, delivery in (
                 ("has-expired", expired.url(), f"{invalid}certificate has expired", trust),
                 ("has-another-name", misnamed.url(), f"{invalid}hostname mismatch.*", trust),
-                ("is-vouched-for-by-nobody", unknown.url(), f"{invalid}.*", {}),
+                ("has-no-trusted-issuer", unknown.url(), f"{invalid}.*", {}),
                 (
                     "asks-for-a-certificate",
                     asking.url(),
@@ -298,7 +298,7 @@ async def check_attempt(api: Api, space: Space, case: Case, row: dict[str, Any])
 
 
 async def wait_disabled(api: Api, cases: dict[str, Case]) -> None:
-    """Wait until whoever said that he is gone has been disabled."""
+    """Wait until the endpoint that answered 410 is disabled."""
     (gone_id,) = [subscription_id for subscription_id, case in cases.items() if case.rounds == 1]
 
     async def is_disabled() -> bool:

@@ -149,8 +149,8 @@ async def test_retries_leave_when_they_are_due_after_a_restart(
 ) -> None:
     """What waits while deliver is restarted leaves in time, once each.
 
-    A process that is killed does not say goodbye: its partitions are nobody's until its session times out, and what
-    falls due until then is late. So nothing falls due here before there is a process again, which is asserted as well.
+    A process that is killed does not leave the group: its partitions have no owner until its session times out, and
+    retries due until then are late. So none is due here before there is an owner again, which is asserted as well.
     """
     delays_s = [[18.0]] * SUBSCRIPTIONS
     async with open_subscriptions(
@@ -177,7 +177,7 @@ async def test_retries_leave_when_they_are_due_during_rebalances(
 ) -> None:
     """While retries fall due all the time, a second process takes half of the partitions over, and gives them back.
 
-    Partitions on their way are nobody's for up to a second; what falls due then has that much less left of its time.
+    Partitions in a rebalance have no owner for up to a second; retries due then have that much less left of their time.
     """
     # the first ones spread evenly over a time in which both rebalances lie
     delays_s = [[12.0 + 14.0 * number / SUBSCRIPTIONS, 12.0] for number in range(SUBSCRIPTIONS)]

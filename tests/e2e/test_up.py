@@ -23,7 +23,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import ROOT, HooklineUp, select_environ
 
 NAMES = ("archive", "deliver", "gateway", "kafka", "listen", "matcher", "postgres")
-# Hookline's bounds, with everybody's memory that is shared counted once.
+# Hookline's bounds, with memory that processes share counted once.
 MEMORY_MAX_BYTES = 1.5 * 1024**3
 LATER_START_MAX_S = 60.0  # 15 s on a machine that does nothing else
 
@@ -75,7 +75,7 @@ async def test_the_first_start_works_and_the_second_one_goes_on(data_dir: Path) 
         assert measure_memory(up.up_pid) < MEMORY_MAX_BYTES
         secrets = [*(data_dir / "secrets").iterdir(), data_dir / "demo.json", data_dir / "run" / "report.json"]
         assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in secrets}
-        # the options are for everybody to see
+        # every user of the machine sees the options
         assert not any(first.subscription_secret in word for pid in first.pids["listen"] for word in cmdline(pid))
 
         assert 0 == await up.stop()

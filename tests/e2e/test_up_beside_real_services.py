@@ -137,7 +137,7 @@ async def test_what_was_deleted_of_the_demo_is_made_anew(environ: dict[str, str]
 
 
 async def test_a_stop_during_the_start_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
-    """Whoever changes their mind gets a clean end: no report, nothing running."""
+    """A signal during the start ends it cleanly: no report, nothing running."""
     up = HooklineUp(data_dir=tmp_path, environ=environ)
     starting = asyncio.create_task(up.start())
     await eventually(lambda: list((tmp_path / "logs").glob("matcher*.log")), timeout_s=60)

@@ -23,7 +23,7 @@ class Turns:
 
     @contextmanager
     def take(self, *, alone: bool) -> Iterator[None]:
-        """With others, or alone. Whoever waits for the room to be empty keeps the door shut: it is never overtaken."""
+        """With others, or alone. A test that waits for the room to be empty keeps the door shut: none overtakes it."""
         with open_locked(self._room, None) as room:
             with open_locked(self._door, fcntl.LOCK_EX):
                 fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)

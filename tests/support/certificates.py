@@ -13,7 +13,7 @@ LIFETIME = timedelta(days=1)
 
 
 class Authority:
-    """A certificate authority that nobody knows. `ca_file` is what a client has to be told to trust."""
+    """A certificate authority that no client trusts by default. `ca_file`: configure a client with it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -61,7 +61,7 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), _write_key(key).decode()
 
     def self_signed_context(self, name: str = "localhost") -> ssl.SSLContext:
-        """For a server that nobody vouches for: its certificate is signed with its own key, and it is no authority."""
+        """For a server without an authority: its certificate is signed with its own key, and it is no authority."""
         ends_at = datetime.now(UTC) + LIFETIME
         certificate = self._sign(self._name, self._key.public_key(), ends_at, host=name)
         return self._load(f"{name}-self-signed.pem", self._key, certificate)

@@ -56,7 +56,7 @@ def start_kafka() -> Iterator[str]:
 
 @pytest.fixture
 def topic_prefix(kafka: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The start of this test's topic names, and of nobody else's. Its topics are deleted when it ends."""
+    """The prefix of this test's topic names, unique to it. Its topics are deleted when it ends."""
     prefix = format_prefix(request.node.name, uuid4().hex[:8])
     yield prefix
     # a broker that kept every test's topics would have thousands of partitions in the end

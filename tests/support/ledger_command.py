@@ -1,4 +1,4 @@
-"""`hookline ledger` as an operator calls it, for whoever wants to know whether something was lost."""
+"""`hookline ledger` as an operator calls it, for tests that check that nothing was lost."""
 
 import asyncio
 import json

@@ -52,7 +52,7 @@ class OpenIdProvider:
         await self.runner.cleanup()
 
     def rotate(self) -> None:
-        """Another key, which nobody knows yet."""
+        """Another key, which no client has loaded yet."""
         self.key = RSAKey.generate_key(2048, {"kid": uuid4().hex, "use": "sig"})
 
     async def _discover(self, _: web.Request) -> web.Response:

@@ -82,7 +82,7 @@ def empty_database(postgres: str) -> Iterator[str]:
 
 @contextmanager
 def create_database(server: str, *, template: str = "template1") -> Iterator[str]:
-    """A database of its own on `server`, dropped in the end with whoever is still connected; its URL."""
+    """A new database on `server`, dropped in the end with its open connections; its URL."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))

@@ -94,7 +94,7 @@ class SingleProcess:
         self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """SIGSTOP: it does nothing any more, and nobody is told."""
+        """SIGSTOP: it does nothing any more, and its peers get no error."""
         self.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:

@@ -21,7 +21,7 @@ class Passwords:
         self._places = asyncio.Semaphore(at_once)
         self._waiting = 0
         # of no password: checked for a user that does not exist, so that both take the same time
-        self._nobody = self._hasher.hash("")
+        self._no_password = self._hasher.hash("")
 
     async def hash(self, password: str) -> str:
         """In PHC form. Raises `Problem`."""
@@ -29,7 +29,7 @@ class Passwords:
 
     async def check(self, password_hash: str | None, password: str) -> bool:
         """Is it this password? None: there is none that would be. Raises `Problem`."""
-        is_right = await self._run(self._verify, password_hash or self._nobody, password)
+        is_right = await self._run(self._verify, password_hash or self._no_password, password)
         return is_right and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:

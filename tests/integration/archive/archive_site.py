@@ -128,7 +128,7 @@ class ArchiveSite:
         return self._ask(lambda consumer, part: max(0, consumer.committed([part], timeout=10)[0].offset))
 
     def commit(self, offsets: dict[tuple[str, int], int]) -> None:
-        """Commit in the name of the group, while nobody is in it."""
+        """Commit in the name of the group, while it has no members."""
         self._ask(
             lambda consumer, part: consumer.commit(
                 offsets=[TopicPartition(part.topic, part.partition, offsets[part.topic, part.partition])],
@@ -137,7 +137,7 @@ class ArchiveSite:
         )
 
     def forget(self) -> None:
-        """Delete the group, while nobody is in it, with all it has committed."""
+        """Delete the group, while it has no members, with all it has committed."""
         admin = AdminClient({"bootstrap.servers": self.config.bootstrap_servers}, logger=None)
         (deleted,) = admin.delete_consumer_groups([self.group]).values()
         deleted.result(10)

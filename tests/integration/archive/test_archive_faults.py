@@ -57,7 +57,7 @@ async def test_kill_in_mid_load(kafka: str, topic_prefix: str, database: str) ->
 
 @pytest.mark.parametrize("shift", ["to the start", "to the end", "gone"])
 async def test_kafkas_offsets_do_not_matter(kafka: str, topic_prefix: str, database: str, shift: str) -> None:
-    """Whatever somebody did to the group's offsets, PostgreSQL knows where to read on."""
+    """Whatever happened to the group's offsets, PostgreSQL knows where to read on."""
     site = await ArchiveSite(kafka, topic_prefix, database).prepare()
     archive = site.archive()
     async with archive:

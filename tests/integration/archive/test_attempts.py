@@ -179,7 +179,7 @@ async def test_an_attempt_that_was_cancelled_on_its_way_says_so(database: str) -
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_pages_together_are_everything_once(database: str, seed: int) -> None:
-    """Newest first, without a gap or a repeat, whatever is made while somebody reads on; filters leave out the rest."""
+    """Newest first, without a gap or a repeat, whatever is made during the reading; filters leave out the rest."""
     dice, log, application_id = random.Random(seed), Log(), make_id()
     subscription_ids = [make_id() for _ in range(3)]
     expected: dict[str, tuple[str, str, str]] = {}  # attempt id → event, subscription, type

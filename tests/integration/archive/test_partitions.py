@@ -129,7 +129,7 @@ async def test_a_long_read_delays_the_care_and_nobody_else(database: str) -> Non
         await reader.execute("lock table events_default in access share mode")
         caring = asyncio.create_task(ensure_days(connection, [TODAY]))
         await eventually(lambda: is_waiting(database))
-        # while it waits for the reader, somebody else reads
+        # while it waits for the reader, another one reads
         assert 0 == count_rows(database, "attempts")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             await caring

@@ -29,7 +29,7 @@ from tests.support.payloads import real_payloads
 
 @asynccontextmanager
 async def open_archive(database: str) -> AsyncIterator[tuple[Owner, Pool]]:
-    """Somebody who writes, and a pool to read with."""
+    """A writer, and a pool to read with."""
     pool = await open_pool(configure(database), SecretStr(database), name="test")
     try:
         async with open_writer(database) as writer:

@@ -109,7 +109,7 @@ async def test_rows_are_counted_by_table(database: str) -> None:
 
 
 async def test_a_day_that_rows_need_is_made(database: str) -> None:
-    """Rows of today never go to the default partition because somebody was late."""
+    """Rows of today never go to the default partition because their partition was made late."""
     async with open_sink(database) as (sink, _, _):
         await sink.assigned({EVENTS_0: None})
         await sink.put([Log().append(make_event(make_id()))])
@@ -132,7 +132,7 @@ async def test_an_owner_that_was_replaced_ends(database: str) -> None:
 
 
 async def test_a_lock_is_an_outage(database: str) -> None:
-    """Somebody holds a table: it is waited for, health says why, and then all is written."""
+    """Another session locks a table: the sink waits, health says why, and then all is written."""
     log = Log()
     async with open_sink(database) as (sink, outage, _), await psycopg.AsyncConnection.connect(database) as holder:
         await sink.assigned({EVENTS_0: None})
@@ -164,7 +164,7 @@ def is_waiting(database: str) -> bool:
 
 
 async def test_a_read_only_server_is_an_outage(database: str) -> None:
-    """As after a failover: nothing is lost until somebody makes it writable again; then it goes on within seconds."""
+    """As after a failover: nothing is lost until it is writable again; then the sink goes on within seconds."""
     log = Log()
     async with open_sink(database) as (sink, outage, _):
         await sink.assigned({EVENTS_0: None})

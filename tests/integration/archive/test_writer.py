@@ -95,7 +95,7 @@ async def test_an_event_under_the_id_of_another_is_told(database: str) -> None:
 
 
 async def test_offsets_are_where_the_rows_are(database: str) -> None:
-    """Whoever owns a partition next reads on behind the last row; a partition of which nothing is archived says so."""
+    """A partition's next owner reads on behind the last row; a partition without archived rows says so."""
     log = Log()
     async with open_writer(database) as writer:
         owner = Owner(writer)
@@ -107,7 +107,7 @@ async def test_offsets_are_where_the_rows_are(database: str) -> None:
 
 
 async def test_a_batch_that_is_repeated_changes_nothing(database: str) -> None:
-    """After a connection broke at the commit nobody knows whether it was done: a repeat is refused, and can be seen."""
+    """After a connection broke at the commit its outcome is unknown: a repeat is refused, and can be seen."""
     log = Log()
     event = make_event(make_id())
     dispatch = make_dispatch(event, make_id(), make_id())
@@ -278,7 +278,7 @@ async def test_claiming_waits_for_the_owner_before(database: str) -> None:
     ],
 )
 async def test_postgres_refuses_a_position_that_does_not_follow(database: str, change: str) -> None:
-    """Whoever writes it: from elsewhere than where it stands, with a count that does not add up, backwards."""
+    """From any writer: from another start than the position, with a count that does not add up, backwards."""
     async with open_writer(database) as writer:
         await Owner(writer).write(Log().append(make_event(make_id())))
     with psycopg.connect(database) as connection, pytest.raises((psycopg.errors.RaiseException, CheckViolation)):
@@ -288,7 +288,7 @@ async def test_postgres_refuses_a_position_that_does_not_follow(database: str, c
 
 
 async def test_a_batch_that_does_not_continue_is_refused(database: str) -> None:
-    """What lies between would never be read again: nothing of such a batch is written, whoever claims that it fits."""
+    """What lies between would never be read again: nothing of such a batch is written, whatever its writer claims."""
     log = Log()
     first, _, third = (log.append(make_event(make_id())) for _ in range(3))
     async with open_writer(database) as writer:

@@ -207,7 +207,7 @@ async def test_longer_lane_is_parked(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_lone_lane_is_not_parked(kafka: str, topic_prefix: str) -> None:
-    """With nobody beside it an endpoint's backlog stays where it is: parking it would help nobody."""
+    """An endpoint's backlog without competing endpoints stays where it is: parking it would free nothing needed."""
     site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         subscriber = site.subscribe(receiver.url("/a"))

@@ -46,7 +46,7 @@ async def test_what_cannot_be_written_down_is_not_sent_without_end(kafka: str, t
     """The topic of attempts turns against deliver while it works, and it is killed again and again meanwhile.
 
     Each delivery is sent twice at most, and not at all by a process that cannot write. /health names topic and reason.
-    When the topic is well again all is delivered and written down, without a word from anybody.
+    When the topic is well again all is delivered and written down, without an operator's action.
     """
     site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:

@@ -1,4 +1,4 @@
-"""A program under guard never outlives whoever started it."""
+"""A program under guard never outlives the process that started it."""
 
 import os
 import signal

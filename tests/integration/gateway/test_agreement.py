@@ -39,7 +39,7 @@ async def start_all(stack: Stack) -> None:
 
 
 def copy_database(server: str, name: str, template: str) -> None:
-    """Replace a database, with whoever is connected, by a copy of another one: a backup, or its restore."""
+    """Replace a database, while clients are connected, by a copy of another one: a backup, or its restore."""
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(SQL("drop database if exists {} with (force)").format(Identifier(name)))
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (template,))

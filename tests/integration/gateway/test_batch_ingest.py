@@ -115,7 +115,7 @@ async def test_a_batch_with_a_key_can_be_sent_again(stack: Stack) -> None:
     ],
 )
 async def test_refused_batches(stack: Stack, body: dict[str, Any], expected: tuple[int, str]) -> None:
-    """A batch that is none, is empty, too long, or somebody else's is refused as a whole."""
+    """A body that is no batch, an empty one, one too long, or one of another application is refused as a whole."""
     space = await stack.api.make_space(TYPE)
     reply = await stack.api.call("POST", "/events", {"application_id": space.application_id} | body, token=space.secret)
 

@@ -145,7 +145,7 @@ async def test_a_letter_without_its_record_is_not_redriven(stack: Stack) -> None
 
 
 async def test_the_command_lists_shows_and_counts(stack: Stack) -> None:
-    """Whoever runs an installation finds letters by filter, sees the record, and is asked to mean it."""
+    """An operator finds letters by filter, sees the record, and must confirm."""
     space = await stack.api.make_space(TYPE)
     async with Receiver(default=Status(400)) as receiver:
         created = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": []})

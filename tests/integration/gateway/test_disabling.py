@@ -105,7 +105,7 @@ async def test_failing_for_long_disables(kafka: str, postgres: str, migrated_tem
 
 @pytest.mark.asyncio(loop_scope="package")
 async def test_reserved_event_types_cannot_be_made(stack: Stack) -> None:
-    """Names of our own events are not to be had, and nobody can send such an event."""
+    """Names of operational events are reserved, and no client can send such an event."""
     space = await stack.api.make_space(TYPE)
     body = {"application_id": space.application_id, "service": "hookline", "resource_type": "a", "verb": "b"}
     refused = await stack.api.call("POST", "/event_types", body)

@@ -90,7 +90,7 @@ async def test_the_api_tells_how_it_is(stack: Stack) -> None:
 
 
 async def test_health_can_be_kept_for_those_with_a_key(kafka: str, postgres: str, migrated_template: str) -> None:
-    """With `HOOKLINE_GATEWAY_HEALTH_KEY` the API tells it to nobody else."""
+    """With `HOOKLINE_GATEWAY_HEALTH_KEY` the API shows it only with that key."""
     async with run_stack(kafka, postgres, migrated_template, "gateway", GATEWAY_HEALTH_KEY="sesame") as stack:
         without = await stack.api.call("GET", "/health")
         wrong = await stack.api.call("GET", "/health?key=open")

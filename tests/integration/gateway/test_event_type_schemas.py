@@ -75,7 +75,7 @@ async def test_a_warning_comes_with_the_acceptance(stack: Stack) -> None:
 
 
 async def test_from_kafka_what_does_not_fit_is_a_dead_letter(stack: Stack) -> None:
-    """A producer has nobody who answers: the letter says where it does not fit. What fits is delivered."""
+    """A producer gets no answer: the dead letter says where the payload does not fit. Fitting ones are delivered."""
     space = await stack.api.make_space(TYPE)
     await change(stack, space, payload_schema=SCHEMA, schema_mode="refuse")
     producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"})

@@ -114,7 +114,7 @@ async def test_the_same_id_at_the_same_time_is_accepted_once(stack: Stack) -> No
 
 
 async def test_ids_are_unique_within_an_application_only(stack: Stack) -> None:
-    """Somebody else's id is not taken: nobody can find out, or block, what others use."""
+    """An id of another application is free: no client can find out, or block, the ids of others."""
     one, two = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     event_id = str(uuid4())
 

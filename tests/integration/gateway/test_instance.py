@@ -1,4 +1,4 @@
-"""What an instance says of itself to anybody."""
+"""Public facts about an instance."""
 
 import pytest
 

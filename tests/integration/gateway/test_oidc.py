@@ -78,7 +78,7 @@ async def test_a_new_user_and_the_same_one_again(stack: Stack, provider: OpenIdP
 
 
 async def test_who_has_a_user_keeps_it(stack: Stack, provider: OpenIdProvider) -> None:
-    """With the same verified address; one that the provider has not verified gets nobody in."""
+    """With the same verified address; one that the provider has not verified is refused."""
     person = await make_person(stack.api)
     provider.claims = {"sub": person.email, "email": person.email, "email_verified": False}
     unverified = await log_in(stack)
@@ -134,7 +134,7 @@ async def test_an_answer_that_was_made_up(stack: Stack, changed: dict[str, str])
 
 
 async def test_an_answer_without_the_cookie_is_nobody_s(stack: Stack) -> None:
-    """Who was sent a link with somebody else's answer is not logged in by it."""
+    """A link with another person's answer does not log its receiver in."""
     reply = await stack.api.call("GET", "/auth/oidc/callback?state=x&code=y")
 
     assert (401, "AuthFailedLogin") == reply.problem

@@ -15,7 +15,7 @@ from tests.support.stack import Stack
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
-NOBODY = "5b7f8f0e-8f6e-4f55-a9a4-0c2c8f1f0a01"
+UNKNOWN_ID = "5b7f8f0e-8f6e-4f55-a9a4-0c2c8f1f0a01"
 BIG = "x" * 699_051
 
 # name → (members of the event that differ, status, id, code of the finding)
@@ -41,7 +41,7 @@ EVENTS: dict[str, tuple[dict[str, Any], int, str, str | None]] = {
         None,
     ),
     "unknown type": ({"event_type": "billing.invoice.unknown"}, 400, "EventTypeDoesNotExist", None),
-    "foreign application": ({"application_id": NOBODY}, 403, "Forbidden", None),
+    "foreign application": ({"application_id": UNKNOWN_ID}, 403, "Forbidden", None),
     "payload no string": ({"payload": {"a": 1}}, 400, "JsonPayload", None),
     "id no UUID": ({"event_id": "7"}, 400, "JsonPayload", None),
     "application no UUID": ({"application_id": "7"}, 400, "JsonPayload", None),
@@ -148,7 +148,7 @@ async def test_a_loop_is_refused(stack: Stack) -> None:
 
 
 async def test_several_mistakes_are_told_at_once(stack: Stack) -> None:
-    """Whoever corrects a request hears of all that is wrong."""
+    """One answer lists all problems of a request."""
     space = await stack.api.make_space(TYPE)
     body = describe_event(space.application_id, "", labels={})
     reply = await stack.api.call("POST", "/event", body, token=space.secret)
@@ -189,15 +189,19 @@ async def test_too_large_bodies_are_refused(stack: Stack) -> None:
         ("", (403, "AuthInvalidBiscuit")),
         ("Bearer", (403, "AuthInvalidBiscuit")),
         ("Bearer nonsense", (403, "AuthInvalidBiscuit")),
-        (f"Bearer {NOBODY}", (403, "AuthInvalidBiscuit")),
-        (NOBODY, (403, "AuthInvalidBiscuit")),
+        (f"Bearer {UNKNOWN_ID}", (403, "AuthInvalidBiscuit")),
+        (UNKNOWN_ID, (403, "AuthInvalidBiscuit")),
         ("Basic dXNlcjpwYXNz", (403, "AuthInvalidBiscuit")),
     ],
 )
 async def test_refused_tokens(stack: Stack, authorization: str | None, expected: tuple[int, str]) -> None:
-    """No token is 401; one that nobody knows is 403, before the body is looked at."""
+    """No token is 401; an unknown one is 403, before the body is read."""
     headers = {"Content-Type": "application/json"} | ({} if authorization is None else {"Authorization": authorization})
-    for method, path in (("POST", "/event"), ("GET", "/organizations"), ("GET", f"/events?application_id={NOBODY}")):
+    for method, path in (
+        ("POST", "/event"),
+        ("GET", "/organizations"),
+        ("GET", f"/events?application_id={UNKNOWN_ID}"),
+    ):
         reply = await stack.api.call(method, path, headers=headers, data=b"{" if method == "POST" else None)
 
         assert expected == reply.problem
@@ -304,7 +308,7 @@ async def test_unreadable_paths_and_queries(stack: Stack, method: str, path: str
     [
         ("/organizations", {"name": "x"}),
         ("/organizations", {"name": "x" * 51}),
-        ("/applications", {"organization_id": NOBODY, "name": "x"}),
+        ("/applications", {"organization_id": UNKNOWN_ID, "name": "x"}),
     ],
 )
 async def test_names_have_a_length(stack: Stack, path: str, body: dict[str, Any]) -> None:

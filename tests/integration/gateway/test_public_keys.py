@@ -1,4 +1,4 @@
-"""Asymmetric signatures, verified with the keys that the API shows to anybody who has the address."""
+"""Asymmetric signatures, verified with the keys that the API publishes without a token."""
 
 import base64
 from collections.abc import AsyncIterator

@@ -106,7 +106,7 @@ async def test_what_was_cancelled_is_sent_when_it_is_asked_for(stack: Stack) -> 
 
 
 async def test_what_cannot_be_replayed(stack: Stack) -> None:
-    """An event that does not exist, a subscription that does not select it, an application of somebody else."""
+    """An event that does not exist, a subscription that does not select it, an application of another organization."""
     own, other = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     event_id = await stack.api.send(own, TYPE)
 

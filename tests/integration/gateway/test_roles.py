@@ -125,7 +125,7 @@ async def test_refused_invitations(stack: Stack) -> None:
     assert (400, "InvalidRole") == (await invite(stack, space, person, "owner")).problem
     for body, expected in (
         ({"email": new_email(), "role": "viewer"}, (404, "InvitedUserDoesNotExist")),
-        ({"email": "nobody", "role": "viewer"}, (422, "Validation")),
+        ({"email": "noaddress", "role": "viewer"}, (422, "Validation")),
     ):
         assert expected == (await stack.api.call("POST", path, body)).problem
     changed = await stack.api.call("PUT", path, {"user_id": person.user_id, "role": "owner"})

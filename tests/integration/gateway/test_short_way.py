@@ -1,4 +1,4 @@
-"""An event goes the short way or the long one: nobody can tell which by the answer."""
+"""An event goes the short way or the long one: both give the same answer."""
 
 import json
 from typing import Any

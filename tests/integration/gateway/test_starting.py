@@ -69,7 +69,7 @@ async def test_started_without_the_first_replica(kafka: str, postgres: str, migr
     parts = urlsplit(postgres)
     assert parts.hostname is not None
     async with TcpProxy(parts.hostname, parts.port or 5432) as proxy:
-        nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+        nowhere = "postgresql://unknown@127.0.0.1:1/nothing"
         second = f"postgresql://{parts.netloc.rpartition('@')[0]}@{proxy.address}{parts.path}"
         async with run_stack(
             kafka,

@@ -63,7 +63,7 @@ async def test_a_failing_endpoint_is_told_of_before_it_is_disabled(stack: Stack)
 
 
 async def test_changes_are_told_to_who_wants_to_know(stack: Stack) -> None:
-    """Each with who made it; and an application in which nobody asked for it has no such events."""
+    """Each names its author; an application without a subscription to them has no such events."""
     space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/told"), *sorted(CHANGES), labels=OPERATIONAL)
@@ -97,7 +97,7 @@ async def test_changes_are_told_to_who_wants_to_know(stack: Stack) -> None:
 
 
 async def test_deliveries_that_were_given_up_are_told_of(stack: Stack) -> None:
-    """Each once, with its dead letter; where nobody asked there is no such event, and no letter leads to another."""
+    """Each once, with its dead letter; without a subscription there is no such event, and no letter causes another."""
     space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         for path in ("/a", "/deaf"):

@@ -29,7 +29,7 @@ UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """An organization with one of everything. `known`: member → id; `marks`: what nobody else may be shown."""
+    """An organization with one of everything. `known`: member → id; `marks`: texts that others may not see."""
 
     space: Space
     token: str
@@ -143,11 +143,11 @@ async def test_another_organization_does_not_exist(stack: Stack) -> None:
     async with Receiver() as receiver:
         own, other = await make_tenant(stack, receiver, "ours"), await make_tenant(stack, receiver, "theirs")
         before = await take_stock(stack, other)
-        nobody = {name: str(uuid4()) for name in other.known}
+        unknown = {name: str(uuid4()) for name in other.known}
         wrong = []
         asked = 0
         for token in (own.space.secret, own.token):
-            for (kept, theirs), (_, none) in zip(mix(own, other.known), mix(own, nobody), strict=True):
+            for (kept, theirs), (_, none) in zip(mix(own, other.known), mix(own, unknown), strict=True):
                 pairs = zip(list_operations(make_known(theirs)), list_operations(make_known(none)), strict=True)
                 # event ids are unique within an application: ours has an event under theirs as soon as it sends one
                 hidden = {value for name, value in theirs.items() if name not in kept and name != "event_id"}

@@ -1,7 +1,7 @@
 """Every route, asked by every kind of token of one organization for what is another's: it looks as if it did not exist.
 
 A request carries the other's ids wherever one can stand: in the path, the query and the body, whose members are those
-of all operations together, since unknown ones are ignored. The same request with ids that nobody has must be answered
+of all operations together, since unknown ones are ignored. The same request with unknown ids must be answered
 alike, and the other's audit log says that nothing of it was changed.
 """
 
@@ -69,7 +69,7 @@ async def make_tokens(api: Api, tenant: Tenant) -> dict[str, str]:
         "application secret": tenant.space.secret,
         "editor": tenant.editor.access,
         "viewer": viewer.access,
-        "nobody's member": (await make_person(api)).access,
+        "member of nothing": (await make_person(api)).access,
     }
 
 
@@ -83,7 +83,7 @@ def list_requests(ids: dict[str, str]) -> list[tuple[str, str, Any]]:
         | ids
         | {
             "name": "Mine",
-            "email": "nobody@example.org",
+            "email": "unknown@example.org",
             "role": "editor",
             "password": PASSWORD,
             "dead_ids": [str(uuid4())],
@@ -112,12 +112,12 @@ async def ask(api: Api, request: tuple[str, str, Any], token: str) -> tuple[int,
 async def test_what_is_another_s_does_not_exist(stack: Stack) -> None:
     """For every route and token; nothing of the other is shown, and nothing of it changes."""
     own, other = await make_tenant(stack.api), await make_tenant(stack.api)
-    nobody = {name: str(uuid4()) for name in other.ids}
+    unknown = {name: str(uuid4()) for name in other.ids}
     log = f"/audit_log?organization_id={other.space.organization_id}"
     before = (await stack.api.call("GET", log)).json
     events = f"/events?application_id={other.space.application_id}"
     known = (await stack.api.call("GET", events)).json
-    theirs, missing = list_requests(other.ids), list_requests(nobody)
+    theirs, missing = list_requests(other.ids), list_requests(unknown)
     told = []
     for kind, token in (await make_tokens(stack.api, own)).items():
         answers = await asyncio.gather(*(ask(stack.api, request, token) for request in theirs))

@@ -45,7 +45,7 @@ async def test_own_authority_and_client_certificate(stack: Stack, tmp_path: Path
 
 
 async def test_unusable_certificates_are_refused(stack: Stack, tmp_path: Path) -> None:
-    """What cannot be used is refused when it is set: no PEM, a key without its certificate, somebody else's key."""
+    """A useless value is refused when it is set: no PEM, a key without its certificate, another certificate's key."""
     authority = Authority(tmp_path)
     certificate, key = authority.client_certificate("hookline")
     _, other_key = authority.client_certificate("other")

@@ -1,4 +1,4 @@
-"""A log that does not take what the gateway writes: known before anybody asks, said, and over when it is."""
+"""A log that refuses the gateway's writes: found before a request meets it, reported, and over when the log is well."""
 
 from pipeline.topics import Topic
 from tests.integration.gateway.health import read_health

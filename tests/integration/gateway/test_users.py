@@ -28,7 +28,7 @@ async def mailbox() -> AsyncIterator[Mailbox]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(kafka: str, postgres: str, migrated_template: str, mailbox: Mailbox) -> AsyncIterator[Stack]:
-    """Two gateways where anybody may register."""
+    """Two gateways with open registration."""
     settings = {
         "ACCOUNTS_REGISTRATION": "true",
         "ACCOUNTS_SMTP_URL": mailbox.url,
@@ -157,10 +157,10 @@ async def test_a_password_is_changed(stack: Stack) -> None:
 
 async def test_a_password_is_reset_by_e_mail(stack: Stack, mailbox: Mailbox) -> None:
     """The link works once; all sessions end. An unknown address is answered alike and gets nothing."""
-    person, nobody = await make_person(stack.api), new_email()
+    person, unknown = await make_person(stack.api), new_email()
     replies = [
         await stack.api.call("POST", "/auth/begin-reset-password", {"email": email}, headers=PUBLIC)
-        for email in (nobody, person.email.upper())
+        for email in (unknown, person.email.upper())
     ]
     (token,) = await eventually(lambda: mailbox.tokens(person.email))
     body = {"token": token, "new_password": NEW_PASSWORD}
@@ -169,7 +169,7 @@ async def test_a_password_is_reset_by_e_mail(stack: Stack, mailbox: Mailbox) -> 
     again = await stack.api.call("POST", "/auth/reset-password", body, headers=PUBLIC)
 
     assert [204, 204] == [reply.status for reply in replies]
-    assert [] == mailbox.to(nobody)
+    assert [] == mailbox.to(unknown)
     assert (400, "PasswordTooShort") == weak.problem
     assert 204 == done.status
     assert (401, "AuthEmailExpired") == again.problem
@@ -179,14 +179,14 @@ async def test_a_password_is_reset_by_e_mail(stack: Stack, mailbox: Mailbox) -> 
 
 async def test_another_verification_link(stack: Stack, mailbox: Mailbox) -> None:
     """For who is not verified yet; for all others nothing comes, and the answer is the same."""
-    waiting, verified, nobody = new_email(), (await make_person(stack.api)).email, new_email()
+    waiting, verified, unknown = new_email(), (await make_person(stack.api)).email, new_email()
     await stack.api.call("POST", "/register", describe_person(waiting), headers=PUBLIC)
-    for email in (verified, nobody, waiting):
+    for email in (verified, unknown, waiting):
         reply = await stack.api.call("POST", "/auth/resend-verification-email", {"email": email}, headers=PUBLIC)
 
         assert 204 == reply.status
     await eventually(lambda: len(mailbox.tokens(waiting)) == 2)
-    assert [] == mailbox.to(verified) == mailbox.to(nobody)
+    assert [] == mailbox.to(verified) == mailbox.to(unknown)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ async def test_one_user_for_an_address(stack: Stack) -> None:
 
 
 async def test_guessing_is_bounded(stack: Stack) -> None:
-    """For an address that nobody has as for one that somebody has: the same answers, then 429 with a time to wait."""
+    """For an unknown address as for a known one: the same answers, then 429 with a time to wait."""
     for email in ((await make_person(stack.api)).email, new_email()):
         replies = [
             await stack.apis[1].call("POST", "/auth/login", {"email": email, "password": "wrong"}, headers=PUBLIC)
@@ -238,7 +238,7 @@ async def test_guessing_is_bounded(stack: Stack) -> None:
 
 
 async def test_users_are_listed_with_the_master_key_only(stack: Stack) -> None:
-    """A user sees and removes themselves, nobody else."""
+    """A user sees and removes only themselves."""
     person, other = await make_person(stack.api), await make_person(stack.api)
     found = await stack.api.call("GET", f"/users?email={person.email}")
     own = await stack.api.call("GET", f"/users/{person.user_id}", token=person.access)

@@ -56,7 +56,7 @@ async def test_other_answers_are_answers(behaviour: Gone | TooMany | Redirect | 
 
 
 async def test_cookies_are_not_kept() -> None:
-    """What one endpoint sets, nobody sends, not even to the same one."""
+    """A cookie that an endpoint sets is never sent, not even to the same endpoint."""
     async with Receiver() as receiver, open_client() as client:
         receiver.script("/a", Status(200, b"", (("Set-Cookie", "a=b; Path=/"),)))
         for _ in range(2):

@@ -109,7 +109,7 @@ async def test_https_goes_through_a_tunnel(tmp_path: Path) -> None:
 
 
 async def test_credentials() -> None:
-    """They are for the proxy, and for nobody else's eyes."""
+    """Only the proxy gets them."""
     async with Receiver() as receiver:
         proxy = ConnectProxy(receiver.port)
         async with listen(proxy.serve) as port:

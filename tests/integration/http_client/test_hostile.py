@@ -188,7 +188,7 @@ async def test_garbage(sent: bytes) -> None:
     ],
 )
 async def test_switching_protocols(sent: bytes) -> None:
-    """Nobody asked for that."""
+    """The client did not ask for an upgrade."""
     result, _ = await send(Garbage(sent))
 
     assert isinstance(result, Failure)

@@ -84,7 +84,7 @@ async def test_an_answer_that_nobody_asked_for() -> None:
 
 
 async def test_a_request_is_never_sent_twice() -> None:
-    """The endpoint closes a kept connection instead of answering: nobody can tell whether it has read the request.
+    """The endpoint closes a kept connection instead of answering: it may or may not have read the request.
 
     That is a failed attempt, and says that the connection was a kept one; the retry is for the schedule to decide.
     """

@@ -18,7 +18,7 @@ from tests.support.receiver import EndlessBody, Receiver, Reset, Status
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """Nobody knows it but those who are told."""
+    """Only clients configured with it trust it."""
     return Authority(tmp_path)
 
 
@@ -92,7 +92,7 @@ async def test_an_intermediate_is_authority_enough(authority: Authority, tmp_pat
     ],
 )
 async def test_certificates_that_are_not_valid(authority: Authority, host: str, is_expired: bool, detail: str) -> None:
-    """Expired, or somebody else's; from an authority that is trusted, which does not help."""
+    """Expired, or for another host; the trusted authority does not help."""
     tls = authority.server_context(host, is_expired=is_expired)
     failure = as_failure(await send_to(tls, trust(authority)))
 
@@ -112,7 +112,7 @@ async def test_an_authority_that_is_not_trusted(authority: Authority, tmp_path: 
 
 
 async def test_a_certificate_that_signed_itself(authority: Authority) -> None:
-    """Nobody vouches for it."""
+    """No authority has signed it."""
     failure = as_failure(await send_to(authority.self_signed_context(), None))
 
     assert "the endpoint's certificate is not valid: self-signed certificate" == failure.detail
@@ -177,7 +177,7 @@ async def test_connections_are_not_shared_between_identities(authority: Authorit
 
 @pytest.mark.parametrize("broken", ["ca", "certificate", "key", "other key", "encrypted key", "no key"])
 async def test_certificates_of_our_own_that_cannot_be_used(authority: Authority, broken: str) -> None:
-    """It is the subscription that is wrong, not the endpoint; nobody is asked for the password of an encrypted key."""
+    """It is the subscription that is wrong, not the endpoint; no prompt asks for the password of a key."""
     certificate_pem, key_pem = authority.client_certificate("hookline")
     encrypted = serialization.load_pem_private_key(key_pem.encode(), None).private_bytes(
         serialization.Encoding.PEM,

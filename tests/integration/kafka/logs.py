@@ -26,7 +26,7 @@ async def make_topics(kafka: str, topic_prefix: str, *, partitions: int = 2) -> 
 
 
 class PlainClient:
-    """confluent-kafka as anybody would use it."""
+    """A plain confluent-kafka client."""
 
     def __init__(self, kafka: str) -> None:
         self._kafka = kafka

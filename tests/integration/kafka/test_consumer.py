@@ -137,7 +137,7 @@ async def test_everything_is_read_once_in_order(kafka: str, topic_prefix: str) -
 
 
 async def test_commits_carry_a_note_and_are_where_the_next_begins(kafka: str, topic_prefix: str) -> None:
-    """Offset and metadata come back to whoever is assigned next; a handler that knows better begins elsewhere."""
+    """The next owner gets offset and metadata back; a handler that knows a better start begins there."""
     config, topics = await make_topics(kafka, topic_prefix)
     client = PlainClient(kafka)
     for partition in (0, 1):
@@ -159,7 +159,7 @@ async def test_commits_carry_a_note_and_are_where_the_next_begins(kafka: str, to
 
 
 async def test_what_is_left_at_the_end_is_committed(kafka: str, topic_prefix: str) -> None:
-    """Closing asks the handler, and commits what it says before somebody else can begin."""
+    """Closing asks the handler, and commits its offsets before another member can begin."""
     config, topics = await make_topics(kafka, topic_prefix)
     clerk = Clerk()
     clerk.leaves = {(topics.events.name, 0): Committed(3, "last"), (topics.events.name, 1): Committed(5)}
@@ -290,7 +290,7 @@ async def test_a_commit_for_somebody_elses_partition_is_dropped(kafka: str, topi
 
 
 async def test_what_became_of_a_commit_is_told(kafka: str, topic_prefix: str) -> None:
-    """Also of one that nobody waited for: a group that cannot commit must be noticed before it restarts."""
+    """Also of one without a waiting caller: a group that cannot commit must be noticed before it restarts."""
     config, topics = await make_topics(kafka, topic_prefix)
     clerk, place = Clerk(), (topics.events.name, 0)
     clerk.leaves = {place: Committed(3)}
@@ -324,7 +324,7 @@ async def test_a_gap_is_a_loss_only_below_where_the_log_begins(kafka: str, topic
 
 
 async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_prefix: str) -> None:
-    """Thousands that come back at once, to somebody who is slow, and one new record: a few pieces are before it.
+    """Thousands that come back at once, to a slow handler, and one new record: a few pieces are before it.
 
     Those that are handled while Kafka hands it over (3 on a quiet machine, of 250); the bound leaves it 3 s for that.
     """
@@ -343,7 +343,7 @@ async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_
             if self.new_at is None and b"new" in self.values()[-len(records) :]:
                 self.new_at = self.values().index(b"new")
             if self.new_at is None:
-                time.sleep(0.1)  # stands for work: whoever works here does not look at the next batch
+                time.sleep(0.1)  # stands for work: this thread does not look at the next batch meanwhile
 
     clerk = Busy()
     async with consume(config, clerk, topic_prefix, topics.deliveries, companions=[back]):

@@ -112,7 +112,7 @@ async def test_closing_writes_what_is_on_its_way(kafka: str, topic_prefix: str) 
 
 
 async def test_a_full_buffer_fails_at_once(kafka: str, topic_prefix: str) -> None:
-    """Whoever must not wait is told; what was handed over before the buffer was full is still written."""
+    """A caller that must not wait gets an error; records handed over before the buffer was full are still written."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     producer = LogProducer(small_buffer(config), Metrics("test"), linger_ms=100)
     value = b"x" * 100_000

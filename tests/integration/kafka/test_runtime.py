@@ -159,7 +159,7 @@ class RuntimeOnKafka:
                 await running
             except RuntimeError:
                 # a process ends with it; a test goes on, and must not leave a thread behind
-                await runtime._consumer.close()  # noqa: SLF001 - nobody else closes it before its time
+                await runtime._consumer.close()  # noqa: SLF001 - no public method closes it early
                 raise
 
     def write(self, key: bytes, *values: bytes, partition: int = 0) -> None:
@@ -306,7 +306,7 @@ async def test_what_was_parked_goes_at_a_pace(kafka: str, topic_prefix: str) -> 
 
 
 async def test_a_record_for_later_is_parked_or_held(kafka: str, topic_prefix: str) -> None:
-    """Due in an hour: elsewhere. Due in a moment: here, not before its time, holding up nobody."""
+    """Due in an hour: elsewhere. Due in a moment: here, not before its time, holding up no other delivery."""
     on_kafka, sink, parking = await make_runtime(kafka, topic_prefix), ScriptedSink(), ScriptedParking()
     now_us = time.time_ns() // 1000
     sink.due = {b"in an hour": now_us + 3_600_000_000}
@@ -363,7 +363,7 @@ def count_commits(on_kafka: RuntimeOnKafka) -> int:
 
 
 async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: str) -> None:
-    """Records that were gone before anybody read them are counted: never silently."""
+    """Records that were gone before they were read are counted: never silently."""
     on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
     on_kafka.write(b"a", *numbered(b"a", 10))
     async with on_kafka.run(sink):

@@ -53,7 +53,7 @@ async def test_every_setting_that_is_relied_on_is_compared(kafka: str, topic_pre
 
 
 async def test_more_than_is_wanted_is_as_good(kafka: str, topic_prefix: str) -> None:
-    """Longer retention, for ever, larger records: no reason to wake anybody."""
+    """Longer retention, for ever, larger records: no reason for an alert."""
     config, topics = await make_topics(kafka, topic_prefix)
     for setting, value in (("retention.ms", "-1"), ("max.message.bytes", str(64 * 1024 * 1024))):
         await alter_topic(kafka, topics.events, setting, value)

@@ -35,8 +35,8 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
             accounts[path] = space
         for space in accounts.values():
             await stack.api.send(space, TYPE)
-        nobody = await stack.api.make_space(TYPE)
-        await stack.api.send(nobody, TYPE)
+        unmatched = await stack.api.make_space(TYPE)
+        await stack.api.send(unmatched, TYPE)
         kept = [await stack.api.send(accounts["ok"], TYPE) for _ in range(4)]
 
         async def all_ended() -> dict[str, Any]:
@@ -52,7 +52,8 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
         by_application = books["applications"]
         failing = by_application[accounts["failing"].application_id]
 
-        assert {"matched": 1, "deliveries": 0} == pick(by_application[nobody.application_id], "matched", "deliveries")
+        books = by_application[unmatched.application_id]
+        assert {"matched": 1, "deliveries": 0} == pick(books, "matched", "deliveries")
         assert 1 == failing["pending"] + failing["parked"]
         assert ZERO == pick(books["total"], *ZERO)
         # and one of Hookline's own: the subscription that is gone was disabled
@@ -98,7 +99,7 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
         # and nothing can be told while the archive is behind
         (archive,) = stack.processes["archive"]
         await archive.stop()
-        await stack.api.send(nobody, TYPE)
+        await stack.api.send(unmatched, TYPE)
         code, refused = await run_ledger(stack, "--wait", "0")
 
         assert 2 == code

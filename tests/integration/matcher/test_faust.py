@@ -53,7 +53,7 @@ def consumer_of(app: faust.App) -> Consumer:
 
 
 async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix: str) -> None:
-    """Whatever has been read; for partitions that are somebody else's, nothing."""
+    """Whatever has been read; nothing for partitions of another owner."""
     site = await MatcherSite(kafka, topic_prefix, partitions=2).prepare()
     name = site.topics.events.name
     for partition in (0, 1):
@@ -74,7 +74,7 @@ async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix:
 
 
 async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) -> None:
-    """It marks itself as crashed and goes on existing: whoever watches it ends the process with the reason."""
+    """It marks itself as crashed and goes on existing: its watcher ends the process with the reason."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     metrics = Metrics("matcher")
 

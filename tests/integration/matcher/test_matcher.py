@@ -55,7 +55,7 @@ async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafk
 
 
 async def test_an_event_that_matches_nothing_is_dispatched_all_the_same(kafka: str, topic_prefix: str) -> None:
-    """That nobody wanted it is known, and not mistaken for still being on its way."""
+    """That it matched no subscription is known, and not mistaken for still being on its way."""
     site = await MatcherSite(kafka, topic_prefix).prepare()
     application_id = make_id()
     site.publish(application_id, {make_id(): {"region": "us"}})
@@ -137,7 +137,7 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
 
 
 async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> None:
-    """Nobody reads them: a megabyte of them, repeated names and values that are no text are passed over."""
+    """The matcher ignores headers: a megabyte of them, repeated names and values that are no text are passed over."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1, message_max_bytes=2 * 1024 * 1024).prepare()
     application_id = make_id()
     site.publish(application_id, {make_id(): {}})
@@ -205,8 +205,8 @@ async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str)
         dispatches = await site.dispatches(5, timeout_s=60)
         deliveries = site.read_records(site.topics.deliveries, Delivery)
 
-    everybody = Counter(subscription_ids)
-    assert {event.event_id: everybody for event in events} == deliveries_by_event(deliveries)
+    all_of_them = Counter(subscription_ids)
+    assert {event.event_id: all_of_them for event in events} == deliveries_by_event(deliveries)
     assert {10_000} == {len(dispatch.matches) for dispatch in dispatches}
 
 
@@ -229,9 +229,9 @@ async def test_an_event_behind_a_marker_is_matched_with_the_new_routes(kafka: st
 
 
 async def test_a_marker_of_routes_that_never_come_is_waited_for_once(kafka: str, topic_prefix: str) -> None:
-    """One application's lost routes, or a foreign producer's marker, hold nobody up, and are told.
+    """One application's lost routes, or a foreign producer's marker, hold up no other application, and are logged.
 
-    What is not in the topic of the routes by now will not come: the marker is written when they are there.
+    Routes that are not in their topic by now will not come: the marker is written when they are there.
     """
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
@@ -249,7 +249,7 @@ async def test_a_marker_of_routes_that_never_come_is_waited_for_once(kafka: str,
 
 
 async def test_a_restart_knows_which_routes_applied(kafka: str, topic_prefix: str) -> None:
-    """Events that waited while nobody matched get the routes of their place in the log, not today's."""
+    """Events that waited while no matcher ran get the routes of their place in the log, not today's."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id, one, two, three = (make_id() for _ in range(4))
     site.publish(application_id, {one: {}}, version=1, marker=True)
@@ -366,7 +366,7 @@ async def test_more_matchers_than_partitions(kafka: str, topic_prefix: str) -> N
 
 
 async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: str) -> None:
-    """It refuses with what to do, instead of waiting for a topic nobody made."""
+    """It refuses and says how to create the topic, instead of waiting for one that was never made."""
     matcher = MatcherSite(kafka, topic_prefix).matcher()
     await matcher.start(wait_ready=False)
 

@@ -27,13 +27,13 @@ async def run_report(database: str, *arguments: str) -> str:
 
 
 async def test_the_report_shows_what_is_there(database: str) -> None:
-    """A session idle in a transaction, a table with dead rows, an index that nobody uses; what is missing is said."""
+    """A session idle in a transaction, a table with dead rows, an unused index; a missing extension is named."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("create table filled (n int) with (autovacuum_enabled = false)")
         connection.execute("create index never_used on filled (n)")
         connection.execute("insert into filled select generate_series(1, 1000)")
         connection.execute("delete from filled")
-    with psycopg.connect(database, application_name="somebody") as connection:
+    with psycopg.connect(database, application_name="another") as connection:
         connection.execute("select 1")
 
         async def find() -> dict[str, Any]:
@@ -43,7 +43,7 @@ async def test_the_report_shows_what_is_there(database: str) -> None:
 
         found = await eventually(find)  # a session tells its counts when it ends, or a moment later
         text = await run_report(database)
-    (session,) = [row for row in found["activity"] if row["session"] == "somebody"]
+    (session,) = [row for row in found["activity"] if row["session"] == "another"]
     (dead,) = [row for row in found["dead_rows"] if row["table"] == "filled"]
 
     assert ("idle in transaction", 1) == (session["state"], session["sessions"])

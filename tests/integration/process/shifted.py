@@ -57,8 +57,8 @@ class Installation:
     async def set_clock(self, name: str, shift_s: int, *, is_early: bool) -> None:
         """Set the clock of a running process; `is_early`: start it with a clock that is wrong already.
 
-        A process whose clock is set back ends by itself, and is started again, as whoever runs it would do: wrong from
-        its start then. Ahead it is Python's clock alone: librdkafka's waits would never end under libfaketime.
+        A process whose clock is set back ends by itself, and is started again, as a supervisor would do: wrong from its
+        start then. Ahead it is Python's clock alone: librdkafka's waits would never end under libfaketime.
         """
         process = self.processes[name]
         if is_early:

@@ -152,7 +152,7 @@ async def test_a_signal_stops_it_in_order(tmp_path: Path) -> None:
 
 
 async def test_a_second_signal_stops_it_at_once(tmp_path: Path) -> None:
-    """Whoever has no patience need not use kill -9."""
+    """An impatient operator need not use kill -9."""
     async with start("linger", tmp_path) as running:
         await running.addresses()
         running.process.send_signal(signal.SIGTERM)
@@ -178,7 +178,7 @@ async def test_a_start_that_is_refused_is_one_clear_line(tmp_path: Path) -> None
 
 
 async def test_a_crash_is_told_with_its_traceback(tmp_path: Path) -> None:
-    """Exit code 1: whoever supervises starts it again."""
+    """Exit code 1: its supervisor starts it again."""
     async with start("crash", tmp_path) as running:
         code, logged = await running.end()
 
@@ -225,7 +225,7 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 async def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    """When whoever started it is gone, even by kill -9, the pipe between them closes."""
+    """When its parent is gone, even by kill -9, the pipe between them closes."""
     ours, theirs = os.pipe()
     try:
         async with start("well", tmp_path, HOOKLINE_PROCESS_PARENT_WATCH_FD=str(ours)) as running:

@@ -51,7 +51,7 @@ async def test_a_process_is_frozen_and_thawed() -> None:
 
 
 async def test_only_own_processes_are_sent_signals() -> None:
-    """A pid file that names somebody else's process does no harm."""
+    """A pid file that names a foreign process does no harm."""
     async with HooklineUp(command=STAND_IN) as up:
         (up.data_dir / "run" / "sleeper.1.pid").write_text(str(os.getpid()))
         with pytest.raises(LookupError, match=r"no running process of this `hookline up`"):
@@ -70,7 +70,7 @@ async def test_a_process_left_behind_fails_the_stop(tmp_path: Path) -> None:
 
 
 async def test_processes_below_a_killed_one_are_not_forgotten(tmp_path: Path) -> None:
-    """Whoever kills `hookline up` itself learns what it left behind."""
+    """A killed `hookline up` leaves processes, and the report names them."""
     up = HooklineUp(data_dir=tmp_path, command=STAND_IN)
     await up.start()
     os.kill(up.up_pid, signal.SIGKILL)

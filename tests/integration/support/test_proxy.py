@@ -73,7 +73,7 @@ async def test_cut_resets_old_and_new_connections_until_restored() -> None:
 
 
 async def test_a_blackhole_swallows_and_restore_brings_back() -> None:
-    """Nothing arrives and nobody is told; afterwards the stream goes on without a gap, as TCP would."""
+    """Nothing arrives and neither side gets an error; afterwards the stream goes on without a gap, as TCP would."""
     async with echo_behind_proxy() as proxy:
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
         proxy.blackhole()

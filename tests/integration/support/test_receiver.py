@@ -172,7 +172,7 @@ async def test_answers_that_break_clients() -> None:
 
 @pytest.mark.parametrize("step", [EndlessBody("chunked"), EndlessBody("length")])
 async def test_an_endless_body_ends_with_the_client(step: EndlessBody) -> None:
-    """It goes on as long as somebody reads, waits while nobody does, and what was sent is known."""
+    """It goes on while the client reads, waits while it does not, and the bytes sent are known."""
     async with Receiver(default=step) as receiver:
         reader, writer = await connect(receiver)
         writer.write(REQUEST)
@@ -222,7 +222,7 @@ async def test_https_with_good_and_bad_certificates(tmp_path: Path) -> None:
 
 
 async def test_leaving_ends_everything() -> None:
-    """Hanging requests do not keep a test from ending, and nobody listens any more."""
+    """Hanging requests do not keep a test from ending, and its port is closed."""
     async with Receiver(default=Hang()) as receiver:
         reader, writer = await connect(receiver)
         writer.write(REQUEST)

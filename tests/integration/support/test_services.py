@@ -30,7 +30,7 @@ def test_a_broker_that_is_not_there_fails_with_what_to_do() -> None:
 
 
 def test_a_database_is_copied_and_dropped(postgres: str) -> None:
-    """It has what its template has, is nobody else's, and goes even when a test left a connection open."""
+    """It equals its template, belongs to one test, and is dropped even when a test left a connection open."""
     with create_database(postgres) as template:
         with psycopg.connect(template) as connection:
             connection.execute("create table kept (n integer)")

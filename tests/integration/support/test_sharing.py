@@ -107,7 +107,7 @@ def test_others_run_side_by_side(tmp_path: Path) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Does somebody hold it?"""
+    """Does a process hold it?"""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

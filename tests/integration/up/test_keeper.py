@@ -102,7 +102,7 @@ async def test_it_waits_longer_each_time(make: Make) -> None:
 
 
 async def test_a_process_that_refuses_its_first_start_is_not_started_again(make: Make) -> None:
-    """Its own reason is handed on: nobody should have to look for it in a log."""
+    """Its own reason is handed on: the person need not look for it in a log."""
     bench = make("refuse")
 
     with pytest.raises(StartError, match=r"^sleeper cannot start: there is no log$"):

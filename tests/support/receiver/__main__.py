@@ -1,6 +1,6 @@
 """`python -m tests.support.receiver`: the receiver as a process of its own.
 
-Prints one JSON line with its addresses when it listens. Ends on SIGTERM, or with whoever started it.
+Prints one JSON line with its addresses when it listens. Ends on SIGTERM, or with its parent.
 """
 
 import argparse

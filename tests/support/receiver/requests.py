@@ -69,7 +69,7 @@ def digest(body: bytes) -> str:
 
 
 class Journal:
-    """Appends requests to a file at once, so that a kill of anybody loses none that was answered."""
+    """Appends requests to a file at once, so that a kill of any process loses none that was answered."""
 
     def __init__(self, path: Path, *, keeps_bodies: bool = True) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 class Receiver:
     """An async context manager. Listens on `port` (0: any free one) of loopback; `name` is the host in its URLs.
 
-    A path nobody scripted gets `default`. With `tls` it speaks HTTPS.
+    A path without a script gets `default`. With `tls` it speaks HTTPS.
     """
 
     def __init__(

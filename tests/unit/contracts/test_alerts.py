@@ -80,7 +80,7 @@ def test_an_alert_has_a_runbook(alert: str) -> None:
 
 
 def test_a_runbook_has_an_alert() -> None:
-    """A page nobody is sent to is out of date soon."""
+    """A page without an alert is out of date soon."""
     assert set(ALERTS) == {page.stem for page in RUNBOOKS.iterdir()}
 
 

@@ -126,7 +126,7 @@ def test_the_environment_file_has_what_is_demanded() -> None:
 
 
 def test_variables_with_a_default_are_settings() -> None:
-    """Somebody who sets one in the environment file sets the setting."""
+    """A variable in the environment file sets its setting."""
     assert set() == list_optional() - set(list_variables())
 
 
@@ -171,7 +171,7 @@ def test_a_health_check_is_as_specified(service: str) -> None:
     check = SERVICES[service].get("healthcheck", {})
 
     assert set() == set(check) - HEALTH_KEYS
-    # what runs once ends; Grafana is asked by nobody
+    # tasks that run once end; no service depends on Grafana
     assert check.get("disable", False) == (service in ONCE)
     assert ("test" in check) == (service not in (*ONCE, "grafana"))
     assert check.get("test", ["CMD"])[0] == "CMD"

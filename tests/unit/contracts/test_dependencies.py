@@ -36,7 +36,7 @@ TOOLS = frozenset(
 
 
 def test_the_product_lists_what_it_imports() -> None:
-    """What comes by way of another package today need not come tomorrow; what nobody imports is weight and risk."""
+    """A package that another one brings today may be missing tomorrow; one without an import is weight and risk."""
     imported = list_imports(PRODUCT)
 
     assert sorted(imported | UNIMPORTED.keys()) == sorted(list_dependencies())
@@ -51,7 +51,7 @@ def test_the_tests_list_what_they_import() -> None:
 
 
 def test_what_is_pinned_has_hashes_and_no_address() -> None:
-    """Where packages come from is the business of whoever installs them; what they are is not."""
+    """The installer chooses the index; the lock files fix the packages."""
     for file in ("run.txt", "tracing.txt", "dev.txt"):
         lines = (ROOT / "requirements" / file).read_text().splitlines()
 

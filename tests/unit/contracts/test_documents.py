@@ -69,7 +69,7 @@ def test_commands_in_documents_exist(document: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["pipeline", "connectors", "bench", "ops", "docs", "examples"])
 def test_commands_in_messages_and_docstrings_exist(folder: str) -> None:
-    """What a message tells somebody to run can be run."""
+    """Every command that a message names can be run."""
     problems = [
         f"{name(path)}: {problem}"
         for path in list_files()

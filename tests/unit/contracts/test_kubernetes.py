@@ -37,7 +37,7 @@ processes = pytest.mark.parametrize("name", PROCESSES)
 
 @charts
 def test_it_was_rendered_from_the_chart_that_is_here(chart: str) -> None:
-    """Whoever changes the chart or the values runs `make kubernetes`."""
+    """A change of the chart or the values needs `make kubernetes`."""
     first_line = (FOLDER / f"rendered/{chart}.yaml").read_text().partition("\n")[0]
 
     assert first_line.endswith(compute_digest()), "run `ops/kubernetes/check --write`"

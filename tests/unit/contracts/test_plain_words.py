@@ -4,13 +4,13 @@ import re
 
 from tests.unit.contracts.repository import list_files, name
 
-FOLDERS = ("schemas/", "pipeline/", "connectors/", "bench/", "examples/", "ops/", "docs/")
-VAGUE = re.compile(r"\b(?:whoever|whosever|nobody|somebody|anybody|everybody)\b", re.IGNORECASE)
+# in two pieces each, so that this file does not match itself
+VAGUE = re.compile(r"\b(?:who" r"ever|whos" r"ever|no" r"body|some" r"body|any" r"body|every" r"body)\b", re.IGNORECASE)
 
 
 def test_code_names_its_subjects() -> None:
-    """In the modules that were rewritten so: the others follow folder by folder."""
-    modules = [path for path in list_files() if path.suffix == ".py" and name(path).startswith(FOLDERS)]
+    """In every module, tests included."""
+    modules = [path for path in list_files() if path.suffix == ".py"]
     found = [
         f"{name(path)}:{number}: {line.strip()[:100]}"
         for path in modules
@@ -18,5 +18,5 @@ def test_code_names_its_subjects() -> None:
         if VAGUE.search(line)
     ]
 
-    assert len(modules) > 100
+    assert len(modules) > 900
     assert [] == found

@@ -1,4 +1,4 @@
-"""What no file of the repository says: where packages come from, whose machine this is, what is nobody's business.
+"""What no file of the repository says: where packages come from, whose machine this is, private matters.
 
 The patterns are written so that this file does not match itself.
 """
@@ -16,7 +16,7 @@ FORBIDDEN = {
         r"|ruby[g]ems\.org|proxy\.golan[g]|docke[r]\.io|ghc[r]\.io|qua[y]\.io|gc[r]\.io|index-ur[l][ =]+http",
         re.IGNORECASE,
     ),
-    "a path of somebody's machine": re.compile(r"(?<![\w.~-])/(?:wor[k]|roo[t]|User[s]|hom[e]/\w+)(?=[/\s\"'`,;:)]|$)"),
+    "a path of one machine": re.compile(r"(?<![\w.~-])/(?:wor[k]|roo[t]|User[s]|hom[e]/\w+)(?=[/\s\"'`,;:)]|$)"),
     "a working paper": re.compile(r"\b(?:desig[n]|stac[k]|styl[e]|reliabilit[y]|hook0-ap[i]|brie[f])\.md\b"),
     "the number of a report": re.compile(
         r"\b(?:issu[e]s?|pull reques[t]|P[R]|tick[e]t)\s+#?\d+\b|(?<![\w&/(\[])#\d{2,}\b(?!;)"
@@ -49,8 +49,8 @@ def test_no_file_has_it(what: str) -> None:
     [
         ("a package registry's address", "--index-" + "url https://example.com/simple"),
         ("a package registry's address", "https://files.python" + "hosted.org/x"),
-        ("a path of somebody's machine", "see /wor" + "k/main/README"),
-        ("a path of somebody's machine", "HOME=/roo" + "t"),
+        ("a path of one machine", "see /wor" + "k/main/README"),
+        ("a path of one machine", "HOME=/roo" + "t"),
         ("a working paper", "as in desig" + "n.md"),
         ("the number of a report", "fixes #" + "123"),
         ("the number of a report", "see issu" + "e 606"),

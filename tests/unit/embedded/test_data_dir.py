@@ -33,7 +33,7 @@ def test_a_new_directory_has_no_version_yet(tmp_path: Path) -> None:
 
 
 def test_a_new_directory_is_ours_alone(tmp_path: Path) -> None:
-    """Nobody else reads event bodies or the database's password from it."""
+    """Other users cannot read event bodies or the database's password from it."""
     made = make_directory(tmp_path / "data" / "kafka")
 
     assert made.stat().st_mode & 0o777 == 0o700

@@ -132,7 +132,7 @@ def test_a_variable_that_is_near_to_nothing_says_where_to_look() -> None:
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    """Nobody has to start a process five times to hear of five mistakes."""
+    """One start reports all five mistakes."""
     with pytest.raises(ConfigError) as caught:
         load_settings({"HOOKLINE_KAFKA_PARTITIONS": "0", "HOOKLINE_GATEWAY_PORT": "70000"})
 

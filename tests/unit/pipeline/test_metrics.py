@@ -83,7 +83,7 @@ def test_what_must_not_happen_is_counted_from_nought() -> None:
 
 
 def test_the_first_word_of_the_names_can_be_another() -> None:
-    """`HOOKLINE_METRICS_NAMESPACE`: for whoever has dashboards of these names already."""
+    """`HOOKLINE_METRICS_NAMESPACE`: for installations that use these names already."""
     metrics = Metrics("gateway", namespace="hook0")
     metrics.events_ingested_total.inc(3)
     metrics.webhook_delivery_duration_seconds.observe(0.1)
@@ -99,7 +99,7 @@ def test_the_first_word_of_the_names_can_be_another() -> None:
 
 
 def test_the_process_itself_is_measured() -> None:
-    """Memory, processor time, open files and the collector of garbage, under the names that everybody knows."""
+    """Memory, processor time, open files and the collector of garbage, under Prometheus' usual names."""
     text = Metrics("gateway").render().decode()
 
     assert "process_resident_memory_bytes" in text

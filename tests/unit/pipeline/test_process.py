@@ -45,7 +45,7 @@ def test_a_process_that_is_ready_says_where_it_is(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_without_a_folder_for_it() -> None:
-    """The file is for whoever started the process and asked for it."""
+    """The parent process asks for the file and reads it."""
     process = make_process()
     process.announce_ready(api="http://127.0.0.1:2")
 

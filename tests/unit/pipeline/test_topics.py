@@ -38,7 +38,7 @@ def test_names_are_good_for_kafka_and_for_metrics(topic: Topic) -> None:
 
 @pytest.mark.parametrize("topic", ALL, ids=[topic.name for topic in ALL])
 def test_a_topic_holds_known_records_under_a_key_they_have(topic: Topic) -> None:
-    """The key is a field of what is keyed by it, so that anybody can work out where a record must be."""
+    """The key is a field of the record, so that every reader can compute the record's partition."""
     assert topic.records
     assert set(topic.records) <= set(schemas.NAMES)
     for record in set(topic.records) - {"probe", "republish_asked"}:  # about no application and no subscription

@@ -96,7 +96,7 @@ def test_every_schema_has_a_class_and_a_topic() -> None:
 
 
 def test_every_folder_is_a_record() -> None:
-    """No schema lies there that nobody reads."""
+    """Every schema in the folder is read."""
     assert set(schemas.NAMES) == {path.parent.name for path in FOLDER.glob("*/*.avsc")}
 
 

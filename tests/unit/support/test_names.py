@@ -21,7 +21,7 @@ def test_a_topic_prefix_is_fit_for_kafka(test: str) -> None:
 
 
 def test_a_topic_prefix_says_whose_it_is() -> None:
-    """For whoever looks at the broker."""
+    """For a person who looks at the broker."""
     assert format_prefix("test_events_are_kept[3 brokers]", "1f2e3d4c") == "test-events-are-kept-3-brokers-1f2e3d4c."
 
 

@@ -32,5 +32,5 @@ def test_generated_payloads_are_the_same_every_time() -> None:
 
 
 def test_the_source_is_named() -> None:
-    """Whoever reads a figure knows what it was measured with."""
+    """A result names the payloads it was measured with."""
     assert SOURCE.startswith("real GitHub webhooks" if FILE.exists() else "generated")

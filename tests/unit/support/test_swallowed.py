@@ -15,7 +15,7 @@ import asyncio
 
 async def test_dies_unseen():
     async def die():
-        raise ValueError("nobody saw this")
+        raise ValueError("this was swallowed")
 
     async def spawn():
         asyncio.create_task(die())
@@ -45,7 +45,7 @@ def test_a_swallowed_error_fails_its_test(pytester: pytest.Pytester, monkeypatch
     result = pytester.runpytest_subprocess("-p", "tests.support.swallowed", "-p", "no:cacheprovider")
 
     result.assert_outcomes(passed=3, errors=2)
-    assert "nobody saw this" in result.stdout.str()
+    assert "this was swallowed" in result.stdout.str()
     assert "in a callback" in result.stdout.str()
 
 

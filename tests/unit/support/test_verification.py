@@ -63,7 +63,7 @@ def test_a_changed_body_is_refused_by_each_client() -> None:
 
 
 def test_another_secret_is_refused() -> None:
-    """A delivery for somebody else does not pass."""
+    """A delivery for another receiver does not pass."""
     with pytest.raises(hook0.errors.Hook0ClientError):
         verify_hook0(make_request(), OTHER_SECRET)
     with pytest.raises(standardwebhooks.WebhookVerificationError):

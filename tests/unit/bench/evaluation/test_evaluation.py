@@ -52,7 +52,7 @@ def make_evidence(fan_out: int = 1) -> Evidence:
 
 
 def make_sample(second: int, *, rate: int = 10, is_delivering: bool = True) -> Sample:
-    """The gateway uses a tenth of a core, somebody else a fifth."""
+    """The gateway uses a tenth of a core, other processes a fifth."""
     count = rate * second
     return Sample(
         at_us=START_US + second * SECOND_US,

@@ -10,7 +10,7 @@ from bench.evaluation.figures import CURVE, Second, pick, summarize, summarize_s
 
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.1, 1), (0.5, 5), (0.51, 6), (0.7, 7), (0.99, 10), (1.0, 10)])
 def test_a_quantile_is_a_value_that_was_measured(share: float, value: int) -> None:
-    """The nearest rank: never one in between, which nobody has waited for."""
+    """The nearest rank: never a value in between, which no request had."""
     assert value == pick(range(1, 11), share)
 
 

@@ -49,6 +49,6 @@ def test_what_is_no_object_takes_none() -> None:
 
 
 def test_a_body_without_a_mark_is_told() -> None:
-    """Somebody else's request does not count as a delivery."""
+    """A request without a mark does not count as a delivery."""
     with pytest.raises(ValueError, match="invalid literal"):
         read_stamp(b'{"hello":"world, this is none of ours at all"}')

@@ -45,7 +45,7 @@ async def test_connections_that_were_closed_while_idle_are_replaced() -> None:
         each.close()
     for each in connected:
         await each.wait_closed()
-    await eventually(lambda: not any(each.is_open for each in stream._idle))  # noqa: SLF001 - nobody else knows
+    await eventually(lambda: not any(each.is_open for each in stream._idle))  # noqa: SLF001 - nothing else shows it
     stream.allow(20)
     await eventually(lambda: stream.answered == 20)
 

@@ -25,7 +25,7 @@ FAILURE = Failure(error_class=ErrorClass.CONNECTION, detail="could not connect")
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Tracebacks are captured: structlog, as long as nobody configured it, takes half a second to print one."""
+    """Tracebacks are captured: structlog, while it is not configured, takes half a second to print one."""
     with capture_logs():
         yield
 
@@ -92,17 +92,17 @@ async def test_what_cannot_be_read_is_a_dead_letter() -> None:
 
 
 def fail(*_: Any, **__: Any) -> Any:
-    raise TypeError("nobody foresaw this")
+    raise TypeError("an unforeseen error")
 
 
 class FailingEndpoints:
     """The view of endpoints, broken for one delivery."""
 
     def get(self, subscription_id: str) -> Endpoint | None:
-        raise TypeError("nobody foresaw this")
+        raise TypeError("an unforeseen error")
 
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:
-        raise TypeError("nobody foresaw this")
+        raise TypeError("an unforeseen error")
 
 
 async def fail_async(*_: Any) -> Any:
@@ -115,7 +115,7 @@ def client_that(**parts: Any) -> HttpClient:
 
 
 def fail_at(step: str) -> SinkAlone:
-    """A sink in which one step raises what nobody foresaw."""
+    """A sink in which one step raises an unforeseen error."""
     lookup: Callable[[str], list[str]] = lambda _: ["203.0.114.1"]  # noqa: E731 - one line, used in three
     match step:
         case "endpoint":
@@ -130,7 +130,7 @@ def fail_at(step: str) -> SinkAlone:
         case "connect":
             return SinkAlone(client=client_that(lookup=lookup, connect=fail_async))
         case "send":
-            return SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
+            return SinkAlone(client=ScriptedClient(TypeError("an unforeseen error")))
         case _:
             raise AssertionError(step)
 
@@ -177,7 +177,7 @@ async def test_an_exception_while_reading_is_a_dead_letter() -> None:
 
 async def test_an_internal_failure_says_nothing_about_the_endpoint() -> None:
     """No breaker opens, however often it happens."""
-    alone = SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
+    alone = SinkAlone(client=ScriptedClient(TypeError("an unforeseen error")))
     for number in range(1, 41):
         await alone.put(make_delivery(attempt_number=number, schedule_from=number))
 
@@ -187,7 +187,7 @@ async def test_an_internal_failure_says_nothing_about_the_endpoint() -> None:
 
 async def test_an_internal_failure_ends_with_the_schedule() -> None:
     """A poison delivery is not tried without end."""
-    alone = SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
+    alone = SinkAlone(client=ScriptedClient(TypeError("an unforeseen error")))
     await alone.put(make_delivery(attempt_number=25))
 
     assert ["dead", "attempts"] == alone.log.names()
@@ -195,7 +195,7 @@ async def test_an_internal_failure_ends_with_the_schedule() -> None:
 
 async def test_a_copy_of_a_delivery_that_failed_is_settled() -> None:
     """It would hold up its partition's commits for ever."""
-    alone = SinkAlone(client=ScriptedClient(TypeError("nobody foresaw this")))
+    alone = SinkAlone(client=ScriptedClient(TypeError("an unforeseen error")))
     await asyncio.gather(alone.put(), alone.put())
 
     assert 1 == len(alone.log.attempts())

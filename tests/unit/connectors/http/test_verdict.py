@@ -75,7 +75,7 @@ def test_what_a_failure_says_of_the_endpoint(error_class: ErrorClass, is_overloa
         ("0", 0),
         ("120", 120),
         (" 120 ", 120),
-        ("315360000", 315_360_000),  # ten years: whoever decides the retry has a bound
+        ("315360000", 315_360_000),  # ten years: the retry decision has a bound
         ("9" * 400, 999_999_999_999),
         (format_datetime(datetime.fromtimestamp(NOW_S + 90, UTC), usegmt=True), 90),
         (format_datetime(datetime.fromtimestamp(NOW_S - 90, UTC), usegmt=True), 0),

@@ -15,7 +15,7 @@ from pipeline.metrics import Metrics
 
 
 class BrokenProducer:
-    """Raises what nobody foresaw."""
+    """Raises an unforeseen error."""
 
     def send_bytes(self, _: Sequence[Any]) -> "asyncio.Future[None]":
         raise ZeroDivisionError

@@ -167,7 +167,7 @@ async def test_silence_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_error_that_nobody_foresaw_ends_the_process() -> None:
-    """It is not taken for a refusal: whoever runs the writer hears of it."""
+    """It is not taken for a refusal: the writer's owner gets the exception."""
     log = ScriptedLog()
     writer = HoldingWriter(log, [TOPICS.dead], replace=nothing_smaller, metrics=Metrics("test"), process="test")
     running = asyncio.create_task(writer.run())

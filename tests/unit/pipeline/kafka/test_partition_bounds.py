@@ -20,7 +20,7 @@ class Consumer:
 
 
 class Clock:
-    """Moves when somebody sleeps."""
+    """Moves when a caller sleeps."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

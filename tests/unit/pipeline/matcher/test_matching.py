@@ -68,15 +68,15 @@ class FailingRoutes(FixedRoutes):
 
     def at(self, application_id: str, appended_at_us: int, version_min: int) -> AppliedRoutes | None:
         if application_id != APPLICATION:
-            raise TypeError("nobody foresaw this")
+            raise TypeError("an unforeseen error")
         return super().at(application_id, appended_at_us, version_min)
 
     async def wait_for(self, application_id: str, version: int, timeout_s: float) -> bool:
-        raise TypeError("nobody foresaw this")
+        raise TypeError("an unforeseen error")
 
 
 def fail(*_: object, **__: object) -> Event:
-    raise TypeError("nobody foresaw this")
+    raise TypeError("an unforeseen error")
 
 
 async def test_an_unforeseen_exception_is_one_dead_letter() -> None:
@@ -150,7 +150,7 @@ async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
 
 
 async def test_an_event_nobody_wants_is_dispatched() -> None:
-    """Its type is known and nobody subscribes to these labels: a dispatch without matches, and no dead letter."""
+    """Its type is known and no subscription selects its labels: a dispatch without matches, and no dead letter."""
     routes = FixedRoutes()
     routes.publish(make_routes({US: {"region": "us"}}))
     ((topic, _, dispatch),) = read(await match(make_matcher(routes), [store(make_event())]))
@@ -241,7 +241,7 @@ async def test_what_was_refused_may_come_again() -> None:
 
 
 async def test_a_matcher_that_lost_its_partitions_knows_no_ids() -> None:
-    """What it matched and could not write is matched again by whoever reads it next, itself included."""
+    """Records matched and not written are matched again by the partition's next reader."""
     matcher = make_matcher(known_routes())
     await match(matcher, [store(make_event())])
     matcher.forget()
@@ -276,7 +276,7 @@ async def test_a_marker_whose_routes_do_not_come_is_passed() -> None:
 
 
 async def test_markers_in_vain_wait_together() -> None:
-    """Anybody who writes events can write markers: of a thousand that nothing follows only the first ones wait."""
+    """Every producer of events can write markers: of a thousand without routes only the first ones wait."""
     routes = known_routes()
     waits: list[float] = []
 
@@ -356,5 +356,5 @@ async def test_what_is_too_much_at_once_comes_in_portions() -> None:
 
 
 async def test_a_chunk_that_leads_to_nothing_has_a_portion() -> None:
-    """Whoever writes learns in any case that the chunk is through."""
+    """The writer learns in any case that the chunk is through."""
     assert [[]] == [portion async for portion in make_matcher(known_routes()).match([])]

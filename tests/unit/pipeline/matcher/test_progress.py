@@ -131,7 +131,7 @@ async def test_partitions_that_were_taken_away_are_not_committed() -> None:
 
 
 async def test_too_much_on_its_way_waits() -> None:
-    """Memory is bounded: nobody adds more than the acknowledgements take away."""
+    """Memory is bounded: reading adds no more than acknowledgements remove."""
     async with open_desk(in_flight_max=2) as desk:
         # one is awaited, two are in line
         written = [await desk.add({ONE: offset}) for offset in range(3)]

@@ -169,7 +169,7 @@ async def test_memory_is_bounded() -> None:
 
 
 async def test_a_name_is_asked_for_once_at_a_time() -> None:
-    """A thousand deliveries to one host are one look-up; one of them giving up spoils it for nobody."""
+    """A thousand deliveries to one host are one look-up; one of them giving up does not affect the others."""
     asked: list[str] = []
     answering = threading.Event()
 
@@ -192,7 +192,7 @@ async def test_a_name_is_asked_for_once_at_a_time() -> None:
 
 
 async def test_an_answer_that_comes_too_late_is_kept() -> None:
-    """All who asked have given up; the next one gets the answer at once, and a failure that nobody saw is no news."""
+    """All callers have given up; the next one gets the answer at once, and a failure without a caller is not logged."""
     answering = threading.Event()
 
     def look_up(name: str) -> Sequence[str]:

@@ -21,7 +21,7 @@ def identities(tmp_path: Path) -> list[TlsIdentity]:
 
 
 def test_every_context_verifies(identities: list[TlsIdentity]) -> None:
-    """Chain and name, TLS 1.2 and newer, HTTP/1.1; whoever brings what."""
+    """Chain and name, TLS 1.2 and newer, HTTP/1.1; with and without own certificates."""
     contexts = TlsContexts()
     ca_only, certificate_only = (
         TlsIdentity(ca_pem=identities[0].ca_pem),

@@ -46,7 +46,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_one_left_is_swept_away(tmp_path: Path) -> None:
-    """Its pids are somebody else's by now, its addresses nobody's."""
+    """Its pids may belong to other processes by now, its addresses to none."""
     (tmp_path / "run").mkdir()
     for name in ("deliver.1.pid", "deliver.123.json", "report.json"):
         (tmp_path / "run" / name).write_text("1")

@@ -30,7 +30,7 @@ def test_the_line_is_what_scripts_read() -> None:
 
 
 def test_it_is_found_again_as_long_as_it_runs(tmp_path: Path) -> None:
-    """It holds secrets: nobody else may read it."""
+    """It holds secrets: other users may not read it."""
     (tmp_path / "run").mkdir()
     write_report(tmp_path, REPORT)
 
@@ -44,7 +44,7 @@ def test_it_is_found_again_as_long_as_it_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"])
 def test_a_file_that_makes_no_sense_is_none(tmp_path: Path, content: bytes) -> None:
-    """Somebody else's, or half of one."""
+    """A foreign file, or half of a report."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "report.json").write_bytes(content)
 

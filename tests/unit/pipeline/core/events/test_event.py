@@ -75,7 +75,7 @@ def refuse(value: bytes | None, key: bytes | None = KEY) -> Unreadable:
 
 @given(st.none() | st.binary(), st.none() | st.binary())
 def test_never_raises(value: bytes | None, key: bytes | None) -> None:
-    """Bytes that nobody meant as an event are a reason, not an exception."""
+    """Bytes that are no event are a reason, not an exception."""
     parsed = parse(value, key)
 
     assert isinstance(parsed, Unreadable)

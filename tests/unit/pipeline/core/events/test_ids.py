@@ -10,7 +10,7 @@ IDS = st.uuids().map(str)
 
 @given(IDS, IDS, IDS)
 def test_a_delivery_id_is_a_uuid5(event_id: str, subscription_id: str, application_id: str) -> None:
-    """Anybody can work out the id of a delivery: uuid5 in the name space of the event's id."""
+    """The id of a delivery can be computed: uuid5 in the name space of the event's id."""
     expected = str(uuid5(UUID(event_id), f"{application_id}/{subscription_id}"))
 
     assert expected == derive_delivery_id(event_id, subscription_id, application_id)

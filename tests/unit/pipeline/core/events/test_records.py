@@ -20,6 +20,6 @@ def test_another_record_than_expected_is_a_schema_error(record_type: type[Record
 
 
 def test_records_do_not_change() -> None:
-    """A record that was read can be shared by whoever works on it."""
+    """A record that was read can be shared by all its users."""
     with pytest.raises(AttributeError):
         MARKER.routes_version = 2  # type: ignore[misc]  # that it is refused is what is tested

@@ -41,7 +41,7 @@ def break_open(gate: EndpointGate, now_us: int) -> int:
 
 
 def test_starts_with_the_given_concurrency() -> None:
-    """An endpoint nobody knows yet may have as many requests at once as the setting says."""
+    """An endpoint without a history may have as many requests at once as the setting says."""
     assert 4 == fill(EndpointGate(POLICY), START_US)
 
 

@@ -291,7 +291,7 @@ def test_slow_lanes_wait_when_their_share_is_used_up() -> None:
 
 
 def test_a_lane_that_is_much_longer_than_the_others_is_full() -> None:
-    """Its owner waits elsewhere; lanes that are all as long are not full, since that would help nobody."""
+    """Its owner waits elsewhere; lanes that are all as long are not full, since parking would free nothing."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, limit=0))
     for key in ("a", "b", "c"):
         assert all(lanes.offer(key, number, NOW_US) for number in range(5))
@@ -314,7 +314,7 @@ def test_a_long_lane_of_a_slow_endpoint_is_full() -> None:
 
 
 def test_a_lone_lane_is_not_full() -> None:
-    """With nobody beside it, a lane of a quick endpoint takes whatever comes."""
+    """Without competing lanes, a lane of a quick endpoint takes every record."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, limit=0))
 
     assert all(lanes.offer("a", number, NOW_US) for number in range(1000))
@@ -329,7 +329,7 @@ def test_a_gate_that_refuses_is_obeyed() -> None:
 
 
 def test_a_gate_that_opens_by_time_is_looked_at_then() -> None:
-    """Whoever drives the lanes is told when to come back although nothing ends."""
+    """The lanes give the time of the next turn that needs no completion."""
     gate = ScriptedGate(closed_until_us=NOW_US + 700)
     lanes: Lanes[int] = Lanes(lambda _: gate)
     assert lanes.next_timer_us() is None

@@ -9,7 +9,7 @@ PAUSES = st.lists(st.integers(0, 2 * SECOND_US), min_size=1, max_size=200)
 
 
 def test_without_bounds_everything_goes() -> None:
-    """The defaults hold nobody back and remember nobody."""
+    """The defaults hold no request back and remember no destination."""
     limiter = DestinationLimiter(rate_per_s=0, open_max=0)
 
     assert [0] * 1000 == [limiter.try_start(A, 0) for _ in range(1000)]

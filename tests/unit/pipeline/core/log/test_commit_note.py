@@ -45,7 +45,7 @@ def test_a_note_is_never_too_long(count: int, opened: int, completed: int, water
 
 @given(OFFSETS, st.none() | st.text())
 def test_any_metadata_can_be_read(watermark: int, metadata: str | None) -> None:
-    """Somebody else's metadata, or a damaged one, says nothing; it never stops a process from starting."""
+    """Foreign or damaged metadata is ignored; it never stops a process from starting."""
     assert isinstance(parse_note(watermark, metadata), CommitNote)
 
 

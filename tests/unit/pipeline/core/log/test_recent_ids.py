@@ -38,7 +38,7 @@ def test_what_was_added_in_vain_can_be_forgotten(ids: Sequence[int], vain: Seque
 
 
 def test_a_repeat_does_not_keep_an_id_alive() -> None:
-    """Somebody who repeats one id for ever does not push the bound."""
+    """One id repeated for ever does not push others out."""
     recent = RecentIds(2)
     for each in ("a", "b", "a", "c"):
         recent.add(each)

@@ -27,7 +27,7 @@ def test_a_replica_that_has_everything_is_not_behind(growths: list[int]) -> None
 
 @given(growths, st.data())
 def test_a_replica_is_as_old_as_the_newest_place_it_has_reached(growths: list[int], data: st.DataObject) -> None:
-    """A time at which the primary was further on is not yet reached; a primary that stands still makes nobody old."""
+    """A time at which the primary was further on is not yet reached; a still primary makes no replica late."""
     lag, places = note_all(growths)
     place = data.draw(st.integers(places[0], places[-1]))
     reached = max(second for second, there in enumerate(places) if there <= place)

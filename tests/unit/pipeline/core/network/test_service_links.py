@@ -52,7 +52,7 @@ def test_settings_win() -> None:
     ],
 )
 def test_mistakes_stay_errors(variable: str, value: str) -> None:
-    """A name or a value that Kubernetes would not set is somebody's mistake."""
+    """A name or a value that Kubernetes would not set is an operator's mistake."""
     assert not is_service_link(variable, value)
     with pytest.raises(ConfigError, match=variable):
         load_settings({variable: value})

@@ -41,7 +41,7 @@ def read(schema: Any) -> Any:
     ],
 )
 def test_a_payload_that_does_not_fit_is_told_where(payload: str, problem: str | None) -> None:
-    """The place and the rule; never a value of the payload, which may be anybody's secret."""
+    """The place and the rule; never a value of the payload, which may be secret."""
     assert problem == read(INVOICE).find_problem(payload.encode(), JSON_TYPE)
 
 

@@ -47,7 +47,7 @@ def test_what_is_too_short_is_a_sealing_error(sealed: bytes) -> None:
 
 
 def test_a_secret_moved_to_another_owner_does_not_open() -> None:
-    """Whoever can write to the database cannot have one subscription sign with another one's secret."""
+    """Write access to the database does not let one subscription sign with another one's secret."""
     sealer = Sealer([("new", NEW)])
     sealed = sealer.seal(b"secret", context="subscription 1", nonce=NONCE)
 

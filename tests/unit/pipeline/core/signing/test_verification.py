@@ -78,7 +78,7 @@ def test_a_changed_header_that_is_covered_does_not_verify() -> None:
 
 
 def test_another_secret_does_not_verify() -> None:
-    """A delivery for somebody else is told apart."""
+    """A delivery for another receiver is recognised."""
     found = verify([OTHER_KEY], headers=sign(KEY), body=BODY, now_s=NOW_S)
 
     assert () == found.schemes
@@ -126,7 +126,7 @@ def test_one_scheme_is_enough_unless_the_other_one_is_wrong() -> None:
 
 
 def test_v1_is_not_replaced_by_a_v0_that_holds() -> None:
-    """Otherwise whoever changed the headers would only have to break v1."""
+    """Otherwise a forger of headers would only have to break v1."""
     value = sign(KEY, versions=("v0", "v1"))[HOOK0_HEADER]
     broken = value[:-2] + ("00" if value[-2:] != "00" else "11")
 

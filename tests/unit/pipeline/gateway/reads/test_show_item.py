@@ -33,7 +33,7 @@ def make_item(**fields: Any) -> ArchivedAttempt:
 
 
 def test_owed_at_once_is_pending() -> None:
-    """A first attempt nobody has made yet."""
+    """A first attempt that is still due."""
     assert show_item(make_item(), CREATED_US + 1) == {
         "request_attempt_id": "a",
         "delivery_id": "d",
