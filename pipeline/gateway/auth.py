@@ -7,11 +7,15 @@ may do everything within its application. Forbidden and missing are indistinguis
 
 import re
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
+from uuid import UUID
 
+import msgspec
 from aiohttp import web
 
 from pipeline.core.events.text import find_text_problem
 from pipeline.core.rights import INGEST, READING, Grant, name_right
+from pipeline.gateway.bodies import read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import OPERATION
@@ -20,6 +24,16 @@ from pipeline.gateway.tokens import MASTER
 from pipeline.postgres.control.acting import act_as
 
 SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
+
+
+class ApplicationForm(Protocol):
+    """A request body about one application."""
+
+    @property
+    def application_id(self) -> UUID: ...
+
+
+F = TypeVar("F", bound=ApplicationForm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,15 @@ async def authorize(request: web.Request) -> Caller:
     if right is not INGEST and request.method not in READING:
         act_as(grant.actor.kind, grant.actor.actor_id, find_client_address(request))
     return Caller(gateway, grant, right)
+
+
+async def read_own_form(request: web.Request, decoder: "msgspec.json.Decoder[F]") -> tuple[Caller, F, str]:
+    """The caller, the body, and the id of the application it names, in which the caller may act. Raises `Problem`."""
+    caller = await authorize(request)
+    form = await read_form(request, decoder)
+    application_id = str(form.application_id)
+    await caller.require_application(application_id)
+    return caller, form, application_id
 
 
 def find_right(request: web.Request) -> str:

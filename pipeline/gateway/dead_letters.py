@@ -8,8 +8,8 @@ from aiohttp import web
 
 from pipeline.core.events.moments import parse_query_moment, show_datetime, show_moment
 from pipeline.gateway.answers import Id, Time, answer_json
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import authorize, read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -113,10 +113,8 @@ async def show_one(request: web.Request) -> web.Response:
 
 async def redrive_some(request: web.Request) -> web.Response:
     """Send dead letters again, at most 10,000 a call; those that were sent again already are left out."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    application_id = str(form.application_id)
-    await caller.require_application(application_id)
+    gateway = request.app[GATEWAY]
+    _, form, application_id = await read_own_form(request, _decoder)
     findings = Findings()
     wanted = LetterFilter(
         application_id=application_id,

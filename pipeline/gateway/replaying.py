@@ -17,8 +17,8 @@ from pipeline.core.log.checksum import sum_content
 from pipeline.core.retries.replay import number_replay
 from pipeline.core.routing.payload_filter import Content
 from pipeline.gateway.answers import answer_nothing
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -65,10 +65,8 @@ def list_routes() -> list[Operation]:
 
 async def replay(request: web.Request) -> web.Response:
     """Send an event again; answered when the log has its deliveries."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    event_id, application_id = take_path_id(request, "event_id"), str(form.application_id)
-    await caller.require_application(application_id)
+    gateway, event_id = request.app[GATEWAY], take_path_id(request, "event_id")
+    _, form, application_id = await read_own_form(request, _decoder)
     await wait_for_archive(gateway, application_id, event_id=event_id, dispatched=True)
     event = await find_replayed_event(gateway.pool, application_id, event_id)
     if event is None:

@@ -11,8 +11,8 @@ import msgspec
 from aiohttp import web
 
 from pipeline.gateway.answers import Id, answer_json
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -56,10 +56,8 @@ def list_routes() -> list[Operation]:
 
 async def retry(request: web.Request) -> web.Response:
     """Send the delivery of an attempt again, also to a disabled subscription; answered when the log has it."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    attempt_id, application_id = take_path_id(request, "request_attempt_id"), str(form.application_id)
-    await caller.require_application(application_id)
+    gateway, attempt_id = request.app[GATEWAY], take_path_id(request, "request_attempt_id")
+    _, _, application_id = await read_own_form(request, _decoder)
     attempt = await find_attempt(gateway.pool, application_id, attempt_id)
     event = await find_replayed_event(gateway.pool, application_id, attempt.event_id) if attempt is not None else None
     if attempt is None or event is None:

@@ -3,17 +3,26 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
+import msgspec
 from aiohttp import web
 
-from pipeline.gateway.accounts.forms import TOKEN_MAX_CHARS
+from pipeline.gateway.accounts.forms import TOKEN_MAX_CHARS, EmailForm, check_email
 from pipeline.gateway.accounts.mail import Mail
+from pipeline.gateway.bodies import read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import hash_token, make_token
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.control.acting import act_as
-from pipeline.postgres.control.users import Purpose, User, find_user, find_user_of_mail_token, save_mail_token
+from pipeline.postgres.control.users import (
+    Purpose,
+    User,
+    find_user,
+    find_user_by_email,
+    find_user_of_mail_token,
+    save_mail_token,
+)
 
 LINKS_MAX = 5  # of one kind that are valid at the same time
 PREFIX = "hookline_mt_"
@@ -43,6 +52,17 @@ async def send_link(gateway: Gateway, user: User, purpose: Purpose) -> None:
         f"Valid until {expires_at:%Y-%m-%d %H:%M} UTC. If it was not you, there is nothing to do.\n"
     )
     accounts.mailer.send(Mail(kind=purpose, to=user.email, subject=SUBJECTS[purpose], text=text))
+
+
+async def find_named_user(request: web.Request, decoder: "msgspec.json.Decoder[EmailForm]") -> User | None:
+    """The user whose address the body of a request for a link names. Raises `Problem`."""
+    gateway = request.app[GATEWAY]
+    form = await read_form(request, decoder)
+    findings = Findings()
+    check_email(findings, form.email)
+    findings.raise_if_any()
+    gateway.accounts.count_attempt(find_client_address(request), form.email)
+    return await find_user_by_email(gateway.pool, form.email)
 
 
 async def follow_link(request: web.Request, token: str, purpose: Purpose) -> User:

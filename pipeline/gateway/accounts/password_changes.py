@@ -6,18 +6,16 @@ from pipeline.gateway.accounts.forms import (
     EmailForm,
     PasswordForm,
     ResetForm,
-    check_email,
     check_new_password,
     email_decoder,
     password_decoder,
     reset_decoder,
 )
-from pipeline.gateway.accounts.links import follow_link, send_link
+from pipeline.gateway.accounts.links import find_named_user, follow_link, send_link
 from pipeline.gateway.accounts.registration import PASSWORD_PROBLEMS, require_good_password
 from pipeline.gateway.answers import answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import read_form
-from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -26,7 +24,6 @@ from pipeline.postgres.control.sessions import find_session_id
 from pipeline.postgres.control.users import (
     User,
     find_user,
-    find_user_by_email,
     set_password,
     verify_email,
 )
@@ -65,15 +62,9 @@ async def change(request: web.Request) -> web.Response:
 
 async def begin_reset(request: web.Request) -> web.Response:
     """An e-mail with a link, if there is such a user; answered alike if not."""
-    gateway = request.app[GATEWAY]
-    form = await read_form(request, email_decoder)
-    findings = Findings()
-    check_email(findings, form.email)
-    findings.raise_if_any()
-    gateway.accounts.count_attempt(find_client_address(request), form.email)
-    user = await find_user_by_email(gateway.pool, form.email)
+    user = await find_named_user(request, email_decoder)
     if user is not None:
-        await send_link(gateway, user, "reset")
+        await send_link(request.app[GATEWAY], user, "reset")
     return answer_nothing()
 
 

@@ -20,7 +20,7 @@ from pipeline.gateway.accounts.forms import (
     registration_decoder,
     token_decoder,
 )
-from pipeline.gateway.accounts.links import follow_link, send_link
+from pipeline.gateway.accounts.links import find_named_user, follow_link, send_link
 from pipeline.gateway.accounts.sessions import SessionShown, answer_new_session
 from pipeline.gateway.answers import Id, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
@@ -36,7 +36,6 @@ from pipeline.postgres.control.users import (
     User,
     UserExistsError,
     create_user,
-    find_user_by_email,
     verify_email,
 )
 
@@ -135,15 +134,9 @@ async def verify(request: web.Request) -> web.Response:
 
 async def resend(request: web.Request) -> web.Response:
     """Another link, if there is such a user who needs one; answered alike if not."""
-    gateway = request.app[GATEWAY]
-    form = await read_form(request, email_decoder)
-    findings = Findings()
-    check_email(findings, form.email)
-    findings.raise_if_any()
-    gateway.accounts.count_attempt(find_client_address(request), form.email)
-    user = await find_user_by_email(gateway.pool, form.email)
+    user = await find_named_user(request, email_decoder)
     if user is not None and user.email_verified_at is None:
-        await send_link(gateway, user, "verify")
+        await send_link(request.app[GATEWAY], user, "verify")
     return answer_nothing()
 
 

@@ -11,8 +11,8 @@ from aiohttp import web
 from pipeline.core.events.moments import show_datetime
 from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import authorize, read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -69,10 +69,8 @@ async def show_all(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """A new secret, valid at every gateway from the next request on."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    application_id = str(form.application_id)
-    await caller.require_application(application_id)
+    gateway = request.app[GATEWAY]
+    _, form, application_id = await read_own_form(request, _decoder)
     _check(form)
     gateway.publisher.require_log()
     token = str(uuid4())
@@ -93,10 +91,8 @@ async def create(request: web.Request) -> web.Response:
 
 async def rename(request: web.Request) -> web.Response:
     """Another name for it."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    token, application_id = take_path_id(request, "token"), str(form.application_id)
-    await caller.require_application(application_id)
+    gateway, token = request.app[GATEWAY], take_path_id(request, "token")
+    _, form, application_id = await read_own_form(request, _decoder)
     _check(form)
     created_at = await rename_secret(gateway.pool, application_id, hash_token(token), form.name)
     if created_at is None:

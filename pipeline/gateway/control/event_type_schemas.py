@@ -11,8 +11,8 @@ from pipeline.core.events.json_text import find_json_problem
 from pipeline.core.events.moments import show_moment, to_us
 from pipeline.core.routing.payload_schema import TEXT_MAX_BYTES, Mode, PayloadSchema, PayloadSchemaError, read_schema
 from pipeline.gateway.answers import Time, answer_json
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import authorize, read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.event_types import EventTypeShown, show_event_type
 from pipeline.gateway.operations import Operation
@@ -70,10 +70,8 @@ async def show_one(request: web.Request) -> web.Response:
 
 async def change(request: web.Request) -> web.Response:
     """Set schema, mode and example. The next event is checked against it."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    application_id, name = str(form.application_id), request.match_info["name"]
-    await caller.require_application(application_id)
+    gateway, name = request.app[GATEWAY], request.match_info["name"]
+    _, form, application_id = await read_own_form(request, _decoder)
     findings = Findings()
     text = None if form.payload_schema is None else msgspec.json.encode(form.payload_schema).decode()
     schema = _read(findings, text) if text is not None else None

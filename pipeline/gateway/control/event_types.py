@@ -8,8 +8,8 @@ from aiohttp import web
 
 from pipeline.core.events.operational import RESERVED_PREFIX
 from pipeline.gateway.answers import answer_json, answer_nothing
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import authorize, read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.headers import link_to
@@ -81,10 +81,8 @@ async def show_all(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Create it, or activate it again. One that exists is answered in the same way."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    application_id = str(form.application_id)
-    await caller.require_application(application_id)
+    gateway = request.app[GATEWAY]
+    _, form, application_id = await read_own_form(request, _decoder)
     findings = Findings()
     for part in ("service", "resource_type", "verb"):
         findings.check_length(part, getattr(form, part), most=PART_MAX_CHARS)

@@ -9,8 +9,8 @@ from aiohttp import web
 from pipeline.core.events.content_types import JSON_TYPE
 from pipeline.core.routing.payload_filter import Content, count_conditions
 from pipeline.gateway.answers import answer_json
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.subscription_form import check_filter
 from pipeline.gateway.ingest import decode_payload
@@ -54,10 +54,8 @@ def list_routes() -> list[Operation]:
 
 async def test_filter(request: web.Request) -> web.Response:
     """Try a payload filter on a payload, or on an event that was accepted. Nothing is changed."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    application_id = str(form.application_id)
-    await caller.require_application(application_id)
+    gateway = request.app[GATEWAY]
+    _, form, application_id = await read_own_form(request, _decoder)
     findings = Findings()
     wanted = check_filter(findings, form.payload_filter)
     if (form.payload is None) == (form.event_id is None):

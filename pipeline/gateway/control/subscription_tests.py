@@ -12,8 +12,8 @@ from pipeline.core.events.content_types import JSON_TYPE
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.core.events.operational import describe_test
 from pipeline.gateway.answers import Id, answer_json
-from pipeline.gateway.auth import authorize
-from pipeline.gateway.bodies import Form, read_form
+from pipeline.gateway.auth import read_own_form
+from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.subscriptions import find_own
 from pipeline.gateway.ingest import accept_operational, decode_payload
@@ -59,10 +59,8 @@ def list_routes() -> list[Operation]:
 
 async def test(request: web.Request) -> web.Response:
     """Send an event of the type `hookline.test` to this subscription, also a disabled one."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
-    application_id = str(form.application_id)
-    await caller.require_application(application_id)
+    gateway = request.app[GATEWAY]
+    caller, form, application_id = await read_own_form(request, _decoder)
     subscription = await find_own(request, caller)
     if subscription.application_id != application_id:
         raise Problem("NotFound")

@@ -22,7 +22,7 @@ from pipeline.core.signing.asymmetric import format_public_key
 from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.core.signing.signature import STANDARD_PREFIX, format_standard_secret
 from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
-from pipeline.gateway.auth import Caller, authorize
+from pipeline.gateway.auth import Caller, authorize, read_own_form
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.record_size import require_fits
@@ -265,11 +265,8 @@ async def delete(request: web.Request) -> web.Response:
 
 async def rotate(request: web.Request) -> web.Response:
     """A new secret; until the overlap is over deliveries are signed with both."""
-    gateway, caller = request.app[GATEWAY], await authorize(request)
-    subscription_id = take_path_id(request, "subscription_id")
-    form = await read_form(request, _rotation_decoder)
-    application_id = str(form.application_id)
-    await caller.require_application(application_id)
+    gateway, subscription_id = request.app[GATEWAY], take_path_id(request, "subscription_id")
+    _, form, application_id = await read_own_form(request, _rotation_decoder)
     findings = Findings()
     if not 0 <= form.overlap_s <= OVERLAP_MAX_S:
         findings.add("overlap_s", "range", f"it must be 0 to {OVERLAP_MAX_S} seconds", min=0, max=OVERLAP_MAX_S)
