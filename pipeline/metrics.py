@@ -12,13 +12,13 @@ from prometheus_client.exposition import generate_latest
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # with the objective, 2 s, among them
 FIRST_ATTEMPT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
-# superseded: the group has gone on without us, and what was to be committed is its next owner's affair
+# superseded: the group rebalanced; the partition's new owner commits from here
 CommitResult = Literal["ok", "superseded", "failed"]
 SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
 NAMESPACE = "hookline"
-# What dead letters can be written for. Named before the first is: a series that is born at 1 has not increased.
+# Reasons of dead letters. Each series exists before its first letter: one that is born at 1 has not increased.
 DEAD_REASONS = (
     "undecodable",
     "corrupt",
@@ -35,8 +35,9 @@ DEAD_REASONS = (
     "invalid_header",
     "internal",
     "unwritable",
+    "refused_by_log",
 )
-# Why deliveries are put away, and what can be wrong with a partition. Named as well, so that panels show 0.
+# Reasons of parking, and faults of a partition. Their series exist from the start, so that panels show 0.
 PARK_REASONS = (
     "lane_full",
     "breaker",

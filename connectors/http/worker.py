@@ -61,7 +61,7 @@ async def main(process: Process) -> None:
     writer = HoldingWriter(
         producer,
         topics.of_outcomes(),
-        replace=Smaller(topics, clock.now_us),
+        replace=Smaller(topics, clock.now_us, on_dead=lambda reason: process.metrics.dead_total.labels(reason).inc()),
         metrics=process.metrics,
         process=process.name,
     )

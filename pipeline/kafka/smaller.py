@@ -20,11 +20,12 @@ NOWHERE = -1  # partition and offset of a record that is in no topic
 
 
 class Smaller:
-    """Knows the smaller forms of what matcher and deliver write."""
+    """Knows the smaller forms of records of matcher and deliver. `on_dead`: called with a letter's reason."""
 
-    def __init__(self, topics: Topics, clock_us: Callable[[], int]) -> None:
+    def __init__(self, topics: Topics, clock_us: Callable[[], int], *, on_dead: Callable[[str], None]) -> None:
         self._topics = topics
         self._clock_us = clock_us
+        self._on_dead = on_dead
 
     def __call__(self, refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
         """What to write instead; None when there is nothing smaller."""
@@ -61,6 +62,7 @@ class Smaller:
     def _make_letter(self, refused: ToSend, error: RecordRefusedError, delivery: Delivery | None) -> DeadLetter:
         topic, key, value = refused[:3]
         now_us = self._clock_us()
+        self._on_dead(REASON)
         name = f"{delivery.delivery_id}/{delivery.attempt_number}" if delivery is not None else key.hex()
         return make_dead_letter(
             REASON,

@@ -115,7 +115,7 @@ async def main(process: Process) -> None:
     writer = HoldingWriter(
         producer,
         (topics.deliveries, topics.dispatches, topics.dead),
-        replace=Smaller(topics, clock.now_us),
+        replace=Smaller(topics, clock.now_us, on_dead=lambda reason: process.metrics.dead_total.labels(reason).inc()),
         metrics=process.metrics,
         process=process.name,
     )

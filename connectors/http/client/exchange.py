@@ -19,7 +19,6 @@ class ErrorClass(StrEnum):
     since the delivery waits without an attempt.
     """
 
-    UNKNOWN = "E_UNKNOWN"
     INVALID_HEADER = "E_INVALID_HEADER"
     INVALID_TARGET = "E_INVALID_TARGET"
     DNS = "E_DNS"

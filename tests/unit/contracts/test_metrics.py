@@ -10,8 +10,10 @@ from tests.unit.contracts.repository import list_files, name
 
 # where a dead letter's reason is chosen
 REASON = re.compile(
-    r"""(?:(?:Unreadable|GiveUp)\(\s*reason=|_refuse\(event, |(?:_letter_row|give_up)\(record, |reason [!=]= )"""
-    r'''"(\w+)"'''
+    r"""(?:(?:Unreadable|GiveUp)\(\s*reason=|_refuse\(event, |(?:_letter_row|give_up)\(record, |"""
+    r"""reason [!=]= |^REASON = )"""
+    r'''"(\w+)"''',
+    re.MULTILINE,
 )
 
 SERIES = {
@@ -52,7 +54,8 @@ def test_every_reason_of_a_dead_letter_is_in_the_catalogue() -> None:
     written = {
         reason
         for path in list_files()
-        if path.suffix == ".py" and name(path).startswith(("pipeline/core/", "pipeline/matcher/", "connectors/"))
+        if path.suffix == ".py"
+        and name(path).startswith(("pipeline/core/", "pipeline/matcher/", "pipeline/kafka/", "connectors/"))
         for reason in REASON.findall(path.read_text())
     }
 

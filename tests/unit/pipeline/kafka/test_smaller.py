@@ -27,7 +27,7 @@ KEY = b"k"
 
 
 def replace(topic: Topic, value: bytes) -> list[ToSend] | None:
-    return Smaller(TOPICS, lambda: NOW_US)((topic, KEY, value), ERROR)
+    return Smaller(TOPICS, lambda: NOW_US, on_dead=lambda _: None)((topic, KEY, value), ERROR)
 
 
 def replace_record(topic: Topic, record: Record) -> list[tuple[Topic, Record]] | None:
@@ -140,7 +140,9 @@ def test_a_probe_has_no_smaller_form() -> None:
 def test_what_cannot_be_read_becomes_a_dead_letter() -> None:
     """Whatever the bytes are; its detail has a bound."""
     error = RecordRefusedError("x" * 10_000)
-    ((into, key, value, *_),) = Smaller(TOPICS, lambda: NOW_US)((TOPICS.deliveries, KEY, b"junk"), error) or []
+    counted: list[str] = []
+    smaller = Smaller(TOPICS, lambda: NOW_US, on_dead=counted.append)
+    ((into, key, value, *_),) = smaller((TOPICS.deliveries, KEY, b"junk"), error) or []
     letter = from_bytes(value or b"")
 
     assert (TOPICS.dead, KEY) == (into, key)
