@@ -1,4 +1,4 @@
-"""What events cost, for planning: taken from results of benchmarks, and kept in `figures.json` beside this module."""
+"""The cost of events, for planning: taken from results of benchmarks, and kept in `figures.json` beside this module."""
 
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -66,7 +66,7 @@ def derive_figures(results: Sequence[ScenarioResult]) -> Figures:
 
 
 def _measure_cpu_us(case: CaseResult, process: str) -> float:
-    """Of one event; results count deliveries."""
+    """Microseconds of one event; results count deliveries."""
     (phase,) = case.phases
     return phase.cpu_s_per_1000[process] * US_PER_1000_S * _find_fan_out(case)
 

@@ -145,7 +145,7 @@ async def _provide(given: Installation | None, case: Case) -> AsyncIterator[Inst
 
 
 def choose_payloads(case: Case, file: Path | None) -> Payloads:
-    """What a case's events carry."""
+    """The payloads of a case's events."""
     if case.payload_bytes is not None:
         source = f"generated payloads of {case.payload_bytes:,} bytes"
         size_bytes = case.payload_bytes

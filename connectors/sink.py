@@ -34,7 +34,7 @@ class Sink(Protocol):
         """Asked once per record, when it is read. Changes nothing."""
 
     def gate(self, lane: Hashable) -> Gate:
-        """What may be open at once in this lane; the same object as long as the lane has work."""
+        """The bound of open work in this lane; the same object as long as the lane has work."""
 
     async def put(self, works: Sequence[Any]) -> "asyncio.Future[Any] | None":
         """Bring `Incoming.work` of one lane to its target.

@@ -23,7 +23,7 @@ KEY_MARK = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsIdentity:
-    """What a subscription brings for its own TLS, as PEM.
+    """The TLS certificates and key of a subscription, as PEM.
 
     `ca_pem`: the only authorities its endpoint's certificate may come from; None: the system's. `certificate_pem` and
     `key_pem`: what we show when we are asked who we are; both or none.

@@ -28,7 +28,7 @@ Times = tuple[int, int]  # nanoseconds on a processor, and waiting for one, sinc
 
 
 class Pressure:
-    """Of this process. `read`: its times; None: they cannot be had. `clock`: seconds, monotonic."""
+    """The pressure of this process. `read`: its times; None: they cannot be had. `clock`: seconds, monotonic."""
 
     __slots__ = ("_clock", "_looked_at_s", "_ran_s", "_read", "_seen", "_waited_s", "share")
 

@@ -1,4 +1,4 @@
-"""What every long-running process shares: settings, logs, /health and /metrics, signals, ordered shutdown.
+"""The frame of every long-running process: settings, logs, /health and /metrics, signals, ordered shutdown.
 
 A process is a function `async def main(process: Process) -> None` that returns when `process.stopping` is set and its
 work is finished. An exception it lets out is logged and ends the process with a non-zero code: the partitions' next

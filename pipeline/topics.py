@@ -59,11 +59,11 @@ class Topics:
     endpoint_states: Topic
 
     def of_gateway(self) -> tuple[Topic, ...]:
-        """What each process reads or writes."""
+        """The topics that the gateway reads or writes; the methods below name those of the other processes."""
         return (self.events, self.routes, self.endpoints, self.endpoint_states)
 
     def of_gateway_output(self) -> tuple[Topic, ...]:
-        """What the gateway writes of its own accord, and must be able to."""
+        """The topics that the gateway must be able to write without a request."""
         return (self.events, self.routes, self.endpoints)
 
     def of_matcher(self) -> tuple[Topic, ...]:
@@ -73,7 +73,7 @@ class Topics:
         return (self.deliveries, *self.retries, self.attempts, self.dead, self.endpoints, self.endpoint_states)
 
     def of_outcomes(self) -> tuple[Topic, ...]:
-        """What deliver writes of a request it has made."""
+        """The topics of the outcomes that deliver writes."""
         return (self.attempts, *self.retries, self.dead)
 
     def of_archive(self) -> tuple[Topic, ...]:

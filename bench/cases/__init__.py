@@ -1,1 +1,1 @@
-"""What is measured: scenarios with their cases, and the payloads of their events."""
+"""The measurements: scenarios with their cases, and the payloads of their events."""

@@ -1,4 +1,4 @@
-"""What events carry: JSON objects of one size, those of a file, or generated ones with the sizes of real webhooks."""
+"""Payloads of events: JSON objects of one size, those of a file, or generated ones with the sizes of real webhooks."""
 
 import random
 from itertools import pairwise

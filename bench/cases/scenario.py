@@ -16,7 +16,7 @@ ANSWERS_AT_ONCE = Answer()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """So many events a second, at fixed times, whatever happens to them."""
+    """Sends events at fixed times, a number a second, whatever happens to them."""
 
     rate_per_s: float
 
@@ -43,7 +43,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """So many events, as fast as they are accepted."""
+    """Sends a number of events as fast as they are accepted."""
 
     events: int
 
@@ -99,14 +99,14 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullArchive:
-    """So many rows are in the archive before the load begins."""
+    """Fills the archive with a number of rows before the load begins."""
 
     rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledRetries:
-    """So many deliveries wait for their next attempt, hours ahead."""
+    """Lets a number of deliveries wait for their next attempt, hours ahead."""
 
     deliveries: int
 
@@ -166,7 +166,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the command line asks for otherwise; None: as the catalogue says."""
+    """Changes that the command line makes; None: the catalogue's value."""
 
     rate_per_s: float | None = None
     duration_s: float | None = None

@@ -46,7 +46,7 @@ class ReadConnection:
 
 @asynccontextmanager
 async def open_connections(api: str, token: str, count: int) -> AsyncIterator[Sequence[ReadConnection]]:
-    """So many, closed in the end."""
+    """Open a number of connections; they are closed in the end."""
     connections = [ReadConnection(api, token) for _ in range(count)]
     try:
         yield connections

@@ -30,7 +30,7 @@ def count_group(evidence: Evidence, archived: ArchivedCounts | None) -> GroupCou
 def find_problems(
     evidence: Sequence[Evidence], counts: Mapping[str, GroupCounts], receiver: ReceiverProgress
 ) -> list[str]:
-    """What does not add up, as sentences."""
+    """Counts that do not add up, as sentences."""
     problems = []
     for each in evidence:
         problems += [f"{each.group.name}: {problem}" for problem in find_count_problems(counts[each.group.name], each)]
@@ -40,7 +40,7 @@ def find_problems(
 
 
 def find_count_problems(counts: GroupCounts, evidence: Evidence) -> list[str]:
-    """Of one group."""
+    """The same for one group."""
     fan_out, problems = evidence.group.fan_out, []
     if not counts.accepted:
         problems.append(f"no event was accepted: {counts.statuses}")

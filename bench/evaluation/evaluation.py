@@ -132,7 +132,7 @@ def find_sample(samples: Sequence[Sample], at_us: int) -> Sample:
 
 
 def compare_server(before: ServerFigures, after: ServerFigures, seconds: float) -> ServerUse:
-    """What the server did in between."""
+    """The server's work between two readings of its counters."""
     return ServerUse(
         rows_per_s=round((after.rows_inserted - before.rows_inserted) / seconds, 1),
         transactions_per_s=round((after.transactions - before.transactions) / seconds, 1),
@@ -141,7 +141,7 @@ def compare_server(before: ServerFigures, after: ServerFigures, seconds: float) 
 
 
 def draw_curves(samples: Sequence[Sample], evidence: Sequence[Evidence], *, start_us: int) -> Curves:
-    """What plots show. Of samples that are close together the first: differences of next to nothing are noise."""
+    """The curves of the plots. Of samples close together only the first: tiny differences are noise."""
     samples = _thin(samples)
     names = sorted(samples[-1].cpu_s) if samples else []
     processes = sorted(samples[-1].lag) if samples else []

@@ -83,13 +83,13 @@ class Reckoning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_sent(folder: Path, stream: int, *, batch: int) -> Sent:
-    """What the generator wrote down."""
+    """Read the generator's journal."""
     refused = msgspec.json.decode((folder / f"refused.{stream}.json").read_bytes(), type=list[int])
     return Sent(batch=batch, columns=read_columns(folder, f"sent.{stream}", SENT), refused=frozenset(refused))
 
 
 def read_received(folder: Path) -> Received:
-    """What the receiver wrote down."""
+    """Read the receiver's journal."""
     return Received(columns=read_columns(folder, "received", RECEIVED))
 
 

@@ -61,7 +61,7 @@ def pick(ordered: Sequence[int], share: float) -> int:
 
 
 def summarize_seconds(points: Iterable[tuple[int, int]], *, start_us: int) -> list[Second]:
-    """Of (time, latency) in microseconds; seconds without any are left out."""
+    """Summarize pairs (time, latency), in microseconds, by second; seconds without pairs are left out."""
     seconds: dict[int, list[int]] = defaultdict(list)
     for at_us, latency_us in points:
         seconds[(at_us - start_us) // SECOND_US].append(latency_us)

@@ -1,4 +1,4 @@
-"""What a run came to, as it is written to a file."""
+"""The result of a run, as it is written to a file."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class GroupFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What PostgreSQL did in a phase, a second."""
+    """PostgreSQL's work in a phase, by second."""
 
     rows_per_s: float
     transactions_per_s: float

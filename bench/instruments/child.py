@@ -75,7 +75,7 @@ class BenchChild(Generic[MessageT]):
 
     @property
     def last(self) -> MessageT:
-        """What it said last. It must have said something. Raises `BenchError` when its lines cannot be read."""
+        """Its last line. There must be one. Raises `BenchError` when its lines cannot be read."""
         if self._find_failure() is not None:
             raise self._describe_end()
         assert self._last is not None, f"{self._module} has said nothing yet"  # noqa: S101 - `wait_for` comes first

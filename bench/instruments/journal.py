@@ -1,4 +1,4 @@
-"""What the generator and the receiver write down: columns of numbers, in files of their own."""
+"""The journals of generator and receiver: columns of numbers, a file each."""
 
 from array import array
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ OK, STATUS, HANG, RESET, DRIP = "ok", "status", "hang", "reset", "drip"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint does. `kind`: ok, status (answers `status`), hang, reset, or drip (a head of
+    """An endpoint's behaviour. `kind`: ok, status (answers `status`), hang, reset, or drip (a head of
     a byte a second, without an end)."""
 
     kind: str = OK

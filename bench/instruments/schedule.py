@@ -29,7 +29,7 @@ class Schedule:
             self._stop_us = at_us
 
     def allow(self, requests: int) -> None:
-        """So many in all, when it is limited."""
+        """Set the total number of events of a limited stream."""
         self._allowed = max(self._allowed, requests)
 
     def count_due(self, now_us: int, sent: int) -> int:

@@ -28,7 +28,7 @@ class Stamp(NamedTuple):
 
 
 def format_stamp(stamp: Stamp) -> bytes:
-    """What stands between the quotes."""
+    """The mark, as it stands between the quotes."""
     return FORMAT % stamp
 
 
@@ -38,7 +38,7 @@ def read_stamp(body: bytes) -> Stamp:
 
 
 def close_payload(payload: str) -> str:
-    """What follows the mark, so that the whole is `payload`, a JSON object, with one member more."""
+    """The text after the mark, so that the whole is `payload`, a JSON object, with one member more."""
     if not payload.startswith("{"):
         raise ValueError("a payload must be a JSON object")
     rest = payload[1:].lstrip()

@@ -24,7 +24,7 @@ RECONNECT_AFTER_S = 0.05
 
 
 class BatchResult(msgspec.Struct):
-    """What the gateway says about one event of a batch."""
+    """The gateway's answer to one event of a batch."""
 
     status: int
 
@@ -77,7 +77,7 @@ class Stream:
         self._pump()
 
     def allow(self, events: int) -> None:
-        """So many in all."""
+        """Set the total number of events."""
         self._schedule.allow(events // self._batch)
         self._pump()
 

@@ -141,7 +141,7 @@ def _describe_use(case: CaseResult, phase: PhaseFigures) -> Iterable[str]:
 
 
 def _describe_lateness(phase: PhaseFigures) -> str:
-    """Of the generator, the worst group's."""
+    """The generator's lateness, of the worst group."""
     found = [figures.lateness for figures in phase.groups.values() if figures.lateness is not None]
     worst = max(found, key=lambda latency: latency.p99, default=None)
     return f"{worst.p50:.1f}, {worst.p99:.1f}" if worst is not None else DASH

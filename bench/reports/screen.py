@@ -1,4 +1,4 @@
-"""What a person sees while a benchmark runs: on a terminal one line that moves, elsewhere a line now and then."""
+"""The progress of a benchmark for a person: on a terminal one line that moves, elsewhere a line now and then."""
 
 import time
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""Who used how much processor time and memory: by process, on this machine."""
+"""Use of processor time and memory, by process, on this machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ WITH_CHILDREN = frozenset({"postgres"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Of one name, all its processes and their children together. `cpu_s`: since they started."""
+    """The use of all processes of one name and their children. `cpu_s`: since they started."""
 
     cpu_s: float
     rss_mib: float

@@ -40,7 +40,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayFile(msgspec.Struct):
-    """What a gateway leaves in the run directory when it is ready."""
+    """The file that a gateway writes to the run directory when it is ready."""
 
     api: str
 

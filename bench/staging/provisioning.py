@@ -1,4 +1,4 @@
-"""What a case needs before its load: an organization, applications with secrets, subscriptions to the receiver."""
+"""Provides a case before its load: an organization, applications with secrets, subscriptions to the receiver."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence

@@ -36,13 +36,13 @@ PAYLOAD_VARIETY = 8  # of a group with payloads of its own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payloads:
-    """What events carry, and where that is from, in words."""
+    """Payloads of events, and their source in words."""
 
     payloads: list[str]
     source: str
 
     def mean_bytes(self) -> float:
-        """Of one, with its mark."""
+        """The mean size of a payload, with its mark."""
         return sum(len(payload.encode()) for payload in self.payloads) / len(self.payloads) + STAMP_BYTES
 
 

@@ -1,4 +1,4 @@
-"""What the http sink remembers of each endpoint: its gate, its health, and the target made ready for sending."""
+"""The http sink's memory of each endpoint: its gate, its health, and the target made ready for sending."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol

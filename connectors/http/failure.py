@@ -1,4 +1,4 @@
-"""What becomes of a delivery whose handling raised an exception that no code foresaw.
+"""The attempt of a delivery whose handling raised an exception that no code foresaw.
 
 It is a failed attempt of class `E_INTERNAL`, retried by the schedule: an exception about one delivery must not end the
 process, which would repeat it for ever and stop all other deliveries. Uses nothing that may have failed already.

@@ -1,4 +1,4 @@
-"""What an outcome teaches: the endpoint's gate and health, the metrics, and the state that is published of it."""
+"""Updates from an outcome: the endpoint's gate and health, the metrics, and its published state."""
 
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.outbox import Outbox

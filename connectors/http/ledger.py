@@ -44,7 +44,7 @@ class Ledger:
         return attempt_id in self._made
 
     def find_under_way(self, attempt_id: str) -> Written | None:
-        """What another copy of the delivery will come to; None: there is none under way."""
+        """The future outcome of another copy of the delivery; None: no copy is under way."""
         return self._under_way.get(attempt_id)
 
     def begin(self, attempt_id: str) -> None:
@@ -52,7 +52,7 @@ class Ledger:
         self._under_way[attempt_id] = asyncio.get_running_loop().create_future()
 
     def follow(self, attempt_id: str, written: Written) -> None:
-        """What `begin` began has come to this."""
+        """Give the attempt of `begin` its outcome."""
         shared = self._under_way[attempt_id]
 
         def on_done(done: Written) -> None:
@@ -65,7 +65,7 @@ class Ledger:
         written.add_done_callback(on_done)
 
     def abandon(self, attempt_id: str) -> None:
-        """What `begin` began was cancelled: its partition goes to another process."""
+        """Forget the attempt of `begin`: it was cancelled, since its partition goes to another process."""
         shared = self._under_way.pop(attempt_id, None)
         if shared is not None:
             shared.cancel()

@@ -24,7 +24,7 @@ class Client(Protocol):
 
 
 class Sent(NamedTuple):
-    """What a request came to. Times are microseconds since the epoch."""
+    """A request and its result. Times are microseconds since the epoch."""
 
     result: Result
     headers: dict[str, str]  # of the request; none when it could not be built

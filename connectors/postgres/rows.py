@@ -234,7 +234,7 @@ class RowBuilder:
         )
 
     def _find_event(self, record: LogRecord) -> tuple[str | None, str | None]:
-        """Whose it is, if it says so: a read that waits for this event then waits no longer."""
+        """The record's application and event, if it names them: reads that wait for this event then wait no longer."""
         if record.topic == self._topics.events.name:
             event = self._parse(record)
             return (event.application_id, event.event_id) if isinstance(event, Event) else (None, None)

@@ -1,4 +1,4 @@
-"""What each lane and application may hold of this process, and have open in it: the budget, as the flow uses it."""
+"""Records that each lane and application may hold and have open in this process: the budget, as the flow uses it."""
 
 from collections.abc import Callable, Hashable
 

@@ -1,4 +1,4 @@
-"""What starts next: the lanes' turns, within the shares of applications, and parked work at its pace."""
+"""The choice of the next work: the lanes' turns, within the shares of applications, and parked work at its pace."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ class Starts:
         self.pace = pace
 
     def take(self, at_us: int) -> Taken[Work] | None:
-        """What starts now; its gate has counted it. None: nothing may."""
+        """The work that starts now; its gate has counted it. None: nothing may start."""
         wait_us = self.pace.wait_us(at_us) if self._lanes.has_parked else 0
         taken = self._lanes.take(
             at_us, may_open=self._shares.may_open, has_place=self._shares.has_place, with_parked=not wait_us

@@ -31,7 +31,7 @@ PER_DELIVERY = frozenset({"matcher", "deliver"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one event: so much, and so much for each of its deliveries, and for each 1,000 bytes of payload.
+    """The cost of one event: a base, an amount for each of its deliveries, and for each 1,000 bytes of payload.
 
     In microseconds of a core, or in bytes on disk.
     """
@@ -41,7 +41,7 @@ class Cost:
     per_kb: float
 
     def of_event(self, fan_out: float, payload_bytes: float, *, payload_copies: float) -> float:
-        """What one event costs that goes to `fan_out` endpoints."""
+        """The cost of one event that goes to `fan_out` endpoints."""
         return self.per_event + self.per_delivery * fan_out + self.per_kb * payload_copies * payload_bytes / KB
 
 
@@ -77,7 +77,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Of one kind of process. `cores`: kept busy; `for_load`: processes that the load needs; `processes`: to be run."""
+    """The need of one kind of process. `cores`: kept busy; `for_load`: needed by the load; `processes`: to run."""
 
     cores: float
     for_load: int

@@ -1,4 +1,4 @@
-"""What a token may do, and where. Pure.
+"""The rights of tokens, and their scope. Pure.
 
 A right is `<first part of the path>:<what>`, `subscriptions:read` for example: `read` for GET and HEAD, `write` for the
 rest, `ingest` for sending events. Within an organization a user is a viewer or an editor; a service token is an editor
@@ -20,7 +20,7 @@ UNLIMITED_ONLY = frozenset(("service_token:read", "service_token:write", "organi
 
 
 class Role(StrEnum):
-    """What a user is in an organization."""
+    """The role of a user in an organization."""
 
     VIEWER = "viewer"
     EDITOR = "editor"
@@ -42,7 +42,7 @@ def may_viewer(right: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of a service token; None: not limited."""
+    """The limits of a service token; None: not limited."""
 
     scopes: frozenset[str] | None = None
     application_ids: frozenset[str] | None = None
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who does something. `kind`: user, service_token, application_secret, master_key."""
+    """The author of a change. `kind`: user, service_token, application_secret, master_key."""
 
     kind: str
     actor_id: str | None = None
@@ -66,7 +66,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What a token grants. `application_id`: of an application secret; everything within it, and nothing beyond.
+    """The rights of a token. `application_id`: of an application secret; everything within it, and nothing beyond.
 
     `roles`: by organization, of service tokens and users. `token_hash`: of a token that PostgreSQL was asked about.
     `expires_at_s`: since the epoch.

@@ -6,7 +6,7 @@ from avro.schema import parse
 
 
 def list_incompatibilities(*, reader: str, writer: str) -> list[str]:
-    """What stands against it, a sentence each. Raises `ValueError` when one of them is no schema."""
+    """The incompatibilities, a sentence each. Raises `ValueError` when one of them is no schema."""
     try:
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # it has types but here
         result = checker.get_compatibility(parse(reader), parse(writer))

@@ -1,4 +1,4 @@
-"""What can go wrong with embedded services, as one class whose message says what to do."""
+"""The error of embedded services: one class whose message says how to mend it."""
 
 
 class EmbeddedError(Exception):

@@ -101,5 +101,5 @@ def start_guarded(
 
 
 def clean_environment() -> dict[str, str]:
-    """What a service sees of our environment: no secrets of ours, no JAVA_TOOL_OPTIONS or PG* of the user."""
+    """The environment of a service: without our secrets and without the user's JAVA_TOOL_OPTIONS and PG*."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

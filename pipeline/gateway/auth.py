@@ -1,4 +1,4 @@
-"""Who is asking, and may they? `Authorization: Bearer TOKEN`, the prefix being optional.
+"""The caller of a request, and its rights: `Authorization: Bearer TOKEN`, the prefix being optional.
 
 A token is the master key, which may do everything; a user's access token, which may do what the user's roles allow; a
 service token, which may do everything within its organization that its limits allow; or an application secret, which

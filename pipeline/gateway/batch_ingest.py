@@ -58,7 +58,7 @@ class BatchForm(Form, frozen=True):
 
 
 class Origin(Enum):
-    """Whose an event's id is."""
+    """The origin of an event's id."""
 
     GIVEN = "its sender's"
     KEY = "it follows from the batch's key"

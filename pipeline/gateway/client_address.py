@@ -14,6 +14,6 @@ def read_proxies(config: GatewayConfig) -> Proxies:
 
 
 def find_client_address(request: web.Request) -> str | None:
-    """Who sent it: the peer, or whom trusted proxies say they were spoken to by."""
+    """The address of the client: the peer's, or the one that trusted proxies report."""
     proxies = request.app[GATEWAY].proxies
     return proxies.find_client(request.remote, request.headers.getall(proxies.header, ()))

@@ -1,4 +1,4 @@
-"""What a request handler needs, made once per process and handed to handlers as `request.app[GATEWAY]`."""
+"""The parts of a gateway, made once per process and handed to handlers as `request.app[GATEWAY]`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What differs between the database and the log, item by item: for people. Changes nothing."""
+"""Differences between the database and the log, item by item, for people. Changes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

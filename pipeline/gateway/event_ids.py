@@ -22,14 +22,14 @@ log = structlog.get_logger()
 
 
 class Answer(NamedTuple):
-    """What the archive says about one id."""
+    """The archive's answer about one id."""
 
     is_known: bool
     content: int | None
 
 
 class Claim(Enum):
-    """What an event id is to who claims it."""
+    """The state of an event id for its claimant."""
 
     NEW = "ours until `settle`"
     REPEATED = "accepted before, for the same event as far as can be told"
@@ -111,7 +111,7 @@ class EventIds:
         return claims
 
     def settle(self, key: EventKey, *, accepted: bool) -> None:
-        """What became of a claim that was NEW."""
+        """End a claim that was NEW."""
         pending = self._pending.pop(key, None)
         if pending is None:
             return
@@ -132,7 +132,7 @@ class EventIds:
         self._pending[key] = Pending(asyncio.get_running_loop().create_future(), content)
 
     def _judge(self, key: EventKey, content: int, answer: Answer) -> Claim:
-        """What the archive's answer makes of a claim that was begun."""
+        """The claim's state by the archive's answer."""
         if not answer.is_known:
             return Claim.NEW
         if answer.content is not None:

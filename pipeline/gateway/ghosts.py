@@ -1,4 +1,4 @@
-"""What the log has and the database does not: applications, subscriptions, event types, secrets. It is taken back."""
+"""Takes back items that the log has and the database does not: applications, subscriptions, event types, secrets."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What `GET /health` tells: whether this gateway takes requests, and how its services answer."""
+"""The report of `GET /health`: whether this gateway accepts requests, and how its services answer."""
 
 import asyncio
 import hmac
@@ -26,7 +26,7 @@ class DatabaseAnswer:
 
 
 class HealthReport(TypedDict):
-    """What `GET /health` answers. Durations are null for what this instance does not have."""
+    """The answer of `GET /health`. Durations are null for what this instance does not have."""
 
     database: bool
     kafka: bool

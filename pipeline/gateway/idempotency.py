@@ -37,7 +37,7 @@ class KeyedBatch:
             raise Problem("IdempotencyKeyReused")
 
     def remember(self, event_ids: EventIds) -> None:
-        """It was accepted."""
+        """Remember a batch that was accepted."""
         event_ids.remember(self._key, self._content)
 
 

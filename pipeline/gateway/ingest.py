@@ -64,7 +64,7 @@ PAYLOAD_REFUSALS = ("EventInvalidPayloadContentType", "EventInvalidJsonPayload",
 
 
 class EventAccepted(TypedDict):
-    """It is in the log. `warning`: how its payload does not fit a schema that only warns."""
+    """The event is in the log. `warning`: how its payload does not fit a schema that only warns."""
 
     application_id: Id
     event_id: Id
@@ -238,7 +238,7 @@ def refuse_known(claim: Claim) -> None:
 
 
 async def describe_unwritten(gateway: Gateway, error: KafkaUnavailableError) -> Problem:
-    """What to answer for an event that was not written: whether it is of use to send it again.
+    """The problem for an event that was not written: it says whether sending it again can help.
 
     It is not when the log takes other events: this one is too large then, else it is the topic that is wrong.
     """

@@ -96,12 +96,12 @@ async def show_variables(_: web.Request) -> web.Response:
 
 
 async def show_content_types(_: web.Request) -> web.Response:
-    """What a payload can be."""
+    """The content types of payloads."""
     return answer_json(list(CONTENT_TYPES))
 
 
 async def show_instance(request: web.Request) -> web.Response:
-    """What a dashboard asks first."""
+    """The facts that a dashboard asks for first."""
     config = request.app[GATEWAY].settings.accounts
     return answer_json(
         {

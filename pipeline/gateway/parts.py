@@ -19,7 +19,7 @@ from pipeline.topics import Topics, declare_topics_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayParts:
-    """What a command works with."""
+    """The parts of a gateway that a command uses."""
 
     pool: Pool
     producer: LogProducer

@@ -41,7 +41,7 @@ class ProblemRunner(web.AppRunner):
 
 
 class ProblemServer(web.Server):
-    """What aiohttp made, with another protocol."""
+    """aiohttp's server, with another protocol."""
 
     def __init__(self, made: web.Server, *, head_timeout_s: float, short_way: ShortWay | None) -> None:
         super().__init__(
@@ -189,7 +189,7 @@ class ProblemHandler(RequestHandler):
 
 
 def _explain(error: BaseException | None, message: str | None) -> str | None:
-    """What the parser says, without the bytes that it refused."""
+    """The parser's message, without the bytes that it refused."""
     if isinstance(error, InvalidURLError):
         return "The request's target is no URL."
     first = (message or "").strip().partition("\n")[0].partition(": bytearray")[0].strip(" :.")

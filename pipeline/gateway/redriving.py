@@ -80,7 +80,7 @@ async def redrive(
 
 
 def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> ToWrite | str:
-    """What to write to send a letter again, or why that cannot be done."""
+    """The record that sends a letter again, or the reason why that cannot be done."""
     if content.source_value is None:
         return "its record was too large to be kept, or had no value: it must be sent anew"
     if letter.source_topic == topics.events.name:

@@ -47,7 +47,7 @@ class ReplayForm(Form, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a replay leads to: one more attempt for known deliveries, and deliveries that did not exist."""
+    """The work of a replay: one more attempt for known deliveries, and deliveries that did not exist."""
 
     asked: list[Asked]
     deliveries: list[Delivery]

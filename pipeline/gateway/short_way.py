@@ -38,7 +38,7 @@ ACCEPTED = (201, "Created")
 
 
 class Answer(NamedTuple):
-    """What to write. `closes`: the connection ends with it."""
+    """An answer to write. `closes`: the connection ends with it."""
 
     data: bytes
     closes: bool
@@ -67,7 +67,7 @@ class ShortWay:
 
     @property
     def start(self) -> bytes:
-        """What the bytes of a request begin with that may go this way."""
+        """The first bytes of a request that may go this way."""
         return self._heads.start
 
     def begin(self, data: bytes, peer: str | None) -> Coroutine[Any, Any, Answer] | None:

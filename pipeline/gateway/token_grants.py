@@ -1,4 +1,4 @@
-"""What service tokens and users' sessions grant. They are not in the log, so PostgreSQL is asked.
+"""The rights of service tokens and users' sessions. They are not in the log, so PostgreSQL is asked.
 
 An answer is believed for less than a second, so that a revoked token fails at every gateway within one. While
 PostgreSQL is away nothing can be revoked either: tokens that were valid before go on working until it answers again, or
@@ -45,7 +45,7 @@ class TokenGrants:
         return known if known is not None and self._clock() - known.asked_at_s < BELIEVED_S else None
 
     async def find_grant(self, token_hash: bytes) -> Grant | None:
-        """What the token grants; None when it is not valid. Raises `DatabaseUnavailable` when that is unknown."""
+        """The rights of the token; None when it is not valid. Raises `DatabaseUnavailable` when that is unknown."""
         fresh = self.find_at_once(token_hash)
         if fresh is not None:
             return self._unless_expired(fresh.grant)
@@ -60,7 +60,7 @@ class TokenGrants:
             return self._unless_expired(before)
 
     def forget(self, token_hash: bytes) -> None:
-        """It was changed here: the next request asks again, whatever an earlier question is still to answer."""
+        """Forget a token that was changed here: the next request asks again, even while an earlier question is open."""
         self._known.pop(token_hash, None)
         self._asking.pop(token_hash, None)
 

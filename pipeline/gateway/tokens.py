@@ -49,7 +49,7 @@ class Tokens:
         self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
 
     def find_at_once(self, token: str) -> Grant | None:
-        """What `token` grants, as far as memory knows."""
+        """The rights of `token`, as far as memory knows."""
         # the form that clients send is looked up as it is; another spelling of the UUID comes through `find`
         token_hash = sha256(token.encode()).digest()
         application_id = self._routes.application_of(token_hash)
@@ -82,7 +82,7 @@ class Tokens:
         return grant_application(application_id)
 
     async def find_again(self, grant: Grant) -> Grant | None:
-        """What the same token grants by now; None: no more, or nothing that could have changed. Raises `Problem`.
+        """The present rights of the same token; None: it has none, or they cannot have changed. Raises `Problem`.
 
         A role that another gateway gave a moment ago is not known here yet.
         """
@@ -137,7 +137,7 @@ class Tokens:
 
 
 def grant_application(application_id: str) -> Grant:
-    """What a secret of this application grants."""
+    """The rights of a secret of this application."""
     return Grant(actor=Actor(kind="application_secret", actor_id=application_id), application_id=application_id)
 
 

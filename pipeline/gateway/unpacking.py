@@ -16,7 +16,7 @@ ZLIB_METHOD = 8  # the low half of zlib's first byte; a raw stream has none
 
 
 class TooLargeError(Exception):
-    """It would unpack to more than is allowed."""
+    """The body would unpack to more than is allowed."""
 
 
 def unpack(body: bytes, encoding: str, *, max_bytes: int) -> bytes:

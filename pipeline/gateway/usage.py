@@ -57,7 +57,7 @@ class EventUsage:
         return min(wanted, quota.find_room(application_id))
 
     def count(self, application_id: str, amount: int = 1) -> None:
-        """So many were accepted."""
+        """Count accepted events."""
         if self._quota is not None:
             self._quota.count(application_id, amount)
 

@@ -216,7 +216,7 @@ def answer_error(gateway: Gateway, error: Exception, *, method: str, route: str)
 
 
 def _describe(error: web.HTTPException, method: str) -> web.Response:
-    """What aiohttp and our readers of paths and queries raise, as a problem."""
+    """The problem for an exception of aiohttp or of our readers of paths and queries."""
     match error:
         case web.HTTPNotFound():
             return Problem("NotFound", detail=error.text).to_response()

@@ -30,7 +30,7 @@ SETTLE_POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What `topics apply` would do about one topic. `kind`: create, configure or mismatch (which it cannot mend)."""
+    """The step of `topics apply` for one topic. `kind`: create, configure or mismatch (which it cannot mend)."""
 
     topic: str
     kind: str

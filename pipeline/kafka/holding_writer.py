@@ -178,7 +178,7 @@ class HoldingWriter:
             _resolve(write, NOWHERE)
 
     def _sort_out(self, records: Sequence[ToSend], done: Written) -> tuple[list[ToSend], list[ToSend]] | None:
-        """Of records that were not written: their replacements, and those to hold. None: all were written."""
+        """Replacements of records that were not written, and records to hold. None: all were written."""
         if done.cancelled():
             return [], list(records)
         error = done.exception()

@@ -40,7 +40,7 @@ class RecordTime(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What one look at the log showed. Nothing of it counts until the reader has acted on it (`LogGuard.accept`)."""
+    """The finding of one look at the log. Nothing of it counts until the reader has acted on it (`LogGuard.accept`)."""
 
     faults: list[ReadFault]
     reached: dict[Place, Reached]
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 
 class LogGuard:
-    """Of the partitions of one group's reader.
+    """Guards the partitions of one group's reader.
 
     A look takes a while, and partitions may be taken away meanwhile. A fault that was noted then and not acted on would
     never be seen again.

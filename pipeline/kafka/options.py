@@ -8,7 +8,7 @@ Options = dict[str, str | int | float | bool]
 
 
 def connect_options(config: KafkaConfig) -> Options:
-    """What every client needs to reach the brokers."""
+    """Options with which every client reaches the brokers."""
     options: Options = {
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": "hookline",

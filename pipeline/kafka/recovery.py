@@ -63,7 +63,7 @@ class Question(NamedTuple):
 
 
 def make_question(place: Place, reached: Reached, error: KafkaError) -> Question:
-    """What to ask after an error that stopped a partition."""
+    """The question to ask after an error that stopped a partition."""
     code, text = error.code(), error.str()
     kind: QuestionKind
     if code in UNREADABLE:

@@ -19,7 +19,7 @@ from pipeline.topics import Topic
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Of one partition: everything below `offset`, and the ranges `done` beyond it."""
+    """Settled offsets of one partition: all below `offset`, and the ranges `done` beyond it."""
 
     offset: int = 0
     done: tuple[Range, ...] = ()
@@ -30,7 +30,7 @@ class Settled:
 
 
 def read_settled(config: KafkaConfig, group: str, topics: Sequence[Topic]) -> dict[Place, Settled]:
-    """What `group` has settled of each partition, by its commits. Raises `StartError` when Kafka does not answer."""
+    """Settled offsets by partition, from the commits of `group`. Raises `StartError` when Kafka does not answer."""
     consumer = Consumer(view_options(config) | {"group.id": group}, logger=None)  # asks, and never joins
     places = [(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
     try:

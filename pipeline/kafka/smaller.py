@@ -28,7 +28,7 @@ class Smaller:
         self._on_dead = on_dead
 
     def __call__(self, refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
-        """What to write instead; None when there is nothing smaller."""
+        """The records to write instead; None when there is no smaller form."""
         instead = self._replace(refused, error)
         headers = refused[3] if len(refused) > 3 else None
         return None if instead is None else [trace(each, headers) for each in instead]

@@ -84,7 +84,7 @@ class Stepper:
         self._order.note(place, Looked(begin, end, end))
 
     def find_stalled(self) -> list[ReadFault]:
-        """Of partitions of which nothing came since the last call although they go on. Blocks like `recover`."""
+        """Partitions without a record since the last call although their log grows. Blocks like `recover`."""
         behind = {}
         for place, position in self._read_to.items():
             try:

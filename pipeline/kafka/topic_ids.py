@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class TopicIds:
-    """Of the topics of one process. Asked by any thread; the answers are replaced as a whole."""
+    """Ids of the topics of one process. Any thread may ask; the answers are replaced as a whole."""
 
     def __init__(self, config: KafkaConfig, topics: Sequence[Topic]) -> None:
         self._config = config
@@ -122,7 +122,7 @@ class Origins:
         return [place for place in self._origins if self.is_other(place)]
 
     def forget(self, place: Place) -> None:
-        """It is read by another process."""
+        """Forget a partition that another process reads."""
         if place in self._origins:
             self._before[place] = self._origins.pop(place)
 

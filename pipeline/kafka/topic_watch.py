@@ -96,7 +96,7 @@ class TopicWatch:
 def compare_topic(
     topic: Topic, metadata: TopicMetadata, settings: Mapping[str, str | None], config: KafkaConfig
 ) -> list[Difference]:
-    """What differs of one topic that is there."""
+    """The differences of one existing topic."""
     differing = [
         (name, wanted, str(settings.get(name)))
         for name, wanted in topic.config(record_max_bytes=config.record_max_bytes).items()

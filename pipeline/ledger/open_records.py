@@ -1,4 +1,4 @@
-"""What of the archive's open deliveries the log still holds, and what lies in the gaps between archived events.
+"""The archive's open deliveries that the log still holds, and the records in gaps between archived events.
 
 Blocks: call it in a thread.
 """
@@ -132,7 +132,7 @@ def merge_gaps(gaps: Sequence[Gap]) -> Iterator[tuple[int, list[Bounds]]]:
 
 
 def read_log_event(record: LogRecord) -> LogEvent | None:
-    """What a record of the events topic counts as; None: it is no event, and none that cannot be read."""
+    """The event that a record of the events topic counts as; None: it is none, and no unreadable one."""
     if is_probe(record.value):
         return None
     event = parse_event(

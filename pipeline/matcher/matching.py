@@ -90,7 +90,7 @@ class Matcher:
         self._recent = RecentIds(self._recent.max_ids)
 
     async def match(self, records: Iterable[EventRecord]) -> AsyncIterator[list[ToWrite]]:
-        """What the records of one chunk lead to, in their order, in portions of about `PORTION_MAX_BYTES`."""
+        """The writes for the records of one chunk, in their order, in portions of about `PORTION_MAX_BYTES`."""
         portion: list[ToWrite] = []
         size_bytes = 0
         for record in records:
@@ -111,7 +111,7 @@ class Matcher:
         yield portion
 
     async def _lead_on(self, record: EventRecord) -> Iterable[ToWrite]:
-        """What one record leads to."""
+        """The writes for one record."""
         if is_probe(record.value):
             return ()
         parsed = self._parse(

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class Stalls:
-    """Of the partitions of one reader. Remembers since when each stands where it does."""
+    """Stalls of one reader's partitions: remembers since when each has been at its position."""
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config

@@ -1,11 +1,11 @@
-"""What a pool is doing, as metrics."""
+"""The state of a connection pool, as metrics."""
 
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import Pool
 
 
 class PoolFigures:
-    """Of one pool; `update` regularly."""
+    """Metrics of one pool; call `update` regularly."""
 
     def __init__(self, pool: Pool, metrics: Metrics, *, name: str) -> None:
         self._pool = pool

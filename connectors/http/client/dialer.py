@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class DialError(Exception):
-    """There is no connection."""
+    """Connecting failed."""
 
     def __init__(self, error_class: ErrorClass, detail: str) -> None:
         super().__init__(detail)
@@ -164,14 +164,14 @@ class Dialer:
 
 
 def read_certificate(transport: asyncio.BaseTransport) -> Certificate:
-    """What the other side has shown."""
+    """The certificate that the peer has shown."""
     shown = transport.get_extra_info("peercert")
     begins_at_s, expires_at_s = (ssl.cert_time_to_seconds(shown[name]) for name in ("notBefore", "notAfter"))
     return Certificate(begins_at_s * 1_000_000, expires_at_s * 1_000_000)
 
 
 def read_rules(config: DeliverConfig) -> DestinationRules:
-    """What the settings permit."""
+    """The rules that the settings make."""
     return DestinationRules(
         addresses=AddressRules(
             allows_private=config.allow_private_addresses, denied=parse_networks(config.denied_networks)

@@ -67,7 +67,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """There is no answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached.
+    """An exchange without an answer. `timings_us`: dns, connect, tls, first_byte, total; those that were reached.
 
     `certificate`: the endpoint's, when a TLS connection was made for this request.
     """

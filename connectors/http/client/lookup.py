@@ -153,5 +153,5 @@ class Lookups:
 
 
 def find_zone(name: str) -> str:
-    """Whose name servers answer for a name, roughly."""
+    """The zone whose name servers answer for a name, roughly."""
     return ".".join(name.rstrip(".").split(".")[-2:])

@@ -1,4 +1,4 @@
-"""What this process lacks itself: files, memory, ports, threads … An endpoint has no part in it."""
+"""Shortages of this process: files, memory, ports, threads … An endpoint has no part in it."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""What signatures are verified with: secrets that were given, and those in a file, which may change meanwhile."""
+"""Secrets that verify signatures: those given as options, and those in a file, which may change meanwhile."""
 
 from collections.abc import Sequence
 from pathlib import Path

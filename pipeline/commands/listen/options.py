@@ -1,4 +1,4 @@
-"""What `hookline listen` was asked for."""
+"""The options of `hookline listen`."""
 
 from dataclasses import dataclass
 from pathlib import Path

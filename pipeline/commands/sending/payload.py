@@ -1,4 +1,4 @@
-"""What an event carries: from the command line, a file or standard input, as its content type asks."""
+"""An event's payload: from the command line, a file or standard input, as its content type asks."""
 
 import base64
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a person reads once everything runs: where things are, and a line to paste. Pure."""
+"""The text for a person once everything runs: addresses, and a line to paste. Pure."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ DEFAULT_DATA_DIR = Path(".hookline")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the banner needs besides the report. `master_key`: where that key is, in words."""
+    """Facts for the banner beside the report. `master_key`: where that key is, in words."""
 
     data_dir: Path
     logs: Path

@@ -37,7 +37,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_demo(file: Path) -> Demo:
-    """What an earlier start made. A file that cannot be read counts as none: the demo is then made anew."""
+    """Read the demo of an earlier start. A file that cannot be read counts as none: the demo is then made anew."""
     try:
         demo = msgspec.json.decode(file.read_bytes(), type=Demo)
         for known in (demo.application_id, demo.subscription_id):

@@ -39,7 +39,7 @@ class Backoff:
 
 
 class Kept(Protocol):
-    """What a keeper needs to know of a process: `Child` and `Service`."""
+    """A process as its keeper sees it: `Child` and `Service`."""
 
     @property
     def name(self) -> str: ...
@@ -57,7 +57,7 @@ class Kept(Protocol):
 
 
 class Keeper:
-    """Of one process. `start`, then it is kept until `stop`."""
+    """Keeps one process running from `start` to `stop`."""
 
     def __init__(self, kept: Kept, *, run_dir: Path, say: Say) -> None:
         self.kept = kept
@@ -79,7 +79,7 @@ class Keeper:
         return self._keeping
 
     def settle(self) -> None:
-        """It is ready for the first time."""
+        """Note that it is ready for the first time."""
         self._is_settled = True
 
     async def wait_announced(self, read: Callable[[], dict[str, str] | None]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What `hookline up --json` says once everything runs. It also lies in the data directory while it runs."""
+"""The report of `hookline up --json` once everything runs. It also lies in the data directory while it runs."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def write_report(root: Path, report: Report) -> None:
 
 
 def read_report(root: Path) -> Report | None:
-    """What runs in a data directory; None when nothing does, or the file cannot be read."""
+    """The report of a running installation's data directory; None when nothing runs, or the file cannot be read."""
     try:
         return msgspec.json.decode((run_dir(root) / FILE_NAME).read_bytes(), type=Report)
     except (OSError, msgspec.DecodeError):
@@ -45,5 +45,5 @@ def read_report(root: Path) -> Report | None:
 
 
 def remove_report(root: Path) -> None:
-    """It runs no more."""
+    """Delete the report: the installation stops."""
     (run_dir(root) / FILE_NAME).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a person sees of `hookline up`: progress and incidents on standard error, results on standard output."""
+"""The output of `hookline up`: progress and incidents on standard error, results on standard output."""
 
 import sys
 from collections import deque
@@ -37,7 +37,7 @@ class LineLimit:
             self._left_out += 1
 
     def keep_time(self) -> None:
-        """Once a second is over, say how many of its lines were not shown. Called regularly: no line may follow."""
+        """Say how many lines of the last second were not shown. Called regularly, since no line may follow."""
         second = int(self._clock())
         if second != self._second:
             self.finish()

@@ -35,7 +35,7 @@ class CloudEventError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudEvent:
-    """What of a CloudEvent becomes an event. `occurred_at_us`: None when it has no `time`."""
+    """The parts of a CloudEvent that become an event. `occurred_at_us`: None when it has no `time`."""
 
     event_id: str
     event_type: str

@@ -33,7 +33,7 @@ def write_headers(delivery: Delivery) -> dict[str, str]:
 
 
 def name_data_type(delivery: Delivery) -> str:
-    """What the payload is, in the words of others: its bytes are sent as they are."""
+    """The standard media type of the payload, whose bytes are sent as they are."""
     return BYTES_TYPE if delivery.payload_content_type == BINARY_TYPE else delivery.payload_content_type
 
 

@@ -1,4 +1,4 @@
-"""What a payload can be."""
+"""The content types of payloads."""
 
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain"

@@ -1,4 +1,4 @@
-"""What counts as JSON, for every entrance alike: request bodies, payloads over HTTP, records and payloads over Kafka.
+"""The definition of JSON for every entrance: request bodies, payloads over HTTP, records and payloads over Kafka.
 
 RFC 8259 by its grammar, in UTF-8 without a byte order mark, nested at most `DEPTH_MAX` deep. JSON is delivered byte for
 byte and no number in it is computed with: `1e400` and repeated names are JSON, `NaN` and lone surrogates are not.

@@ -43,7 +43,7 @@ class RoutesChanged(Record, frozen=True, kw_only=True, gc=False):
 
 
 class Dispatch(Record, frozen=True, kw_only=True, gc=False):
-    """What one event matched. `matches`: `{"subscription_id", "delivery_id"}` each."""
+    """The deliveries that one event matched. `matches`: `{"subscription_id", "delivery_id"}` each."""
 
     application_id: str
     event_id: str
@@ -255,7 +255,7 @@ class RepublishAsked(Record, frozen=True, kw_only=True, gc=False):
 
 
 def name_client_key_context(subscription_id: str) -> str:
-    """What the private key of a subscription's client certificate is sealed for: not to be taken for its secret."""
+    """The sealing context of a client certificate's private key, different from that of the subscription's secret."""
     return f"{subscription_id}/tls-client-key"
 
 

@@ -1,4 +1,4 @@
-"""What every text from outside must be, whatever it is for: Unicode that PostgreSQL and headers can hold.
+"""The rule for every text from outside: Unicode that PostgreSQL and headers can hold.
 
 NUL is refused because PostgreSQL's text cannot hold it; lone surrogates because they have no UTF-8. A payload is bytes
 and is no text in this sense.

@@ -1,4 +1,4 @@
-"""What lanes may hold of a process at once: records, bytes, and places (open calls of the sink).
+"""Bounds of what lanes hold of a process at once: records, bytes, and places (open calls of the sink).
 
 Three levels share it: a lane, its application, the process. The rule is a dynamic threshold (Choudhury, Hahne, 1998):
 an application may hold as much as is still free, a lane as much as is still free of its application's. However many
@@ -41,7 +41,7 @@ ONE_EACH_BELOW = 0.5
 
 @dataclass(slots=True)
 class Held:
-    """Of one resource, by standing."""
+    """The used amount of one resource, by standing."""
 
     slow: int = 0
     unknown: int = 0
@@ -49,7 +49,7 @@ class Held:
     all: int = 0  # of the three together
 
     def beside(self, standing: Standing) -> int:
-        """What counts for a lane of this standing: that of the same; for a proven one all."""
+        """The use that counts for a lane of this standing: that of the same standing; for a proven one all."""
         if standing is Standing.PROVEN:
             return self.all
         return self.slow if standing is Standing.SLOW else self.unknown
@@ -66,7 +66,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Of one resource, by standing."""
+    """The cap of one resource, by standing."""
 
     slow: int
     unknown: int
@@ -89,7 +89,7 @@ def _share(amount: int, shares: tuple[float, float, float]) -> Caps:
 
 @dataclass(slots=True)
 class Usage:
-    """Of one application, or of the process."""
+    """The use of one application, or of the process."""
 
     records: Held = field(default_factory=Held)
     size_bytes: Held = field(default_factory=Held)
@@ -98,7 +98,7 @@ class Usage:
 
 @dataclass(slots=True, eq=False)
 class Application:
-    """What one application's lanes hold together."""
+    """Records, bytes and places that one application's lanes hold together."""
 
     owner: Hashable
     usage: Usage = field(default_factory=Usage)
@@ -109,7 +109,7 @@ class Application:
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """What one lane holds."""
+    """Records, bytes and places that one lane holds."""
 
     key: Hashable
     application: Application

@@ -1,4 +1,4 @@
-"""What one endpoint may be asked for at this moment: concurrency (AIMD), a rate limit, a breaker with slow start.
+"""The gate of one endpoint: concurrency (AIMD), a rate limit, a breaker with slow start.
 
 Additive increase, multiplicative decrease: a window of successes at full use adds one to the limit, a sign of overload
 halves it, once per window. The breaker opens when most of the last outcomes were failures, lets one probe through when
@@ -229,5 +229,5 @@ class EndpointGate:
 
 
 def make_bucket(rate_per_s: float | None, *, tokens: float) -> TokenBucket | None:
-    """Of an endpoint's rate: a second's worth of requests may start at once."""
+    """The bucket of an endpoint's rate: a second's worth of requests may start at once."""
     return None if rate_per_s is None else TokenBucket(rate_per_s=rate_per_s, burst=rate_per_s, tokens=tokens)

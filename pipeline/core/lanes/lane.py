@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Rank(IntEnum):
-    """What goes before what in a lane."""
+    """The order of work in a lane."""
 
     FRESH = 0
     RETRY = 1
@@ -29,7 +29,7 @@ class Rank(IntEnum):
 
 
 class Jam(NamedTuple):
-    """What a record that is not let into a lane would have waited behind."""
+    """The queue that a refused record would have waited behind."""
 
     waiting: int
     us_per_item: float  # at the lane's speed; 0: not known
@@ -109,7 +109,7 @@ class Lane(Generic[T]):
         return self.queues[filled[choice]].popleft(), filled[choice]
 
     def pop_last(self) -> T | None:
-        """What would have been given last; None: the lane is empty."""
+        """Remove the item with the last turn; None: the lane is empty."""
         for queue in reversed(self.queues):
             if queue:
                 return queue.pop()

@@ -117,7 +117,7 @@ class Lanes(Generic[T]):
         self._line_up(lane, now_us)
 
     def describe_jam(self, key: Hashable, now_us: int) -> Jam:
-        """What waits in this lane, and how fast it goes."""
+        """The queue of this lane, and its speed."""
         lane = self._lanes.get(key)
         return NO_JAM if lane is None else Jam(len(lane), lane.measure_us_per_item(now_us))
 

@@ -47,7 +47,7 @@ class ParkedPace:
 
     @property
     def rate_per_s(self) -> float:
-        """What may be started now."""
+        """The present rate of starts."""
         return self._tokens.rate_per_s
 
     def note(self, delay_us: int) -> None:

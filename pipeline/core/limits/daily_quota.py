@@ -13,7 +13,7 @@ NOTICED_PERCENT = (80, 100)
 
 @dataclass(slots=True)
 class Usage:
-    """Of one application: `known` of all gateways, `own` of this one that is not in it yet, `told`: percents."""
+    """Counts of one application: `known` of all gateways, `own` not added to it yet, `told`: percents notified."""
 
     known: int = 0
     own: int = 0
@@ -67,7 +67,7 @@ class DailyQuota:
         return list(self._usages)
 
     def learn(self, totals: Mapping[str, int], added: Mapping[str, int]) -> list[tuple[str, int]]:
-        """What all have accepted, with `added` of this gateway in it.
+        """Take over the total of all gateways, with `added` of this one in it.
 
         Which applications have just come to 80 or 100 percent of the limit: application and percent.
         """

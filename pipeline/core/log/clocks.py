@@ -23,7 +23,7 @@ class Clocks:
         return min(self.host_us, self.postgres_us, *(() if self.log_us is None else (self.log_us,)))
 
     def find_disagreement(self, tolerance_us: int) -> str | None:
-        """What does not fit together, as a sentence; None: they agree."""
+        """The disagreement of the clocks, as a sentence; None: they agree."""
         if abs(self.host_us - self.postgres_us) > tolerance_us:
             return (
                 f"this host's clock is {_describe(self.host_us - self.postgres_us)} PostgreSQL's; "

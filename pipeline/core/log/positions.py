@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 
 class Positions:
-    """Of the partitions that are ours."""
+    """Positions of the partitions that this process owns."""
 
     def __init__(self) -> None:
         self._next_offsets: dict[Place, int] = {}
@@ -38,7 +38,7 @@ class Positions:
         self._vacant[place] = deque()
 
     def forget(self, place: Place) -> None:
-        """It is not ours any more."""
+        """Forget a partition that this process no longer owns."""
         self._next_offsets.pop(place, None)
         self._vacant.pop(place, None)
 

@@ -11,7 +11,7 @@ NOTES_MAX = 600
 
 
 class ReplayLag:
-    """Of all replicas of one primary. Places are bytes in its log; times in seconds of one clock, rising."""
+    """Replay lag of a primary's replicas. Places are bytes in its log; times in seconds of one clock, rising."""
 
     def __init__(self) -> None:
         self._notes: deque[tuple[float, int]] = deque(maxlen=NOTES_MAX)

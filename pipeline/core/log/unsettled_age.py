@@ -9,7 +9,7 @@ STEP_US = 1_000_000
 
 
 class UnsettledAge:
-    """Of one partition. Offsets are noted in rising order."""
+    """The age of the oldest unsettled record of one partition. Offsets are noted in rising order."""
 
     __slots__ = ("_noted", "_noted_us")
 

@@ -42,7 +42,7 @@ class Watermark:
         return True
 
     def skip_to(self, offset: int) -> None:
-        """There is nothing to be taken before this offset."""
+        """Move on to this offset: no record lies before it."""
         self.next_offset = max(self.next_offset, offset)
 
     def settle(self, offset: int) -> None:

@@ -72,7 +72,7 @@ LOCAL_SUFFIXES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressRules:
-    """What may be dialled. `denied` holds even where private addresses are allowed."""
+    """Addresses that may be dialled. `denied` holds even where private addresses are allowed."""
 
     allows_private: bool = False
     denied: tuple[Network, ...] = ()

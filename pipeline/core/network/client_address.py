@@ -1,4 +1,4 @@
-"""Whose request is it, when it came through proxies? Pure.
+"""The client's address of a request that came through proxies. Pure.
 
 Every proxy appends the address of its peer at the right end of a header. Entries further left came with the request and
 may be invented. Reading goes from right to left while the address belongs to one of our own proxies, and ends at the
@@ -54,7 +54,7 @@ class Proxies:
 
 
 def list_hops(header: ProxyHeader, fields: Sequence[str]) -> Iterator[str]:
-    """Who spoke to each proxy, the nearest to us first. A text that cannot be read is given as it is, or as empty."""
+    """The peer of each proxy, the nearest to us first. An unreadable text is returned as it is, or as empty."""
     for field in reversed(fields):
         match header:
             case ProxyHeader.X_FORWARDED_FOR:

@@ -52,7 +52,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRules:
-    """What this deployment sends to. Where private addresses are allowed, so are local names and all ports."""
+    """Permitted destinations. Where private addresses are allowed, so are local names and all ports."""
 
     addresses: AddressRules
     ports: PortRules

@@ -1,1 +1,1 @@
-"""What follows an attempt: retries, tiers, cancelling, and whether an endpoint is disabled."""
+"""The steps after an attempt: retries, tiers, cancelling, and whether an endpoint is disabled."""

@@ -67,7 +67,7 @@ class EgressGuard:
         self._failures.note(endpoint, now_us, is_failing=is_failure)
 
     def failing_share(self, now_us: int) -> float:
-        """Of the endpoints active within the window, how many have faults; 0 when there are too few to tell."""
+        """The share of the endpoints active within the window that have faults; 0 when too few are active."""
         failing, active = self._faults.count(now_us)
         return failing / active if active >= ACTIVE_MIN else 0.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What is known of a delivery. `last_number`: of its last attempt, 0: none was made yet."""
+    """The known state of a delivery. `last_number`: of its last attempt, 0: none was made yet."""
 
     last_number: int = 0
     is_retry_waiting: bool = False

@@ -1,4 +1,4 @@
-"""What comes after an attempt: a pure decision from the outcome, the schedule and a random number handed in."""
+"""The retry decision: pure, from the outcome, the schedule and a random number handed in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

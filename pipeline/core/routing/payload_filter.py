@@ -24,7 +24,7 @@ INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
 
 class FilterError(ValueError):
-    """What is wrong with a filter, as a sentence without its subject."""
+    """The fault of a filter, as a sentence without its subject."""
 
 
 class PayloadFilter(Protocol):

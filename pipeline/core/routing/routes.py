@@ -20,7 +20,7 @@ Label = tuple[str, str]
 
 
 class TypeSchema(NamedTuple):
-    """What an event type asks of payloads."""
+    """The payload schema of an event type."""
 
     text: str | None
     mode: str
@@ -75,7 +75,7 @@ class EventTypeSpan(Span):
 
 
 class Rule(Span):
-    """What a subscription, whose id is the name, selected for some versions."""
+    """The selection of a subscription, whose id is the name, in some versions."""
 
     __slots__ = ("accepts", "anchor", "event_types", "labels", "patterns", "payload_filter")
 
@@ -155,16 +155,16 @@ class RoutesHistory:
 
     @property
     def subscription_ids(self) -> list[str]:
-        """Of the newest version; those that are enabled."""
+        """Ids of the enabled subscriptions of the newest version."""
         return list(self._rules)
 
     @property
     def event_types(self) -> list[str]:
-        """Of the newest version."""
+        """Event types of the newest version."""
         return list(self._types)
 
     def list_rules(self) -> list[Rule]:
-        """Of the newest version: what enabled subscriptions select."""
+        """Selections of the newest version's enabled subscriptions."""
         return list(self._rules.values())
 
     def put_rule(

@@ -31,7 +31,7 @@ class JsonWebKey(TypedDict):
 
 
 def sign_asymmetric(secrets: Sequence[bytes], *, message_id: str, body: bytes, signed_at_s: int) -> str:
-    """What `webhook-signature` has beside `v1`: one `v1a,` signature per valid secret, separated by spaces."""
+    """The part of `webhook-signature` beside `v1`: one `v1a,` signature per valid secret, separated by spaces."""
     signed = f"{message_id}.{signed_at_s}.".encode() + body
     return " ".join(f"v1a,{base64.b64encode(_derive(secret).sign(signed)).decode()}" for secret in secrets)
 

@@ -35,7 +35,7 @@ Finding = str | Absent | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What came out for each scheme."""
+    """The finding for each scheme."""
 
     hook0: Finding
     standard: Finding
@@ -146,7 +146,7 @@ def _split_hook0(value: str) -> dict[str, str]:
 
 
 def _cover_headers(names: str | None, headers: Mapping[str, str]) -> bytes:
-    """What v1 signs before the body, in the order that the signature names the headers."""
+    """The text that v1 signs before the body, in the order that the signature names the headers."""
     if names is None:
         raise WrongHeaderError("it has v1 and does not say which headers it covers (h)")
     missing = [name for name in names.split() if name.lower() not in headers]

@@ -1,4 +1,4 @@
-"""What the operations on users need, made once per gateway."""
+"""Parts that the operations on users need, made once per gateway."""
 
 import time
 from collections.abc import Callable

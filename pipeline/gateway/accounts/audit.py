@@ -40,7 +40,7 @@ FILTERS = (
 
 
 class ActorShown(TypedDict):
-    """Who made a change."""
+    """The author of a change."""
 
     kind: str
     id: str | None
@@ -66,7 +66,7 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """Of an organization; with the master key of all, users included."""
+    """The audit log of an organization; with the master key of all, users included."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take(request, "organization_id")
     if organization_id is not None:

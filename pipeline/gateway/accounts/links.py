@@ -1,4 +1,4 @@
-"""What e-mails say, and the links in them."""
+"""Texts of e-mails, and the links in them."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -66,7 +66,7 @@ async def find_named_user(request: web.Request, decoder: "msgspec.json.Decoder[E
 
 
 async def follow_link(request: web.Request, token: str, purpose: Purpose) -> User:
-    """Whose link it is: the request acts as this user from here on. Raises `Problem` when it is not valid any more."""
+    """The user of a link: the request acts as this user from here on. Raises `Problem` when the link has expired."""
     gateway = request.app[GATEWAY]
     findings = Findings()
     findings.check_text("token", token, most=TOKEN_MAX_CHARS)

@@ -49,20 +49,20 @@ _role_decoder = msgspec.json.Decoder(RoleForm)
 
 
 class InvitationShown(TypedDict):
-    """Who was invited, and as what."""
+    """An invited person with the role."""
 
     email: str
     role: str
 
 
 class RevocationShown(TypedDict):
-    """Who is no member any more."""
+    """A person whose membership has ended."""
 
     user_id: Id
 
 
 class RoleShown(TypedDict):
-    """What a member is."""
+    """The role of a member."""
 
     user_id: Id
     role: str

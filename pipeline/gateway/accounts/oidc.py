@@ -70,7 +70,7 @@ async def begin(request: web.Request) -> web.Response:
 
 
 async def finish(request: web.Request) -> web.Response:
-    """What the provider sends the browser back to: a session, answered as a login is."""
+    """The page to which the provider sends the browser back: a session, answered as a login is."""
     gateway = request.app[GATEWAY]
     provider = _find_provider(gateway)
     gateway.accounts.count_attempt(find_client_address(request))

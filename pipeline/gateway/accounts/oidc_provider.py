@@ -79,7 +79,7 @@ class Provider:
         return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
 
     async def identify(self, code: str, *, nonce: str, code_verifier: str) -> Identity:
-        """Who came back with this code. Raises `ProviderError`."""
+        """The identity behind this code. Raises `ProviderError`."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -190,6 +190,6 @@ def _read_object(body: bytes) -> dict[str, Any]:
 
 
 def refuse(error: ProviderError) -> Problem:
-    """What to answer."""
+    """The problem to answer with."""
     log.warning("oidc_failed", reason=str(error))
     return Problem("AuthFailedLogin", detail=f"The login at the OpenID provider failed: {error}.")

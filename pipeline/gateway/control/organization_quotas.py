@@ -76,7 +76,7 @@ async def change(request: web.Request) -> web.Response:
 async def find_limits(
     gateway: Gateway, *, organization_id: str | None = None, application_id: str | None = None
 ) -> QuotasConfig:
-    """What applies to an organization, or to an application: its organization's own quotas, else the instance's."""
+    """The quotas of an organization, or of an application: its organization's own quotas, else the instance's."""
     if organization_id is not None:
         own = await find_quotas(gateway.pool, organization_id)
     else:

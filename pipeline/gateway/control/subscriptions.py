@@ -382,7 +382,7 @@ def locate_keys(subscription: Subscription, secret: str) -> str:
 
 
 def derive_address_key(secret: str) -> str:
-    """What the address of the public keys has beside the id."""
+    """The secret part of the address of the public keys."""
     return sha256(f"jwks/{secret}".encode()).hexdigest()[:32]
 
 

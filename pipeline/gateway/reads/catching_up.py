@@ -20,14 +20,14 @@ APPLICATIONS_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of a partition: the offset its next record gets, and the one before which everything is archived."""
+    """The progress of a partition: the offset of its next record, and the one before which everything is archived."""
 
     end: int
     archived: int
 
 
 class CatchingUp:
-    """Of the events topic, in one gateway. Made by `follow_archive`."""
+    """The archive's progress in the events topic, for one gateway. Made by `follow_archive`."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ def list_routes() -> list[Operation]:
 
 
 async def show_of_application(request: web.Request) -> web.Response:
-    """Of one application."""
+    """Events a day of one application."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     first, last = _take_range(request)
@@ -66,7 +66,7 @@ async def show_of_application(request: web.Request) -> web.Response:
 
 
 async def show_of_organization(request: web.Request) -> web.Response:
-    """Of all applications of an organization, each by itself."""
+    """Events a day of each application of an organization."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take_id(request, "organization_id")
     first, last = _take_range(request)

@@ -16,7 +16,7 @@ from pipeline.postgres.archive.attempts import ArchivedResponse, find_response
 
 
 class ResponseShown(TypedDict):
-    """What an endpoint answered."""
+    """The answer of an endpoint."""
 
     response_id: Id
     response_error_name: str | None

@@ -23,7 +23,7 @@ class LatencyShown(TypedDict):
 
 
 class SubscriptionHealth(TypedDict):
-    """Of the newest 1,000 deliveries. `success_ratio`: of attempts, 0 to 1; null: none was made."""
+    """Figures of the newest 1,000 deliveries. `success_ratio`: of attempts, 0 to 1; null: none was made."""
 
     subscription_id: Id
     is_enabled: bool

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | None]]) -> T | None:
-    """What a replica has, or else the primary."""
+    """The item, from a replica or else from the primary."""
     reader = gateway.lookup_pool
     if reader is not gateway.fresh_pool:
         try:
@@ -37,7 +37,7 @@ async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | N
 async def list_fresh(
     gateway: Gateway, application_id: str, event_id: str | None, read: Callable[[Pool], Awaitable[Sequence[T]]]
 ) -> Sequence[T]:
-    """What `read` finds once everything that the application had accepted (or this event) is archived with its matches.
+    """Result of `read` when all that the application had accepted (or this event) is archived with its matches.
 
     `read`: attempts or deliveries. Those of one event come with its matches: when it has some, there is no wait.
     """

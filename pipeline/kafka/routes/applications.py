@@ -1,4 +1,4 @@
-"""What the routes topic says of one application: its head, its history, and which version applied when."""
+"""One application by the routes topic: its head, its history, and which version applied when."""
 
 from collections import deque
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ _decompressor = zstandard.ZstdDecompressor()
 
 
 def pack_body(body: bytes, *, compress_min_bytes: int) -> tuple[bytes, bool]:
-    """What to store, and whether it is compressed. Only bodies of `compress_min_bytes` or more are tried."""
+    """The bytes to store, and whether they are compressed. Only bodies of `compress_min_bytes` or more are tried."""
     if len(body) < compress_min_bytes or not body:
         return body, False
     packed = _compressor.compress(body)

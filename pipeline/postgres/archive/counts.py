@@ -18,7 +18,7 @@ class ArchivedCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFigures:
-    """Of the whole database. `rows_inserted`, `transactions`, `wal_bytes`: since some time in the past."""
+    """Counters of the whole database. `rows_inserted`, `transactions`, `wal_bytes`: since some time in the past."""
 
     rows_inserted: int
     transactions: int
@@ -43,7 +43,7 @@ async def count_archived(pool: Pool, application_ids: Sequence[str]) -> Archived
 
 
 async def read_server_figures(pool: Pool) -> ServerFigures:
-    """What the server has counted."""
+    """Read the server's counters."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select tup_inserted, xact_commit, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, "

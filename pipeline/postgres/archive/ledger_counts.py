@@ -122,7 +122,7 @@ async def count_events(connection: Connection, part: Part) -> dict[str, int]:
 
 
 async def count_matches(connection: Connection, part: Part) -> dict[str, int]:
-    """What the dispatches say was matched, by application."""
+    """Matched deliveries by the dispatches, by application."""
     return await _count(connection, SQL("sum(matches_count)::bigint from {}").format(part.select("dispatches", "d")))
 
 

@@ -1,4 +1,4 @@
-"""What the archive's lists share: their filters, the places where a page ends, and how pages lead on and back."""
+"""Common parts of the archive's lists: filters, the places where a page ends, and how pages lead on and back."""
 
 from dataclasses import dataclass, replace
 

@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 
 
 async def plan_rebuild(connection: Connection) -> Plan:
-    """What `prepare_rebuild` would find."""
+    """The plan of `prepare_rebuild`, without a change."""
     names = [name for table in TABLES for name in (table.name, table.default_partition)] + list(OTHERS)
     cursor = await connection.execute(
         "select name from unnest(%s::text[]) name where to_regclass(name) is null order by name", (names,)

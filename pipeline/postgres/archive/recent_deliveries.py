@@ -14,7 +14,7 @@ RECENT_MAX = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
-    """Of at most `RECENT_MAX` deliveries. `waiting`: those that are waiting or parked."""
+    """Figures of at most `RECENT_MAX` deliveries. `waiting`: those that are waiting or parked."""
 
     deliveries: int
     waiting: int

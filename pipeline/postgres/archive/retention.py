@@ -84,7 +84,7 @@ async def drop_detached(connection: Connection, *, keep_hours: float, days_max: 
 
 
 async def forget_companions(connection: Connection, *, first_kept: date, keep_hours: float) -> None:
-    """What stands beside the archive for its sake, of days that have left.
+    """Delete rows in companion tables of days that have left the archive.
 
     Events that were sent again; and, once no day that could be attached again needs them, attempts that were asked for,
     versions of subscriptions that no event of the archive has met, and minutes.

@@ -55,7 +55,7 @@ class FencedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveBatch:
-    """What one transaction writes. `steps`: from where to where each partition moves, `owners`: by whose right,
+    """One transaction's content. `steps`: from where to where each partition moves, `owners`: by whose right,
     `appended_at_us`: the broker's clock at the newest record of those whose timestamps are the broker's."""
 
     steps: Mapping[Place, Step]
@@ -228,7 +228,7 @@ async def _advance(connection: AsyncConnection[TupleRow], batch: ArchiveBatch) -
 async def _read_positions(
     connection: AsyncConnection[TupleRow], places: Iterable[Place], owners: Mapping[Place, UUID]
 ) -> dict[Place, int]:
-    """Of those of which the owner is still the owner."""
+    """Positions of the partitions that the owner still owns."""
     places = sorted(places)
     cursor = await connection.execute(
         "select o.topic, o.partition, o.next_offset from archive_offsets o "

@@ -1,4 +1,4 @@
-"""Who acts at this moment: what the triggers of the audit log note beside a change."""
+"""The present actor, whom the triggers of the audit log note beside a change."""
 
 import json
 from contextvars import ContextVar

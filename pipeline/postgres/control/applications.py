@@ -23,7 +23,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Onboarding:
-    """What an application has already."""
+    """The onboarding steps that an application has done."""
 
     has_event_type: bool
     has_subscription: bool

@@ -1,4 +1,4 @@
-"""What the database says about every application's place in the log: to be compared with what the log says."""
+"""Every application's place in the log by the database, for comparison with the log."""
 
 from dataclasses import dataclass
 

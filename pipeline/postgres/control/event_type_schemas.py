@@ -1,4 +1,4 @@
-"""What event types ask of payloads: a JSON Schema with its versions, whether it is looked at, and an example."""
+"""The payload schemas of event types: a JSON Schema with its versions, its mode, and an example."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ VERSIONS_MAX = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What an event type asks of payloads now. `version`: of its schema; 0: it has none."""
+    """The present payload schema of an event type. `version`: of its schema; 0: it has none."""
 
     event_type: EventType
     mode: Mode
@@ -34,7 +34,7 @@ class SchemaVersion:
 
 
 async def find_contract(pool: Pool, application_id: str, name: str) -> Contract | None:
-    """Of an active event type."""
+    """Find the contract of an active event type."""
     async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             "select service, resource_type, verb, schema_mode, schema_version, s.schema, example from event_types "

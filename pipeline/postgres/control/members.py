@@ -1,4 +1,4 @@
-"""Who is what in an organization."""
+"""Members of organizations, and their roles."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,7 @@ class Member:
 
 
 async def list_members(pool: Pool, organization_id: str) -> list[Member]:
-    """Who came first, first."""
+    """Members, in the order in which they joined."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Member)) as cursor:
         await cursor.execute(
             "select m.user_id::text, u.email, u.first_name, u.last_name, m.role "

@@ -11,7 +11,7 @@ LOGINS_FORGOTTEN = 100  # expired ones, with each new one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BegunLogin:
-    """What the answer must fit."""
+    """The values that the provider's answer must fit."""
 
     nonce: str
     code_verifier: str

@@ -19,7 +19,7 @@ class Organization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationOnboarding:
-    """What an organization has already, in any of its applications."""
+    """The onboarding steps that an organization has done, in any of its applications."""
 
     application_ids: list[str]
     has_event_type: bool

@@ -21,7 +21,7 @@ FROM_THE_START = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:
-    """What the log says of an application. `change_id`: empty in the form before parts."""
+    """The state of an application in the log. `change_id`: empty in the form before parts."""
 
     version: int
     change_id: str
@@ -169,7 +169,7 @@ async def extend_publication(pool: Pool, publication: Publication, *, lease_s: f
 
 
 async def finish_publication(pool: Pool, publication: Publication) -> bool:
-    """It is in the log. False: the lease had run out, and the records written may be older than those of others."""
+    """Note that it is in the log. False: the lease had run out; the records may be older than those of others."""
     return await _update(
         pool,
         "published_version = %(version)s, parts_version = %(version)s, published_change_id = %(change_id)s, "
@@ -179,7 +179,7 @@ async def finish_publication(pool: Pool, publication: Publication) -> bool:
 
 
 async def abandon_publication(pool: Pool, publication: Publication) -> None:
-    """It could not be written: the next publication tries again."""
+    """Give the lease back: it could not be written, and the next publication tries again."""
     await _update(pool, "publishing_by = null, publishing_until = null", publication)
 
 

@@ -35,7 +35,7 @@ class ServiceToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLimits:
-    """What a token is limited to; None: not."""
+    """The limits of a token; None: not limited."""
 
     scopes: list[str] | None = None
     application_ids: list[str] | None = None
@@ -113,7 +113,7 @@ async def revoke_token(pool: Pool, organization_id: str, token_id: str) -> bytes
 
 
 async def find_grant_of_service_token(pool: Pool, token_hash: bytes) -> Grant | None:
-    """What a token grants that is neither revoked nor expired."""
+    """The rights of a token that is neither revoked nor expired."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select t.token_id::text, t.organization_id::text, t.scopes, t.application_ids::text[], "

@@ -86,7 +86,7 @@ async def find_session_id(pool: Pool, access_hash: bytes) -> str | None:
 
 
 async def find_grant_of_session(pool: Pool, access_hash: bytes) -> Grant | None:
-    """What an access token grants that has not expired, of a session that has not ended."""
+    """The rights of an access token that has not expired, of a session that has not ended."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select s.user_id::text, extract(epoch from t.expires_at)::float8, "

@@ -25,7 +25,7 @@ class UnknownEventTypesError(Exception):
 
 
 class ChangedMeanwhileError(Exception):
-    """It is not any more as its caller knows it."""
+    """The subscription was changed since its caller read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

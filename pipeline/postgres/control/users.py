@@ -141,7 +141,7 @@ async def verify_email(pool: Pool, user_id: str) -> bool:
 async def save_mail_token(
     pool: Pool, user_id: str, token_hash: bytes, purpose: Purpose, expires_at: datetime, *, most: int
 ) -> None:
-    """What a link will carry. Of a purpose the newest `most` count."""
+    """Save the token of a link. Of one purpose only the newest `most` stay valid."""
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             "insert into mail_tokens (token_hash, user_id, purpose, expires_at) values (%s, %s, %s, %s)",

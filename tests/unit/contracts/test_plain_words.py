@@ -1,5 +1,6 @@
 """Words for a person who is not named make a reader guess: code says which process, caller or operator it is."""
 
+import ast
 import re
 
 from tests.unit.contracts.repository import list_files, name
@@ -19,4 +20,25 @@ def test_code_names_its_subjects() -> None:
     ]
 
     assert len(modules) > 900
+    assert [] == found
+
+
+# edited beside this test: their rewriting follows
+NOT_YET = ("pipeline/kafka/damage/", "pipeline/kafka/group/", "tests/", "docs/", "ops/", "examples/")
+# a clause, a fragment or a pronoun instead of a subject
+HIDDEN_SUBJECT = re.compile(r"(?:What|Who|Whose|Of|So|Once|It|There) ")
+
+
+def test_a_docstring_begins_with_its_subject() -> None:
+    """Or with its verb: a reader who meets it in a list knows what it is about."""
+    modules = [path for path in list_files() if path.suffix == ".py" and not name(path).startswith(NOT_YET)]
+    found = [
+        f"{name(path)}: {text[:100]}"
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if HIDDEN_SUBJECT.match(text := ast.get_docstring(node) or "")
+    ]
+
+    assert len(modules) > 450
     assert [] == found
