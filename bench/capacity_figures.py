@@ -17,7 +17,7 @@ US_PER_1000_S = 1000.0  # microseconds for one, of seconds for 1,000
 
 
 def load_figures() -> Figures:
-    """Those that come with this version."""
+    """Load the figures that come with this version."""
     return msgspec.json.decode(files("bench").joinpath(FILE).read_bytes(), type=Figures)
 
 

@@ -1,4 +1,4 @@
-"""This host's clock while a process runs: set back, it makes the process useless, which then ends and is started again.
+"""Watches the host's clock: a process whose clock was set back is useless, ends, and is started again.
 
 librdkafka's threads wait until times of the wall clock. When that is set back by an hour, what waits then (for the next
 record, to send a heartbeat, to fetch) waits an hour longer: a consumer reads nothing, a view of the routes grows old,

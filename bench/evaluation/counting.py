@@ -40,7 +40,7 @@ def find_problems(
 
 
 def find_count_problems(counts: GroupCounts, evidence: Evidence) -> list[str]:
-    """The same for one group."""
+    """Counts of one group that do not add up, as sentences."""
     fan_out, problems = evidence.group.fan_out, []
     if not counts.accepted:
         problems.append(f"no event was accepted: {counts.statuses}")

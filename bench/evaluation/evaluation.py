@@ -39,7 +39,7 @@ class Evidence:
 
 
 def sort_out(arrivals: Iterable[Arrival], times: Sequence[PhaseTime]) -> Deliveries:
-    """By phase and by second."""
+    """Sort deliveries by phase and by second."""
     found = Deliveries(latencies_us=[[] for _ in times], arrived=[0] * len(times))
     start_us = times[0].start_us
     points: list[tuple[int, int]] = []

@@ -58,7 +58,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, "array[int]"]
 
     def list_arrivals(self, stream: int) -> Iterator[Arrival]:
-        """Those of one stream, as they came."""
+        """Arrivals of one stream, in their order."""
         columns = self.columns
         for number, endpoint, intended_us, arrived_us, of in zip(
             columns["number"],

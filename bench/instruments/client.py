@@ -74,7 +74,7 @@ class ClientConnection(asyncio.Protocol):
 
 
 class ReadingConnection(ClientConnection):
-    """The same, which keeps the answer's body."""
+    """A kept connection that keeps the answer's body."""
 
     __slots__ = ("_body",)
 

@@ -31,7 +31,7 @@ def judge_error(error: BaseException) -> Verdict:
 
 
 def decide_after_error(delivery: Delivery, endpoint: Endpoint | None, failed_at_us: int) -> RetryAt | GiveUp:
-    """By the subscription's schedule if that is known, else by the default one."""
+    """Decide by the subscription's schedule if it is known, else by the default one."""
     delays_s = endpoint.retry_delays_s if endpoint is not None else None
     return decide_retry(
         attempt_number=delivery.attempt_number - delivery.schedule_from + 1,

@@ -23,7 +23,7 @@ class EndpointList(Protocol):
     """All endpoints that are known."""
 
     def list_active(self) -> Iterable[Endpoint]:
-        """Those that are neither deleted nor disabled."""
+        """Endpoints that are neither deleted nor disabled."""
 
 
 class KeyWatch:
@@ -49,7 +49,7 @@ class KeyWatch:
         self._unusable: Mapping[str, int] = {}  # key id → endpoints that wait for it
 
     def verify(self) -> None:
-        """At the start. Raises `StartError` when there are endpoints and not one of them can be sent to."""
+        """Verify the keys at the start. Raises `StartError` when there are endpoints and none of them is usable."""
         total = self.look()
         waiting = sum(self._unusable.values())
         if total and waiting >= total:

@@ -48,7 +48,7 @@ class Ledger:
         return self._under_way.get(attempt_id)
 
     def begin(self, attempt_id: str) -> None:
-        """From now on copies of this delivery share what becomes of it."""
+        """Begin an attempt: from now on copies of this delivery share its outcome."""
         self._under_way[attempt_id] = asyncio.get_running_loop().create_future()
 
     def follow(self, attempt_id: str, written: Written) -> None:

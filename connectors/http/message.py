@@ -106,6 +106,6 @@ def _find_content_type_problem(content_type: str) -> str | None:
 
 @lru_cache(maxsize=TEXTS_REMEMBERED)
 def _format_event_type(event_type: str) -> tuple[str, str | None]:
-    """As it is sent, and why it cannot be."""
+    """The event type's header value, and the reason why it cannot be sent."""
     value = encode_header_text(event_type)
     return value, find_value_problem("x-event-type", value)

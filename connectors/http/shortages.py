@@ -31,7 +31,7 @@ class Met:
 
 
 class Shortages:
-    """Those of one process."""
+    """The shortages of one process."""
 
     def __init__(self, metrics: Metrics, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics

@@ -110,7 +110,7 @@ class HttpSink:
         )
 
     def classify(self, record: LogRecord) -> Incoming:
-        """By its topic and key; only records of the retry topics are decoded, for their due time.
+        """Classify by topic and key; only records of the retry topics are decoded, for their due time.
 
         The work is the record as it was read: a full lane parks its bytes again.
         """

@@ -119,7 +119,7 @@ class Claims:
         return {place: self._owners[place] for place in {record.place for record in records}}
 
     async def leave_out_written(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
-        """Those of `records` that are not archived. Asks PostgreSQL if the last write may have been committed."""
+        """The `records` that are not archived yet. Asks PostgreSQL if the last write may have been committed."""
         if not self._is_in_doubt:
             return records
         for place, offset in (await self._writer.read_positions(self._owners)).items():

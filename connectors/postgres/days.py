@@ -24,6 +24,6 @@ class Days:
         self._log_us = max(appended_at_us, default=self._log_us)
 
     def choose(self, days: set[date]) -> set[date]:
-        """Those of these days that get a partition."""
+        """The days among these that get a partition."""
         todays = {day_of(wall_us()), day_of(self._log_us)}
         return {day for day in days if any(today - self._before <= day <= today + self._after for today in todays)}

@@ -64,7 +64,7 @@ def count_records(bounds: Bounds) -> int:
 
 
 def count_written(bounds: Bounds, positions: Mapping[Place, int]) -> int:
-    """How many of them lie behind the positions."""
+    """The number of offsets before the positions: they are written."""
     return sum(min(max(positions.get(place, 0), begin), end) - begin for place, (begin, end) in bounds.items())
 
 

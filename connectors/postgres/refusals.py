@@ -8,7 +8,7 @@ from connectors.sink import LogRecord
 async def find_refused(
     records: Sequence[LogRecord], find_reason: Callable[[Sequence[LogRecord]], Awaitable[str | None]]
 ) -> dict[LogRecord, str]:
-    """Those that are refused each by itself, with the reason. `find_reason`: why these are refused, or None."""
+    """Rows that PostgreSQL refuses, each with the reason. `find_reason`: why these are refused, or None."""
     reason = await find_reason(records)
     if reason is None:
         return {}

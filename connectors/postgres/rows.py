@@ -270,7 +270,7 @@ class RowBuilder:
 
 
 def describe_place(record: LogRecord) -> dict[str, str | int]:
-    """Where it lay, for the log."""
+    """The record's place, for log lines."""
     return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 

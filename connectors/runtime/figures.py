@@ -45,7 +45,7 @@ class Figures:
         self._metrics.runnable_lag_records.set(runnable)
 
     def tick(self, stalls_s: Mapping[str, float]) -> None:
-        """To be called regularly; `stalls_s`: by cause, see `Progress`."""
+        """Update the metrics. Call it regularly; `stalls_s`: by cause, see `Progress`."""
         for cause, stalled_s in stalls_s.items():
             self._metrics.stalled_seconds.labels(cause).set(stalled_s)
         self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)

@@ -77,7 +77,7 @@ class Flow:
 
     @property
     def settled_at_s(self) -> float:
-        """When something was settled last, by the monotonic clock."""
+        """The time of the last settled record, by the monotonic clock."""
         return self._settling.settled_at_s
 
     def waits_for_s(self) -> float:
@@ -107,7 +107,10 @@ class Flow:
         self._puts.start()
 
     def tick(self, passed_s: float, *, full_for_s: float) -> None:
-        """To be called regularly; `passed_s`: since the last time, `full_for_s`: since reading has stopped."""
+        """Adjust gates, shares and paces, and start due work. Call it regularly.
+
+        `passed_s`: since the last call, `full_for_s`: since reading has stopped.
+        """
         at_us = monotonic_us()
         self._shares.allow_filling(at_us, full_for_s)
         self._puts.update_gates(at_us)

@@ -18,7 +18,7 @@ class Owned:
         return iter(self._partitions.values())
 
     def choose(self, places: Sequence[Place]) -> list[Partition]:
-        """Those at these places, without the ones that are not ours."""
+        """The partitions at these places that this process owns."""
         return [self._partitions[place] for place in places if place in self._partitions]
 
     def set(self, partition: Partition) -> None:

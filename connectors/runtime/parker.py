@@ -93,7 +93,7 @@ class Parker:
         written.add_done_callback(on_done)
 
     def trim_soon(self, key: Hashable) -> None:
-        """This lane holds more than its share."""
+        """Plan to trim a lane that holds more than its share."""
         self._to_trim.append(key)
         if len(self._to_trim) == 1:
             asyncio.get_running_loop().call_soon(self._trim_some)

@@ -58,7 +58,7 @@ class Puts:
             self._start(taken.gate, taken.key, taken.items, at_us)
 
     def start_or_fail(self) -> None:
-        """The same, from a timer: an error ends the process."""
+        """Start from a timer: an error ends the process."""
         try:
             self.start()
         except Exception as error:

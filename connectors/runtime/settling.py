@@ -40,7 +40,7 @@ class Settling:
         self._progress.set()
 
     def forget(self, work: Work) -> None:
-        """This record, which is not open, leaves the process."""
+        """Forget a record that is not open and leaves the process."""
         self._shares.give_back(work)
         self._release(work.record)
 

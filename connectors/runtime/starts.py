@@ -42,7 +42,7 @@ class Starts:
         return time.monotonic() - self._started_at_s if self._lanes.has_runnable else 0.0
 
     def note_idle(self, at_us: int) -> None:
-        """To be called regularly, after everything that may start has."""
+        """Note the time without work to start. Call it regularly, after all work that may start has started."""
         if not self._lanes.has_runnable:
             self._started_at_s = at_us / 1_000_000
 

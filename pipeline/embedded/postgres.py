@@ -94,7 +94,7 @@ def _find_binaries() -> Path:
 
 
 def _choose_user(data_dir: Path, binaries: Path) -> str | None:
-    """As root: a system user of the server's own, who may reach its data and its programs. Otherwise None: us."""
+    """The server's system user when we are root, which may reach its data and programs; otherwise None: our user."""
     if os.geteuid() != 0:
         return None
     try:

@@ -33,7 +33,7 @@ class AnswerHeaders:
             self._always += (("Strict-Transport-Security", f"max-age={config.hsts_max_age_s}; includeSubDomains"),)
 
     def add(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """To an answer that is about to be sent."""
+        """Add the headers to an answer that is about to be sent."""
         headers = response.headers
         for name, value in self._always:
             headers[name] = value
@@ -41,7 +41,7 @@ class AnswerHeaders:
             self._add_cors(request, response)
 
     def list_plain(self) -> list[tuple[str, str]]:
-        """The same for an answer to a request that came from no page: without an `Origin`."""
+        """The headers of an answer to a request without an `Origin`, which came from no page."""
         return [*self._always, *([("Vary", "Origin")] if self._origins else ())]
 
     def _add_cors(self, request: web.BaseRequest, response: web.StreamResponse) -> None:

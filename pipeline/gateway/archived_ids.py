@@ -22,7 +22,7 @@ class ArchivedIds:
         self._timeout_s = timeout_s
 
     async def look_up(self, keys: Sequence[EventKey]) -> Known:
-        """Those of `keys` that the archive has, each with its fingerprint if that could be read."""
+        """The `keys` that the archive has, each with its fingerprint if that could be read."""
         known: Known = dict.fromkeys(await known_event_ids(self._pool, keys))
         if known:
             try:

@@ -229,7 +229,7 @@ async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, Kafka
 
 
 async def _claim(gateway: Gateway, candidates: dict[int, Candidate]) -> dict[int, Claim]:
-    """By place. Raises `Problem` when the ids that follow from the key belong to other events."""
+    """Claim the events' ids; the result is by place. Raises `Problem` when the key's ids belong to other events."""
     to_claim = {index: each for index, each in candidates.items() if each.origin is not Origin.MADE}
     claims = dict.fromkeys(candidates, Claim.NEW)
     if not to_claim:

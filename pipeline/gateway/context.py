@@ -69,7 +69,7 @@ class Gateway:
 
     @property
     def lookup_pool(self) -> Pool:
-        """The same, for single statements by `Pool.fetch`."""
+        """The pool for reads by single statements of `Pool.fetch`."""
         return self.databases.lookups
 
     @property

@@ -36,12 +36,12 @@ def add_document(app: web.Application, operations: Sequence[Operation], *, base_
 
 
 async def show_document(request: web.Request) -> web.Response:
-    """This document: OpenAPI 3.1."""
+    """The API's document: OpenAPI 3.1."""
     return web.Response(body=request.app[DOCUMENT], content_type="application/json")
 
 
 async def show_page(request: web.Request) -> web.Response:
-    """The same as a page to read."""
+    """The document as a page to read."""
     headers = {"Content-Security-Policy": POLICY}
     return web.Response(text=request.app[PAGE], content_type="text/html", headers=headers)
 

@@ -91,7 +91,7 @@ def _list_answers(operation: Operation) -> list[tuple[int, Any]]:
 
 
 def _list_types(operation: Operation) -> list[Any]:
-    """In the order in which they are described: the body, and each answer."""
+    """The types in the order of their description: the body, and each answer."""
     return [kind for kind in (operation.body, *(kind for _, kind in _list_answers(operation))) if kind is not None]
 
 

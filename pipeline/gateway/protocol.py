@@ -104,7 +104,7 @@ class ProblemHandler(RequestHandler):
         )
 
     def _find_peer(self) -> str | None:
-        """As aiohttp's `request.remote`."""
+        """The peer's address, as aiohttp's `request.remote`."""
         peer = self.peername
         return str(peer[0]) if isinstance(peer, tuple) else peer
 

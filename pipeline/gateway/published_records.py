@@ -101,7 +101,7 @@ def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool
 
 
 def end_endpoint(endpoint: Endpoint, version: int) -> Endpoint:
-    """The same, deleted: nothing is sent to it any more."""
+    """A deleted endpoint: nothing is sent to it any more."""
     return replace(endpoint, version=version, deleted=True, enabled=False)
 
 

@@ -218,7 +218,7 @@ class LogEnds:
         return end
 
     async def end_offsets(self, topic: Topic, partitions: Collection[int]) -> dict[int, int]:
-        """The same of some partitions, in one request to each broker."""
+        """The end offsets of some partitions, in one request to each broker."""
         return await asyncio.to_thread(self._ask_ends, topic.name, partitions)
 
     async def bounds(self, topic: Topic, partition: int) -> tuple[int, int]:

@@ -55,11 +55,11 @@ class EndpointsView:
         return self._endpoints.is_alive(subscription_id)
 
     def list_active(self) -> Iterator[Endpoint]:
-        """Those that are neither deleted nor disabled."""
+        """Endpoints that are neither deleted nor disabled."""
         return self._endpoints.list_active()
 
     def list_present(self) -> Iterator[Endpoint]:
-        """Those that are not deleted."""
+        """Endpoints that are not deleted."""
         return self._endpoints.list_present()
 
     async def wait_for(self, subscription_id: str, timeout_s: float) -> Endpoint | None:

@@ -104,7 +104,7 @@ class HoldingWriter:
         return write.future
 
     async def send_patiently(self, records: Sequence[ToSend]) -> Written:
-        """The same, returning when all are handed over: waits for room as long as the producer's buffer is full."""
+        """Send, and return when all are handed over: waits for room as long as the producer's buffer is full."""
         write = self._begin()
         if self._held:
             self._held.append((write, list(records)))

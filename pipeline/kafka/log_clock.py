@@ -62,7 +62,7 @@ class LogClock:
         self._is_wrong = problem is not None
 
     def ahead_us(self) -> int:
-        """By how much the host's clock is ahead of the log's; negative: behind."""
+        """The time by which the host's clock is ahead of the log's; negative: behind."""
         return wall_us() - self.now_us()
 
     def check(self) -> str | None:

@@ -83,7 +83,7 @@ class LogGuard:
         self._seen.clear()
 
     def note_for(self, place: Place) -> str:
-        """For the metadata of a commit."""
+        """The note for the metadata of a commit."""
         seen = self._seen.get(place)
         epoch = "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
         return join_note(self._origins.find(place), epoch)

@@ -121,7 +121,7 @@ class LogProducer:
         return waiting.future
 
     async def send_patiently(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]":
-        """The same, returning when all are handed over: waits for room as long as the buffer is full."""
+        """Send, and return when all are handed over: waits for room as long as the buffer is full."""
         waiting = Unacknowledged(self._loop.create_future(), len(records))
         now_s = self._loop.time()
         self._hand_over()  # records sent before stay before

@@ -24,7 +24,7 @@ NOTHING_PUBLISHED = Published()
 
 
 def read_published(config: KafkaConfig, topics: Topics) -> Mapping[str, Published]:
-    """By application. Blocks: call it in a thread. Raises `StartError` when Kafka does not answer."""
+    """Published states, by application. Blocks: call it in a thread. Raises `StartError` when Kafka does not answer."""
     found: dict[str, Published] = {}
     for key, value in _read_newest(config, topics.routes).items():
         application_id, slash, _ = key.partition(b"/")

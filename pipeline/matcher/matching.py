@@ -218,7 +218,7 @@ class Matcher:
         return detail if applied.refuses else None
 
     async def _follow_marker(self, marker: RoutesChanged) -> None:
-        """From here on events are matched with at least this version: wait until it is in the view."""
+        """Wait until the view has this version: events from here on are matched with it or a later one."""
         application_id, version = marker.application_id, marker.routes_version
         if version <= self._announced.get(application_id, 0):
             return
@@ -241,7 +241,7 @@ class Matcher:
         return self._give_up(Unreadable(reason="internal", detail=detail), record)
 
     def _choose_wait_s(self) -> float:
-        """In vain, all markers together wait `routes_wait_s` a minute at most: any producer can write them."""
+        """Bound vain waits of all markers together to `routes_wait_s` a minute: any producer can write markers."""
         minute = self._clock_us() // MINUTE_US
         if minute != self._waited_in:
             self._waited_in, self._waited_s = minute, 0.0

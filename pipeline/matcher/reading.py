@@ -24,7 +24,7 @@ class Fetched(Protocol):
 
     @property
     def timestamp(self) -> int:
-        """In milliseconds."""
+        """The record's time in milliseconds."""
 
 
 class Reading:
@@ -48,7 +48,7 @@ class Reading:
         self._ages.setdefault(tp, UnsettledAge()).note(first.offset, first.timestamp * 1000)
 
     def positions(self) -> dict[TP, int]:
-        """Where each partition that was fetched of goes on."""
+        """The next offset of each fetched partition."""
         return {tp: max(offset, self._reached.get(tp, 0)) for tp, offset in self._next_offsets.items()}
 
     def reach(self, tp: TP, position: int) -> None:

@@ -244,7 +244,7 @@ async def watch(
 
 
 async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
-    """Where the partitions end. What the last fetch said of that stands still with the fetches, and the lag at 0."""
+    """The ends of the partitions. Those of the last fetch stand still when fetches do, and the lag would show 0."""
     try:
         async with asyncio.timeout(ENDS_TIMEOUT_S):
             return dict(await consumer.highwaters(*consumer.assignment()))

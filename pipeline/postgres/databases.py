@@ -64,7 +64,7 @@ class Databases:
 
     @property
     def lookups(self) -> Pool:
-        """The same, for single statements by `Pool.fetch`."""
+        """The pool for reads by single statements of `Pool.fetch`."""
         return self._choose().lookups
 
     def _choose(self) -> Server:

@@ -95,7 +95,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         *,
         is_last: bool,
     ) -> list[RowT] | None:
-        """None: the session was of no use, and another one may be."""
+        """Execute on one session. None: that session was broken, and another one may work."""
         connection = await self.getconn()
         is_useless = False
         try:

@@ -20,7 +20,7 @@ FRAMING_MIN_BYTES = 64 * 1024
 
 
 class AnswerError(Exception):
-    """This is no answer, or no whole one. The message is for the attempt's detail."""
+    """The bytes are no answer, or no whole one. The message is for the attempt's detail."""
 
 
 class EnoughError(Exception):

@@ -59,7 +59,7 @@ def _require_means() -> None:
 
 
 def start_daemon(run: Callable[[], None]) -> None:
-    """In a thread that is not waited for: at the end of the process a name server may be silent."""
+    """Run in a daemon thread: at the end of the process a name server may be silent, and must not be waited for."""
     threading.Thread(target=run, name="lookup", daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Where connections go: what two requests must have in common to share one."""
+"""Origins: the facts that two requests must have in common to share a connection."""
 
 from typing import NamedTuple
 

@@ -18,7 +18,7 @@ KINDS = {
 
 
 class ShortageError(Exception):
-    """This process lacks something. `kind`: what, in a word."""
+    """A resource of this process is exhausted. `kind`: which, in a word."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"Hookline itself is short of {kind}")

@@ -82,7 +82,7 @@ def format_body(arrival: Arrival) -> str:
 
 
 def show(arrival: Arrival, *, shows_body: bool) -> dict[str, Any]:
-    """For programs: the members of a JSON object."""
+    """The members of a JSON object, for programs."""
     found = arrival.verification
     members: dict[str, Any] = {
         "arrived_at": datetime.fromtimestamp(arrival.arrived_at_s, UTC).isoformat().replace("+00:00", "Z"),

@@ -114,7 +114,7 @@ class Child:
                 self._process.kill()
 
     def read_announcement(self) -> dict[str, str] | None:
-        """Where it can be reached; None before it is ready."""
+        """The addresses that it announced; None before it is ready."""
         try:
             return {name: str(value) for name, value in json.loads(self._announcement_file().read_bytes()).items()}
         except FileNotFoundError:
@@ -133,7 +133,7 @@ class Child:
         return self.describe_log()
 
     def describe_log(self) -> str:
-        """Where its log is, and how it ends."""
+        """The place of its log, and the log's last lines."""
         return "\n".join([f"its log {self.log_file} ends with:", *self._tail()[-TAIL_LINES:]])
 
     def _tail(self) -> list[str]:

@@ -62,7 +62,7 @@ def choose_gateway_port(
 
 
 class Session:
-    """From the start to the end of everything, with the signals in between."""
+    """One run, from the start to the end, with the signals in between."""
 
     def __init__(
         self,

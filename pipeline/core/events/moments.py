@@ -33,7 +33,7 @@ class Moment(int):
 
 
 def decode_moment(kind: type, value: object) -> object:
-    """For msgspec's decoders, of a `Moment`. Raises `ValueError`."""
+    """Decode a `Moment` for msgspec's decoders. Raises `ValueError`."""
     if kind is not Moment:
         raise NotImplementedError(kind)
     if not isinstance(value, str):
@@ -66,7 +66,7 @@ def parse_moment(text: str) -> int:
 
 
 def parse_query_moment(text: str) -> int:
-    """The same from a query string, in which a `+` that was not escaped arrives as a blank."""
+    """Parse a moment from a query string, in which a `+` that was not escaped arrives as a blank."""
     return parse_moment(_find_blank_offset(r"+\1", text))
 
 
@@ -84,14 +84,14 @@ MINUTES = tuple(f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(1440
 
 @lru_cache(maxsize=4096)
 def _show_day(days: int) -> str:
-    """By days since the epoch."""
+    """Format a day, given as days since the epoch."""
     if days >= 1 - EPOCH_DAY:
         return date.fromordinal(days + EPOCH_DAY).isoformat()
     return "0000" + date.fromordinal(days + CYCLE_DAYS + EPOCH_DAY).isoformat()[4:]
 
 
 def show_moment_or_none(at_us: int | None) -> str | None:
-    """The same, for what may not have happened."""
+    """Show a moment; None stays None."""
     return None if at_us is None else show_moment(at_us)
 
 

@@ -26,7 +26,7 @@ def find_text_problem(text: str) -> str | None:
 
 
 def find_target_problem(target: str) -> str | None:
-    """The same of a request target (path and query) as it was sent, with its percent-encoding undone."""
+    """The problem of a request target (path and query) as it was sent, with its percent-encoding undone."""
     if "%" not in target and target.isascii():
         return find_text_problem(target)
     try:

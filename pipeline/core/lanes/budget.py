@@ -17,7 +17,7 @@ from enum import IntEnum
 
 
 class Standing(IntEnum):
-    """How a lane is doing."""
+    """A lane's state: slow, unknown or proven."""
 
     SLOW = 0
     UNKNOWN = 1
@@ -237,7 +237,7 @@ class Budget:
     # Who else is there.
 
     def observe(self) -> None:
-        """To be called several times a second: find the application that holds least."""
+        """Find the application that holds least. Call it several times a second."""
         seen = [application for application in self._applications.values() if application.is_seen]
         self._fewest = min((application.most for application in seen), default=0)
         for application in seen:

@@ -51,13 +51,13 @@ class Gate(Protocol):
         """How many more may be started at this moment."""
 
     def wakes_at_us(self, now_us: int) -> int | None:
-        """When there will be room without anything ending; None: not by time."""
+        """Time at which room opens on its own, or None if only a completion can open it."""
 
     def is_slow(self, now_us: int) -> bool:
         """Does its work take long?"""
 
     def standing(self, waiting: int, now_us: int) -> Standing:
-        """How the lane is doing, with so many waiting in it."""
+        """The lane's state, with `waiting` items in it."""
 
     def start(self, now_us: int) -> None:
         """Something was started."""
@@ -116,7 +116,7 @@ class Lane(Generic[T]):
         return None
 
     def measure_us_per_item(self, now_us: int) -> float:
-        """How long it has taken for an item while there was work; 0: not known."""
+        """The time per item while there was work; 0: not known."""
         if self.timed < SPEED_ITEMS_MIN:
             return 0.0
         taken_us = now_us - self.timed_from_us

@@ -163,7 +163,7 @@ class Lanes(Generic[T]):
             self._line_up(lane, now_us)
 
     def next_timer_us(self) -> int | None:
-        """When `take` should be called next even if nothing ends."""
+        """Time at which `take` must be called next even without a completion."""
         return self._timers[0][0] if self._timers else None
 
     def length(self, key: Hashable) -> int:

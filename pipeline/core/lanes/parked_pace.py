@@ -65,7 +65,7 @@ class ParkedPace:
         self._tokens.take()
 
     def adjust(self, now_us: int, passed_s: float) -> None:
-        """To be called regularly; `passed_s`: since the last time."""
+        """Adjust the pace. Call it regularly; `passed_s`: since the last call."""
         is_used = self._started >= self.rate_per_s * passed_s / 2
         if not self._delays:
             change = GROWTH_ALONE if is_used else 0.0

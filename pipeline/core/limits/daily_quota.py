@@ -56,7 +56,7 @@ class DailyQuota:
         return limit if usage is None else max(0, limit - usage.known - usage.own)
 
     def count(self, application_id: str, amount: int) -> None:
-        """This gateway accepted so many more."""
+        """Count events that this gateway accepted."""
         self._usages.setdefault(application_id, Usage()).own += amount
 
     def take_own(self) -> dict[str, int]:

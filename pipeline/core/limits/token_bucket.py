@@ -35,7 +35,7 @@ class TokenBucket:
 
 
 class CellRate:
-    """The same as the generic cell rate algorithm (ITU-T I.371): of each key, the time until which it is served.
+    """The generic cell rate algorithm (ITU-T I.371): keeps of each key the time until which it is served.
 
     Times are of any unit, the same for all.
     """

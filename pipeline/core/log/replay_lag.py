@@ -23,7 +23,7 @@ class ReplayLag:
         self._notes.append((now_s, place))
 
     def measure(self, place: int) -> float:
-        """How long before the last note the primary was where a replica is now. 0 when it has all that is known of."""
+        """Seconds by which a replica is behind the last note of the primary's place; 0 when it has reached it."""
         if not self._notes:
             return 0.0
         newest_s = self._notes[-1][0]

@@ -1,4 +1,4 @@
-"""Is it them, or is it us? When many endpoints fail at once, our own way out is the more likely cause.
+"""Suspects our own network: when many endpoints fail at once, our way out is the more likely cause.
 
 An endpoint counts as active when it had an outcome within the window, and as failing when the newest one is a failure.
 Faults (no answer, 5xx, 429) of a fifth of the active ones within minutes, or failures of whatever kind of half of those
@@ -35,7 +35,7 @@ class FailingShare:
         self._forget_old(now_us)
 
     def count(self, now_us: int) -> tuple[int, int]:
-        """How many fail, and how many there are."""
+        """The numbers of failing and of all active endpoints."""
         self._forget_old(now_us)
         return self._failing, len(self._outcomes)
 
@@ -72,7 +72,7 @@ class EgressGuard:
         return failing / active if active >= ACTIVE_MIN else 0.0
 
     def suspects_us(self, now_us: int) -> bool:
-        """Is it rather us?"""
+        """Is our own way out the likely cause of the failures?"""
         if self.failing_share(now_us) > SUSPECT_SHARE:
             return True
         failing, active = self._failures.count(now_us)

@@ -72,7 +72,7 @@ class EndpointHealth:
         self.last_error = error
 
     def ask_to_disable(self, reason: str) -> None:
-        """From now on its subscription should be disabled."""
+        """Ask the control plane to disable the subscription."""
         if self.disable_reason != reason:
             self.disable_reason = reason
             self.is_dirty = True

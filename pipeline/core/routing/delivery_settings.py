@@ -15,7 +15,7 @@ TIMEOUT_MIN_S, TIMEOUT_MAX_S = 1.0, 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """None: the default.
+    """Settings of a subscription's deliveries. None: the default.
 
     `retry_delays_s`: seconds after the n-th failure; as many retries as there are delays, none for an empty one.
     `gives_up_on_client_errors`: an answer of 4xx other than 408, 425 and 429 ends a delivery.

@@ -15,7 +15,7 @@ from pipeline.core.units import SECOND_US
 
 
 class Endpoints:
-    """In memory. `event_retention_s`: how long a delivery can be in the log before it is read for the first time."""
+    """The endpoints, in memory. `event_retention_s`: how long a delivery can lie in the log before its first read."""
 
     def __init__(self, *, event_retention_s: float) -> None:
         # then it may wait for a retry, once: when that is due it is cancelled
@@ -40,11 +40,11 @@ class Endpoints:
         return endpoint is not None and not endpoint.deleted
 
     def list_active(self) -> Iterator[Endpoint]:
-        """Those that are neither deleted nor disabled."""
+        """Endpoints that are neither deleted nor disabled."""
         return (endpoint for endpoint in self._endpoints.values() if endpoint.enabled and not endpoint.deleted)
 
     def list_present(self) -> Iterator[Endpoint]:
-        """Those that are not deleted."""
+        """Endpoints that are not deleted."""
         return (endpoint for endpoint in self._endpoints.values() if not endpoint.deleted)
 
     def apply(self, endpoint: Endpoint, appended_at_us: int) -> None:

@@ -135,7 +135,7 @@ def parse_filter(form: object) -> PayloadFilter:
 
 
 def count_conditions(form: object) -> int:
-    """How many conditions are in it, wherever."""
+    """The number of conditions of a filter, at all levels."""
     match form:
         case {"all": [*inner]} | {"any": [*inner]}:
             return sum(count_conditions(each) for each in inner)

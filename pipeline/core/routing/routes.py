@@ -66,7 +66,7 @@ class EventTypeSpan(Span):
         self._is_read = schema.text is None or schema.mode == "off"
 
     def read_schema(self) -> PayloadSchema | None:
-        """None: there is none to be looked at, or this process cannot read it: better no check than no event."""
+        """Read a schema. None: it is off, or this process cannot read it: better no check than no event."""
         if not self._is_read:
             self._is_read = True
             with suppress(PayloadSchemaError):
@@ -177,7 +177,7 @@ class RoutesHistory:
         labels: Mapping[str, str],
         payload_filter: str | None = None,
     ) -> None:
-        """From this version on the subscription is like that."""
+        """Set a subscription's selection from this version on."""
         rule = self._rules.get(subscription_id)
         if rule is not None:
             if enabled and rule.selects_as(event_types, labels, payload_filter):
@@ -191,14 +191,14 @@ class RoutesHistory:
                 self._add_to_index(rule)
 
     def drop_rule(self, subscription_id: str, version: int) -> None:
-        """From this version on there is no such subscription, or it is disabled."""
+        """Remove a subscription from this version on: it is deleted or disabled."""
         rule = self._rules.pop(subscription_id, None)
         if rule is not None:
             self._label_counts.subtract(rule.labels)
             self._close(rule, version)
 
     def put_type(self, name: str, version: int, schema: TypeSchema = NO_SCHEMA) -> None:
-        """From this version on the event type exists, and has this schema."""
+        """Set an event type with its schema from this version on."""
         known = self._types.get(name)
         if known is not None:
             if known.schema == schema:
@@ -208,7 +208,7 @@ class RoutesHistory:
         self._type_spans.setdefault(name, []).append(span)
 
     def drop_type(self, name: str, version: int) -> None:
-        """From this version on it does not."""
+        """Remove an event type from this version on."""
         span = self._types.pop(name, None)
         if span is not None:
             self._close(span, version)

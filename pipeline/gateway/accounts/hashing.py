@@ -24,11 +24,11 @@ class Passwords:
         self._no_password = self._hasher.hash("")
 
     async def hash(self, password: str) -> str:
-        """In PHC form. Raises `Problem`."""
+        """Hash a password, in PHC form. Raises `Problem`."""
         return await self._run(self._hasher.hash, password)
 
     async def check(self, password_hash: str | None, password: str) -> bool:
-        """Is it this password? None: there is none that would be. Raises `Problem`."""
+        """Is it this password? `password_hash` None: the user has none, and no password fits. Raises `Problem`."""
         is_right = await self._run(self._verify, password_hash or self._no_password, password)
         return is_right and password_hash is not None
 

@@ -114,7 +114,7 @@ class SubscriptionShown(TypedDict):
 
 
 class HealthShown(TypedDict):
-    """How an endpoint is doing."""
+    """The health of an endpoint."""
 
     failing_since: Time | None
     parked_until: Time | None
@@ -387,7 +387,7 @@ def derive_address_key(secret: str) -> str:
 
 
 def hide_secrets(shown: SubscriptionShown) -> SubscriptionShown:
-    """For who may only read: with the secret deliveries could be forged, and headers may be a key to the endpoint."""
+    """Hide secrets from a viewer: with the secret deliveries could be forged, and headers may open the endpoint."""
     headers = dict.fromkeys(shown["target"]["headers"], REDACTED)
     target: TargetShown = {**shown["target"], "headers": headers}
     return {**shown, "secret": str(UUID(int=0)), "standard_webhooks_secret": None, "target": target}

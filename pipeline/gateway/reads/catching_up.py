@@ -43,7 +43,7 @@ class CatchingUp:
         self._dispatched: OrderedDict[str, tuple[str | None, int]] = OrderedDict()
 
     async def ask(self, partition: int) -> Progress:
-        """As it is after this call began. Raises `TimeoutError` when Kafka does not say, and as the pool does."""
+        """The progress after this call began. Raises `TimeoutError` when Kafka is silent, and as the pool does."""
         self._wanted.add(partition)
         if self._next is None:
             self._next = asyncio.create_task(self._run_round())
@@ -70,7 +70,7 @@ class CatchingUp:
 
 
 def _take_notice(round_: "asyncio.Task[Mapping[int, Progress]]") -> None:
-    """Those who waited for it may all have gone; then its failure is of no interest."""
+    """Retrieve the exception: all waiting callers may have gone, and then no other code would."""
     if not round_.cancelled():
         round_.exception()
 

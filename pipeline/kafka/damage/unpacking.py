@@ -36,7 +36,7 @@ class UnpackedTooLargeError(Exception):
 
 
 def bound_unpacking(max_bytes: int) -> None:
-    """From now on this process' aiokafka unpacks so much of one batch at most."""
+    """Bound the size to which this process' aiokafka unpacks one batch, from now on."""
     for name, unpack in make_unpackers(max_bytes).items():
         setattr(default_records, name, unpack)
 
@@ -53,7 +53,7 @@ def may_exceed(data: bytes, at: int, size: int, max_bytes: int) -> bool:
 
 
 def make_unpackers(max_bytes: int) -> dict[str, Unpack]:
-    """By the names under which aiokafka calls them. They raise `UnpackedTooLargeError`, or what bad bytes lead to."""
+    """The unpackers, by aiokafka's names. They raise `UnpackedTooLargeError`, or the codec's error for bad bytes."""
 
     def unpack_gzip(packed: Any) -> bytes:
         data = bytes(packed)

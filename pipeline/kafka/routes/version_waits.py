@@ -4,7 +4,7 @@ import asyncio
 
 
 class VersionWaits:
-    """By application."""
+    """Callers that wait for a version of an application's routes."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
@@ -21,7 +21,7 @@ class VersionWaits:
         self.wake(application_id, 0)
 
     def wake(self, application_id: str, version: int) -> None:
-        """This version is applied."""
+        """Wake callers: this version is applied."""
         waiting = self._waiting.pop(application_id, [])
         left = [(wanted, future) for wanted, future in waiting if wanted > version and not future.done()]
         for wanted, future in waiting:

@@ -9,7 +9,7 @@ log = structlog.get_logger()
 
 
 class Refusals:
-    """By topic."""
+    """Topics that refuse records, with the reason."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

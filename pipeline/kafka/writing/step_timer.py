@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class StepTimer:
-    """At most one step is planned."""
+    """Plans the producer's next step; at most one is planned."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
         self._loop = loop
@@ -23,7 +23,7 @@ class StepTimer:
         self._handle = self._loop.call_later(wait_s, self._take) if wait_s else self._loop.call_soon(self._take)
 
     def set_at(self, at_s: float, *, is_holding: bool) -> None:
-        """At this time of the loop's clock, not at that set before."""
+        """Set the next step to this time of the loop's clock; an earlier setting is void."""
         self.cancel()
         self.is_holding = is_holding
         self._handle = self._loop.call_at(at_s, self._take)

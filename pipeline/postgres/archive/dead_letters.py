@@ -78,7 +78,7 @@ async def list_letters(pool: Pool, wanted: LetterFilter, *, limit: int = PAGE_MA
 
 
 async def count_letters(pool: Pool, wanted: LetterFilter) -> dict[str, int]:
-    """How many, by reason."""
+    """The number of letters, by reason."""
     where, values = _select(wanted)
     query = SQL(
         "select l.reason, count(*) from dead_letters l left join redrives r using (dead_id) where {} "

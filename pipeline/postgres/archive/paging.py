@@ -49,7 +49,7 @@ def list_values(wanted: ListFilter) -> dict[str, object]:
 
 
 def turn_back(cursor: Cursor | None) -> Cursor | None:
-    """The same place, looking towards newer items."""
+    """Turn a place round, towards newer items."""
     return replace(cursor, is_backward=True) if cursor is not None else None
 
 

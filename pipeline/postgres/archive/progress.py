@@ -30,7 +30,7 @@ UNDISPATCHED_OF_EVENT = (UNDISPATCHED % ("and event_id = %(event_id)s", NEWEST_M
 async def read_next_offsets(
     pool: Pool, topic: str, partitions: Collection[int], topic_id: str | None = None
 ) -> dict[int, int]:
-    """By partition: everything before this offset is archived.
+    """The next offset to archive, by partition: everything before it is archived.
 
     `topic_id`: as it is now; of a position that counts in another topic of this name nothing follows.
     """

@@ -38,7 +38,7 @@ class Counted:
 
 
 async def read_stats(pool: Pool, wanted: StatsFilter) -> list[Counted]:
-    """In the order of time; steps without attempts are left out. A step begins at a multiple of itself."""
+    """Read steps in the order of time; those without attempts are left out. A step begins at a multiple of itself."""
     own = SQL("and subscription_id = %(subscription_id)s") if wanted.subscription_id is not None else SQL("")
     sums = SQL(", ").join(SQL("sum(latency[{}])::bigint").format(Literal(each + 1)) for each in range(LATENCY_BUCKETS))
     query = SQL(

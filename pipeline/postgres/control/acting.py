@@ -9,10 +9,10 @@ ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
 def act_as(kind: str, actor_id: str | None, address: str | None) -> None:
-    """For what this task does from here on."""
+    """Set the actor of this task from here on."""
     ACTOR.set(json.dumps({"kind": kind, "id": actor_id, "address": address}))
 
 
 def act_as_system() -> None:
-    """The same, for changes that Hookline makes without a request."""
+    """Set Hookline itself as the actor, for changes without a request."""
     ACTOR.set(None)

@@ -47,7 +47,7 @@ async def raise_version(connection: AsyncConnection[TupleRow], application_id: s
 async def create_application(
     pool: Pool, application: Application, *, applications_max: int | None = None
 ) -> bool | None:
-    """True; None when there is no such organization; False when it has `applications_max` of them already."""
+    """Create it: True; None: there is no such organization; False: it has `applications_max` already."""
     async with pool.connection() as connection, connection.transaction():
         # others who create one wait here, so that they count this one
         cursor = await connection.execute(

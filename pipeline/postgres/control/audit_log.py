@@ -30,7 +30,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """None: any. `before`: entries with a lower id."""
+    """A filter of entries; a member that is None matches all. `before`: entries with a lower id."""
 
     organization_id: str | None = None
     application_id: str | None = None

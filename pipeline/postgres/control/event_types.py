@@ -92,7 +92,7 @@ async def deactivate_event_type(pool: Pool, application_id: str, name: str) -> b
 
 
 async def list_missing(connection: AsyncConnection[TupleRow], application_id: str, names: Sequence[str]) -> list[str]:
-    """Those of `names` that are neither active event types of the application nor our own."""
+    """The `names` that are neither active event types of the application nor operational ones."""
     cursor = await connection.execute(
         "select wanted.name from unnest(%s::text[]) as wanted (name) where not exists (select from event_types t "
         "where t.application_id = %s and t.name = wanted.name and t.is_active)",

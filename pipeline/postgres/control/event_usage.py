@@ -21,7 +21,7 @@ async def add_usage(pool: Pool, day: date, amounts: Mapping[str, int]) -> dict[s
 
 
 async def read_usage(pool: Pool, day: date, application_ids: Sequence[str]) -> dict[str, int]:
-    """By application; those without any are left out."""
+    """Read the use by application; applications without events are left out."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select application_id::text, amount from event_usage where day = %s and application_id = any(%s::uuid[])",

@@ -31,7 +31,7 @@ async def save_login(pool: Pool, state_hash: bytes, login: BegunLogin, expires_a
 
 
 async def take_login(pool: Pool, state_hash: bytes) -> BegunLogin | None:
-    """Once; None when there is none, or it has expired."""
+    """Take a begun login, once; None when there is none, or it has expired."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "delete from oidc_logins where state_hash = %s returning nonce, code_verifier, expires_at > now()",

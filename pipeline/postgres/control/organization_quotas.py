@@ -11,7 +11,7 @@ from pipeline.postgres.pool import Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationQuotas:
-    """None: as the instance has it."""
+    """The quotas of an organization; None: the instance's value."""
 
     members_per_organization: int | None = None
     applications_per_organization: int | None = None
@@ -27,12 +27,12 @@ AS_THE_INSTANCE = OrganizationQuotas()
 
 
 async def find_quotas(pool: Pool, organization_id: str) -> OrganizationQuotas:
-    """Those of an organization."""
+    """Find the quotas of an organization."""
     return await _find(pool, SELECT + "where organization_id = %s", organization_id)
 
 
 async def find_quotas_of_application(pool: Pool, application_id: str) -> OrganizationQuotas:
-    """Those of an application's organization."""
+    """Find the quotas of an application's organization."""
     return await _find(
         pool, SELECT + "join applications using (organization_id) where application_id = %s", application_id
     )

@@ -219,7 +219,7 @@ async def list_unpublished(pool: Pool) -> list[str]:
 
 
 async def read_subscriptions(pool: Pool, publication: Publication) -> AsyncIterator[list[ChangedSubscription]]:
-    """Those that changed, in pages; of an application published as a whole, all that exist."""
+    """Changed subscriptions, in pages; of an application published as a whole, all that exist."""
     last = "00000000-0000-0000-0000-000000000000"
     while True:
         async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
@@ -252,7 +252,7 @@ async def read_subscriptions(pool: Pool, publication: Publication) -> AsyncItera
 
 
 async def read_event_types(pool: Pool, publication: Publication) -> list[ChangedName]:
-    """Those that changed."""
+    """Changed event types."""
     return await _read_names(
         pool,
         publication,
@@ -264,7 +264,7 @@ async def read_event_types(pool: Pool, publication: Publication) -> list[Changed
 
 
 async def read_secrets(pool: Pool, publication: Publication) -> list[ChangedName]:
-    """Those that changed; their names are the tokens' SHA-256 in hex."""
+    """Changed secrets; their names are the tokens' SHA-256 in hex."""
     return await _read_names(
         pool,
         publication,

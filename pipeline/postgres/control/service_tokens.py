@@ -68,7 +68,7 @@ async def create_token(pool: Pool, token: ServiceToken) -> bool:
 
 
 async def list_tokens(pool: Pool, organization_id: str) -> list[ServiceToken]:
-    """Those that are not revoked, oldest first."""
+    """Tokens that are not revoked, oldest first."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ServiceToken)) as cursor:
         await cursor.execute(
             f"select {COLUMNS} from service_tokens "  # noqa: S608 - constants

@@ -121,7 +121,7 @@ def _read_secrets(row: DictRow) -> tuple[SealedSecret, ...]:
 
 
 async def create_subscription(pool: Pool, subscription: Subscription, *, subscriptions_max: int) -> bool | None:
-    """True; None when there is no such application; False when it has `subscriptions_max` of them already.
+    """Create it: True; None: there is no such application; False: it has `subscriptions_max` already.
 
     Raises `UnknownEventTypesError`.
     """
@@ -311,7 +311,7 @@ async def disable_subscription(
 async def list_subscriptions(
     pool: Pool, application_id: str, *, after: tuple[int, str] | None = None, limit: int | None = None
 ) -> list[Subscription]:
-    """Those that are not deleted, oldest first. `after`: when one was created (in microseconds), and its id."""
+    """Subscriptions that are not deleted, oldest first. `after`: when one was created (in microseconds), and its id."""
     created_at_us, subscription_id = after or (None, None)
     async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(

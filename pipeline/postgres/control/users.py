@@ -86,7 +86,7 @@ async def find_user(pool: Pool, user_id: str) -> User | None:
 
 
 async def list_users(pool: Pool, *, email: str | None, after: str | None, most: int) -> list[User]:
-    """By id, behind `after`; of this address only, if one is given."""
+    """Users in the order of their ids, behind `after`; only the one with `email`, if it is given."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(User)) as cursor:
         await cursor.execute(
             f"select {COLUMNS} from users where (%(email)s::text is null or email_key = %(email)s) "  # noqa: S608 - constants
@@ -104,7 +104,7 @@ async def delete_user(pool: Pool, user_id: str) -> bool:
 
 
 async def replace_password_hash(pool: Pool, user_id: str, old: str, new: str) -> None:
-    """The same password hashed with today's costs; unless it was changed meanwhile."""
+    """Store the same password hashed with today's costs, unless the password was changed meanwhile."""
     async with pool.connection() as connection:
         await connection.execute(
             "update users set password_hash = %s where user_id = %s and password_hash = %s", (new, user_id, old)
