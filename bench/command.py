@@ -122,8 +122,8 @@ def bench(
 ) -> None:
     """Measure throughput, latency, processor time and memory under a known load, and verify that nothing is lost.
 
-    Starts a `hookline up` of its own for each case, in a temporary directory, unless --data-dir or --api names one that
-    runs. A load generator and a receiver run beside it, as processes of their own. Open-loop load has a fixed schedule,
+    Starts a new `hookline up` for each case, in a temporary directory, unless --data-dir or --api names one that
+    runs. A load generator and a receiver run beside it, as processes. Open-loop load has a fixed schedule,
     and latencies count from the moment an event was to be sent. What was accepted must have been delivered and archived
     in the end: if it was not, or the run itself failed, the exit code is 1; being slow is no error.
 
@@ -231,7 +231,7 @@ def _find(
     metrics: tuple[str, ...],
     pids: tuple[str, ...],
 ) -> "Installation | None":
-    """The installation that runs already; None: one is to be started."""
+    """The installation that runs already; None: the benchmark must start one."""
     from bench.staging.installation import Installation, find_installation
 
     if data_dir is not None:

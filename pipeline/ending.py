@@ -1,6 +1,6 @@
 """How a process ends: in order while it can, hard at a deadline, whatever hangs.
 
-Signals are taken by a thread of their own, so that they are heard while the event loop is busy or stuck. A second
+A thread takes signals, so that they are heard while the event loop is busy or stuck. A second
 thread holds the deadline. When that is over it logs what is still running and ends the process; should even that not
 be possible, because some library keeps the interpreter's lock, faulthandler ends it two seconds later.
 """
@@ -78,7 +78,7 @@ class Ending:
         """Stop when the other end of this pipe is closed: the parent is gone, even by kill -9."""
         threading.Thread(target=self._watch_parent, args=(fd,), name="parent-watch", daemon=True).start()
 
-    # In threads of their own.
+    # In their threads.
 
     def _watch_parent(self, fd: int) -> None:
         os.set_blocking(fd, True)

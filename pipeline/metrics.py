@@ -1,6 +1,6 @@
 """Every metric, once. Dashboards and alerts are tested against this catalogue.
 
-One `Metrics` per process, in a registry of its own; `process` serves it at `/metrics`.
+One `Metrics` with its registry per process; `process` serves it at `/metrics`.
 """
 
 from collections.abc import Iterable

@@ -35,7 +35,7 @@ SOAK_S = 1800.0
 
 END_TO_END = Scenario(
     name="end-to-end",
-    about="From the moment an event is to be sent to its arrival at the receiver, at steady rates.",
+    about="From the moment an event is due to its arrival at the receiver, at steady rates.",
     cases=tuple(
         Case(name=f"{rate:,}/s", groups=(replace(STANDARD, load=Open(rate_per_s=rate)),)) for rate in (1, 50, 200, 1000)
     ),
@@ -52,7 +52,7 @@ SATURATION = Scenario(
 )
 INGEST = Scenario(
     name="ingest",
-    about="The gateway: events that no subscription matches, each in a request of its own.",
+    about="The gateway: events that no subscription matches, a request each.",
     cases=(
         Case(name="closed loop", groups=(Group(load=Closed(), fan_out=0),)),
         Case(
@@ -189,7 +189,7 @@ HANGING_ENDPOINT = Scenario(
 def _neighbours(name: str, slow: Group) -> Case:
     """Healthy endpoints, and slow ones that are sent a burst: neither ends before the other is measured.
 
-    What a burst costs others, whatever becomes of it, is in phases of its own.
+    The cost of a burst for others, whatever becomes of it, has its own phases.
     """
     return Case(
         name=name,
@@ -360,5 +360,5 @@ SCENARIOS = (
     SOAK,
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
-# Half an hour is to be asked for by name.
+# Half an hour: only by name.
 LONG = frozenset({SOAK.name})

@@ -57,7 +57,7 @@ class Group:
 
     `audiences`: events go to these in turn, each matches `fan_out` subscriptions with an endpoint each.
     `idle_subscriptions`: in each application besides, matching nothing. `starts_in`: the phase in which the load
-    begins, None: the first. `must_arrive`: everything is to be delivered before the run ends. `rate_per_s`: the
+    begins, None: the first. `must_arrive`: everything must be delivered before the run ends. `rate_per_s`: the
     subscriptions' own limit, None: none. `payload_bytes`: None: as the case says.
     """
 
@@ -156,7 +156,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Cases that are to be compared. `about`: what they show. `varies_rate`: they differ in nothing else."""
+    """Cases to compare. `about`: their purpose. `varies_rate`: they differ in nothing else."""
 
     name: str
     about: str

@@ -1,4 +1,4 @@
-"""The load generator, a process of its own: `python -m bench.instruments.generator PLAN`."""
+"""The load generator, a process: `python -m bench.instruments.generator PLAN`."""
 
 import asyncio
 import gc

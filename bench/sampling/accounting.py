@@ -8,7 +8,7 @@ import psutil
 from bench.errors import BenchError
 
 MIB = 1024 * 1024
-# A server that works in processes of its own for each connection. The others are one process each.
+# A server with a process for each connection. The others are one process each.
 WITH_CHILDREN = frozenset({"postgres"})
 
 

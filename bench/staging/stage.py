@@ -31,7 +31,7 @@ from pipeline.config import DatabaseConfig, KafkaConfig
 from pipeline.postgres.pool import Pool, open_pool
 
 CHILD_START_TIMEOUT_S = 30.0
-PAYLOAD_VARIETY = 8  # of a group with payloads of its own
+PAYLOAD_VARIETY = 8  # of a group with its own payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ class Claims:
             self._breaks.pop(place, None)
 
     async def check_known(self) -> None:
-        """Raises `FencedError` when a partition has no position any more: it is to be archived anew.
+        """Raises `FencedError` when a partition has no position any more: it must be archived again.
 
         A write would find out as well; a partition that is read to its end has none.
         """

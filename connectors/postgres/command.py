@@ -18,7 +18,7 @@ def archive(context: click.Context) -> None:
     """Run the PostgreSQL sink: keeps events, what they matched, attempts and dead letters, exactly once.
 
     Run as many as there are partitions at most; they share the work as one Kafka consumer group. While PostgreSQL is
-    away it waits, and Kafka keeps what is to be written. Makes day partitions HOOKLINE_ARCHIVE_DAYS_AHEAD days ahead.
+    away it waits, and Kafka keeps the records. Makes day partitions HOOKLINE_ARCHIVE_DAYS_AHEAD days ahead.
     Days older than HOOKLINE_ARCHIVE_RETENTION_DAYS are taken out, HOOKLINE_ARCHIVE_DROP_MAX_DAYS within an hour, and
     dropped HOOKLINE_ARCHIVE_DETACHED_HOURS later; none while the clocks of host, PostgreSQL and log differ.
     /health and /metrics are on HOOKLINE_PROCESS_METRICS_PORT. SIGTERM stops it in order.

@@ -215,7 +215,7 @@ class RowBuilder:
         rows[DEAD_LETTERS.name].append(self._to_row(letter))
 
     def _letter_row(self, record: LogRecord, reason: str, detail: str) -> Row:
-        """The row of a record that has none of its own."""
+        """The dead letter's row of a record that gets no row."""
         application_id, event_id = self._find_event(record)
         return self._to_row(
             make_dead_letter(

@@ -96,7 +96,7 @@ class ArchiveSink:
         return round(self._pressure.gather_s(GATHER_MAX_S) * SECOND_US) if self._pressure is not None else 0
 
     async def watch_owners(self) -> None:
-        """Runs for ever. Raises `FencedError` when a partition is to be archived anew."""
+        """Runs for ever. Raises `FencedError` when a partition must be archived again."""
         while True:
             await asyncio.sleep(OWNERS_S)
             await self._claims.check_known()

@@ -7,7 +7,7 @@ from connectors.sink import Place
 
 
 class Owned:
-    """One partition a place."""
+    """The partitions that this process owns, by place."""
 
     def __init__(self) -> None:
         self._partitions: dict[Place, Partition] = {}

@@ -64,7 +64,7 @@ class Runtime:
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
 
-        `skips_probes`: the sink, which keeps no positions of its own, is not shown them; a lane of theirs would count.
+        `skips_probes`: the sink, which keeps no positions, is not shown them; their lane would count.
         `clock_us`: on which records are due. `reads_traces`: see `LogConsumer`.
         """
         lead_names = frozenset(topic.name for topic in lead)

@@ -128,7 +128,7 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
                 f"{len(application_ids)} applications have secrets to be sealed again with {sealer.current_key_id}"
             )
             tokens = await count_tokens_to_reseal(parts.pool, sealer.current_key_id)
-            click.echo(f"{tokens} service tokens are to be sealed again")
+            click.echo(f"{tokens} service tokens must be sealed again")
             return
         tokens, count = await reseal_tokens(parts.pool, sealer.current_key_id, reseal), 0
         for application_id in track(application_ids, description="sealing again", disable=not application_ids):

@@ -111,7 +111,7 @@ def _fetch(work: Path, count: int, progress: Progress, lock: int) -> Path:
         grace_s=1.0,
         log_file=log_file,
         lock=lock,
-        # ours, because the way out may lead through a proxy; but a repository of its own: what else lies in the user's
+        # ours, because the way out may lead through a proxy; but a separate repository: other content of the user's
         # can neither help nor harm
         environment={**os.environ, "M2_REPO": str(repository)},
     )

@@ -32,7 +32,7 @@ class Claim(Enum):
     """The state of an event id for its claimant."""
 
     NEW = "ours until `settle`"
-    REPEATED = "accepted before, for the same event as far as can be told"
+    REPEATED = "accepted before, for the same event as far as known"
     REUSED = "accepted before, for another event"
 
 

@@ -30,7 +30,7 @@ STALLED_AFTER_S = 5.0
 NOWHERE = Placement(-1, -1)
 
 Written = asyncio.Future[Placement]
-# What to write in place of a record that is refused for good; None: nothing, it is to be held.
+# Replacements of a record that is refused for good; None: there are none, hold it.
 Replace = Callable[[ToSend, RecordRefusedError], list[ToSend] | None]
 
 log = structlog.get_logger()

@@ -102,7 +102,7 @@ class LogGuard:
             return Finding([], {}, {}, {})
 
     def accept(self, finding: Finding) -> None:
-        """The reader goes on from there, and has told its faults."""
+        """Accept a finding: the reader goes on from there, and has reported its faults."""
         self._seen |= finding.reached
         for place, topic_id in finding.topic_ids.items():
             self._origins.accept(place, topic_id)

@@ -84,7 +84,7 @@ def find_committed(
 ) -> dict[Place, TopicPartition]:
     """The committed offset of each place, negative where there is none. Blocks.
 
-    An answer about one place can be an error of its own (an open transaction, a coordinator that moves), or its
+    An answer about one place can be an error (an open transaction, a coordinator that moves), or its
     metadata unreadable (see `commit_metadata`). It is asked again: taken for "nothing", reading would begin anew.
     Raises `KafkaException` when it stays one.
     """

@@ -1,4 +1,4 @@
-"""Finding out, in a thread of its own, how reading of a partition goes on that cannot be read where it is.
+"""Finds out, in a thread, where reading of a partition goes on that cannot be read at its position.
 
 The thread that consumes only asks and looks for answers: everything else goes on meanwhile.
 """

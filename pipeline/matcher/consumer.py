@@ -167,7 +167,7 @@ class Consumer(driver.Consumer):
         self.reading.begin(tp, offset)
 
     async def skip(self, fault: ReadFault) -> None:
-        """Read on behind what cannot be read, if reading still stands there."""
+        """Read on behind an unreadable batch, if the position is still at it."""
         tp = TP(*fault.place)
         if self.list_positions().get(tp) == fault.begin:
             self.faults.note(fault)

@@ -42,7 +42,7 @@ def up(
 
     Starts Apache Kafka and PostgreSQL (downloaded once, for trying and testing), unless
     HOOKLINE_KAFKA_BOOTSTRAP_SERVERS and HOOKLINE_DATABASE_WRITE_URL name real ones; creates topics and tables; starts
-    gateway, matcher, deliver and archive as processes of their own, and starts again what dies. The demo has an
+    gateway, matcher, deliver and archive as processes, and starts again those that die. The demo has an
     application, event types, and a subscription to a receiver that shows and verifies what arrives.
 
     All HOOKLINE_ settings are passed on. Endpoints on this machine are allowed here. Logs are in DATA_DIR/logs, pids in

@@ -113,7 +113,7 @@ class Attempt(Record, frozen=True, kw_only=True, gc=False):
 
 
 class DeadLetter(Record, frozen=True, kw_only=True, gc=False):
-    """Given up, or a record that could not be read."""
+    """A delivery that was given up, or a record that could not be read."""
 
     dead_id: str
     reason: str

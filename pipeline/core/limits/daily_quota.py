@@ -13,11 +13,11 @@ NOTICED_PERCENT = (80, 100)
 
 @dataclass(slots=True)
 class Usage:
-    """Counts of one application: `known` of all gateways, `own` not added to it yet, `told`: percents notified."""
+    """Counts of one application: `known` of all gateways, `own` not added to it yet, `noticed`: percents notified."""
 
     known: int = 0
     own: int = 0
-    told: set[int] = field(default_factory=set)
+    noticed: set[int] = field(default_factory=set)
 
 
 class DailyQuota:
@@ -30,7 +30,7 @@ class DailyQuota:
         self._own_limits: dict[str, int] = {}
 
     def set_limits(self, application_ids: Iterable[str], limits: Mapping[str, int]) -> None:
-        """These applications have these limits of their own; those that are not named have none."""
+        """Set the limits of applications that have their own; all others have the default."""
         for application_id in application_ids:
             self._own_limits.pop(application_id, None)
         self._own_limits |= limits
@@ -77,7 +77,7 @@ class DailyQuota:
             usage.known = max(usage.known, total)
             usage.own -= added.get(application_id, 0)
             for percent in NOTICED_PERCENT:
-                if total * 100 >= self.find_limit(application_id) * percent and percent not in usage.told:
-                    usage.told.add(percent)
+                if total * 100 >= self.find_limit(application_id) * percent and percent not in usage.noticed:
+                    usage.noticed.add(percent)
                     noticed.append((application_id, percent))
         return noticed

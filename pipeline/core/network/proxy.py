@@ -1,6 +1,6 @@
 """An egress proxy: all connections to endpoints go through it, by CONNECT, for http as for https. Pure.
 
-Its own address is the operator's affair and not checked. What a name stands for is then decided by the proxy, so that
+Its own address is set by the operator and not checked. The proxy then resolves names, so that
 is where private networks must be refused; by us only what the URL itself shows.
 """
 

@@ -11,9 +11,9 @@ from pipeline.core.events.records import EndpointState
 
 # A flapping endpoint must not fill the log: between two tellings of changes that can wait.
 TELL_INTERVAL_US = 5_000_000
-# An owner is told of a certificate that expires soon once a day, until there is another one.
+# An owner is warned of a certificate that expires soon once a day, until there is another one.
 WARN_INTERVAL_US = 86_400_000_000
-# Failing time that is new since it was told: a successor goes on from there.
+# Failing time since the last publication: a successor goes on from there.
 TELL_GROWTH_US = 3_600_000_000
 # Between two processes there is only the time of day: it counts for no more than the longest wait between attempts.
 RESTORED_GAP_MAX_US = 12 * 3_600_000_000
@@ -27,8 +27,8 @@ FAILING = "failing"
 class EndpointHealth:
     """The health of one endpoint. `failed_for_us`: by the steady clock, of `failures` attempts without a success.
 
-    `told_at_us`: of the steady clock, when it was told last; None: never. `restored_gap_us`: between the state that was
-    told and this process, to be added with the next failure.
+    `told_at_us`: of the steady clock, when it was published last; None: never. `restored_gap_us`: between the published
+    state and this process, added with the next failure.
     """
 
     failing_since_us: int = 0
@@ -89,7 +89,7 @@ class EndpointHealth:
         return self.failed_for_us > longest_us and self.failures >= DISABLE_FAILURES_MIN
 
     def should_tell(self, steady_us: int) -> bool:
-        """Has something changed that was not told, and is it time to?"""
+        """Has a change not been published yet, and is it time to?"""
         return self.is_dirty and (self.told_at_us is None or steady_us - self.told_at_us >= TELL_INTERVAL_US)
 
     def tell(
@@ -127,9 +127,9 @@ def is_expiring(now_us: int, *, begins_at_us: int, expires_at_us: int, warn_us: 
 
 
 def restore_health(state: EndpointState, *, endpoint_version: int, now_us: int) -> EndpointHealth:
-    """The health that was told last, for a process that takes over.
+    """The health that was published last, for a process that takes over.
 
-    What was told of another version of the endpoint says nothing about this one, but when its owner was warned last.
+    The state of another version of the endpoint says nothing about this one, but when its owner was warned last.
     """
     if state.endpoint_version != endpoint_version:
         return EndpointHealth(

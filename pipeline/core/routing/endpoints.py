@@ -58,7 +58,7 @@ class Endpoints:
         self._forget()
 
     def remove(self, subscription_id: str) -> None:
-        """A record without a value: nothing is to be known of it."""
+        """Forget an endpoint: its record has no value."""
         self._endpoints.pop(subscription_id, None)
 
     def _forget(self) -> None:

@@ -83,7 +83,7 @@ def list_routes() -> list[Operation]:
 
 
 async def register(request: web.Request) -> web.Response:
-    """A new user with an organization of its own. With the master key also where registration is off; then the address
+    """A new user with a new organization. With the master key also where registration is off; then the address
     counts as verified.
     """
     gateway = request.app[GATEWAY]

@@ -29,7 +29,7 @@ class Clients:
         return len(self.main) + others
 
     def give_alone(self, record: ToSend, on_delivery: OnDelivery) -> None:
-        """Write a record in a batch of its own. Raises `BufferError` or `KafkaException`."""
+        """Write a record as the only one of its batch. Raises `BufferError` or `KafkaException`."""
         topic, key, value, *headers = record
         if self._alone is None:
             self._alone = Producer(self._options | {"batch.num.messages": 1}, logger=None)

@@ -17,7 +17,7 @@ BACKOFF_MAX_S = 2.0  # within 5 s of its return, connecting included, the archiv
 # Failures that pass, if need be after a repair of the server: not reachable, restarting, disk full, out of connections,
 # a lock or statement time-out, a deadlock; read-only; a session the server ended because this process, or the network,
 # stood still in the middle of a transaction; a row routed to the default partition at the very moment when its day got
-# a partition of its own. A refusal of one row does not pass. Anything else is a mistake of ours, and ends the process.
+# a partition. A refusal of one row does not pass. Any other error is a mistake of ours, and ends the process.
 PASSING = (OperationalError, *SessionUseless, errors.CheckViolation)
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ REFUSALS = (
 def is_about_a_row(error: Exception) -> bool:
     """May another row be written although this one was refused?"""
     if isinstance(error, errors.CheckViolation):
-        # without a name: routed to the default partition at the moment when its day got one of its own; that passes
+        # without a name: routed to the default partition at the moment when its day got a partition; that passes
         return error.diag.constraint_name is not None
     return isinstance(error, REFUSALS)
 
