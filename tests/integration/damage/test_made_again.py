@@ -4,8 +4,6 @@ When they look again it is longer than what they had read of the one before, so 
 """
 
 import asyncio
-from contextlib import AsyncExitStack
-from uuid import uuid4
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -13,13 +11,9 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, Topics
-from tests.integration.archive.archive_site import ArchiveSite
-from tests.integration.damage.conftest import wait_for_events
+from tests.integration.damage.readers import run_readers
 from tests.integration.damage.test_wrong_bits import ask
-from tests.integration.deliver.deliver_site import DeliverSite
-from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
-from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
 
 FIRST = 10
@@ -34,61 +28,42 @@ async def make_again(config: KafkaConfig, topics: Topics, topic: Topic) -> None:
     await asyncio.to_thread(apply_topics, config, topics)
 
 
-@pytest.mark.parametrize("readers", ["running", "frozen", "stopped"])
+@pytest.mark.parametrize("state", ["running", "frozen", "stopped"])
 async def test_a_topic_made_again_is_read_from_its_beginning(
-    kafka: str, topic_prefix: str, database: str, readers: str
+    kafka: str, topic_prefix: str, database: str, state: str
 ) -> None:
     """Matcher, archive and http sink alike; each of them says so, and the archive keeps what it has."""
-    events = MatcherSite(kafka, f"{topic_prefix}a.", partitions=1)
-    archive = ArchiveSite(kafka, f"{topic_prefix}a.", database, partitions=1)
-    deliveries = DeliverSite(kafka, f"{topic_prefix}b.", partitions=1)
-    await events.prepare()
-    await deliveries.prepare()
-    application_id = str(uuid4())
-    events.publish(application_id, {str(uuid4()): {}})
-    async with Receiver() as receiver, AsyncExitStack() as running:
-        subscriber = deliveries.subscribe(receiver.url("/a"))
-        processes = [events.matcher(), archive.archive(), deliveries.deliver()]
-        for process in processes:
-            await running.enter_async_context(process)
-        accepted = events.send(application_id, FIRST)
-        sent = deliveries.send(subscriber, count=FIRST)
-        await events.dispatches(FIRST)
-        await wait_for_events(database, accepted)
-        await deliveries.attempts(FIRST)
-        await eventually(lambda: events.committed() == {0: FIRST})
-        for process in processes:
-            if readers == "stopped":
+    async with run_readers(kafka, topic_prefix, database) as readers:
+        accepted = readers.events.send(readers.application_id, FIRST)
+        sent = readers.deliveries.send(readers.subscriber, count=FIRST)
+        await readers.wait_for_first(accepted)
+        await eventually(lambda: readers.events.committed() == {0: FIRST})
+        for process in readers.processes:
+            if state == "stopped":
                 await process.stop()
-            elif readers == "frozen":
+            elif state == "frozen":
                 process.freeze()
-        await make_again(events.config, events.topics, events.topics.events)
-        await make_again(deliveries.config, deliveries.topics, deliveries.topics.deliveries)
+        await make_again(readers.events.config, readers.events.topics, readers.events.topics.events)
+        await make_again(readers.deliveries.config, readers.deliveries.topics, readers.deliveries.topics.deliveries)
         # a producer that knows the old topics would write to these with their numbers
-        events = MatcherSite(kafka, f"{topic_prefix}a.", partitions=1)
-        accepted += events.send(application_id, NEW)
-        deliveries = DeliverSite(kafka, f"{topic_prefix}b.", partitions=1)
-        sent += deliveries.send(subscriber, count=NEW)
-        for process in processes:
-            if readers == "stopped":
+        readers.renew_events()
+        accepted += readers.events.send(readers.application_id, NEW)
+        readers.renew_deliveries()
+        sent += readers.deliveries.send(readers.subscriber, count=NEW)
+        for process in readers.processes:
+            if state == "stopped":
                 await process.start()
-            elif readers == "frozen":
+            elif state == "frozen":
                 process.thaw()
 
-        await wait_for_events(database, accepted)
-        dispatched = {each.event_id for each in await events.dispatches(FIRST + NEW, timeout_s=60)}
-        await eventually(
-            lambda: {each.delivery_id for each in sent} == {each.header("webhook-id") for each in receiver.requests()},
-            timeout_s=60,
-        )
-        said = processes if readers != "stopped" else processes[1:2]  # the group's commits go with the topic
-        topics = (events.topics.events, events.topics.events, deliveries.topics.deliveries)
-        for process, topic in zip(processes, topics, strict=True):
+        await readers.check_all_read(accepted, sent)
+        said = (
+            readers.processes if state != "stopped" else readers.processes[1:2]
+        )  # the group's commits go with the topic
+        for process, topic in zip(readers.processes, readers.topics, strict=True):
             if process in said:
                 await check_said(process, topic)
-
-    assert {event.event_id for event in accepted} == dispatched
-    assert len(sent) == receiver.received
+        assert len(sent) == readers.receiver.received
 
 
 async def check_said(process: SingleProcess, topic: Topic) -> None:
