@@ -1,4 +1,4 @@
-"""What a JVM learns while a broker starts, kept for later starts: its classes, read and linked, and what to compile.
+"""Keeps what a JVM learns while a broker starts, for later starts: its classes, read and linked, and what to compile.
 
 The first start on a machine has none of it. When that broker is ready, a rehearsal in a process of its own starts
 another one beside it, at the lowest priority, and writes down what its JVM has learned. It lies beside the jars, in a
