@@ -78,11 +78,11 @@ class Client(Transport):
         return await self.call("GET", "/errors", query={"all": all_})
 
     async def get_instance(self) -> Answer[models.InstanceShown]:
-        """What a dashboard asks first."""
+        """The facts that a dashboard asks for first."""
         return await self.call("GET", "/instance")
 
     async def list_payload_content_types(self) -> Answer[list[str]]:
-        """What a payload can be."""
+        """The content types of payloads."""
         return await self.call("GET", "/payload_content_types")
 
     async def get_quotas(self) -> Answer[models.InstanceQuotas]:
@@ -90,8 +90,7 @@ class Client(Transport):
         return await self.call("GET", "/quotas")
 
     async def post_register(self, body: models.RegistrationForm) -> Answer[models.RegistrationShown]:
-        """A new user with an organization of its own. With the master key also where registration is off; then the
-        address"""
+        """A new user with a new organization. With the master key also where registration is off; then the address"""
         return await self.call("POST", "/register", body=body)
 
     async def post_auth_verify_email(self, body: models.LinkForm) -> Answer[models.SessionShown]:
@@ -121,7 +120,7 @@ class Client(Transport):
     async def get_auth_oidc_callback(
         self, *, state: str | None = None, code: str | None = None
     ) -> Answer[models.SessionShown]:
-        """What the provider sends the browser back to: a session, answered as a login is."""
+        """The page to which the provider sends the browser back: a session, answered as a login is."""
         return await self.call("GET", "/auth/oidc/callback", query={"state": state, "code": code})
 
     async def post_auth_password(self, body: models.PasswordForm) -> Answer[bytes]:
@@ -158,7 +157,7 @@ class Client(Transport):
         resource_id: str | None = None,
         before: str | None = None,
     ) -> Answer[list[models.EntryShown]]:
-        """Of an organization; with the master key of all, users included."""
+        """The audit log of an organization; with the master key of all, users included."""
         return await self.call(
             "GET",
             "/audit_log",
@@ -429,7 +428,7 @@ class Client(Transport):
     async def list_events_per_day_application(
         self, *, application_id: str, from_: str | None = None, to: str | None = None
     ) -> Answer[list[models.DayShown]]:
-        """Of one application."""
+        """Events a day of one application."""
         return await self.call(
             "GET", "/events_per_day/application", query={"application_id": application_id, "from": from_, "to": to}
         )
@@ -437,7 +436,7 @@ class Client(Transport):
     async def list_events_per_day_organization(
         self, *, organization_id: str, from_: str | None = None, to: str | None = None
     ) -> Answer[list[models.DayShown]]:
-        """Of all applications of an organization, each by itself."""
+        """Events a day of each application of an organization."""
         return await self.call(
             "GET", "/events_per_day/organization", query={"organization_id": organization_id, "from": from_, "to": to}
         )
@@ -620,13 +619,13 @@ class Client(Transport):
         )
 
     async def get_swagger_json(self) -> Answer[dict[str, Any]]:
-        """This document: OpenAPI 3.1."""
+        """The API's document: OpenAPI 3.1."""
         return await self.call("GET", "/swagger.json")
 
     async def get_openapi_json(self) -> Answer[dict[str, Any]]:
-        """This document: OpenAPI 3.1."""
+        """The API's document: OpenAPI 3.1."""
         return await self.call("GET", "/openapi.json")
 
     async def get_docs(self) -> Answer[bytes]:
-        """The same as a page to read."""
+        """The document as a page to read."""
         return await self.call("GET", "/docs")

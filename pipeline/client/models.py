@@ -19,7 +19,7 @@ class EventForm(TypedDict):
 
 
 class EventAccepted(TypedDict):
-    """It is in the log. `warning`: how its payload does not fit a schema that only warns."""
+    """The event is in the log. `warning`: how its payload does not fit a schema that only warns."""
 
     application_id: str
     event_id: str
@@ -57,7 +57,7 @@ class CloudEventForm(TypedDict):
 
 
 class HealthReport(TypedDict):
-    """What `GET /health` answers. Durations are null for what this instance does not have."""
+    """The answer of `GET /health`. Durations are null for what this instance does not have."""
 
     database: bool
     database_duration_ms: int
@@ -215,7 +215,7 @@ class EntryShown(TypedDict):
 
 
 class ActorShown(TypedDict):
-    """Who made a change."""
+    """The author of a change."""
 
     address: str | None
     id: str | None
@@ -276,7 +276,7 @@ class InviteForm(TypedDict):
 
 
 class InvitationShown(TypedDict):
-    """Who was invited, and as what."""
+    """An invited person with the role."""
 
     email: str
     role: str
@@ -289,7 +289,7 @@ class RevokeForm(TypedDict):
 
 
 class RevocationShown(TypedDict):
-    """Who is no member any more."""
+    """A person whose membership has ended."""
 
     user_id: str
 
@@ -302,7 +302,7 @@ class RoleForm(TypedDict):
 
 
 class RoleShown(TypedDict):
-    """What a member is."""
+    """The role of a member."""
 
     role: str
     user_id: str
@@ -556,7 +556,7 @@ class SubscriptionInfo(TypedDict):
 
 
 class HealthShown(TypedDict):
-    """How an endpoint is doing."""
+    """The health of an endpoint."""
 
     failing_since: str | None
     last_error: str | None
@@ -727,7 +727,7 @@ class SubscriptionOfDelivery(TypedDict):
 
 
 class SubscriptionHealth(TypedDict):
-    """Of the newest 1,000 deliveries. `success_ratio`: of attempts, 0 to 1; null: none was made."""
+    """Figures of the newest 1,000 deliveries. `success_ratio`: of attempts, 0 to 1; null: none was made."""
 
     attempts: int
     deliveries: int
@@ -847,7 +847,7 @@ class RetryShown(TypedDict):
 
 
 class ResponseShown(TypedDict):
-    """What an endpoint answered."""
+    """The answer of an endpoint."""
 
     body: str
     elapsed_time_ms: int
