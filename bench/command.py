@@ -56,10 +56,10 @@ class BenchCommand(click.Command):
 @click.option(
     "--give-up-after",
     type=click.FloatRange(1),
-    default=30.0,
+    default=90.0,
     show_default=True,
     metavar="SECONDS",
-    help="When nothing more arrives for so long, missing deliveries count as lost.",
+    help="When nothing more arrives for so long, missing deliveries count as lost; parked ones wait for a minute.",
 )
 @click.option(
     "--out",
