@@ -27,7 +27,8 @@ class MemberFile:
 
     def __init__(self, directory: Path | None, group: str) -> None:
         """`directory`: None: nothing is remembered."""
-        self._file = _lock_slot(directory, group) if directory is not None else None
+        slot = _lock_slot(directory, group) if directory is not None else None
+        self._file, self._path = slot if slot is not None else (None, None)
         self.former = os.pread(self._file, 1024, 0).decode(errors="replace").strip() if self._file is not None else ""
 
     def note(self, member: str) -> None:
@@ -37,9 +38,10 @@ class MemberFile:
             os.pwrite(self._file, member.encode(), 0)
 
     def close(self) -> None:
-        """The process has left the group."""
-        if self._file is not None:
-            self.note("")
+        """The process has left the group: there is nothing to remember."""
+        if self._file is not None and self._path is not None:
+            # A process that has opened the file and not locked it yet keeps one without a name, which is read by none.
+            self._path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = None
 
@@ -83,13 +85,14 @@ class Former:
             log.info("former_member_taken_out", group=self._group)
 
 
-def _lock_slot(directory: Path, group: str) -> int | None:
+def _lock_slot(directory: Path, group: str) -> tuple[int, Path] | None:
     for number in range(SLOTS_MAX):
-        file = os.open(directory / f"{group}.{number}.member", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = directory / f"{group}.{number}.member"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
         else:
-            return file
+            return file, path
     return None

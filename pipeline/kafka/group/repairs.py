@@ -97,6 +97,10 @@ class Repairs:
                 continue  # the partition went away meanwhile, or goes on
             if fault.looked is not None:
                 self._assigned.order.note(place, fault.looked)
+            if fault.kind == "unreadable" and fault.begin != fault.end:
+                # of what the broker hides behind a bad batch the bytes may show more
+                self._detours.begin(place, reached[place].offset, is_suspect=True)
+                continue
             if fault.kind == "made_again":
                 self._assigned.origins.accept(place)
             reached[place] = Reached(fault.end, reached[place].time_us)
