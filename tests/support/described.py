@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import jsonschema_rs
 
@@ -13,13 +12,15 @@ from pipeline.gateway.openapi import describe_api
 from pipeline.gateway.server import API_PATH, list_operations
 
 ANY_PATH = re.compile(r"{\w+}")
+PARTIAL = 206
 # what an answer may be where the document has no operation for the request
 BEYOND_OPERATIONS = {("NotFound", 404), ("MethodNotAllowed", 405), ("InvalidRequest", 400), ("RateLimited", 429)}
 
 
 def find_deviation(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
     """What an answer is that the document does not say; None: it is described. `path`: below the API's own."""
-    described = _find_operation(method, urlsplit(path).path)
+    # not `urlsplit`: two slashes would begin a host
+    described = _find_operation(method, path.partition("?")[0])
     if described is None:
         return _judge_beyond(method, status, body)
     name, operation = described
@@ -32,7 +33,7 @@ def find_deviation(method: str, path: str, status: int, headers: Mapping[str, st
         return f"{name} has a body with {status}: {body[:200]!r}" if body else None
     if kind not in content:
         return f"{name} answers {status} as {kind!r}, described are {sorted(content)}"
-    if method == "HEAD" or not kind.endswith("json") or "Content-Encoding" in headers:
+    if method == "HEAD" or status == PARTIAL or not kind.endswith("json") or "Content-Encoding" in headers:
         return None
     error = next(_compile(name, str(status), kind).iter_errors(json.loads(body)), None)
     if error is None:
@@ -66,7 +67,7 @@ def _judge_beyond(method: str, status: int, body: bytes) -> str | None:
     if method == "OPTIONS":
         return None if status == 204 and not body else f"OPTIONS is answered {status}"
     shown = json.loads(body) if body else {}
-    found = (shown.get("id"), status)
+    found = (shown.get("id") if isinstance(shown, dict) else None, status)
     return None if found in BEYOND_OPERATIONS else f"without an operation it is answered {found}"
 
 

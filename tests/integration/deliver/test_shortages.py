@@ -9,7 +9,7 @@ from tests.integration.deliver.test_keys import read_health
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, Receiver, Slow
 
-FILES = 80
+FILES = 100
 ENDPOINTS = 60
 
 
