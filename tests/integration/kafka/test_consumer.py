@@ -178,7 +178,7 @@ async def test_partitions_move_to_a_new_member(kafka: str, topic_prefix: str) ->
     for partition in range(4):
         client.write(topics.events, [(b"k", b"0")], partition=partition)
     async with consume(config, first, topic_prefix, topics.events):
-        await eventually(lambda: len(first.held) == 4)
+        await eventually(lambda: (len(first.held), len(first.records)) == (4, 4))
         async with consume(config, second, topic_prefix, topics.events):
             await eventually(lambda: (len(first.held), len(second.held)) == (2, 2))
             assert second.held == set(first.gone)

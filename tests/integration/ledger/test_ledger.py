@@ -52,8 +52,8 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
         by_application = books["applications"]
         failing = by_application[accounts["failing"].application_id]
 
-        books = by_application[unmatched.application_id]
-        assert {"matched": 1, "deliveries": 0} == pick(books, "matched", "deliveries")
+        account = by_application[unmatched.application_id]
+        assert {"matched": 1, "deliveries": 0} == pick(account, "matched", "deliveries")
         assert 1 == failing["pending"] + failing["parked"]
         assert ZERO == pick(books["total"], *ZERO)
         # and one of Hookline's own: the subscription that is gone was disabled
