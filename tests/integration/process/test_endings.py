@@ -22,7 +22,8 @@ SOURCES = {
     "deliver": ("connectors/http/worker.py", CONSUME_LOOP),
     "archive": ("connectors/postgres/worker.py", CONSUME_LOOP),
 }
-# started only with settings that these processes do not have
+WITH_ALL_TASKS = {"HOOKLINE_GATEWAY_PRODUCER_TOPICS": "true"}
+# started only with other settings
 NOT_STARTED = {"database_verification"}
 
 
@@ -71,7 +72,7 @@ async def test_a_failure_in_any_task_ends_the_process(kafka: str, postgres: str,
     async with run_stack(kafka, postgres, migrated_template) as stack:
 
         async def fail(name: str, task: str) -> tuple[str, str, int, bool]:
-            process = SingleProcess(name, stack.environ | {"HOOKLINE_PROCESS_FAIL_AT": task})
+            process = SingleProcess(name, stack.environ | WITH_ALL_TASKS | {"HOOKLINE_PROCESS_FAIL_AT": task})
             await process.start(wait_ready=False)
             code = await process.wait(timeout_s=END_TIMEOUT_S)
             return name, task, code, f"{task} fails" in process.log()
