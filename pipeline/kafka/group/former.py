@@ -27,23 +27,24 @@ class MemberFile:
 
     def __init__(self, directory: Path | None, group: str) -> None:
         """`directory`: None: nothing is remembered."""
-        slot = _lock_slot(directory, group) if directory is not None else None
-        self._file, self._path = slot if slot is not None else (None, None)
-        self.former = os.pread(self._file, 1024, 0).decode(errors="replace").strip() if self._file is not None else ""
+        self._slot = _lock_slot(directory, group) if directory is not None else None
+        self.former = os.pread(self._slot[0], 1024, 0).decode(errors="replace").strip() if self._slot else ""
 
     def note(self, member: str) -> None:
         """This is what the process is now; an empty one: it is no member."""
-        if self._file is not None:
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, member.encode(), 0)
+        if self._slot is not None:
+            file, _ = self._slot
+            os.ftruncate(file, 0)
+            os.pwrite(file, member.encode(), 0)
 
     def close(self) -> None:
         """The process has left the group: there is nothing to remember."""
-        if self._file is not None and self._path is not None:
+        if self._slot is not None:
+            file, path = self._slot
             # A process that has opened the file and not locked it yet keeps one without a name, which is read by none.
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = None
+            path.unlink(missing_ok=True)
+            os.close(file)
+            self._slot = None
 
 
 class Former:

@@ -82,7 +82,7 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
         (missing,) = after["missing"]
         assert ("delivery", accounts["ok"].application_id) == (missing["kind"], missing["application_id"])
         assert missing["id"] == find_delivery(stack, lost)
-        await eventually(lambda: wait_for_metric(stack, 1), timeout_s=30)
+        await eventually(lambda: wait_for_metric(stack, 1), timeout_s=90)
 
         # a dispatch with its delivery, and an event, disappear from the archive
         with psycopg.connect(stack.database_url) as connection:
