@@ -7,6 +7,8 @@ a crash may tell again, under the same id, but never leaves out.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 import structlog
 
@@ -18,6 +20,7 @@ from pipeline.core.events.operational import (
     describe_recovered,
 )
 from pipeline.core.events.records import Event
+from pipeline.core.units import SECOND_US
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.postgres.control.telling import (
     TOLD_MAX,
@@ -32,11 +35,11 @@ from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 
 INTERVAL_S = 1.0
-SECOND_US = 1_000_000
 # of the time after which a subscription is disabled
 WARN_SHARE = 0.5
 
 log = structlog.get_logger()
+Row = TypeVar("Row")
 
 
 class Teller:
@@ -67,80 +70,71 @@ class Teller:
         before_us = now_us - round(self._disable_after_s * WARN_SHARE * SECOND_US)
         if not await has_to_tell(self._pool, before_us=before_us):
             return 0
-        async with take_changes(self._pool) as changes:
-            await self._send(
-                [
-                    describe_change(
-                        each.application_id,
-                        audit_id=each.audit_id,
-                        resource=each.resource,
-                        resource_id=each.resource_id,
-                        action=each.action,
-                        changed=sorted(each.changes),
-                        actor={"kind": each.actor_kind, "id": each.actor_id},
-                        changed_at_us=round(each.changed_at.timestamp() * SECOND_US),
-                        now_us=now_us,
-                    )
-                    for each in changes
-                ]
-            )
-        async with take_failing(self._pool, before_us=before_us) as failing:
-            await self._send(
-                [
-                    describe_failing(
-                        each.application_id,
-                        each.subscription_id,
-                        since_us=each.since_us,
-                        disable_after_s=self._disable_after_s,
-                        now_us=now_us,
-                    )
-                    for each in failing
-                ]
-            )
-        async with take_recovered(self._pool) as recovered:
-            await self._send(
-                [
-                    describe_recovered(each.application_id, each.subscription_id, since_us=each.since_us, now_us=now_us)
-                    for each in recovered
-                ]
-            )
-        async with take_given_up(self._pool) as given_up:
-            await self._send(
-                [
-                    describe_exhausted(
-                        each.application_id,
-                        dead_id=each.dead_id,
-                        subscription_id=each.subscription_id,
-                        delivery_id=each.delivery_id,
-                        event_id=each.event_id,
-                        reason=each.reason,
-                        died_at_us=each.died_at_us,
-                        now_us=now_us,
-                    )
-                    for each in given_up
-                ]
-            )
-        async with take_failing_attempts(self._pool) as attempts:
-            await self._send(
-                [
-                    describe_attempt_failing(
-                        each.application_id,
-                        attempt_id=each.attempt_id,
-                        subscription_id=each.subscription_id,
-                        delivery_id=each.delivery_id,
-                        event_id=each.event_id,
-                        attempts=each.attempts,
-                        error=each.error_class,
-                        response_status=each.response_status,
-                        failed_at_us=each.failed_at_us,
-                        next_attempt_at_us=each.next_attempt_at_us,
-                        now_us=now_us,
-                    )
-                    for each in attempts
-                ]
-            )
-        return max(len(changes), len(failing), len(recovered), len(given_up), len(attempts))
+        return max(
+            await self._send_each(
+                take_changes(self._pool),
+                lambda each: describe_change(
+                    each.application_id,
+                    audit_id=each.audit_id,
+                    resource=each.resource,
+                    resource_id=each.resource_id,
+                    action=each.action,
+                    changed=sorted(each.changes),
+                    actor={"kind": each.actor_kind, "id": each.actor_id},
+                    changed_at_us=round(each.changed_at.timestamp() * SECOND_US),
+                    now_us=now_us,
+                ),
+            ),
+            await self._send_each(
+                take_failing(self._pool, before_us=before_us),
+                lambda each: describe_failing(
+                    each.application_id,
+                    each.subscription_id,
+                    since_us=each.since_us,
+                    disable_after_s=self._disable_after_s,
+                    now_us=now_us,
+                ),
+            ),
+            await self._send_each(
+                take_recovered(self._pool),
+                lambda each: describe_recovered(
+                    each.application_id, each.subscription_id, since_us=each.since_us, now_us=now_us
+                ),
+            ),
+            await self._send_each(
+                take_given_up(self._pool),
+                lambda each: describe_exhausted(
+                    each.application_id,
+                    dead_id=each.dead_id,
+                    subscription_id=each.subscription_id,
+                    delivery_id=each.delivery_id,
+                    event_id=each.event_id,
+                    reason=each.reason,
+                    died_at_us=each.died_at_us,
+                    now_us=now_us,
+                ),
+            ),
+            await self._send_each(
+                take_failing_attempts(self._pool),
+                lambda each: describe_attempt_failing(
+                    each.application_id,
+                    attempt_id=each.attempt_id,
+                    subscription_id=each.subscription_id,
+                    delivery_id=each.delivery_id,
+                    event_id=each.event_id,
+                    attempts=each.attempts,
+                    error=each.error_class,
+                    response_status=each.response_status,
+                    failed_at_us=each.failed_at_us,
+                    next_attempt_at_us=each.next_attempt_at_us,
+                    now_us=now_us,
+                ),
+            ),
+        )
 
-    async def _send(self, events: list[Event]) -> None:
-        for event in events:
-            await self._producer.send(self._topics.events, event.application_id, event)
+    async def _send_each(self, taking: AbstractAsyncContextManager[list[Row]], describe: Callable[[Row], Event]) -> int:
+        """Write the events of what is taken; returns how many. What is taken is let go when all are in the log."""
+        async with taking as rows:
+            for event in [describe(row) for row in rows]:
+                await self._producer.send(self._topics.events, event.application_id, event)
+        return len(rows)

@@ -1,8 +1,6 @@
 """What a whole installation has to do while it is damaged."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -63,13 +61,3 @@ class Load:
             return (await self._stack.api.call(method, path, body, token=token)).status
         except (aiohttp.ClientError, TimeoutError):
             return 0
-
-
-@asynccontextmanager
-async def running(load: Load) -> AsyncIterator[None]:
-    task = asyncio.create_task(load.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -9,8 +9,7 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -20,8 +19,9 @@ import pytest
 
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic, Topics
-from tests.chaos.loads import TYPE, Load, describe_payload, running
+from tests.chaos.loads import TYPE, Load, describe_payload
 from tests.integration.damage.conftest import OwnBroker
+from tests.support.beside import beside
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
 from tests.support.segments import Batch, Segment
@@ -66,16 +66,6 @@ class Keeper:
                     self.ended.append(await process.wait())
                     await process.start(wait_ready=False)
             await asyncio.sleep(0.05)
-
-
-@asynccontextmanager
-async def keeping(keeper: Keeper) -> AsyncIterator[None]:
-    task = asyncio.create_task(keeper.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def list_cases(topics: Topics) -> list[Case]:
@@ -214,8 +204,8 @@ async def test_a_wrong_bit_in_each_topic(tmp_path: Path, postgres: str, migrated
             sick = await stack.api.subscribe(space, receiver.url("/sick"), TYPE, delivery={"retry_delays_s": [1, 1, 1]})
             load, keeper = Load(stack, space, sick, receiver.url("/sick")), Keeper(stack)
             topics = stack.topics
-            async with keeping(keeper):
-                async with running(load):
+            async with beside(keeper.run()):
+                async with beside(load.run()):
                     await eventually(lambda: len(load.accepted) > 200, timeout_s=60)
                     for case in list_cases(topics):
                         await go_all_the_way(load, receiver)

@@ -14,9 +14,10 @@ from uuid import uuid4
 
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
-from tests.chaos.loads import Load, running
+from tests.chaos.loads import Load
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.test_wrong_bits import ask
+from tests.support.beside import beside
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
 from tests.support.stack import PARTITIONS, Stack, run_stack
@@ -93,7 +94,7 @@ async def test_a_tail_that_is_lost_of_each_topic(tmp_path: Path, postgres: str, 
             sick = await stack.api.subscribe(space, receiver.url("/sick"), TYPE, delivery={"retry_delays_s": [1, 1, 1]})
             load = Load(stack, space, sick, receiver.url("/sick"))
             long_waits = stack.topics.retries[1:]
-            async with running(load):
+            async with beside(load.run()):
                 for topic in stack.topics.all():
                     if topic not in long_waits:
                         figures[topic.name] = await lose_tail(stack, broker, topic, load, receiver)

@@ -19,6 +19,7 @@ import msgspec
 from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE, TEXT_TYPE
 from pipeline.core.events.moments import parse_moment
 from pipeline.core.events.names import PAIR_MAX_BYTES
+from pipeline.core.events.records import Event
 
 STRUCTURED_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
@@ -43,6 +44,19 @@ class CloudEvent:
     labels: dict[str, str]
     payload: bytes
     payload_content_type: str
+
+    def to_event(self, application_id: str, *, received_at_us: int) -> Event:
+        """The event of an application; it occurred when it was received unless it says otherwise."""
+        return Event(
+            application_id=application_id,
+            event_id=self.event_id,
+            event_type=self.event_type,
+            payload=self.payload,
+            payload_content_type=self.payload_content_type,
+            labels=self.labels,
+            occurred_at_us=self.occurred_at_us if self.occurred_at_us is not None else received_at_us,
+            received_at_us=received_at_us,
+        )
 
 
 def parse_structured(value: "bytes | msgspec.Raw") -> CloudEvent:

@@ -165,13 +165,4 @@ def _parse_cloud_event(value: bytes, key: bytes | None, appended_at_us: int) -> 
         event = parse_structured(value)
     except CloudEventError as error:
         return Unreadable(reason="invalid_event", detail=f"it is no CloudEvent: it {error}")
-    return Event(
-        application_id=application_id,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        payload=event.payload,
-        payload_content_type=event.payload_content_type,
-        labels=event.labels,
-        occurred_at_us=event.occurred_at_us if event.occurred_at_us is not None else appended_at_us,
-        received_at_us=appended_at_us,
-    )
+    return event.to_event(application_id, received_at_us=appended_at_us)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec import structs
+
 from pipeline.core.events.cloud_events import CloudEventError, parse_attributes, parse_structured
 from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE
 from pipeline.core.events.event import Unreadable, find_problem, parse_event
@@ -76,18 +78,14 @@ def read_record(
         event = Unreadable(reason="invalid_event", detail=problem)
     if isinstance(event, Unreadable):
         return Unreadable(reason=event.reason, detail=event.detail, application_id=application_id)
-    content_crc32 = sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload)
-    return Event(
+    return structs.replace(
+        event,
         application_id=application_id,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        payload=event.payload,
-        payload_content_type=event.payload_content_type,
-        labels=event.labels,
-        metadata=event.metadata,
-        occurred_at_us=event.occurred_at_us,
         received_at_us=now_us,
-        content_crc32=content_crc32,
+        content_crc32=sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload),
+        # whatever the record says of these
+        ip=None,
+        schema_version=-1,
     )
 
 
@@ -142,17 +140,7 @@ def _read_cloud_event(
         if problem is not None:
             raise CloudEventError(problem)
         event = parse_structured(value)
-    occurred_at_us = event.occurred_at_us if event.occurred_at_us is not None else record.timestamp_us
-    return Event(
-        application_id=application_id,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        payload=event.payload,
-        payload_content_type=event.payload_content_type,
-        labels=event.labels,
-        occurred_at_us=occurred_at_us,
-        received_at_us=record.timestamp_us,
-    )
+    return event.to_event(application_id, received_at_us=record.timestamp_us)
 
 
 def _has_attributes(headers: Headers) -> bool:

@@ -1,7 +1,6 @@
 """Topics that an operator changes while processes run."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.metrics import Metrics
 from pipeline.topics import Topics
 from tests.integration.kafka.logs import DAY_S, make_topics
+from tests.support.beside import beside
 from tests.support.eventually import eventually
 from tests.support.kafka import alter_topic, delete_topics
 
@@ -18,13 +18,8 @@ from tests.support.kafka import alter_topic, delete_topics
 async def watch(config: KafkaConfig, topics: Topics, metrics: Metrics) -> AsyncIterator[TopicWatch]:
     often = config.model_copy(update={"topics_check_interval_s": 0.2})
     watching = TopicWatch(often, topics.all(), metrics)
-    task = asyncio.create_task(watching.run())
-    try:
+    async with beside(watching.run()):
         yield watching
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_every_setting_that_is_relied_on_is_compared(kafka: str, topic_prefix: str) -> None:
