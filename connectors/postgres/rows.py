@@ -28,6 +28,7 @@ from pipeline.core.events.records import (
     from_bytes,
     is_probe,
 )
+from pipeline.core.trace_context import TraceHeaders, show_headers
 from pipeline.postgres.archive.bodies import pack_body
 from pipeline.postgres.archive.tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
 from pipeline.postgres.archive.writer import Row
@@ -212,7 +213,7 @@ class RowBuilder:
         letter = _read(DeadLetter, record)
         _check_ids(letter.dead_id)
         _check_integers(letter.source_partition)
-        rows[DEAD_LETTERS.name].append(self._to_row(letter))
+        rows[DEAD_LETTERS.name].append(self._to_row(letter, record.trace))
 
     def _letter_row(self, record: LogRecord, reason: str, detail: str) -> Row:
         """The dead letter's row of a record that gets no row."""
@@ -230,7 +231,8 @@ class RowBuilder:
                 died_at_us=record.timestamp_us,
                 application_id=application_id,
                 event_id=event_id,
-            )
+            ),
+            record.trace,
         )
 
     def _find_event(self, record: LogRecord) -> tuple[str | None, str | None]:
@@ -244,7 +246,8 @@ class RowBuilder:
             return None, None
         return getattr(known, "application_id", None), getattr(known, "event_id", None)
 
-    def _to_row(self, letter: DeadLetter) -> Row:
+    def _to_row(self, letter: DeadLetter, trace: TraceHeaders | None) -> Row:
+        traceparent, tracestate = show_headers(trace)
         value, compressed = letter.source_value, False
         if value is not None:
             value, compressed = pack_body(value, compress_min_bytes=self._compress_min_bytes)
@@ -266,6 +269,8 @@ class RowBuilder:
             _uuid_or_none(letter.delivery_id),
             _uuid_or_none(letter.event_id),
             letter.died_at_us,
+            traceparent,
+            tracestate,
         )
 
 

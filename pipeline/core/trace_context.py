@@ -42,5 +42,11 @@ def show_parent(headers: TraceHeaders) -> str:
     return headers[0][1].decode()
 
 
+def show_headers(headers: TraceHeaders | None) -> tuple[str | None, str | None]:
+    """The values of `traceparent` and `tracestate`, each None where it is absent: the arguments of `make_headers`."""
+    named = dict(headers or ())
+    return _show(named.get(TRACEPARENT)), _show(named.get(TRACESTATE))
+
+
 def _show(value: bytes | str | None) -> str | None:
     return value.decode("latin-1") if isinstance(value, bytes) else value

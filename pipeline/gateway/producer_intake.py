@@ -12,9 +12,10 @@ from pipeline.core.events.dead_letters import make_dead_letter
 from pipeline.core.events.event import Unreadable
 from pipeline.core.events.producer_record import ProducerRecord, find_application_id, find_schema_id, read_record
 from pipeline.core.events.records import to_bytes
+from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.schema_registry import RegistryUnavailableError, SchemaRegistry
-from pipeline.kafka.failures import KafkaUnavailableError, Plain, RecordRefusedError
+from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend, trace
 from pipeline.kafka.record import Place
 
 # What a dead letter holds besides the record, with room to spare.
@@ -37,7 +38,7 @@ class ProducerIntake:
     async def take(self, records: Sequence[ProducerRecord]) -> Mapping[Place, int]:
         """Write what they lead to; the next offset of each partition, up to which all is in the log."""
         held: set[Place] = set()
-        led_on: list[tuple[ProducerRecord, Plain]] = []
+        led_on: list[tuple[ProducerRecord, ToSend]] = []
         accepted: dict[str, int] = {}
         for record in records:
             place = (record.topic, record.partition)
@@ -64,7 +65,7 @@ class ProducerIntake:
                 self._gateway.metrics.events_ingested_total.inc()
         return settled
 
-    async def _write(self, to_send: Sequence[Plain]) -> Mapping[int, KafkaUnavailableError]:
+    async def _write(self, to_send: Sequence[ToSend]) -> Mapping[int, KafkaUnavailableError]:
         """Those that were not written, by place."""
         try:
             if to_send:
@@ -73,9 +74,9 @@ class ProducerIntake:
             log.warning("producer_topics_wait", reason=str(error))
             by_value = {sent[2]: failure for sent, failure in error.failed}
             return {
-                index: by_value.get(value, error)
-                for index, (_, _, value) in enumerate(to_send)
-                if not by_value or value in by_value
+                index: by_value.get(each[2], error)
+                for index, each in enumerate(to_send)
+                if not by_value or each[2] in by_value
             }
         return {}
 
@@ -103,7 +104,7 @@ class ProducerIntake:
             return False
         return True
 
-    def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> Plain:
+    def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> ToSend:
         """What is to be written for a record: an event, or its dead letter."""
         now_us = self._gateway.clock.now_us()
         try:
@@ -123,9 +124,9 @@ class ProducerIntake:
             detail = f"the event has {len(value)} bytes; it may have {self._value_max_bytes}"
             return self._give_up(record, Unreadable(reason="invalid_event", detail=detail))
         accepted[application_id] = accepted.get(application_id, 0) + 1
-        return self._gateway.topics.events, application_id.encode(), value
+        return trace((self._gateway.topics.events, application_id.encode(), value), self._pick_trace(record))
 
-    def _give_up(self, record: ProducerRecord, unreadable: Unreadable) -> Plain:
+    def _give_up(self, record: ProducerRecord, unreadable: Unreadable) -> ToSend:
         self._gateway.metrics.dead_total.labels(unreadable.reason).inc()
         application_id = find_application_id(self._prefix, record.topic)
         value, key, now_us = record.value, record.key, self._gateway.clock.now_us()
@@ -142,4 +143,8 @@ class ProducerIntake:
             died_at_us=now_us,
             application_id=application_id,
         )
-        return self._gateway.topics.dead, application_id.encode(), to_bytes(letter)
+        return trace((self._gateway.topics.dead, application_id.encode(), to_bytes(letter)), self._pick_trace(record))
+
+    def _pick_trace(self, record: ProducerRecord) -> TraceHeaders | None:
+        """The trace of the producer, which goes on."""
+        return pick_headers(record.headers) if self._gateway.tracing is not None else None

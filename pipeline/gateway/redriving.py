@@ -1,4 +1,4 @@
-"""Sending dead letters again: the same record goes back to where it died, and its schedule begins anew.
+"""Sending dead letters again: the same record goes back to where it died, its schedule begins anew, its trace goes on.
 
 In batches: written, acknowledged, marked. A crash in between sends a batch again, under the same ids: nothing is
 delivered twice by it.
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from pipeline.core.events.records import Delivery, from_bytes, to_bytes
+from pipeline.kafka.failures import ToSend, trace
 from pipeline.kafka.producer import LogProducer
 from pipeline.postgres.archive.dead_letters import (
     ArchivedLetter,
@@ -21,14 +22,12 @@ from pipeline.postgres.archive.dead_letters import (
     read_contents,
 )
 from pipeline.postgres.pool import Pool
-from pipeline.topics import Topic, Topics
+from pipeline.topics import Topics
 from schemas import SchemaError
 
 BATCH_LETTERS = 200
 # A delivery that died of one of these has no attempt under its number.
 WITHOUT_ATTEMPT = frozenset({"refused_by_log", "endpoint_unknown"})
-
-ToWrite = tuple[Topic, bytes, bytes | None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +60,7 @@ async def redrive(
         if not letters:
             return done
         contents = await read_contents(pool, [letter.dead_id for letter in letters])
-        records: list[ToWrite] = []
+        records: list[ToSend] = []
         sent: list[str] = []
         for letter in letters:
             record = prepare(letter, contents[letter.dead_id], topics)
@@ -79,12 +78,12 @@ async def redrive(
     return done
 
 
-def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> ToWrite | str:
+def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> ToSend | str:
     """The record that sends a letter again, or the reason why that cannot be done."""
     if content.source_value is None:
         return "its record was too large to be kept, or had no value: it must be sent anew"
     if letter.source_topic == topics.events.name:
-        return topics.events, content.source_key or b"", content.source_value
+        return trace((topics.events, content.source_key or b"", content.source_value), content.trace)
     if letter.source_topic not in {topic.name for topic in (topics.deliveries, *topics.retries)}:
         return f"records of {letter.source_topic} are not sent again"
     try:
@@ -97,4 +96,4 @@ def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> T
     again = msgspec.structs.replace(
         delivery, attempt_number=number, schedule_from=number, due_at_us=0, hop_at_us=0, parked_times=0
     )
-    return topics.deliveries, delivery.subscription_id.encode(), to_bytes(again)
+    return trace((topics.deliveries, delivery.subscription_id.encode(), to_bytes(again)), content.trace)

@@ -273,7 +273,9 @@ class Matcher:
             application_id=_take_id(unreadable.application_id),
             event_id=_take_id(unreadable.event_id),
         )
-        return (self._topics.dead, key or b"", to_bytes(letter))
+        to_write = (self._topics.dead, key or b"", to_bytes(letter))
+        headers = None if self._tracing is None else pick_headers(record.headers)
+        return to_write if headers is None else (*to_write, headers)
 
 
 def _trace(tracing: "Tracing", event: Event, record: EventRecord, matched: Iterator[ToWrite]) -> Iterator[ToWrite]:

@@ -4,21 +4,25 @@ import json
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from pipeline.kafka.producer import LogProducer
 from pipeline.metrics import Metrics
-from tests.support.api import describe_event
+from tests.support.api import Space, describe_event, describe_type
 from tests.support.eventually import eventually
 from tests.support.otlp import Collector, ReceivedSpan
-from tests.support.receiver import FailTimes, Ok, Receiver
+from tests.support.receiver import FailTimes, Ok, Receiver, Slow, Status
+from tests.support.single_process import SingleProcess
 from tests.support.stack import Stack, run_stack
 
-TYPE = "billing.invoice.paid"
+TYPE, OTHER_TYPE = "billing.invoice.paid", "billing.invoice.sent"
 CALLER_SPAN = "00f067aa0ba902b7"
 ROUTE = "/api/v1/event"
 WAIT_S = 60
+# a lane that competes with others parks early
+QUICKLY_PARKED = {"WORKER_LANE_MAX_RECORDS": "2", "WORKER_CONCURRENCY": "1"}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -31,7 +35,7 @@ async def collector() -> AsyncIterator[Collector]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(kafka: str, postgres: str, migrated_template: str, collector: Collector) -> AsyncIterator[Stack]:
     names = ("gateway", "matcher", "deliver", "archive")
-    settings = {"TRACING_ENABLED": "true", "TRACING_TO_RECEIVERS": "true"}
+    settings = {"TRACING_ENABLED": "true", "TRACING_TO_RECEIVERS": "true", **QUICKLY_PARKED}
     async with run_stack(kafka, postgres, migrated_template, *names, **collector.variables, **settings) as running:
         yield running
 
@@ -51,17 +55,20 @@ def show_tree(stack: Stack, spans: list[ReceivedSpan]) -> list[str]:
     )
 
 
-def list_expected(*, root: str, attempts: int) -> list[str]:
-    """The tree of an event that one subscription selects."""
-    return sorted(
-        [
-            f"gateway: POST {ROUTE} < {root}",
-            f"archive: archive events < POST {ROUTE}",
-            f"matcher: match < POST {ROUTE}",
-            "archive: archive dispatches < match",
-            *["deliver: attempt < match", "archive: archive attempts < attempt"] * attempts,
-        ]
-    )
+def list_expected(*, root: str, attempts: int, route: str = ROUTE, events: int = 1) -> list[str]:
+    """The tree of a request whose events one subscription selects; `attempts`: for each event."""
+    of_an_event = [
+        f"archive: archive events < POST {route}",
+        f"matcher: match < POST {route}",
+        "archive: archive dispatches < match",
+        *["deliver: attempt < match", "archive: archive attempts < attempt"] * attempts,
+    ]
+    return sorted([f"gateway: POST {route} < {root}", *of_an_event * events])
+
+
+def make_headers(space: Space, parent: str, content_type: str = "application/json") -> dict[str, str]:
+    """The headers of a request that a caller traces."""
+    return {"Authorization": f"Bearer {space.secret}", "Content-Type": content_type, "traceparent": parent}
 
 
 async def wait_for(collector: Collector, trace_id: str, count: int) -> list[ReceivedSpan]:
@@ -182,6 +189,174 @@ async def test_a_producers_context_is_continued(stack: Stack, collector: Collect
         "deliver: attempt < match",
         f"matcher: match < {CALLER_SPAN}",
     ] == show_tree(stack, spans)
+
+
+async def count_parked(deliver: SingleProcess) -> float:
+    """How often a full lane has parked a delivery, by the process' metrics."""
+    url = (await deliver.wait_ready())["metrics"]
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        text = await response.text()
+    (line,) = [line for line in text.splitlines() if line.startswith('hookline_parked_total{reason="lane_full"}')]
+    return float(line.split()[-1])
+
+
+async def write_traced(stack: Stack, key: str, value: bytes, parent: str) -> None:
+    """Write a record of the events topic, as a producer that traces."""
+    producer = LogProducer(stack.kafka, Metrics("gateway"))
+    await producer.send_bytes([(stack.topics.events, key.encode(), value, (("traceparent", parent.encode()),))])
+    await producer.close()
+
+
+async def test_each_event_of_a_batch_is_in_the_trace_of_its_request(stack: Stack, collector: Collector) -> None:
+    """One span for the request of three events; below it three matches, each with its attempt."""
+    trace_id, parent = make_trace()
+    async with Receiver() as receiver:
+        space = await stack.api.make_space(TYPE)
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        events = [describe_event(space.application_id, TYPE) for _ in range(3)]
+        for event in events:
+            del event["application_id"]
+        body = {"application_id": space.application_id, "events": events}
+        reply = await stack.api.call("POST", "/events", body, headers=make_headers(space, parent))
+        expected = list_expected(root=CALLER_SPAN, attempts=1, route="/api/v1/events", events=3)
+        spans = await wait_for(collector, trace_id, len(expected))
+    matched = {span.attributes["hookline.event_id"] for span in spans if span.name == "match"}
+
+    assert [201] * 3 == [result["status"] for result in reply.json["results"]], reply.text
+    assert expected == show_tree(stack, spans)
+    assert {event["event_id"] for event in events} == matched
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary", "batch"])
+async def test_cloud_events_are_in_the_trace_of_their_request(stack: Stack, collector: Collector, mode: str) -> None:
+    """Every mode of CloudEvents continues the context of the request that brought it."""
+    trace_id, parent = make_trace()
+    attributes = {"specversion": "1.0", "id": "7", "source": "/billing", "type": TYPE}
+    cloud_event = attributes | {"all": "yes", "data": {"n": 1}}
+    content_type, body = {
+        "structured": ("application/cloudevents+json", cloud_event),
+        "binary": ("application/json", {"n": 1}),
+        "batch": ("application/cloudevents-batch+json", [cloud_event, cloud_event | {"id": "8"}]),
+    }[mode]
+    async with Receiver() as receiver:
+        space = await stack.api.make_space(TYPE)
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        headers = make_headers(space, parent, content_type)
+        if mode == "binary":
+            headers |= {f"ce-{name}": value for name, value in attributes.items()} | {"ce-all": "yes"}
+        path = f"/cloudevents?application_id={space.application_id}"
+        reply = await stack.api.call("POST", path, body, headers=headers)
+        count = 2 if mode == "batch" else 1
+        expected = list_expected(root=CALLER_SPAN, attempts=1, route="/api/v1/cloudevents", events=count)
+        spans = await wait_for(collector, trace_id, len(expected))
+
+    assert reply.status in {200, 201}, reply.text
+    assert expected == show_tree(stack, spans)
+
+
+async def test_a_parked_delivery_keeps_its_trace(stack: Stack, collector: Collector) -> None:
+    """Deliveries that waited in a retry topic for room in their lane have their attempts below their matches."""
+    trace_id, parent = make_trace()
+    count = 40
+    async with Receiver() as receiver:
+        receiver.script("/slow", Slow(delay_ms=20))
+        space = await stack.api.make_space(TYPE, OTHER_TYPE)
+        await stack.api.subscribe(space, receiver.url("/slow"), TYPE)
+        await stack.api.subscribe(space, receiver.url("/other"), OTHER_TYPE)
+        events = [describe_event(space.application_id, TYPE) for _ in range(count)]
+        events += [describe_event(space.application_id, OTHER_TYPE)]
+        for event in events:
+            del event["application_id"]
+        body = {"application_id": space.application_id, "events": events}
+        await stack.api.call("POST", "/events", body, headers=make_headers(space, parent))
+        expected = list_expected(root=CALLER_SPAN, attempts=1, route="/api/v1/events", events=count + 1)
+        spans = await wait_for(collector, trace_id, len(expected))
+
+    (deliver,) = stack.processes["deliver"]
+    assert await count_parked(deliver) > 0
+    assert expected == show_tree(stack, spans)
+
+
+async def test_a_refused_event_continues_its_trace_when_it_is_redriven(stack: Stack, collector: Collector) -> None:
+    """The dead letter of an unknown type is below the match that refused it, and so is the match after its redrive."""
+    trace_id, parent = make_trace()
+    async with Receiver() as receiver:
+        space = await stack.api.make_space()
+        value = json.dumps(describe_event(space.application_id, TYPE)).encode()
+        await write_traced(stack, space.application_id, value, parent)
+        refused = [
+            "archive: archive dead < match",
+            f"archive: archive events < {CALLER_SPAN}",
+            f"matcher: match < {CALLER_SPAN}",
+        ]
+        before = show_tree(stack, await wait_for(collector, trace_id, len(refused)))
+        await stack.api.call("POST", "/event_types", describe_type(space.application_id, TYPE))
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE)
+        redriven = await redrive_all(stack, space)
+        expected = sorted(
+            [
+                *refused,
+                "archive: archive attempts < attempt",
+                "archive: archive dispatches < match",
+                "archive: archive events < match",
+                "deliver: attempt < match",
+                "matcher: match < match",
+            ]
+        )
+        spans = await wait_for(collector, trace_id, len(expected))
+
+    assert refused == before
+    assert 1 == redriven
+    assert expected == show_tree(stack, spans)
+
+
+async def test_an_unreadable_record_keeps_its_producers_trace(stack: Stack, collector: Collector) -> None:
+    """A record that is no event has no match: its dead letter is below the span of its producer."""
+    trace_id, parent = make_trace()
+    await write_traced(stack, str(uuid4()), b"{", parent)
+    spans = await wait_for(collector, trace_id, 2)
+
+    assert [
+        f"archive: archive dead < {CALLER_SPAN}",
+        f"archive: archive events < {CALLER_SPAN}",
+    ] == show_tree(stack, spans)
+
+
+async def test_a_redriven_delivery_continues_its_trace(stack: Stack, collector: Collector) -> None:
+    """The attempt after a redrive is below the same match as the attempts before it."""
+    trace_id, parent = make_trace()
+    async with Receiver() as receiver:
+        receiver.script("/a", Status(500))
+        space = await stack.api.make_space(TYPE)
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": [0.1]})
+        event = describe_event(space.application_id, TYPE)
+        await stack.api.call("POST", "/event", event, headers=make_headers(space, parent))
+        given_up = sorted([*list_expected(root=CALLER_SPAN, attempts=2), "archive: archive dead < match"])
+        before = show_tree(stack, await wait_for(collector, trace_id, len(given_up)))
+        receiver.script("/a", Ok())
+        redriven = await redrive_all(stack, space)
+        expected = sorted([*list_expected(root=CALLER_SPAN, attempts=3), "archive: archive dead < match"])
+        spans = await wait_for(collector, trace_id, len(expected))
+    numbers = sorted(span.attributes["hookline.attempt_number"] for span in spans if span.name == "attempt")
+
+    assert given_up == before
+    assert 1 == redriven
+    assert expected == show_tree(stack, spans)
+    assert [1, 2, 3] == numbers
+
+
+async def redrive_all(stack: Stack, space: Space) -> int:
+    """Send the application's only dead letter again once the archive has it; how many were sent."""
+
+    async def is_archived() -> bool:
+        reply = await stack.api.call("GET", f"/dead_letters?application_id={space.application_id}")
+        return len(reply.json) == 1
+
+    await eventually(is_archived, timeout_s=WAIT_S)
+    body = {"application_id": space.application_id}
+    reply = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
+    redriven: int = reply.json["redriven"]
+    return redriven
 
 
 async def test_a_replay_is_a_trace_of_its_own_and_log_lines_name_it(stack: Stack, collector: Collector) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from pipeline.config import KafkaConfig
+from pipeline.core.trace_context import pick_headers
 from pipeline.kafka.damage.batches import Bad, Batch
 from pipeline.kafka.damage.raw_log import Piece
 from pipeline.kafka.damage.survey import Survey
@@ -33,7 +34,8 @@ class Scanner:
     Every call raises `TimeoutError` when Kafka does not answer.
     """
 
-    def __init__(self, config: KafkaConfig) -> None:
+    def __init__(self, config: KafkaConfig, *, reads_traces: bool = False) -> None:
+        self._reads_traces = reads_traces
         self._max_bytes = config.batch_unpacked_max_bytes
         bound_unpacking(self._max_bytes)
         self._survey = Survey(config, with_open=False)
@@ -75,7 +77,8 @@ class Scanner:
                 yield _describe(place, each, end)
                 continue
             try:
-                records = unpack(place, DefaultRecordBatch(_cut(piece, each)), transactions)
+                batch = DefaultRecordBatch(_cut(piece, each))
+                records = unpack(place, batch, transactions, reads_traces=self._reads_traces)
             except Exception as error:  # whatever aiokafka, a decompressor or Cython stumbles over
                 reason = str(error) or type(error).__name__
                 yield _describe(place, Bad(max(begin, each.begin), each.end, reason), end)
@@ -111,12 +114,22 @@ def scan(config: KafkaConfig, parts: Mapping[Place, tuple[int, int]]) -> dict[Pl
         scanner.close()
 
 
-def unpack(place: Place, batch: DefaultRecordBatch, transactions: Transactions) -> list[LogRecord]:
+def unpack(
+    place: Place, batch: DefaultRecordBatch, transactions: Transactions, *, reads_traces: bool
+) -> list[LogRecord]:
     """The records of a good batch that a reader gets."""
     if transactions.is_left_out(batch):
         return []
     return [
-        LogRecord(place[0], place[1], record.offset, record.key, record.value, record.timestamp * 1000)
+        LogRecord(
+            place[0],
+            place[1],
+            record.offset,
+            record.key,
+            record.value,
+            record.timestamp * 1000,
+            pick_headers(record.headers) if reads_traces else None,
+        )
         for record in batch
     ]
 

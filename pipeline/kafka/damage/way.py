@@ -82,8 +82,8 @@ class Part(NamedTuple):
 class Ways:
     """Blocks; for one thread, in which it is made. Every call raises `TimeoutError` when Kafka does not answer."""
 
-    def __init__(self, config: KafkaConfig) -> None:
-        self._scanner = Scanner(config)
+    def __init__(self, config: KafkaConfig, *, reads_traces: bool) -> None:
+        self._scanner = Scanner(config, reads_traces=reads_traces)
 
     def find(self, place: Place, position: int, bytes_max: int, *, is_suspect: bool) -> Part:
         """Must the part from `position` on be read by its bytes? `is_suspect`: at least the first batch."""

@@ -70,7 +70,7 @@ class ConsumerThread:
         clients = Clients(options, companions, on_commit=on_commit)
         assigned = Assigned(Delays(companions), Origins(ids))
         pauses = Pauses(clients, in_flight, assigned)
-        detours = Detours(config, clients, in_flight, assigned, pauses, handover, clock_us)
+        detours = Detours(config, clients, in_flight, assigned, pauses, handover, clock_us, reads_traces=reads_traces)
         repairs = Repairs(config, ids, clients, assigned, pauses, detours, handover)
         committer = Committer(requests, clients, assigned, handover)
         self._requests, self._in_flight, self._handover = requests, in_flight, handover

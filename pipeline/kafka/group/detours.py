@@ -68,8 +68,11 @@ class Detours:
         pauses: Pauses,
         handover: Handover,
         clock_us: Callable[[], int],
+        *,
+        reads_traces: bool,
     ) -> None:
         self._config = config
+        self._reads_traces = reads_traces
         self._clients = clients
         self._in_flight = in_flight
         self._assigned = assigned
@@ -214,7 +217,7 @@ class Detours:
         if self._ways is None:
             from pipeline.kafka.damage.way import Ways  # aiokafka takes 0.3 s to import
 
-            self._ways = Ways(self._config)
+            self._ways = Ways(self._config, reads_traces=self._reads_traces)
         return self._ways
 
     def _close_ways(self) -> None:

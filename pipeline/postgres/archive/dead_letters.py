@@ -7,6 +7,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed
 
+from pipeline.core.trace_context import TraceHeaders, make_headers
 from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.pool import Pool
 
@@ -33,11 +34,12 @@ class ArchivedLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterContent:
-    """The record that died, as it was."""
+    """The record that died, as it was. `trace`: its context; None: it had none."""
 
     dead_id: str
     source_key: bytes | None
     source_value: bytes | None
+    trace: TraceHeaders | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class _ContentRow:
     source_key: bytes | None
     source_value: bytes | None
     source_value_compressed: bool
+    traceparent: str | None
+    tracestate: str | None
 
 
 async def list_letters(pool: Pool, wanted: LetterFilter, *, limit: int = PAGE_MAX) -> list[ArchivedLetter]:
@@ -93,8 +97,8 @@ async def read_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, Letter
     """The records behind letters, by dead id."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(_ContentRow)) as cursor:
         await cursor.execute(
-            "select dead_id::text, source_key, source_value, source_value_compressed from dead_letters "
-            "where dead_id = any(%s::uuid[])",
+            "select dead_id::text, source_key, source_value, source_value_compressed, traceparent, tracestate "
+            "from dead_letters where dead_id = any(%s::uuid[])",
             (list(dead_ids),),
         )
         rows = await cursor.fetchall()
@@ -105,6 +109,7 @@ async def read_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, Letter
             source_value=unpack_body(row.source_value, compressed=row.source_value_compressed)
             if row.source_value is not None
             else None,
+            trace=make_headers(row.traceparent, row.tracestate),
         )
         for row in rows
     }

@@ -107,6 +107,8 @@ create table if not exists dead_letters (
     delivery_id uuid,
     event_id uuid,
     died_at_us bigint not null,
+    traceparent text,
+    tracestate text,
     primary key (dead_id, day)
 ) partition by range (day);
 alter table dead_letters alter column source_value set storage external;

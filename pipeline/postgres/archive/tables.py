@@ -135,6 +135,8 @@ DEAD_LETTERS = ArchiveTable(
         "delivery_id",
         "event_id",
         "died_at_us",
+        "traceparent",
+        "tracestate",
     ),
 )
 TABLES = (EVENTS, DISPATCHES, DELIVERIES, ATTEMPTS, DEAD_LETTERS)

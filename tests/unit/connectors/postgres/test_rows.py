@@ -101,6 +101,22 @@ def test_an_attempt_is_a_row_that_names_the_next() -> None:
     assert not row["response_compressed"]
 
 
+@pytest.mark.parametrize("kind", ["letter", "undecodable"])
+def test_a_dead_letter_keeps_the_trace_of_its_record(kind: str) -> None:
+    """The context in the record's headers is in the row, of a letter that was read and of one that is made here."""
+    log = Log()
+    record = log.append(make_dead_letter(make_event(make_id())))
+    if kind == "undecodable":
+        record = record._replace(topic=TOPICS.attempts.name, value=b"nonsense")
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    trace = (("traceparent", traceparent.encode()), ("tracestate", b"vendor=1"))
+    ((with_trace,),) = build(record._replace(trace=trace)).values()
+    ((without,),) = build(record).values()
+
+    assert (traceparent, "vendor=1") == (with_trace["traceparent"], with_trace["tracestate"])
+    assert (None, None) == (without["traceparent"], without["tracestate"])
+
+
 def test_a_dead_letter_is_a_row() -> None:
     """With the record it is about."""
     letter = make_dead_letter(make_event(make_id()))
@@ -108,7 +124,7 @@ def test_a_dead_letter_is_a_row() -> None:
 
     assert day_of(letter.source_appended_at_us) == row["day"]
     for column in COLUMNS["dead_letters"]:
-        if column not in ("day", "source_value_compressed"):
+        if column not in ("day", "source_value_compressed", "traceparent", "tracestate"):
             assert getattr(letter, column) == row[column]
 
 
