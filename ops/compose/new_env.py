@@ -18,6 +18,7 @@ def make_environment() -> dict[str, str]:
         "HOOKLINE_SEALING_KEYS": f"first:{sealing_key}",
         "HOOKLINE_GATEWAY_MASTER_API_KEY": str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
         "GRAFANA_ADMIN_PASSWORD": secrets.token_hex(16),
+        "GRAFANA_DATABASE_PASSWORD": secrets.token_hex(16),
     }
 
 

@@ -19,8 +19,9 @@ from tests.unit.contracts.repository import ROOT
 
 COMPOSE = read_filled_in()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-FOREIGN = ("kafka", "postgres", "prometheus", "grafana")
+FOREIGN = ("kafka", "postgres", "prometheus", "grafana", "grafana-reader")
 ONCE = ("migrate", "topics")
+ENDS = (*ONCE, "grafana-reader")
 
 # Of Compose's specification, what is used here.
 TOP_KEYS = {"name", "services", "volumes"}
@@ -54,7 +55,7 @@ own = pytest.mark.parametrize("service", [*ONCE, *PROCESSES])
 
 
 def test_a_process_is_a_service() -> None:
-    """By the same name; beside them only Kafka, PostgreSQL, what runs once, and what watches."""
+    """Processes keep their names; besides them services are only Kafka, PostgreSQL, tasks that end, and monitoring."""
     assert {*FOREIGN, *ONCE, *PROCESSES} == set(SERVICES)
 
 
@@ -67,7 +68,7 @@ def test_a_service_runs_the_sub_command_of_its_name(process: str) -> None:
 
 @pytest.mark.parametrize("service", ONCE)
 def test_what_runs_once_is_a_sub_command_that_ends(service: str) -> None:
-    """It begins with the service's name, and runs no process."""
+    """The command begins with the service's name, and runs no process."""
     command = SERVICES[service]["command"]
 
     assert service == command[0]
@@ -138,7 +139,7 @@ def test_the_top_level_is_as_specified() -> None:
 
 @services
 def test_a_service_has_only_keys_that_compose_knows(service: str) -> None:
-    """Of the type that they must have."""
+    """Every value has the type that its key demands."""
     wrong = {key: value for key, value in SERVICES[service].items() if not isinstance(value, SERVICE_KEYS.get(key, ()))}
 
     assert {} == wrong
@@ -156,24 +157,24 @@ def test_environment_and_command_are_texts(service: str) -> None:
 
 @services
 def test_a_service_waits_for_what_can_be_waited_for(service: str) -> None:
-    """It exists; healthy is what has a health check; completed is what ends."""
+    """Dependencies exist; a healthy one has a health check; a completed one ends."""
     for other, how in SERVICES[service].get("depends_on", {}).items():
         assert other in SERVICES
         assert how["condition"] in CONDITIONS
         if how["condition"] == "service_healthy":
             assert "test" in SERVICES[other]["healthcheck"]
-        assert (how["condition"] == "service_completed_successfully") == (other in ONCE)
+        assert (how["condition"] == "service_completed_successfully") == (other in ENDS)
 
 
 @services
 def test_a_health_check_is_as_specified(service: str) -> None:
-    """It names its parts as Compose does, and runs a program."""
+    """A check names its parts as Compose does, and runs a program."""
     check = SERVICES[service].get("healthcheck", {})
 
     assert set() == set(check) - HEALTH_KEYS
     # tasks that run once end; no service depends on Grafana
-    assert check.get("disable", False) == (service in ONCE)
-    assert ("test" in check) == (service not in (*ONCE, "grafana"))
+    assert check.get("disable", False) == (service in ENDS)
+    assert ("test" in check) == (service not in (*ENDS, "grafana"))
     assert check.get("test", ["CMD"])[0] == "CMD"
     for key in ("interval", "timeout", "start_period"):
         assert DURATION.fullmatch(check.get(key, ""))
