@@ -59,7 +59,7 @@ class Tracing:
             yield span
 
     def end_serving(self, span: Span, status: int) -> None:
-        """What was answered."""
+        """End a request's span with the status of its answer."""
         span.set_attribute("http.response.status_code", status)
         if status >= HTTP_SERVER_ERROR:
             span.set_status(Status(StatusCode.ERROR))

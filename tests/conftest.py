@@ -1,4 +1,4 @@
-"""What every test has: the repository on the import path, the folder as the marker, the shared services."""
+"""Set-up of every test: the repository on the import path, the folder as the marker, the shared services."""
 
 import re
 import sys

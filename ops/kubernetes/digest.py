@@ -7,7 +7,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def compute_digest() -> str:
-    """Of every file that is rendered from, by name and content."""
+    """Sum up every file that the chart is rendered from, by name and content."""
     digest = hashlib.sha256()
     for path in sorted(path for folder in ("hookline", "values") for path in (HERE / folder).rglob("*")):
         # links lead to Prometheus' rules, which are rendered and compared by themselves

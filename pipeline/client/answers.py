@@ -1,4 +1,4 @@
-"""What an operation is answered with."""
+"""Answers of operations."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Answer(Generic[T]):
 
     @property
     def etag(self) -> str | None:
-        """What to send as `if_match` with a change of what was read."""
+        """The value to send as `if_match` with a change of the object that was read."""
         return self.headers.get("etag")
 
     @property

@@ -9,7 +9,7 @@ class ApiError(Exception):
 
 
 class UnreachableError(ApiError):
-    """There was no answer, or none that is the API's: whether anything was done is unknown."""
+    """The server gave no answer, or none of the API's form: whether the operation was carried out is unknown."""
 
 
 class AddressError(UnreachableError):

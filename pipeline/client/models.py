@@ -95,7 +95,7 @@ class ProblemShown(TypedDict):
 
 
 class InstanceShown(TypedDict):
-    """What a dashboard asks first."""
+    """The first request of a dashboard: what this instance offers."""
 
     application_secret_compatibility: bool
     auto_db_migration: bool
@@ -117,7 +117,7 @@ class InstanceQuotas(TypedDict):
 
 
 class LimitsShown(TypedDict):
-    """Of the instance; 2147483647: not limited."""
+    """Limits of the instance; 2147483647: not limited."""
 
     global_applications_per_organization_limit: int
     global_days_of_events_retention_limit: int
@@ -780,7 +780,7 @@ class EventOfAttempt(TypedDict):
 
 
 class StatusShown(TypedDict):
-    """What an attempt came to, or waits for. `in_progress`: known to Hook0's clients, and not told apart here."""
+    """State of an attempt, or of its wait. `in_progress`: known to Hook0's clients, and not used here."""
 
     at: NotRequired[str]
     full_processing_ms: NotRequired[int]

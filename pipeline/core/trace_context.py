@@ -20,7 +20,7 @@ TraceHeaders = tuple[tuple[str, bytes], ...]
 
 
 def make_headers(traceparent: str | None, tracestate: str | None) -> TraceHeaders | None:
-    """Of two values from outside; None: there is no context in them."""
+    """Make headers of two values from outside; None: they hold no context."""
     if traceparent is None or _PARENT.fullmatch(traceparent) is None:
         return None
     headers: TraceHeaders = ((TRACEPARENT, traceparent.encode()),)
@@ -30,7 +30,7 @@ def make_headers(traceparent: str | None, tracestate: str | None) -> TraceHeader
 
 
 def pick_headers(headers: RecordHeaders) -> TraceHeaders | None:
-    """Of a record's headers; None: there is no context in them. The last one of a name counts."""
+    """Take the context from a record's headers; None: they hold none. The last header of a name counts."""
     if not headers:
         return None
     named = dict(headers)

@@ -30,7 +30,7 @@ class VariableShown(TypedDict):
 
 
 class InstanceShown(TypedDict):
-    """What a dashboard asks first."""
+    """The first request of a dashboard: what this instance offers."""
 
     biscuit_public_key: str
     registration_disabled: bool
@@ -45,7 +45,7 @@ class InstanceShown(TypedDict):
 
 
 class LimitsShown(TypedDict):
-    """Of the instance; 2147483647: not limited."""
+    """Limits of the instance; 2147483647: not limited."""
 
     global_members_per_organization_limit: int
     global_applications_per_organization_limit: int

@@ -66,7 +66,7 @@ class ProducerIntake:
         return settled
 
     async def _write(self, to_send: Sequence[ToSend]) -> Mapping[int, KafkaUnavailableError]:
-        """Those that were not written, by place."""
+        """Write records; those that were not written, by place."""
         try:
             if to_send:
                 await self._gateway.producer.send_bytes(to_send)
@@ -105,7 +105,7 @@ class ProducerIntake:
         return True
 
     def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> ToSend:
-        """What is to be written for a record: an event, or its dead letter."""
+        """Turn a record into an event, or into its dead letter."""
         now_us = self._gateway.clock.now_us()
         try:
             event = read_record(record, application_id, self._registry.read, now_us=now_us)

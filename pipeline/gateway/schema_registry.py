@@ -24,11 +24,11 @@ log = structlog.get_logger()
 
 
 class RegistryUnavailableError(Exception):
-    """It does not answer, or not with what it should; the message says how."""
+    """The registry does not answer, or answers in another form; the message says how."""
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """Of `GET /schemas/ids/{id}`."""
+    """Answer to `GET /schemas/ids/{id}`."""
 
     schema: str
     schema_type: str = "AVRO"
@@ -103,7 +103,7 @@ class SchemaRegistry:
             return FramedData(problem=f"read with schema {schema_id} of the registry: {error}")
 
     async def _ask(self, schema_id: int) -> KnownSchema | None:
-        """None: the registry does not know it."""
+        """Ask for a schema; None: the registry does not know it."""
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         # a connection of its own: an id is asked for once in a process' life
         async with (

@@ -98,7 +98,7 @@ def create_producer_topic(config: KafkaConfig, application_id: str, partitions: 
 
 
 def _create(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) -> None:
-    """Those that are there already stay as they are. Raises `StartError`."""
+    """Create topics; existing ones stay as they are. Raises `StartError`."""
     new = [
         NewTopic(
             topic.name,

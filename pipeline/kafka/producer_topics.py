@@ -159,7 +159,7 @@ class ProducerTopics:
         log.info("producer_topics_assigned", topics=sorted({part.topic for part in parts}), partitions=len(parts))
 
     def _find_starts(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Of those that can be asked about: a topic may be gone already. None of them while Kafka does not answer."""
+        """Find where to read on, for partitions whose topic is not gone already. Empty while Kafka is away."""
         starts = []
         try:
             for part in consumer.committed(list(parts), timeout=QUERY_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""What a client's errors say about a partition, and questions about what lies there.
+"""Meaning of a client's errors for a partition, and questions about the content of its log.
 
 librdkafka's own handling of a batch that it cannot read is no help: version 2.16 goes on in the middle of the batch,
 takes what lies there for a header, and asks for an offset that does not exist.
@@ -52,7 +52,7 @@ class Probe:
         self._scanner: Scanner | None = None
 
     def look(self, place: Place, position: int) -> "Look":
-        """What lies at an offset, by the log's bytes."""
+        """Look at an offset by the log's bytes."""
         if self._survey is None:
             from pipeline.kafka.damage.survey import Survey  # aiokafka takes 0.3 s to import
 

@@ -144,7 +144,7 @@ def find_cuts(config: KafkaConfig, reached: Mapping[Place, Reached]) -> list[Rea
 
 
 def choose_suspects(config: KafkaConfig, reached: Mapping[Place, Reached]) -> dict[Place, Reached]:
-    """Of these, the ones whose leader is another one now, or that end before. Blocks; raises as `resolve`."""
+    """Choose the partitions whose leader changed, or whose end is before their commit. Blocks; raises as `resolve`."""
     ends = ask_ends(AdminClient(dict(connect_options(config)), logger=None), reached, LATEST)
     return {
         place: at for place, at in reached.items() if ends[place].epoch != at.epoch or ends[place].offset < at.offset

@@ -217,7 +217,7 @@ class Consumer(driver.Consumer):
 
     @property
     def member_id(self) -> str:
-        """What the group's coordinator calls this member; empty: it is none."""
+        """The id that the group's coordinator gave to this member; empty: it is none."""
         thread = self._thread
         assert isinstance(thread, ConsumerThread)  # noqa: S101 - which made this one
         return thread.member_id()

@@ -279,7 +279,7 @@ class Matcher:
 
 
 def _trace(tracing: "Tracing", event: Event, record: EventRecord, matched: Iterator[ToWrite]) -> Iterator[ToWrite]:
-    """What an event leads to, with a span that ends with the last of it. It is current nowhere: others have turns."""
+    """Pass on an event's records, in a span that ends with the last one. It is current nowhere: others have turns."""
     with tracing.match(event, pick_headers(record.headers)) as headers:
         for written in matched:
             yield written if headers is None else (*written[:3], headers)

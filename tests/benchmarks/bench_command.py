@@ -73,5 +73,5 @@ def read_curves(out: Path, scenario: str) -> dict[str, Curves]:
 
 
 def list_files(out: Path, pattern: str) -> list[Path]:
-    """What it left, by name."""
+    """List the files that the command left, by name."""
     return sorted(out.glob(pattern))

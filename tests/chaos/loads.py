@@ -1,4 +1,4 @@
-"""What a whole installation has to do while it is damaged."""
+"""Loads for a whole installation while it is damaged."""
 
 import asyncio
 from typing import Any
@@ -14,12 +14,12 @@ TYPE = "billing.invoice.paid"
 
 
 def describe_payload(event_id: str) -> str:
-    """By which a receiver sees whether it is the one that was sent."""
+    """Make a payload by which a receiver recognizes the event that was sent."""
     return f'{{"event":"{event_id}","fill":"{event_id * 8}"}}'
 
 
 class Load:
-    """Events, changes of a subscription and records that nobody can read, until it is stopped."""
+    """Events, changes of a subscription and unreadable records, until it is stopped."""
 
     def __init__(self, stack: Stack, space: Space, sick: dict[str, Any], url: str) -> None:
         self._stack, self._space, self._sick, self._url = stack, space, sick, url

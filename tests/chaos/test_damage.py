@@ -36,7 +36,7 @@ NEW_BATCHES = 4
 
 
 class Case(NamedTuple):
-    """Who reads a topic; `is_live`: while they are stopped it grows, and they read on from where they were."""
+    """The reader of a topic; `is_live`: the topic grows while readers are stopped, and they read on from there."""
 
     topic: Topic
     readers: tuple[str, ...]

@@ -121,7 +121,7 @@ def allow(name: str, *, allowed: bool) -> Act:
 async def test_a_permission_that_is_taken_away(
     guarded_kafka: str, postgres: str, migrated_template: str, name: str
 ) -> None:
-    """By an ACL that denies writing."""
+    """An ACL that denies writing takes the permission away."""
     async with run_installation(guarded_kafka, postgres, migrated_template) as installation:
         result = await turn_against(
             installation,
@@ -158,7 +158,7 @@ async def test_a_topic_that_is_deleted(kafka: str, postgres: str, migrated_templ
 
 
 async def test_a_database_that_takes_nothing(kafka: str, postgres: str, migrated_template: str) -> None:
-    """What the archive writes to is read-only: it waits, and no row is lost. One that starts waits, too."""
+    """The archive's database is read-only: the archive waits, and no row is lost. One that starts waits, too."""
 
     def set_read_only(value: str) -> Act:
         async def act(installation: Installation) -> None:

@@ -31,7 +31,7 @@ Act = Callable[["Installation"], Awaitable[None]]
 
 @dataclass(slots=True)
 class Installation:
-    """What runs; events are sent until `stopping`, and again under their id as long as they get a 503."""
+    """Running processes; events are sent until `stopping`, and again under their id as long as they get a 503."""
 
     stack: Stack
     receiver: Receiver
@@ -79,7 +79,7 @@ class Installation:
             await asyncio.sleep(PAUSE_S)
 
     def count_requests(self) -> Counter[str]:
-        """By event."""
+        """Count requests by event."""
         return Counter(request.header("X-Event-Id") for request in self.receiver.requests())
 
     def are_delivered(self) -> bool:
@@ -108,7 +108,7 @@ async def run_installation(kafka: str, postgres: str, template: str) -> AsyncIte
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Of events: accepted, requests made in all, the most for one; answers of the API by status."""
+    """Counts of events: accepted, requests made in all, the most for one; answers of the API by status."""
 
     accepted: int
     requests: int
@@ -148,6 +148,6 @@ async def turn_against(
 
 
 def topic_of(installation: Installation, name: str) -> Topic:
-    """What each process is kept from writing here."""
+    """The topic that each process is kept from writing here."""
     topics = installation.stack.topics
     return {"gateway": topics.events, "matcher": topics.deliveries, "deliver": topics.attempts}[name]

@@ -1,4 +1,4 @@
-"""What was accepted, what arrived, what the archive says: compared event by event after everything has come to rest."""
+"""Accepted events, arrivals and the archive: compared event by event after everything has come to rest."""
 
 import asyncio
 import json

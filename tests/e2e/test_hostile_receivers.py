@@ -193,7 +193,7 @@ def retry_after(*delays_s: float) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used, and holds."""
+    """Resources that a process has used, and holds."""
 
     at_s: float
     cpu_s: float

@@ -37,7 +37,7 @@ class Listener:
         self._out = out
 
     async def wait_lines(self, count: int) -> list[str]:
-        """What it has shown, once there are so many lines."""
+        """Wait until the command has shown so many lines, and return them."""
 
         def find() -> list[str]:
             lines = self._out.read_text().splitlines()

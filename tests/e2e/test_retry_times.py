@@ -147,7 +147,7 @@ async def test_retries_leave_when_they_are_due(
 async def test_retries_leave_when_they_are_due_after_a_restart(
     kafka: str, postgres: str, migrated_template: str, tmp_path: Path, ends_by: str
 ) -> None:
-    """What waits while deliver is restarted leaves in time, once each.
+    """Retries that fall due after a restart of deliver leave in time, once each.
 
     A process that is killed does not leave the group: its partitions have no owner until its session times out, and
     retries due until then are late. So none is due here before there is an owner again, which is asserted as well.

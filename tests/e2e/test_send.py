@@ -53,7 +53,7 @@ async def test_a_kafka_that_is_away_is_named(tmp_path: Path) -> None:
 
 
 async def test_what_the_matcher_would_not_take_is_not_sent_to_kafka(tmp_path: Path) -> None:
-    """It would end as a dead letter without an answer."""
+    """The command refuses such an event: in Kafka it would end as a dead letter without an answer."""
     given = ("--application-id", "nonsense", "--type", "a.b.c", "--label", "k=v")
     finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *given, "{}")
 

@@ -360,7 +360,7 @@ async def redrive_all(stack: Stack, space: Space) -> int:
 
 
 async def test_a_replay_is_a_trace_of_its_own_and_log_lines_name_it(stack: Stack, collector: Collector) -> None:
-    """What is sent again belongs to the request that asked for it, and so does what the gateway logs meanwhile."""
+    """A replay belongs to the request that asked for it, and so does what the gateway logs meanwhile."""
     trace_id, parent = make_trace()
     async with Receiver() as receiver:
         space = await stack.api.make_space(TYPE)

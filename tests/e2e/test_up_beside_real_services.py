@@ -70,7 +70,7 @@ async def is_answering(urls: Iterable[str]) -> bool:
 
 
 async def read_incident(up: HooklineUp, pid: int) -> str:
-    """What was said about a process that died."""
+    """Read the report about a process that died."""
 
     def find() -> str:
         lines = [line for line in (up.data_dir / "up.stderr.log").read_text().splitlines() if f"(pid {pid})" in line]
@@ -82,7 +82,7 @@ async def read_incident(up: HooklineUp, pid: int) -> str:
 
 @pytest.fixture
 def other_environ(environ: dict[str, str], postgres: str) -> Iterator[dict[str, str]]:
-    """The same services, with topics and a database of a second one."""
+    """Settings for a second installation: the same services, with topics and a database of its own."""
     prefix = environ["HOOKLINE_KAFKA_TOPIC_PREFIX"] + "other."
     with create_database(postgres) as url:
         yield environ | {"HOOKLINE_KAFKA_TOPIC_PREFIX": prefix, "HOOKLINE_DATABASE_WRITE_URL": url, MASTER: MASTER_KEY}

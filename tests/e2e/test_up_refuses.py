@@ -1,4 +1,4 @@
-"""What `hookline up` cannot do: one clear line within seconds, exit code 2, and nothing left running."""
+"""Refusals of `hookline up`: one clear line within seconds, exit code 2, and nothing left running."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ async def start_up(data_dir: Path, *arguments: str, environ: dict[str, str] | No
 
 
 def last_line(finished: Finished) -> str:
-    """What a person reads in the end; Kafka's client may speak after us."""
+    """Return the line that a person reads in the end; Kafka's client may write after it."""
     return [line for line in finished.err.splitlines() if line.startswith("hookline: ")][-1]
 
 
@@ -115,14 +115,14 @@ async def test_a_postgres_that_cannot_be_used_is_refused(tmp_path: Path, given: 
 
 
 async def test_a_process_that_refuses_to_start_ends_it_with_its_reason(tmp_path: Path, given: dict[str, str]) -> None:
-    """It is not started over and over; what runs already is stopped."""
+    """A process that refuses its start is not started over and over; the processes that run already are stopped."""
     finished = await start_up(tmp_path, environ=given | {"HOOKLINE_PROCESS_METRICS_HOST": "203.0.113.1"})
 
     assert "cannot start: cannot serve metrics on 203.0.113.1" in last_line(finished)
 
 
 async def test_topics_of_another_shape_are_refused(tmp_path: Path, given: dict[str, str]) -> None:
-    """What was created with so many partitions stays so."""
+    """Topics keep the number of partitions with which they were created."""
     await start_up(tmp_path, environ=given | {"HOOKLINE_PROCESS_METRICS_HOST": "203.0.113.1"})
     finished = await start_up(tmp_path, environ=given | {"HOOKLINE_KAFKA_PARTITIONS": "3"})
 

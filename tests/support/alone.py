@@ -15,7 +15,7 @@ MARK = "alone"
 
 
 class Turns:
-    """What workers agree on through two files in a directory. The kernel releases the locks of one that dies."""
+    """Turns of workers, agreed on through two files in a directory. The kernel releases the locks of one that dies."""
 
     def __init__(self, directory: Path) -> None:
         self._door = directory / "door"

@@ -18,7 +18,7 @@ BEYOND_OPERATIONS = {("NotFound", 404), ("MethodNotAllowed", 405), ("InvalidRequ
 
 
 def find_deviation(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """What an answer is that the document does not say; None: it is described. `path`: below the API's own."""
+    """Find how an answer deviates from the document; None: it is described. `path`: below the API's own."""
     # not `urlsplit`: two slashes would begin a host
     described = _find_operation(method, path.partition("?")[0])
     if described is None:
@@ -48,7 +48,7 @@ def _read_document() -> dict[str, Any]:
 
 @cache
 def _list_patterns() -> list[tuple[re.Pattern[str], str]]:
-    """By path; those without an id before those with one in the same place."""
+    """List the paths as patterns; those without an id before those with one in the same place."""
     paths = sorted(_read_document()["paths"], key=lambda path: path.count("{"))
     return [(re.compile(ANY_PATH.sub("[^/]+", path)), path) for path in paths]
 

@@ -118,5 +118,5 @@ def check_reachable(bootstrap_servers: str) -> None:
 
 
 def report(text: str) -> None:
-    """What an embedded service says while it starts: to standard error, which pytest shows when a test fails."""
+    """Report an embedded service's progress to standard error, which pytest shows when a test fails."""
     sys.stderr.write(text + "\n")

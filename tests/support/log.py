@@ -1,4 +1,4 @@
-"""What is in a topic, as a plain client reads it."""
+"""Records of a topic, as a plain client reads them."""
 
 import time
 

@@ -44,5 +44,5 @@ class Mailbox:
         ]
 
     def tokens(self, email: str) -> list[str]:
-        """What the links carry that came to an address."""
+        """Tokens in the links that came to an address."""
         return [token for text in self.to(email) for token in TOKEN.findall(text)]

@@ -17,7 +17,7 @@ CLIENT_ID, CLIENT_SECRET = "hookline-test", "not very secret"
 
 @dataclass(slots=True)
 class Grant:
-    """What a code stands for."""
+    """A login, which a code stands for."""
 
     nonce: str
     challenge: str

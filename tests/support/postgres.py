@@ -93,7 +93,7 @@ def create_database(server: str, *, template: str = "template1") -> Iterator[str
 
 
 def rename_database(url: str, name: str) -> str:
-    """The same URL for another database of the same server."""
+    """Name another database of the same server in a URL."""
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc}/{name}{query}"  # `geturl` would drop the slashes before an empty host

@@ -29,7 +29,7 @@ KEPT_SECTION = "HOOKLINE_EMBEDDED_"
 
 
 class UpReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `hookline up --json` says once everything runs. `metrics`: by process name; `pids`: likewise."""
+    """The report of `hookline up --json` once everything runs. `metrics`: by process name; `pids`: likewise."""
 
     api: str
     organization_id: str
@@ -199,7 +199,7 @@ class HooklineUp:
 
 
 def select_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a process is started with: no settings of the desk's, but where downloaded parts are kept."""
+    """Choose the environment of a process: no settings of the desk's, but where downloaded parts are kept."""
     return {
         name: value
         for name, value in environ.items()

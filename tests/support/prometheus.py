@@ -58,7 +58,7 @@ class Prometheus:
         self._folder.cleanup()
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an instant query answers. Raises when the expression is refused."""
+        """Answer an instant query. Raises when the expression is refused."""
         async with self._session.get(f"{self._url}/query", params={"query": expression}) as response:
             answer = await response.json()
         assert answer["status"] == "success", f"{expression}: {answer}"

@@ -19,7 +19,7 @@ START_TIMEOUT_S = 60.0
 
 @asynccontextmanager
 async def run_replica(primary: EmbeddedPostgres, directory: Path) -> AsyncIterator["Replica"]:
-    """It follows the primary, and answers."""
+    """Run a replica that follows the primary, and answers."""
     replica = await asyncio.to_thread(Replica, primary, directory)
     try:
         yield replica

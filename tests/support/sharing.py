@@ -61,7 +61,7 @@ def ask(socket_path: str, start: Start, *arguments: str) -> str:
 
 
 class Services:
-    """What workers asked for, each started once. A context manager: everything is stopped when it is left."""
+    """Services that workers asked for, each started once. A context manager: everything is stopped when it is left."""
 
     def __init__(self, socket_path: str) -> None:
         self.socket_path = socket_path
@@ -126,7 +126,7 @@ class Controller:
 
 
 def find_directory(config: pytest.Config) -> Path | None:
-    """What the workers of this run have in common, if this is one of them."""
+    """Find the directory that the workers of this run share, if this is one of them."""
     socket_path = getattr(config, "workerinput", {}).get(KEY)
     return Path(socket_path).parent if socket_path is not None else None
 

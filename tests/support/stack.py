@@ -24,7 +24,7 @@ PARTITIONS = 4
 
 @dataclass(slots=True, kw_only=True)
 class Stack:
-    """What runs. `processes`: by name, in the order they were started."""
+    """Running processes. `processes`: by name, in the order they were started."""
 
     kafka: KafkaConfig
     topics: Topics
@@ -95,7 +95,7 @@ def name_variable(setting: str) -> str:
 
 
 def move_url(url: str, address: str) -> str:
-    """The same URL at another host:port."""
+    """Put another host:port into a URL."""
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}{at}{address}"))

@@ -84,7 +84,7 @@ class SteadyLoad:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What a change did to deliveries: the longest time without one, and the latencies of what was sent meanwhile."""
+    """Effect of a change on deliveries: the longest time without one, and the latencies of events sent meanwhile."""
 
     name: str
     longest_s: float
@@ -102,7 +102,7 @@ def count_repeats(requests: Sequence[ReceivedRequest]) -> int:
 
 
 def measure_pauses(load: SteadyLoad, requests: Sequence[ReceivedRequest], *, after_s: float) -> list[Pause]:
-    """Of each change, from its beginning to `after_s` behind its end."""
+    """Measure the pause of each change, from its beginning to `after_s` behind its end."""
     first = find_first_arrivals(requests)
     arrivals = sorted(first.values())
     pauses = []

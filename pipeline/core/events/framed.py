@@ -1,4 +1,4 @@
-"""What a schema of a registry makes of data: an object, or JSON as it stands. Pure; which schema it is the frame says.
+"""Data behind a frame, read by a registry's schema: an object, or JSON as it stands. Pure; the frame names its schema.
 
 The Confluent wire format: a zero byte, the schema's id (four bytes, big endian), the data.
 """
@@ -37,7 +37,7 @@ def write_json(data: FramedData) -> bytes:
 
 
 def write_event(data: FramedData) -> bytes:
-    """The same of an event, as the plain JSON form has it: its payload may be bytes, its time a number or a time."""
+    """Write an event in the plain JSON form: its payload may be bytes, its time a number or a time."""
     if data.text is not None or not isinstance(data.value, Mapping):
         return write_json(data)
     members = {name: value for name, value in data.value.items() if value is not None}

@@ -54,7 +54,7 @@ def name_topic(prefix: str, application_id: str) -> str:
 
 
 def find_application_id(prefix: str, topic: str) -> str:
-    """Whose topic it is."""
+    """Return the application whose topic this is."""
     return topic.removeprefix(prefix + NAME)
 
 

@@ -44,7 +44,7 @@ class SubscriptionOfAttempt(TypedDict):
 
 
 class StatusShown(TypedDict):
-    """What an attempt came to, or waits for. `in_progress`: known to Hook0's clients, and not told apart here."""
+    """State of an attempt, or of its wait. `in_progress`: known to Hook0's clients, and not used here."""
 
     type: Literal["waiting", "pending", "in_progress", "successful", "failed"]
     since: NotRequired[Time]
@@ -182,7 +182,7 @@ def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
 
 
 def show_status(attempt: ArchivedAttempt, now_us: int) -> StatusShown:
-    """What the attempt came to. Processing is counted from when it became due."""
+    """Show an attempt's state. Processing is counted from when it became due."""
     if attempt.outcome is None:
         since = show_moment(attempt.created_at_us)
         if attempt.due_at_us is not None and attempt.due_at_us > now_us:

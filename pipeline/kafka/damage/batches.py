@@ -41,7 +41,7 @@ class Bad(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What a piece of the log holds, in order. `end`: behind its last batch. `is_cut`: one more follows, in part."""
+    """Content of a piece of the log, in order. `end`: behind its last batch. `is_cut`: one more follows, in part."""
 
     found: list[Batch | Bad]
     end: int
@@ -96,7 +96,7 @@ def read_batch(data: bytes, at: int) -> Batch | Wrong | None:
 
 
 def _read_fitting(data: bytes, at: int, position: int, log_end: int, *, may_begin_before: bool) -> Batch | Wrong | None:
-    """The same, of a batch that belongs at this place in the log."""
+    """Read the batch at a byte, and check that it belongs at this place in the log."""
     found = read_batch(data, at)
     if not isinstance(found, Batch):
         return found

@@ -48,7 +48,7 @@ class EpochRequestV2(RequestStruct):  # type: ignore[misc]
 
 
 class EpochRequest(Request[EpochRequestV2]):  # type: ignore[misc]
-    """Of one partition."""
+    """A request for the end of an epoch in one partition."""
 
     API_KEY = 23
 

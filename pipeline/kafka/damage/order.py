@@ -20,7 +20,7 @@ class Looked(NamedTuple):
 
 
 class Order:
-    """Of one reader's partitions."""
+    """The order of offsets in one reader's partitions."""
 
     def __init__(self) -> None:
         self._looks: dict[Place, Looked] = {}
@@ -39,7 +39,7 @@ class Order:
         return "take" if expected < offset < looked.log_end else "drop"
 
     def note(self, place: Place, looked: Looked) -> None:
-        """There was nothing wrong."""
+        """Remember that a look found nothing wrong."""
         self._looks[place] = looked
 
     def forget(self, place: Place) -> None:

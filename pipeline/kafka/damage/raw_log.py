@@ -149,7 +149,7 @@ class RawLog:
 
 
 def choose_options(config: KafkaConfig) -> dict[str, Any]:
-    """What aiokafka needs to reach the brokers."""
+    """Choose the options by which aiokafka reaches the brokers."""
     options: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap_servers,
         "client_id": "hookline-look",

@@ -22,14 +22,14 @@ EVERYTHING = 2**63 - 1
 
 
 class Damaged(NamedTuple):
-    """What can be read of a part that has bad batches, in order, and what cannot."""
+    """Records that can be read of a part with bad batches, in order, and its faults."""
 
     records: list[LogRecord]
     faults: list[ReadFault]
 
 
 class Scanner:
-    """Of readers that take no record of an open or aborted transaction. Blocks; for one thread.
+    """Reads partitions by their bytes, without records of open or aborted transactions. Blocks; for one thread.
 
     Every call raises `TimeoutError` when Kafka does not answer.
     """

@@ -20,7 +20,7 @@ Found = tuple[Piece, Batch | Bad]
 
 
 class Look(NamedTuple):
-    """What lies at an offset. `bad`: what cannot be read there, with an end; None: the next batch is a good one.
+    """Content of the log at an offset. `bad`: an unreadable part, with its end; None: the next batch is a good one.
 
     All batches before `good_to` are good. The log ended at `log_end`.
     """
@@ -106,7 +106,7 @@ def look(fetch: Fetch, position: int, batch_max_bytes: int) -> Look:
 
 
 def _fetch_around(fetch: Fetch, position: int, batch_max_bytes: int, *, is_boundary: bool) -> tuple[Piece, Walk]:
-    """What lies at `position`, in a piece that may begin before. `is_boundary`: one batch ends there, another begins.
+    """Fetch the piece around `position`; it may begin before. `is_boundary`: one batch ends there, another begins.
 
     A broker looks for an offset by the headers of the batches around it. One that is damaged makes it leave out good
     ones as well: then it is asked for offsets further back. What it gives for them is read in the order of the file.

@@ -8,7 +8,7 @@ ABORT_MARKER = b"\x00\x00\x00\x00"  # version and type of a control record
 
 
 class Transactions:
-    """Of one piece of the log, whose batches are shown in their order."""
+    """Transactions in one piece of the log, whose batches are shown in their order."""
 
     def __init__(self, aborted: Sequence[tuple[int, int]]) -> None:
         """`aborted`: producers' ids and first offsets, as the broker tells them."""

@@ -73,7 +73,7 @@ class Way:
 
 
 class Part(NamedTuple):
-    """Of a log. `begin`: the position asked about, or where the log begins behind it. `way`: None: it is in order."""
+    """A part of a log. `begin`: the position asked about, or the log's begin behind it. `way`: None: it is in order."""
 
     begin: int
     way: Way | None

@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 class Detour:
-    """Of one partition. `way`: None: it is not known yet whether there must be one."""
+    """The detour of one partition. `way`: None: it is not known yet whether there must be one."""
 
     __slots__ = ("again_at_s", "fault", "finding", "is_last", "is_suspect", "reading", "records", "start", "way")
 
@@ -52,7 +52,7 @@ class Detour:
 
     @property
     def future(self) -> "Future[Part] | Future[Stretch] | None":
-        """What is waited for."""
+        """The answer that the detour waits for."""
         return self.finding or self.reading
 
 

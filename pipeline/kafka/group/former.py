@@ -31,7 +31,7 @@ class MemberFile:
         self.former = os.pread(self._slot[0], 1024, 0).decode(errors="replace").strip() if self._slot else ""
 
     def note(self, member: str) -> None:
-        """This is what the process is now; an empty one: it is no member."""
+        """Remember the process' present member id; an empty one: it is no member."""
         if self._slot is not None:
             file, _ = self._slot
             os.ftruncate(file, 0)
@@ -48,7 +48,7 @@ class MemberFile:
 
 
 class Former:
-    """Of one process and group. Blocks; for one thread, on which no loop runs."""
+    """The former member of one process and group. Blocks; for one thread, on which no loop runs."""
 
     def __init__(self, config: KafkaConfig, group: str, file: MemberFile) -> None:
         self._config = config
@@ -63,7 +63,7 @@ class Former:
             self._member = ""
 
     def note(self, member: str) -> None:
-        """This is what the process is now, if it is anything: take out what it was until now."""
+        """Remember the process' present member id, if it has one: the former one is to be taken out of the group."""
         if member == self._member or not member:
             return
         before, self._member = self._member, member

@@ -1,4 +1,4 @@
-"""What a consumer calls. All of it runs on the loop; the consumer waits for the calls that are async."""
+"""The protocol of a consumer's handler. All of it runs on the loop; the consumer waits for the calls that are async."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -40,7 +40,7 @@ class LogChanges(Protocol):
         """Reading goes on at `fault.end`. Records before it that were read and are gone from the log are settled."""
 
     def missing(self, place: Place, records: int) -> None:
-        """So many records of a reported gap were deleted before they could be read."""
+        """Note how many records of a reported gap were deleted before they could be read."""
 
 
 class Handler(NamedTuple):

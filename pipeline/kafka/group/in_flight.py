@@ -8,7 +8,7 @@ from pipeline.kafka.record import LogRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be read and not released, and how much is read in one step."""
+    """Bounds of records that are read and not released, and of one step of reading."""
 
     batch_max_records: int
     in_flight_max_records: int

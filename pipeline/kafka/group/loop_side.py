@@ -1,4 +1,4 @@
-"""What the consumer does on the loop: it hands records to the handler, in the order in which they were read.
+"""The consumer's side on the loop: it hands records to the handler, in the order in which they were read.
 
 Everything here runs on the loop. The thread reads `handler` and `received_batches`, and sets nothing.
 """

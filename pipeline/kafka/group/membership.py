@@ -59,11 +59,11 @@ class Membership:
         )
 
     def note_member(self) -> None:
-        """To be called regularly: a session may have ended, and another one begun."""
+        """Note the member id. Called regularly: a session may have ended, and another one begun."""
         self._former.note(self._clients.group.memberid() or "")
 
     def note_left(self) -> None:
-        """This process is no member any more."""
+        """Note that this process is no member any more."""
         self._former.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -60,12 +60,12 @@ class Pauses:
         (self._clients.pause if self._in_flight.is_full else self._clients.resume)(places)
 
     def stop(self, place: Place) -> None:
-        """This partition cannot be read where it is."""
+        """Stop a partition that cannot be read where it is."""
         self._assigned.stopped.add(place)
         self._clients.pause([place])
 
     def go_on(self, place: Place) -> None:
-        """This one can, unless something else holds it."""
+        """Let a partition go on, unless something else holds it."""
         self._assigned.stopped.discard(place)
         (self._clients.pause if self._is_held(place) else self._clients.resume)([place])
 

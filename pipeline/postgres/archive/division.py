@@ -1,4 +1,4 @@
-"""What a day of a table is divided into: one table, or partitions by application for organizations that have their own.
+"""The division of a day of a table: one table, or partitions by application for organizations that have their own.
 
 Which organizations those are, and since when, is in `isolated_organizations`; who changes that lives in `isolation`.
 """

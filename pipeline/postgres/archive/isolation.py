@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class IsolationError(Exception):
-    """It cannot be done; the message says why."""
+    """The change cannot be carried out; the message says why."""
 
 
 class Isolated(NamedTuple):

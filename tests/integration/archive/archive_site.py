@@ -50,7 +50,7 @@ class ArchiveSite:
         return SingleProcess("archive", {**self.environ(), **given, **(environ or {})})
 
     def environ(self) -> dict[str, str]:
-        """What a process needs to find Kafka and PostgreSQL."""
+        """Settings by which a process finds Kafka and PostgreSQL."""
         return {
             "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": self.config.bootstrap_servers,
             "HOOKLINE_KAFKA_TOPIC_PREFIX": self.config.topic_prefix,
@@ -166,7 +166,7 @@ class ArchiveSite:
 
 
 class Load:
-    """What was written, by kind."""
+    """Records that were written, by kind."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

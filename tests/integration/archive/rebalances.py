@@ -35,7 +35,7 @@ def read_progress(database: str) -> int:
 async def rebalance_under_load(
     site: ArchiveSite, *, rebalances: int, batch_s: float, grace_s: float
 ) -> tuple[Load, int]:
-    """What was acknowledged meanwhile, and how many batches were cancelled by a rebalance."""
+    """Rebalance under load; return the acknowledged records, and how many batches a rebalance cancelled."""
     ended = threading.Event()
     load = Load()
 

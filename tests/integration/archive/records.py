@@ -152,5 +152,5 @@ def _place(record: Record) -> tuple[Topic, bytes]:
 
 
 def change(record: Record, **fields: object) -> Record:
-    """The same record with other fields."""
+    """Copy a record with other fields."""
     return msgspec.structs.replace(record, **fields)

@@ -97,7 +97,7 @@ def read_offsets(database: str) -> dict[Place, int]:
 
 
 def read_positions(database: str) -> dict[Place, int]:
-    """The same, of those of which something is archived."""
+    """Read the positions of partitions of which something is archived."""
     return {place: next_offset for place, next_offset in read_offsets(database).items() if next_offset > 0}
 
 

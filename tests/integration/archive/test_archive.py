@@ -63,7 +63,7 @@ async def test_what_happened_is_in_the_tables(kafka: str, topic_prefix: str, dat
 
 
 async def test_poison_stops_nothing(kafka: str, topic_prefix: str, database: str) -> None:
-    """What is unreadable in our own topics becomes a dead letter; in the events topic that is the matcher's affair."""
+    """Unreadable records of our own topics become dead letters; those of the events topic are left to the matcher."""
     site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
     event = make_event(make_id())
     marker = RoutesChanged(application_id=event.application_id, routes_version=1, changed_at_us=0)
@@ -123,7 +123,7 @@ async def test_partitions_are_made_ahead_and_dropped(kafka: str, topic_prefix: s
 
 
 async def test_the_position_passes_the_end_of_a_transaction(kafka: str, topic_prefix: str, database: str) -> None:
-    """It takes an offset that no record fills: reads, which wait for the end of the log, waited for it for ever."""
+    """A transaction's end takes an offset that no record fills: reads, which wait for the log's end, waited forever."""
     site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic_prefix})
     async with site.archive():

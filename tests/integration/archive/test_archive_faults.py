@@ -90,7 +90,7 @@ async def test_two_share_the_work(kafka: str, topic_prefix: str, database: str) 
 
 
 async def test_a_frozen_process_writes_nothing_any_more(kafka: str, topic_prefix: str, database: str) -> None:
-    """It thaws when another one has its partitions and has come further: what it held is not written again."""
+    """A process thaws when another one has its partitions and is further on: the batch it held is not written again."""
     site = await ArchiveSite(kafka, topic_prefix, database).prepare()
     frozen, other = site.archive(ARCHIVE_BATCH_MAX_RECORDS="100"), site.archive()
     async with frozen:
@@ -112,7 +112,7 @@ async def test_a_frozen_process_writes_nothing_any_more(kafka: str, topic_prefix
 
 
 async def find_problems(archive: SingleProcess) -> dict[str, str]:
-    """What /health says is wrong."""
+    """Return the problems that /health names."""
     address = (await archive.wait_ready())["metrics"].replace("/metrics", "/health")
     async with aiohttp.ClientSession() as session, session.get(address) as response:
         problems: dict[str, str] = (await response.json())["problems"]

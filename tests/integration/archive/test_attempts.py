@@ -143,7 +143,7 @@ async def test_a_delivery_that_was_given_up_owes_nothing(database: str) -> None:
 
 
 async def test_what_a_disabled_subscription_was_owed_is_cancelled(database: str) -> None:
-    """Of events before that moment; what was made before stays what it was, and what came later is owed."""
+    """Attempts owed before the subscription was disabled are cancelled; earlier attempts stay, later ones are owed."""
     log, application_id = Log(), make_id()
     before, after = make_event(application_id), make_event(application_id)
     cut_us = before.received_at_us + 10 * SECOND_US

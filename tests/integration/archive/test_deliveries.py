@@ -1,4 +1,4 @@
-"""What has become of a delivery, from a real PostgreSQL."""
+"""States of a delivery, from a real PostgreSQL."""
 
 import psycopg
 from msgspec.structs import replace

@@ -95,7 +95,7 @@ async def test_from_the_next_day_on_rows_lie_in_partitions_of_their_own(database
 
 
 async def test_a_dry_run_changes_nothing(database: str) -> None:
-    """It says what would be made again."""
+    """A dry run lists the partitions that would be made again."""
     organization_id, tomorrow = make_organization(database, make_id()), tell_today() + ONE_DAY
     async with await connect(database) as connection:
         await ensure_days(connection, [tomorrow])
@@ -185,7 +185,7 @@ async def test_what_is_not_there_is_refused(database: str) -> None:
 
 
 async def test_lists_read_the_partitions_of_their_organization_alone(database: str) -> None:
-    """By the plans that PostgreSQL used: an isolated application's lists touch its own, all others' lists never do."""
+    """PostgreSQL's plans show that an isolated application's lists touch its own partitions, other lists never."""
     days = [tell_today() - number * ONE_DAY for number in range(3)]
     organization_id = make_organization(database, APPLICATION)
     with psycopg.connect(database, autocommit=True) as direct:

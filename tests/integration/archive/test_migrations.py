@@ -100,7 +100,7 @@ def test_a_row_of_any_day_has_a_place(database: str, table: ArchiveTable) -> Non
 
 
 def test_bodies_are_compressed_once(database: str) -> None:
-    """By us where it pays: PostgreSQL does not try again."""
+    """Hookline compresses bodies where it pays, and PostgreSQL does not try again."""
     with psycopg.connect(database) as connection:
         rows = connection.execute(
             "select attrelid::regclass::text, attname, attstorage from pg_attribute "

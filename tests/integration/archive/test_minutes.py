@@ -40,7 +40,7 @@ def make_attempts(application_id: str, subscription_id: str, **fields: Any) -> l
 
 
 def count_rows(database: str) -> Counter[tuple[Any, ...]]:
-    """What the minutes have to be, counted from the attempts themselves."""
+    """Count the minutes from the attempts themselves, as they should be."""
     return Counter(
         (
             row["application_id"],
@@ -55,7 +55,7 @@ def count_rows(database: str) -> Counter[tuple[Any, ...]]:
 
 
 def read_minutes(database: str) -> Counter[tuple[Any, ...]]:
-    """What the minutes are."""
+    """Read the minutes as they are."""
     names = ("application_id", "subscription_id", "minute", "outcome", "error_class", "status_class")
     return Counter(
         {tuple(row[name] for name in names): row["attempts"] for row in read_rows(database, "attempt_minutes")}
@@ -142,7 +142,7 @@ async def test_they_leave_with_what_can_be_attached_again(database: str) -> None
 
 
 async def test_steps_are_sums_of_minutes(database: str) -> None:
-    """Of a subscription or of all of the application's; nothing of another application, and nothing beyond the time."""
+    """A step adds up minutes of one subscription, or of all of the application's, within the asked time."""
     log = Log()
     application_id, one, other = make_id(), make_id(), make_id()
     begin = NOW_US // MINUTE_US // 60 * 60

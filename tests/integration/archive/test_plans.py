@@ -151,7 +151,7 @@ async def fill_minutes(database: str) -> None:
 
 
 async def test_figures_read_the_minutes_that_are_asked_for(database: str) -> None:
-    """Those of one application or subscription and of the time, by an index, and no other."""
+    """Figures read the minutes of one application or subscription and of the asked time, by an index, and no others."""
     async with open_explained(database, is_bare=True) as (pool, plans):
         await fill_minutes(database)
         found = {}

@@ -116,7 +116,7 @@ async def test_the_newest_events_are_listed(database: str) -> None:
 
 
 async def test_known_ids_are_found_in_one_query(database: str) -> None:
-    """Those the archive has, each under its own application, on whatever day."""
+    """The query returns the ids that the archive has, each under its own application, on whatever day."""
     log, one, other = Log(), make_id(), make_id()
     event, old = make_event(one), make_event(other)
     async with open_archive(database) as (owner, pool):
@@ -134,7 +134,7 @@ async def test_known_ids_are_found_in_one_query(database: str) -> None:
 
 
 async def test_ids_are_found_when_the_bare_connection_was_ended(database: str) -> None:
-    """It is not asked whether it lives: who finds that it does not asks again."""
+    """The bare connection is not checked before use: a query that finds it ended is asked again."""
     log, application_id = Log(), make_id()
     event = make_event(application_id)
     pool = await open_pool(configure(database), SecretStr(database), name="bare", size_max=1, is_bare=True)

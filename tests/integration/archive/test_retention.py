@@ -192,7 +192,7 @@ async def keep_once(database: str, metrics: Metrics, now_us: Callable[[], int], 
 
 @pytest.mark.parametrize("hours", [-40 * 24, -6 * 24, -1, 1, 6 * 24, 40 * 24])
 async def test_a_wrong_clock_takes_nothing_away(database: str, hours: int) -> None:
-    """Of a process: 40 days ahead, it dropped all partitions and the default one's rows within seconds of its start."""
+    """A clock 40 days ahead once dropped all partitions and the default one's rows within seconds of a start."""
     await fill(database, range(6))
     metrics = Metrics("archive")
     problem = await keep_once(database, metrics, lambda: read_clock_us() + hours * HOUR_US, retention_days=5)

@@ -96,7 +96,7 @@ def find_position(database: str) -> int:
 
 
 async def test_rows_are_counted_by_table(database: str) -> None:
-    """What was written, not what was read: a repeat counts nothing."""
+    """Counts are of the rows that were written, not of the records that were read: a repeat counts nothing."""
     log, event = Log(), make_event(make_id())
     records = [log.append(event), log.append(make_dispatch(event, make_id(), make_id())), log.append(event)]
     async with open_sink(database) as (sink, _, metrics):
@@ -118,7 +118,7 @@ async def test_a_day_that_rows_need_is_made(database: str) -> None:
 
 
 async def test_an_owner_that_was_replaced_ends(database: str) -> None:
-    """It is no outage to be sat out: this process must stop, and nothing of the batch is written."""
+    """A replaced owner does not wait as in an outage: the process must stop, and nothing of the batch is written."""
     log = Log()
     async with open_sink(database) as (sink, outage, _), open_sink(database) as (other, _, _):
         await sink.assigned({EVENTS_0: None})

@@ -42,7 +42,7 @@ EVENTS_0 = (TOPICS.events.name, 0)
 
 
 async def test_every_record_becomes_its_rows(database: str) -> None:
-    """What is read back from each table is what was in the records."""
+    """Rows read back from each table hold the values of the records."""
     log = Log()
     event = make_event(make_id(), payload=b'{"n": 1}')
     dispatch = make_dispatch(event, make_id(), make_id())
@@ -77,7 +77,7 @@ async def test_every_record_becomes_its_rows(database: str) -> None:
 
 
 async def test_an_event_under_the_id_of_another_is_told(database: str) -> None:
-    """It is not kept; the same event once more, at another place in the log, is no news."""
+    """Another event under a known id is not kept, and logged; the same event at another place in the log is no news."""
     log = Log()
     told: list[int] = []
     first = make_event(make_id(), payload=b'{"n": 1}')
@@ -126,7 +126,7 @@ async def test_a_batch_that_is_repeated_changes_nothing(database: str) -> None:
 
 
 async def test_records_repeated_in_the_log_are_one_row(database: str) -> None:
-    """What a stage did twice after a crash has the same ids: the first one counts, in one batch and over two."""
+    """A record that is written twice after a crash keeps its ids: the first one counts, in one batch and over two."""
     log = Log()
     event = make_event(make_id())
     dispatch = make_dispatch(event, make_id())
@@ -288,7 +288,7 @@ async def test_postgres_refuses_a_position_that_does_not_follow(database: str, c
 
 
 async def test_a_batch_that_does_not_continue_is_refused(database: str) -> None:
-    """What lies between would never be read again: nothing of such a batch is written, whatever its writer claims."""
+    """The skipped records would never be read again: nothing of such a batch is written, whatever its writer claims."""
     log = Log()
     first, _, third = (log.append(make_event(make_id())) for _ in range(3))
     async with open_writer(database) as writer:
@@ -340,7 +340,7 @@ async def test_two_that_claim_the_same_do_not_deadlock(database: str) -> None:
 
 
 async def test_days_are_made_when_rows_need_them(database: str) -> None:
-    """Once; a day that is there costs no statement."""
+    """Each day is made once; a day that exists costs no statement."""
     today = datetime.now(UTC).date()
     async with open_writer(database) as writer:
         await writer.ensure_days({today})

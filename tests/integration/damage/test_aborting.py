@@ -88,7 +88,7 @@ async def test_deliver_ends_once(broker: OwnBroker, prefix: str) -> None:
 
 
 async def test_the_archive_starts(broker: OwnBroker, prefix: str, database: str) -> None:
-    """The same of the attempts: all others are archived."""
+    """The archive starts beside damaged attempts: all other attempts are archived."""
     site = await ArchiveSite(broker.servers, prefix, database, partitions=1, linger_ms=500).prepare()
     attempts = [
         replace(make_attempt(make_dispatch(make_event(make_id()), make_id())), response_body=PAYLOAD)

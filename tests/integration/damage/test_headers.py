@@ -75,7 +75,7 @@ def make_topic(broker: OwnBroker, topic: Topic) -> None:
 
 
 def write(broker: OwnBroker, topic: Topic) -> None:
-    """The same in every partition: batches of ten, of which each record's key is its offset."""
+    """Write batches of ten into every partition; each record's key is its offset."""
     producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 500})
     for begin in range(0, BATCHES * BATCH_RECORDS, BATCH_RECORDS):
         for partition in range(topic.partitions):

@@ -1,4 +1,4 @@
-"""What cannot be read of the routes is published again from the database."""
+"""Routes that cannot be read are published again from the database."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def diagnose(stack: Stack, *options: str) -> tuple[int, list[dict[str, str]]]:
 async def test_a_gateway_publishes_again_what_it_cannot_read(
     broker: OwnBroker, postgres: str, migrated_template: str
 ) -> None:
-    """It starts degraded, says so, and a moment later takes events with the secret whose record is damaged."""
+    """A gateway starts degraded, says so, and a moment later takes events with the secret whose record is damaged."""
     async with run_stack(broker.servers, postgres, migrated_template, "gateway") as stack:
         spaces = [await stack.api.make_space(TYPE) for _ in range(3)]
         segment = broker.segment(stack.topics.routes, locate(spaces[1].application_id))
@@ -68,7 +68,7 @@ async def test_a_gateway_publishes_again_what_it_cannot_read(
 
 
 async def test_a_deliver_asks_for_what_it_cannot_read(broker: OwnBroker, postgres: str, migrated_template: str) -> None:
-    """It starts without the endpoint whose record is damaged; the gateway, which had none to read, publishes again."""
+    """Deliver starts without the endpoint whose record is damaged; the gateway, which read none, publishes again."""
     async with (
         run_stack(broker.servers, postgres, migrated_template, "gateway", "matcher") as stack,
         Receiver() as receiver,

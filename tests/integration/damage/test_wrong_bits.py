@@ -40,7 +40,7 @@ def damage(broker: OwnBroker, topic: Any, form: str) -> range:
 
 
 def leave_out(records: Sequence[T], bad: range) -> list[T]:
-    """Those at other offsets."""
+    """Return the records at other offsets."""
     return [record for offset, record in enumerate(records) if offset not in bad]
 
 
@@ -107,7 +107,7 @@ async def test_deliveries_are_sent_around_it(broker: OwnBroker, prefix: str, for
 
 
 async def test_a_bit_that_turns_while_it_runs(broker: OwnBroker, prefix: str) -> None:
-    """What is damaged while the process runs, behind what it has read, is stepped over as well."""
+    """A batch that is damaged while the process runs, behind the ones it has read, is stepped over as well."""
     site = await DeliverSite(broker.servers, prefix, partitions=1, compression="lz4").prepare()
     async with Receiver() as receiver:
         subscriber = site.subscribe(receiver.url("/a"))

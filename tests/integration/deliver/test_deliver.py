@@ -73,7 +73,7 @@ async def test_gives_up(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_cancels_when_disabled_or_deleted(kafka: str, topic_prefix: str) -> None:
-    """What waits for a subscription that was disabled or deleted is cancelled, without a request."""
+    """Deliveries that wait for a subscription that was disabled or deleted are cancelled, without a request."""
     site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         disabled = site.subscribe(receiver.url("/a"), enabled=False)

@@ -133,7 +133,7 @@ async def test_keys_rotate_in_two_phases_under_load(kafka: str, topic_prefix: st
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Of the last of several deliveries: which request since it was sent it was, and seconds."""
+    """Delay of the last of several deliveries: which request since it was sent it was, and seconds."""
 
     behind: int
     seconds: float

@@ -25,7 +25,7 @@ ARRIVAL_TIMEOUT_S = 25.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What the slow endpoints are like, and how much is sent to each."""
+    """Behaviour of the slow endpoints, and how much is sent to each."""
 
     endpoints: int
     events: int

@@ -1,4 +1,4 @@
-"""What deliver lacks itself: deliveries wait for it, no endpoint is blamed, and /health answers."""
+"""Shortages of deliver itself: deliveries wait for it, no endpoint is blamed, and /health answers."""
 
 import resource
 
@@ -56,7 +56,7 @@ async def test_threads_used_up(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_a_full_disk_for_logs(kafka: str, topic_prefix: str) -> None:
-    """What cannot be logged is not; everything else goes on as before."""
+    """Lines that cannot be logged are lost; everything else goes on as before."""
     site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         receiver.script("/0", FailTimes(1, 500))

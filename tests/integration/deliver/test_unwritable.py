@@ -27,7 +27,7 @@ def count_requests(receiver: Receiver) -> Counter[str]:
 
 
 async def read_problems(process: SingleProcess) -> str:
-    """What /health says, when it is red; else nothing."""
+    """Return the problems that /health names while it is red; else nothing."""
     base = (await process.wait_ready())["metrics"].removesuffix("/metrics")
     async with aiohttp.ClientSession() as session, session.get(base + "/health") as response:
         return str((await response.json())["problems"]) if response.status == 503 else ""

@@ -1,4 +1,4 @@
-"""What tests ask the operating system about processes."""
+"""Questions of tests about processes, answered by the operating system."""
 
 import psutil
 

@@ -60,7 +60,7 @@ def _read(kafka: EmbeddedKafka) -> bytes:
 
 
 def test_a_second_start_on_another_port_keeps_topics_and_records(tmp_path: Path) -> None:
-    """What was acknowledged before a stop is there after the next start; a record of 3 MiB fits."""
+    """Records acknowledged before a stop are there after the next start; a record of 3 MiB fits."""
     first = EmbeddedKafka.start(tmp_path)
     try:
         _create_topic(first)
@@ -78,7 +78,7 @@ def test_a_second_start_on_another_port_keeps_topics_and_records(tmp_path: Path)
 
 
 async def test_kill_9_of_broker_and_guard_keeps_records(tmp_path: Path) -> None:
-    """What was acknowledged is in the operating system's hands: it outlives the process."""
+    """Acknowledged records are in the operating system's hands: they outlive the process."""
     first = EmbeddedKafka.start(tmp_path)
     _create_topic(first)
     _produce(first, b"acknowledged")

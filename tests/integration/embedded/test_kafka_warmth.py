@@ -1,4 +1,4 @@
-"""What a JVM learned in an earlier start: kept, used, and gone on without where it does not fit."""
+"""Classes that a JVM learned in an earlier start: kept, used, and left out where they do not fit."""
 
 import os
 import signal
@@ -86,7 +86,7 @@ def test_a_broker_rehearses(tmp_path: Path) -> None:
 
 
 def test_a_rehearsal_ends_with_its_broker(tmp_path: Path) -> None:
-    """It is begun where nothing is prepared yet, and ended wherever it has got to."""
+    """A rehearsal begins where nothing is prepared yet, and is ended wherever it has got to."""
     copy_jars(tmp_path / "cache")
     broker = EmbeddedKafka.start(tmp_path / "data", cache_dir=tmp_path / "cache", rehearses=True)
     assert broker.rehearsal is not None

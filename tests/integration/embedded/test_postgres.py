@@ -26,7 +26,7 @@ def _kept(server: EmbeddedPostgres) -> list[str]:
 
 
 def test_a_second_start_on_another_port_keeps_rows(tmp_path: Path) -> None:
-    """What was committed before a stop is there after the next start."""
+    """Rows committed before a stop are there after the next start."""
     first = EmbeddedPostgres.start(tmp_path)
     try:
         _keep(first, "committed")

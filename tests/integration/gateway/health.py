@@ -1,4 +1,4 @@
-"""What a process says of itself on its own port."""
+"""Health of a process, as its own port tells it."""
 
 import json
 

@@ -46,7 +46,7 @@ def list_operations(known: dict[str, str]) -> list[Operation]:
 
 
 def list_query_names() -> dict[str, list[str]]:
-    """By operation, the members of the query that it declares: it cannot read another one."""
+    """List the query members that each operation declares: it cannot read another one."""
     return {
         f"{served.method} {API_PATH}{served.path}": [parameter.name for parameter in served.query]
         for served in list_served()

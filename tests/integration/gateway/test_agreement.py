@@ -77,7 +77,7 @@ async def agrees(stack: Stack) -> bool:
 
 
 async def test_restored_from_a_backup(kafka: str, postgres: str, migrated_template: str) -> None:
-    """What came after the backup is taken back; what is configured from then on works at once, everywhere."""
+    """Changes after the backup are taken back; changes from then on work at once, everywhere."""
     names = ("gateway", "matcher", "deliver", "archive")
     async with Receiver() as receiver, run_stack(kafka, postgres, migrated_template, *names) as stack:
         database = name_of(stack.database_url)

@@ -22,7 +22,7 @@ async def read(stack: Stack, query: str, *, token: str | None = None) -> list[di
 
 
 async def test_every_change_is_noted_with_who_made_it(stack: Stack) -> None:
-    """By user, token, secret and master key, each in the transaction of the change itself; reading leaves no trace."""
+    """Changes by user, token, secret and master key are noted in their own transactions; reading leaves no trace."""
     person = await make_person(stack.api)
     organization_id = person.organization_id
     token = (

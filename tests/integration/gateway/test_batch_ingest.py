@@ -47,7 +47,7 @@ async def test_a_batch_is_accepted_and_delivered(stack: Stack) -> None:
 
 
 async def test_each_event_has_its_own_result(stack: Stack) -> None:
-    """What is wrong with one event is told in its place and is no matter of the others."""
+    """A mistake in one event is reported in its place and does not affect the others."""
     space = await stack.api.make_space(TYPE)
     known = make(space)
     await send(stack, space, [known])

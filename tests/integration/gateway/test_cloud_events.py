@@ -33,7 +33,7 @@ async def post(stack: Stack, space: Space, body: bytes, content_type: str, **att
 
 
 async def show(stack: Stack, space: Space, event_id: str) -> dict[str, Any]:
-    """What became of it."""
+    """Read the event and its payload back."""
     reply = await stack.api.call("GET", f"/events/{event_id}?application_id={space.application_id}")
     payload = await stack.api.call("GET", f"/events/{event_id}/payload?application_id={space.application_id}")
     return dict(reply.json) | {"payload": payload.body}
@@ -111,7 +111,7 @@ async def test_payloads_of_each_kind(stack: Stack) -> None:
     ],
 )
 async def test_what_is_no_cloud_event(stack: Stack, body: bytes, content_type: str, expected: tuple[int, str]) -> None:
-    """It is refused, and says what is wrong with it."""
+    """A request that is no CloudEvent is refused, with the reason."""
     space = await stack.api.make_space(TYPE)
 
     assert expected == (await post(stack, space, body, content_type)).problem

@@ -246,7 +246,7 @@ async def test_concurrent_changes_are_all_published(stack: Stack) -> None:
 
 
 async def test_disable_and_delete_cancel_at_once(stack: Stack) -> None:
-    """What a subscription still waits for has failed as soon as it is disabled or deleted, and is not sent."""
+    """Pending deliveries have failed as soon as their subscription is disabled or deleted, and are not sent."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         receiver.script("/*", Status(500))

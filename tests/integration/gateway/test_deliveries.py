@@ -19,7 +19,7 @@ TYPE = "billing.invoice.paid"
 
 
 async def get(stack: Stack, space: Space, path: str, **query: str) -> Reply:
-    """What the application is shown."""
+    """Read the deliveries that the application is shown."""
     members = {"application_id": space.application_id} | query
     return await stack.api.call("GET", path, token=space.secret, query=members)
 
@@ -44,7 +44,7 @@ def has_requests(receiver: Receiver, count: int) -> bool:
 
 
 def list_ids(items: list[dict[str, Any]]) -> list[str]:
-    """What a page lists: the first member of each item is its id."""
+    """List the ids on a page: the first member of each item."""
     return [str(next(iter(item.values()))) for item in items]
 
 

@@ -1,4 +1,4 @@
-"""What happens to a subscription whose endpoint is gone, or has failed for too long: disabled, and its owner told."""
+"""Subscriptions whose endpoint is gone, or has failed for too long, are disabled, and their owner is notified."""
 
 import json
 

@@ -100,7 +100,7 @@ async def test_health_can_be_kept_for_those_with_a_key(kafka: str, postgres: str
 
 
 async def ask(process: SingleProcess, path: str) -> tuple[int, Any]:
-    """What the process answers on its port for metrics."""
+    """Ask the process on its port for metrics."""
     address = (await process.wait_ready())["metrics"].removesuffix("/metrics")
     async with aiohttp.ClientSession() as session, session.get(address + path) as response:
         return response.status, await response.json()

@@ -59,7 +59,7 @@ async def test_over_http_what_does_not_fit_is_refused(stack: Stack) -> None:
 
 
 async def test_a_warning_comes_with_the_acceptance(stack: Stack) -> None:
-    """What only warns is taken and delivered; a schema that is off says nothing."""
+    """An event that a schema only warns of is taken and delivered; a schema that is off says nothing."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)

@@ -1,4 +1,4 @@
-"""What `helm test` runs, against a real gateway."""
+"""The script of `helm test`, against a real gateway."""
 
 import asyncio
 import os

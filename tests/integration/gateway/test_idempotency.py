@@ -1,4 +1,4 @@
-"""The same again, or something else under the same id or key: told apart at every gateway, as long as ids are known."""
+"""Repeats, and other content under a known id or key: distinguished at every gateway, as long as ids are known."""
 
 import asyncio
 import base64
@@ -91,7 +91,7 @@ async def test_a_time_of_sending_is_no_difference(stack: Stack) -> None:
 
 @pytest.mark.parametrize("what", CHANGES)
 async def test_another_event_under_an_id_is_told_apart(stack: Stack, what: str) -> None:
-    """The same event again is 409, another one 422, at every gateway, alone and in a batch."""
+    """A repeat is answered with 409, another event under the id with 422, at every gateway, alone and in a batch."""
     space = await stack.api.make_space(TYPE)
     event = describe_event(space.application_id, TYPE)
     other = event | CHANGES[what]

@@ -85,7 +85,7 @@ async def test_an_id_is_made_when_there_is_none(stack: Stack) -> None:
 
 
 async def test_a_repeated_id_is_refused(stack: Stack) -> None:
-    """The same id again is 409 for the same event, and 422 for another, at the same gateway and at another one."""
+    """A repeat is answered with 409, another event under the id with 422, at the same gateway and at another one."""
     first, second = stack.apis
     space = await first.make_space(TYPE)
     body = describe_event(space.application_id, TYPE)
@@ -100,7 +100,7 @@ async def test_a_repeated_id_is_refused(stack: Stack) -> None:
 
 
 async def test_the_same_id_at_the_same_time_is_accepted_once(stack: Stack) -> None:
-    """Of many requests with one id, sent at once, exactly one is accepted; it is delivered once."""
+    """Exactly one of many requests with one id, sent at once, is accepted; the event is delivered once."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)
@@ -134,7 +134,7 @@ async def test_ids_are_unique_within_an_application_only(stack: Stack) -> None:
     ids=["json", "text", "empty", "binary", "largest"],
 )
 async def test_payloads_arrive_byte_for_byte(stack: Stack, content_type: str, payload: str, body: bytes) -> None:
-    """What was sent is delivered and shown verbatim; base64 as the bytes it stands for."""
+    """Payloads are delivered and shown verbatim; base64 as the bytes it stands for."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)

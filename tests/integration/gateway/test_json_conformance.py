@@ -68,7 +68,7 @@ async def test_a_payload_is_json_or_not_at_every_entrance(stack: Stack) -> None:
 
 
 async def test_a_body_is_json_or_not_at_every_entrance(stack: Stack) -> None:
-    """The same cases as a member that nothing knows, of a request's body and of a record: alike, never a 500."""
+    """Each case is an unknown member of a request's body and of a record: both judge it alike, never with a 500."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE, labels=LABELS)
@@ -112,7 +112,7 @@ async def send_alone(stack: Stack, space: Space, ids: list[str]) -> list[bool]:
 
 
 async def send_in_batches(stack: Stack, space: Space, ids: list[str]) -> list[bool]:
-    """Those that are UTF-8 in one batch; a body that is not UTF-8 is refused as a whole, so that it is sent alone."""
+    """Send the cases that are UTF-8 in one batch, and each other one alone: its whole body is refused."""
     bodies = [write_event(space, event_id, case.text) for case, event_id in zip(CASES, ids, strict=True)]
     head = b'{"application_id": "' + space.application_id.encode() + b'", "events": ['
     together = [index for index, case in enumerate(CASES) if is_utf8(case.text)]

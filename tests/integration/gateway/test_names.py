@@ -59,7 +59,7 @@ def describe_record(space: Space, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [name for name, is_fine in NAMES.items() if is_fine])
 async def test_a_name_that_is_taken_is_delivered(stack: Stack, name: str) -> None:
-    """By every entrance, with the name in `X-Event-Type`, percent-encoded from UTF-8; and it can be filtered by."""
+    """Every entrance delivers the name in `X-Event-Type`, percent-encoded from UTF-8; lists can be filtered by it."""
     space = await stack.api.make_space()
     created = await create(stack, space, name)
     assert (201, name) == (created.status, created.json["event_type_name"])

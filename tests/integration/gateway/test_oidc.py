@@ -43,7 +43,7 @@ def honest(provider: OpenIdProvider) -> None:
 
 
 async def log_in(stack: Stack, **changed: str) -> tuple[int, Any]:
-    """What a browser does; `changed` replace members of what the provider sends back."""
+    """Log in as a browser does; `changed` replace members of the provider's answer."""
     async with aiohttp.ClientSession() as browser:
         begun = await browser.get(f"{stack.api.url}/auth/oidc/login", allow_redirects=False)
         assert begun.status == 302, await begun.text()

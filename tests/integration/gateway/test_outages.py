@@ -1,4 +1,4 @@
-"""What the API does while Kafka or PostgreSQL is away, and that it recovers by itself."""
+"""The API while Kafka or PostgreSQL is away, and its recovery without help."""
 
 import asyncio
 from dataclasses import replace

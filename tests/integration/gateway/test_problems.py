@@ -1,4 +1,4 @@
-"""What clients get for requests that cannot be served: every row of the contract, against a real gateway."""
+"""Answers to requests that cannot be served: every row of the contract, against a real gateway."""
 
 import asyncio
 import json
@@ -158,7 +158,7 @@ async def test_several_mistakes_are_told_at_once(stack: Stack) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'"text"', b"[" * 100_000])
 async def test_bodies_that_are_no_event(stack: Stack, body: bytes) -> None:
-    """What is no JSON of the right form is a `JsonPayload`, whatever it is."""
+    """A body that is no JSON of the right form is a `JsonPayload`, whatever it is."""
     space = await stack.api.make_space()
     reply = await stack.api.call("POST", "/event", data=body, token=space.secret)
 
@@ -296,7 +296,7 @@ async def test_an_application_secret_stays_in_its_application(stack: Stack) -> N
     ],
 )
 async def test_unreadable_paths_and_queries(stack: Stack, method: str, path: str, expected: tuple[int, str]) -> None:
-    """What cannot be read in a path or a query is a problem document, as everything that fails."""
+    """A path or a query that cannot be read is answered with a problem document, like every failure."""
     space = await stack.api.make_space()
     reply = await stack.api.call(method, path.format(application_id=space.application_id), token=space.secret)
 
@@ -340,7 +340,7 @@ async def test_the_catalogue_is_public(stack: Stack) -> None:
 
 
 async def test_nobody_registers_unless_it_is_allowed(stack: Stack) -> None:
-    """By default the master key alone creates users."""
+    """The master key alone creates users by default."""
     person = {"first_name": "A", "last_name": "B", "email": "a@example.org", "password": "correct horse battery"}
     reply = await stack.api.call("POST", "/register", person, headers={"Content-Type": "application/json"})
 
@@ -351,7 +351,7 @@ async def test_a_mistake_of_ours_says_so_and_nothing_else(stack: Stack) -> None:
     """A row that cannot be read is answered by 500, without what is in it; the next request is served."""
     space = await stack.api.make_space(TYPE)
     made = await stack.api.subscribe(space, "http://example.com/", TYPE)
-    path, secret = f"/subscriptions/{made['subscription_id']}", "no JSON, and nobody's to read"
+    path, secret = f"/subscriptions/{made['subscription_id']}", "no JSON, and not to be read"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         connection.execute(
             "update subscriptions set metadata = %s where subscription_id = %s", (secret, made["subscription_id"])

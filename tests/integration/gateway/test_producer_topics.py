@@ -165,7 +165,7 @@ async def test_the_confluent_wire_format(stack: Stack, registry: SchemaRegistry)
 
 
 async def test_a_topic_is_one_application_s(stack: Stack) -> None:
-    """What says that it is another's is refused, and so are Hookline's own records and whatever is no event."""
+    """Records that name another application, Hookline's own records and records that are no event are refused."""
     async with Receiver() as receiver:
         other = await stack.api.make_space(TYPE)
         await stack.api.subscribe(other, receiver.url("/other"), TYPE)
@@ -242,7 +242,7 @@ async def test_a_quota_that_is_used_up_holds_up_its_application(stack: Stack) ->
 
 
 async def test_an_event_that_the_log_does_not_take_holds_up_nothing(stack: Stack) -> None:
-    """It becomes a dead letter, without its value; the next one of its partition is delivered."""
+    """The event becomes a dead letter, without its value; the next one of its partition is delivered."""
     async with Receiver() as receiver:
         space = await stack.api.make_space(TYPE)
         await stack.api.subscribe(space, receiver.url("/large"), TYPE)
@@ -267,7 +267,7 @@ async def test_an_event_that_the_log_does_not_take_holds_up_nothing(stack: Stack
 
 
 async def test_gateways_that_die_repeat_nothing(stack: Stack) -> None:
-    """What a killed gateway had read and not committed is read again, under the same ids: each event is there once."""
+    """Uncommitted records of a killed gateway are read again, under the same ids: each event is there once."""
     count = 200
     async with Receiver() as receiver:
         space, producer = await make_producer(stack, receiver, "/killed")

@@ -1,4 +1,4 @@
-"""What a change puts into the log: only what changed, whatever the application has besides; and what is repaired."""
+"""Records that a change puts into the log: only changed ones, whatever the application has besides; and repairs."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ COPIES = 400
 
 @asynccontextmanager
 async def routes_in_log(stack: Stack) -> AsyncIterator[RoutesView]:
-    """What a process that starts now reads."""
+    """Read the routes as a process that starts now does."""
     view = RoutesView(stack.kafka, stack.topics.routes)
     await view.start()
     try:

@@ -13,7 +13,7 @@ OCCURRED_AT = "2026-01-02T03:04:05Z"
 
 
 async def test_from_an_organization_to_its_events(stack: Stack) -> None:
-    """What one method answers is what the next one takes; pages lead on; a change of another's is told of."""
+    """Answers of one method are arguments of the next; pages lead on; a change of an old version is refused."""
     async with Client(stack.api.url + "/", MASTER_KEY) as client:
         organization = (await client.post_organizations({"name": "Client"})).body
         application = (
@@ -64,8 +64,8 @@ async def test_from_an_organization_to_its_events(stack: Stack) -> None:
 
 
 async def test_problems_are_told_apart(stack: Stack) -> None:
-    """By id, with what is wrong in which field."""
-    async with Client(stack.api.url, "nobody") as client:
+    """Problems have ids, and name the fields that are wrong."""
+    async with Client(stack.api.url, "no-token") as client:
         with pytest.raises(ProblemError, match="403 AuthInvalidBiscuit") as refused:
             await client.list_organizations()
     async with Client(stack.api.url, MASTER_KEY) as client:

@@ -27,7 +27,7 @@ async def limited(kafka: str, postgres: str, migrated_template: str) -> AsyncIte
 
 
 async def test_one_token_too_often(limited: Stack) -> None:
-    """It is told to wait and how long; other tokens, and a balancer's question for health, are not concerned."""
+    """The answer says to wait and how long; other tokens, and a balancer's health checks, are not concerned."""
     replies = [await limited.api.call("GET", "/organizations") for _ in range(4)]
     other = await limited.api.call("GET", "/organizations", token="7b1d5a52-6d4f-4f5a-9a63-3f0c0b9f7a12")
     health = [await limited.api.call("GET", "/health") for _ in range(5)]
@@ -71,7 +71,7 @@ async def test_pages_of_listed_origins_may_use_it(limited: Stack) -> None:
 
 
 async def test_browsers_are_kept_to_https(limited: Stack) -> None:
-    """By a setting, since a gateway behind plain HTTP must not say so."""
+    """A setting switches it on, since a gateway behind plain HTTP must not say so."""
     reply = await limited.api.call("GET", "/instance", headers={})
 
     assert "max-age=3600; includeSubDomains" == reply.headers["Strict-Transport-Security"]

@@ -1,4 +1,4 @@
-"""What members of an organization, and limited service tokens, may do: on two real gateways."""
+"""Rights of an organization's members, and of limited service tokens: on two real gateways."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -163,7 +163,7 @@ async def test_a_user_makes_an_organization(stack: Stack) -> None:
 
 
 async def test_a_service_token_is_limited(stack: Stack) -> None:
-    """By scopes, by applications and in time; and it can neither lift its limits nor make another token."""
+    """Scopes, applications and an end limit a token; it can neither lift its limits nor make another token."""
     space = await stack.api.make_space(TYPE)
     other = (
         await stack.api.call("POST", "/applications", {"organization_id": space.organization_id, "name": "Other"})

@@ -1,4 +1,4 @@
-"""While an installation is half new: what a newer release wrote is kept, and in nobody's way."""
+"""A half-updated installation: values that a newer release wrote are kept, and disturb no process."""
 
 import json
 

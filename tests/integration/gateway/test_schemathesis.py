@@ -67,7 +67,7 @@ async def test_nothing_is_answered_that_the_document_does_not_say(stack: Stack, 
 
 
 async def test_requests_that_follow_from_each_other(stack: Stack, tmp_path: Path) -> None:
-    """What one operation answers with is what others are asked about: made, read, changed, deleted, read again."""
+    """Requests take values from earlier answers: objects are made, read, changed, deleted, and read again."""
     options = ("--phases", "stateful", "--max-examples", "10")
     code, output = await run_schemathesis(stack, tmp_path, *options, checks=STATEFUL_CHECKS, known={})
 

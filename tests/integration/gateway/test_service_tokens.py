@@ -22,7 +22,7 @@ async def make_token(stack: Stack, organization_id: str, name: str = "ci") -> di
 
 
 async def test_the_life_of_a_service_token(stack: Stack) -> None:
-    """It is made, shown, renamed, works at any gateway at once, and fails within a second of being revoked."""
+    """A token is made, shown, renamed, works at any gateway at once, and fails within a second of being revoked."""
     first, second = stack.apis
     space = await first.make_space(TYPE)
     token = await make_token(stack, space.organization_id)
@@ -71,7 +71,7 @@ async def test_it_does_what_its_organization_may(stack: Stack) -> None:
 
 
 async def test_it_reaches_nothing_of_another_organization(stack: Stack) -> None:
-    """What belongs to another organization is answered as what does not exist."""
+    """Objects of another organization are answered like objects that do not exist."""
     own, other = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     biscuit = (await make_token(stack, own.organization_id))["biscuit"]
     foreign = await make_token(stack, other.organization_id)
@@ -107,7 +107,7 @@ async def test_it_reaches_nothing_of_another_organization(stack: Stack) -> None:
 
 
 async def test_an_application_secret_cannot_make_one(stack: Stack) -> None:
-    """It acts within its application only."""
+    """An application's secret acts within its application only."""
     space = await stack.api.make_space()
     body = {"organization_id": space.organization_id, "name": "more"}
 

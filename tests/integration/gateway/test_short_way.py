@@ -26,7 +26,7 @@ def write_event(space: Space, body: object, headers: dict[str, bytes]) -> bytes:
 
 
 def compare(reply: RawReply) -> tuple[int, dict[str, str], list[str]]:
-    """What two answers to the same have in common."""
+    """Return what two answers to the same request have in common."""
     headers = {name: value for name, value in reply.headers.items() if name not in OF_THIS_ANSWER}
     return reply.status, headers, sorted(reply.json)
 

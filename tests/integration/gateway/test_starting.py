@@ -65,7 +65,7 @@ async def test_started_without_postgresql(kafka: str, postgres: str, migrated_te
 
 
 async def test_started_without_the_first_replica(kafka: str, postgres: str, migrated_template: str) -> None:
-    """Of several replicas the first one that answers is read, and without any the primary."""
+    """The first of several replicas that answers is read, and without any the primary."""
     parts = urlsplit(postgres)
     assert parts.hostname is not None
     async with TcpProxy(parts.hostname, parts.port or 5432) as proxy:

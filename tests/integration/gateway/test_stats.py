@@ -21,7 +21,7 @@ async def read(stack: Stack, space: Space, **query: str) -> Reply:
 
 
 async def test_attempts_are_counted_by_what_they_came_to(stack: Stack) -> None:
-    """Of all subscriptions or of one, by minute and by day; the buckets hold every attempt that was made."""
+    """Attempts of all subscriptions or of one are counted by minute and by day; the buckets hold every attempt."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         receiver.script("/bad", *[Status(503)] * 3)
@@ -55,7 +55,7 @@ async def test_attempts_are_counted_by_what_they_came_to(stack: Stack) -> None:
 
 
 async def test_a_time_that_is_none_is_refused(stack: Stack) -> None:
-    """What is too much for an answer says so, with what to do; the ends of the calendar are answered."""
+    """A refusal of too long a time says what to do; the ends of the calendar are answered."""
     space = await stack.api.make_space(TYPE)
     begin, end = "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 

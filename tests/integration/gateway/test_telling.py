@@ -1,4 +1,4 @@
-"""What owners are told by events of ours, as their receivers get it."""
+"""Operational events for owners, as their receivers get them."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def read_told(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def test_a_failing_endpoint_is_told_of_before_it_is_disabled(stack: Stack) -> None:
-    """Once when half of the time has passed (here the database is told that it has), and once when it recovers."""
+    """Owners are notified once when half of the time has passed (set in the database), and once at the recovery."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         receiver.script("/a", Status(500))
@@ -141,7 +141,7 @@ async def test_deliveries_that_were_given_up_are_told_of(stack: Stack) -> None:
 
 
 async def test_deliveries_that_go_on_failing_are_told_of(stack: Stack) -> None:
-    """Once, at the fourth failed attempt; not of an endpoint that would be told of itself, nor where nobody asked."""
+    """Owners are notified once, at the fourth failed attempt; not of the notified endpoint itself, nor unasked."""
     space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     often = {"retry_delays_s": [0, 0, 0, 0, 3600]}
     async with Receiver() as receiver:

@@ -113,7 +113,7 @@ async def ask(stack: Stack, operation: Operation, known: dict[str, str], token: 
 
 
 def summarise(reply: Reply) -> tuple[int, str]:
-    """What can be told from an answer; ids are alike, and what is our own may change meanwhile."""
+    """Summarise an answer; ids are alike, and the caller's own objects may change meanwhile."""
     return reply.status, UUID_TEXT.sub("id", reply.text) if reply.status >= 400 else ""
 
 

@@ -65,7 +65,7 @@ async def test_unusable_certificates_are_refused(stack: Stack, tmp_path: Path) -
 
 
 async def test_an_owner_is_told_of_a_certificate_that_expires(stack: Stack, tmp_path: Path) -> None:
-    """Once, however many connections are made; an endpoint with a good one is no reason to write."""
+    """The owner is notified once for all connections; an endpoint with a good certificate causes no notice."""
     authority = Authority(tmp_path)
     space = await stack.api.make_space(TYPE)
     delivery = {"tls_ca_pem": authority.ca_file.read_text()}

@@ -23,7 +23,7 @@ async def trigger(stack: Stack, space: Space, event_type: str, data_dir: Path) -
 
 
 async def test_a_sample_of_a_type_is_delivered(stack: Stack, tmp_path: Path) -> None:
-    """It reaches its subscriptions; its id is printed."""
+    """A sample reaches the type's subscriptions; its id is printed."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)

@@ -81,7 +81,7 @@ async def test_no_body_in_time() -> None:
 
 @pytest.mark.parametrize("behaviour", [EndlessBody("chunked"), EndlessBody("length")], ids=["chunked", "length"])
 async def test_endless_body(behaviour: Behaviour) -> None:
-    """So much is read, and no more; the answer is a success, and the deadline is not waited for."""
+    """The client reads so much, and no more; the answer is a success, and the deadline is not waited for."""
     result, sent_bytes = await send(behaviour)
 
     assert isinstance(result, Answer)
@@ -163,7 +163,7 @@ async def test_a_body_that_breaks(behaviour: Behaviour) -> None:
 
 
 async def test_more_than_was_announced() -> None:
-    """What lies behind the announced end is not part of the answer, nor of the next one."""
+    """Bytes behind the announced end are no part of the answer, nor of the next one."""
     result, _ = await send(LieAboutLength(claimed_bytes=5, sent_bytes=100_000))
 
     assert isinstance(result, Answer)
@@ -172,7 +172,7 @@ async def test_more_than_was_announced() -> None:
 
 @pytest.mark.parametrize("sent", GARBAGE, ids=lambda sent: repr(sent[:40]))
 async def test_garbage(sent: bytes) -> None:
-    """What is not an answer is no answer, and does not wait for the deadline."""
+    """Garbage is no answer, and does not wait for the deadline."""
     result, _ = await send(Garbage(sent))
 
     assert isinstance(result, Failure)

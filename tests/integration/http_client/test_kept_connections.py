@@ -61,7 +61,7 @@ async def test_an_endpoint_that_closes_after_each_answer() -> None:
 
 
 async def test_an_answer_that_nobody_asked_for() -> None:
-    """It comes while the connection is idle; the next request gets its own answer, on another connection."""
+    """An answer comes while the connection is idle; the next request gets its own answer, on another connection."""
     connections = unasked = 0
 
     async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -25,7 +25,7 @@ CONFIG = DeliverConfig(allowed_ports="1-65535", denied_ports="")
     ],
 )
 async def test_a_server_on_loopback_is_never_reached(answers: list[list[str]]) -> None:
-    """It listens, the client really dials, and its name leads there: nothing arrives, however often it is tried."""
+    """A server listens, the client really dials, and its name leads there: nothing arrives, at any of many tries."""
     left = list(answers)
 
     def look_up(name: str) -> Sequence[str]:
@@ -46,7 +46,7 @@ async def test_a_server_on_loopback_is_never_reached(answers: list[list[str]]) -
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "0", "[::ffff:127.0.0.1]", "localhost"])
 async def test_a_url_that_means_loopback_is_never_reached(host: str) -> None:
-    """The same for what the URL says itself, with the system's own resolver."""
+    """A URL that itself means loopback reaches nothing either, with the system's own resolver."""
     async with Receiver() as receiver:
         client = HttpClient(CONFIG)
         result = await client.send(make_request(f"http://{host}:{receiver.port}/"))

@@ -177,7 +177,7 @@ async def test_connections_are_not_shared_between_identities(authority: Authorit
 
 @pytest.mark.parametrize("broken", ["ca", "certificate", "key", "other key", "encrypted key", "no key"])
 async def test_certificates_of_our_own_that_cannot_be_used(authority: Authority, broken: str) -> None:
-    """It is the subscription that is wrong, not the endpoint; no prompt asks for the password of a key."""
+    """The subscription is wrong, not the endpoint; no prompt asks for the password of a key."""
     certificate_pem, key_pem = authority.client_certificate("hookline")
     encrypted = serialization.load_pem_private_key(key_pem.encode(), None).private_bytes(
         serialization.Encoding.PEM,

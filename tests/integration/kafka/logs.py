@@ -1,4 +1,4 @@
-"""What the adapters' tests share: topics made for one test, and a plain client beside ours."""
+"""Shared parts of the adapters' tests: topics made for one test, and a plain client beside ours."""
 
 import asyncio
 from collections.abc import Sequence

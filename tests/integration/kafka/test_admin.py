@@ -115,7 +115,7 @@ async def run_plan(config: KafkaConfig) -> list[str]:
 
 
 async def test_another_number_of_partitions_is_refused(kafka: str, topic_prefix: str) -> None:
-    """It decides where every key lives; the message says what to set."""
+    """The number of partitions decides where every key lives; the message says what to set."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=2)
     other = declare_topics(prefix=topic_prefix, partitions=3, event_retention_s=DAY_S)
 
@@ -160,7 +160,7 @@ async def test_where_a_partition_ends(kafka: str, topic_prefix: str) -> None:
 
 
 async def has_leader(ends: LogEnds, topic: Topic, partition: int) -> bool:
-    """That of a partition that was made a moment ago may not be known yet."""
+    """Is the leader of a partition known, which was made a moment ago?"""
     try:
         await ends.end_offset(topic, partition)
     except TimeoutError:

@@ -274,7 +274,7 @@ async def test_a_handlers_failure_ends_the_consumer(kafka: str, topic_prefix: st
 
 
 async def test_a_commit_for_somebody_elses_partition_is_dropped(kafka: str, topic_prefix: str) -> None:
-    """It would set the group back."""
+    """Such a commit would set the group back."""
     config, topics = await make_topics(kafka, topic_prefix)
     clerk = Clerk()
     clerk.leaves = {(topics.events.name, 0): Committed(3)}

@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 
 
 async def test_a_record_is_told_from_another_at_its_offset(kafka: str, topic_prefix: str) -> None:
-    """By the broker's time: after a crash of the broker new records lie at the offsets of lost ones."""
+    """The broker's time distinguishes them: after a crash of the broker new records lie at the offsets of lost ones."""
     config, topics = await make_topics(kafka, topic_prefix)
     client = PlainClient(kafka)
     client.write(topics.events, [(b"a", b"1"), (b"a", b"2")], partition=1)

@@ -63,7 +63,7 @@ async def test_keys_are_where_java_puts_them(kafka: str, topic_prefix: str) -> N
 
 
 async def test_many_records_are_one_promise_in_order(kafka: str, topic_prefix: str) -> None:
-    """It is kept when all are there, in the order in which they were given."""
+    """The future is done when all records are written, in the order in which they were given."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     metrics = Metrics("test")
     producer = LogProducer(config, metrics, linger_ms=1)
@@ -149,7 +149,7 @@ def small_buffer(config: KafkaConfig) -> KafkaConfig:
 
 @pytest.mark.parametrize("is_patient", [False, True])
 async def test_a_record_that_is_too_large_is_refused(kafka: str, topic_prefix: str, is_patient: bool) -> None:
-    """By itself: the records before it and behind it are written."""
+    """One record is refused: the records before it and behind it are written."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     producer = LogProducer(config, Metrics("test"), linger_ms=1)
     records = [(topics.events, b"k", value) for value in (b"1", b"x" * (5 * MIB), b"3")]
@@ -285,7 +285,7 @@ async def test_a_promise_nobody_waits_for_any_more(kafka: str, topic_prefix: str
 
 
 async def test_records_of_a_lingering_topic_wait_for_each_other(kafka: str, topic_prefix: str) -> None:
-    """What was sent before its time is over goes together; what does not linger goes ahead of it."""
+    """Records sent within the linger time go together; records that do not linger go ahead of them."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     patient = replace(topics.dispatches, linger_s=60.0)
     producer = LogProducer(config, Metrics("test"))

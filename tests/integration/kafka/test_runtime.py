@@ -329,7 +329,7 @@ async def test_a_record_for_later_is_parked_or_held(kafka: str, topic_prefix: st
 
 
 async def test_the_end_of_a_transaction_is_read(kafka: str, topic_prefix: str) -> None:
-    """It takes an offset and is no record: the commit moves behind it, and nothing counts as waiting."""
+    """A transaction's end takes an offset and is no record: the commit moves behind it, and no lag is left."""
     on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
     topic = on_kafka.topics.events.name
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic_prefix}test"})

@@ -253,7 +253,7 @@ async def test_parts_behind_a_whole_record(kafka: str, topic_prefix: str) -> Non
 
 
 async def test_after_a_restart_a_subscription_is_as_its_oldest_record(kafka: str, topic_prefix: str) -> None:
-    """What it was before was compacted away: an event that waited meets it all the same, unless it came before it."""
+    """Older versions were compacted away: an event that waited meets the oldest one left, unless it came before it."""
     application_id = str(uuid4())
     config, topics = await make_topics(kafka, topic_prefix)
     board = Board(kafka, topics)
@@ -273,7 +273,7 @@ async def test_after_a_restart_a_subscription_is_as_its_oldest_record(kafka: str
 
 
 async def test_poison_in_a_compacted_topic_is_passed_over(kafka: str, topic_prefix: str) -> None:
-    """What cannot be read, has no key, or is a tombstone: the rest is known all the same."""
+    """Records that cannot be read, have no key, or are tombstones are passed over: the rest is known all the same."""
     config, topics = await make_topics(kafka, topic_prefix)
     board, subscription_id, application_id = Board(kafka, topics), str(uuid4()), str(uuid4())
     board.write((None, b"x"), (b"k", None), (b"k", b"junk"), (b"\xff", b"\xc3\x01" + bytes(20)))
@@ -289,7 +289,7 @@ async def test_poison_in_a_compacted_topic_is_passed_over(kafka: str, topic_pref
 
 
 async def test_endpoints_are_the_newest(kafka: str, topic_prefix: str) -> None:
-    """By version; one that is not here yet is waited for, in bounds, and not remembered when it does not come."""
+    """The newest version counts; a missing endpoint is waited for, in bounds, and not remembered if it never comes."""
     config, topics = await make_topics(kafka, topic_prefix)
     board, subscription_id = Board(kafka, topics), str(uuid4())
     view = EndpointsView(config, topics.endpoints)
@@ -313,7 +313,7 @@ async def test_endpoints_are_the_newest(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_deleted_endpoints_are_told(kafka: str, topic_prefix: str) -> None:
-    """Once for each record that says so, also for one without a value; a late older record does not bring one back."""
+    """Each record of a deletion counts once, also one without a value; a late older record does not bring one back."""
     config, topics = await make_topics(kafka, topic_prefix)
     board, gone, removed, stays = Board(kafka, topics), str(uuid4()), str(uuid4()), str(uuid4())
     view, told = EndpointsView(config, topics.endpoints), list[str]()

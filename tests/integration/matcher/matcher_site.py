@@ -139,7 +139,7 @@ class MatcherSite:
         return [message for message in messages if not is_probe(message.value())]
 
     def read_records(self, topic: Topic, record_type: type[RecordT]) -> list[RecordT]:
-        """The same, decoded."""
+        """Read the records of a topic, decoded."""
         records = [from_bytes(message.value() or b"") for message in self.read(topic)]
         return [record for record in records if isinstance(record, record_type)]
 

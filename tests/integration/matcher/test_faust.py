@@ -1,4 +1,4 @@
-"""What the matcher relies on in Faust and aiokafka beyond their documentation, on a real broker."""
+"""Behaviour of Faust and aiokafka that the matcher relies on beyond their documentation, on a real broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -74,7 +74,7 @@ async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix:
 
 
 async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) -> None:
-    """It marks itself as crashed and goes on existing: its watcher ends the process with the reason."""
+    """Faust marks itself as crashed and goes on existing: its watcher ends the process with the reason."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     metrics = Metrics("matcher")
 
@@ -108,7 +108,7 @@ async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: st
 
 
 async def test_a_fetch_waits_for_its_pace(kafka: str, topic_prefix: str) -> None:
-    """What comes meanwhile is taken in one chunk, behind it; what was fetched does not wait."""
+    """Records that come meanwhile are taken in one chunk, behind the pace; records that were fetched do not wait."""
 
     class Fixed(FetchPace):
         def rest_s(self, now_s: float) -> float:

@@ -55,7 +55,7 @@ async def test_an_event_becomes_a_delivery_for_each_subscription_it_matches(kafk
 
 
 async def test_an_event_that_matches_nothing_is_dispatched_all_the_same(kafka: str, topic_prefix: str) -> None:
-    """That it matched no subscription is known, and not mistaken for still being on its way."""
+    """A dispatch says that it matched no subscription, so that it is not mistaken for an event still on its way."""
     site = await MatcherSite(kafka, topic_prefix).prepare()
     application_id = make_id()
     site.publish(application_id, {make_id(): {"region": "us"}})
@@ -366,7 +366,7 @@ async def test_more_matchers_than_partitions(kafka: str, topic_prefix: str) -> N
 
 
 async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: str) -> None:
-    """It refuses and says how to create the topic, instead of waiting for one that was never made."""
+    """The matcher refuses and says how to create the topic, instead of waiting for one that was never made."""
     matcher = MatcherSite(kafka, topic_prefix).matcher()
     await matcher.start(wait_ready=False)
 
@@ -375,7 +375,7 @@ async def test_a_missing_topic_is_told_at_the_start(kafka: str, topic_prefix: st
 
 
 async def test_lag_is_measured(kafka: str, topic_prefix: str) -> None:
-    """What waits is on /metrics, and how near it is to be dropped by retention; with all matched it is nothing."""
+    """Metrics show waiting records, and how near retention is to dropping them; with all matched both are 0."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = make_id()
     site.publish(application_id, {make_id(): {}})

@@ -58,7 +58,7 @@ async def test_offsets_without_a_record_are_committed_as_well(kafka: str, topic_
 
 
 async def test_an_open_transaction_is_said(kafka: str, topic_prefix: str) -> None:
-    """What lies behind its first record cannot be read: a figure says how much, and health after a while."""
+    """Records behind its first one cannot be read: a figure says how much, and health after a while."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = str(uuid4())
     site.publish(application_id, {str(uuid4()): {}})

@@ -91,7 +91,7 @@ class Installation:
         return True
 
     async def say(self, name: str) -> str:
-        """What its health says of the clock; nothing: that it is well."""
+        """Return what a process' health says of the clock; nothing: that it is well."""
         problems = await self.problems(name)
         return " ".join(problems[check] for check in ("clock", "retention") if check in problems)
 
@@ -148,7 +148,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of what was accepted: events that no endpoint got, requests by endpoint, the most of one healthy delivery."""
+    """Counts of accepted events: those no endpoint got, requests by endpoint, the most of one healthy delivery."""
 
     lost: list[str]
     requests: dict[str, int]

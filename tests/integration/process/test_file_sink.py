@@ -18,7 +18,7 @@ FOLDER = ROOT / "examples" / "file_sink"
 
 
 def install(folder: Path) -> str:
-    """What `pip install ./examples/file_sink` leaves of the entry point; the PYTHONPATH that finds both."""
+    """Leave the entry point as `pip install ./examples/file_sink` would; the PYTHONPATH that finds both."""
     project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
     dist_info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     dist_info.mkdir()

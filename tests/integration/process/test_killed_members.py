@@ -22,7 +22,7 @@ async def restart(process: SingleProcess) -> None:
 
 
 async def test_deliver(kafka: str, topic_prefix: str) -> None:
-    """It delivers again at once."""
+    """Deliver delivers again at once."""
     site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver, site.deliver(KAFKA_SESSION_TIMEOUT_S=SESSION_S) as deliver:
         subscriber = site.subscribe(receiver.url("/a"))
@@ -34,7 +34,7 @@ async def test_deliver(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_the_matcher(kafka: str, topic_prefix: str) -> None:
-    """It matches again at once."""
+    """The matcher matches again at once."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id = str(uuid4())
     site.publish(application_id, {str(uuid4()): {}})
@@ -47,7 +47,7 @@ async def test_the_matcher(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_the_archive(kafka: str, topic_prefix: str, database: str) -> None:
-    """It archives again at once."""
+    """The archive archives again at once."""
     site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
     events = [make_event(make_id()) for _ in range(2)]
     async with site.archive(KAFKA_SESSION_TIMEOUT_S=SESSION_S) as archive:

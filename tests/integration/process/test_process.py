@@ -1,4 +1,4 @@
-"""What every process shares, as a real process: signals, exit codes, /health and /metrics."""
+"""Common behaviour of every process, as a real process: signals, exit codes, /health and /metrics."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ class Running:
         self._run_dir = run_dir
 
     async def addresses(self) -> dict[str, Any]:
-        """What it announced."""
+        """The addresses that the process announced."""
 
         def find() -> list[Path]:
             return list(self._run_dir.glob("mouse.*.json"))
@@ -293,7 +293,7 @@ async def test_work_in_the_background_that_fails_ends_the_process(tmp_path: Path
 
 
 async def test_a_callback_of_a_library_that_fails_is_logged_only(tmp_path: Path) -> None:
-    """What goes wrong with one connection is no reason to end all the others."""
+    """A failure of one connection is no reason to end all the others."""
     async with start("foreign", tmp_path) as running:
         await running.addresses()
         running.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What `hookline up --json` looks like from outside, without Hookline: for the tests of the tool that starts it.
+"""A stand-in for `hookline up --json`, without Hookline: for the tests of the tool that starts it.
 
 Starts two sleepers, restarts one that dies, writes their pid files, reports, and ends them on SIGTERM; `--leave-one`
 forgets the second, `--fail` ends before the report.

@@ -59,7 +59,7 @@ async def test_only_own_processes_are_sent_signals() -> None:
 
 
 async def test_a_process_left_behind_fails_the_stop(tmp_path: Path) -> None:
-    """It is named, and killed all the same."""
+    """The process is named, and killed all the same."""
     up = HooklineUp("--leave-one", data_dir=tmp_path, command=STAND_IN)
     await up.start()
     forgotten = up.report.pids["sleeper"][1]

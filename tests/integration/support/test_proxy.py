@@ -92,7 +92,7 @@ async def test_a_blackhole_swallows_and_restore_brings_back() -> None:
 
 
 async def test_delay_is_added_in_each_direction() -> None:
-    """There and back again takes twice the delay at least; many chunks on the way do not add up."""
+    """A round trip takes twice the delay at least; many chunks on the way do not add up."""
     async with echo_behind_proxy() as proxy:
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
         proxy.delay(0.1)

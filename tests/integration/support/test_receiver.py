@@ -156,7 +156,7 @@ async def test_orderly_ends_that_are_wrong_all_the_same() -> None:
 
 
 async def test_drips_come_byte_by_byte() -> None:
-    """Of the head, or of the body after a whole head; the end is far away."""
+    """The head drips, or the body after a whole head; the end is far away."""
     assert await play(Drip("head", interval_s=0.001), read_bytes=40) == b"HTTP/1.1 200 OK\r\nContent-Length: 1000000"
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
     assert await play(Drip("body", interval_s=0.001), read_bytes=len(head) + 5) == head + b"xxxxx"
@@ -172,7 +172,7 @@ async def test_answers_that_break_clients() -> None:
 
 @pytest.mark.parametrize("step", [EndlessBody("chunked"), EndlessBody("length")])
 async def test_an_endless_body_ends_with_the_client(step: EndlessBody) -> None:
-    """It goes on while the client reads, waits while it does not, and the bytes sent are known."""
+    """The body goes on while the client reads, waits while it does not, and the bytes sent are known."""
     async with Receiver(default=step) as receiver:
         reader, writer = await connect(receiver)
         writer.write(REQUEST)

@@ -35,7 +35,7 @@ async def _has_no_connections(receiver: ReceiverProcess) -> bool:
 
 
 async def test_the_journal_survives_the_receiver(tmp_path: Path) -> None:
-    """What was answered is in the file, even when the receiver itself is killed."""
+    """Answered requests are in the file, even when the receiver itself is killed."""
     async with ReceiverProcess(tmp_path / "journal", "--digests-only") as receiver:
         assert await post(receiver.url("/")) == 200
         os.kill(receiver.pid, signal.SIGKILL)

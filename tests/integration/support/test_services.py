@@ -10,7 +10,7 @@ from tests.support.postgres import create_database, name_of
 
 
 def test_topics_of_one_prefix_are_deleted_and_no_others(kafka: str, topic_prefix: str) -> None:
-    """What a test made on the session's broker goes with it."""
+    """Topics that a test made on the session's broker go with it."""
     admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
     mine, other = f"{topic_prefix}a.events", f"{topic_prefix}b.events"
     for future in admin.create_topics([NewTopic(name, 1, 1) for name in (mine, other)]).values():
@@ -30,7 +30,7 @@ def test_a_broker_that_is_not_there_fails_with_what_to_do() -> None:
 
 
 def test_a_database_is_copied_and_dropped(postgres: str) -> None:
-    """It equals its template, belongs to one test, and is dropped even when a test left a connection open."""
+    """The copy equals its template, belongs to one test, and is dropped even when a test left a connection open."""
     with create_database(postgres) as template:
         with psycopg.connect(template) as connection:
             connection.execute("create table kept (n integer)")

@@ -64,7 +64,7 @@ def test_a_service_that_does_not_start_fails_who_asked(socket_path: str) -> None
 
 
 def test_one_that_is_alone_waits_and_is_waited_for(tmp_path: Path) -> None:
-    """It begins when those before it have ended, and those that come meanwhile begin when it has ended."""
+    """An `alone` test begins when those before it have ended, and those that come meanwhile begin when it has ended."""
     turns, order = Turns(tmp_path), list[str]()
     inside, leave, waits = threading.Event(), threading.Event(), threading.Event()
 

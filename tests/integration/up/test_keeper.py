@@ -89,7 +89,7 @@ async def test_a_killed_process_is_started_again(make: Make) -> None:
 
 
 async def test_it_waits_longer_each_time(make: Make) -> None:
-    """What dies at once must not keep the machine busy."""
+    """A process that dies at once must not keep the machine busy."""
     bench = make("steady")
     await bench.start()
     for _ in range(3):
@@ -133,7 +133,7 @@ async def test_a_process_that_refuses_later_is_tried_again(make: Make) -> None:
 
 
 async def test_a_stop_is_in_order_and_leaves_nothing(make: Make) -> None:
-    """It is not taken for an accident; its files go with it."""
+    """The stop is not taken for an accident; the keeper's files go with it."""
     bench = make("steady")
     await bench.start()
     pid = bench.read_pid()
@@ -145,7 +145,7 @@ async def test_a_stop_is_in_order_and_leaves_nothing(make: Make) -> None:
 
 
 async def test_a_frozen_process_is_stopped_in_order(make: Make) -> None:
-    """It is thawed for that."""
+    """A frozen process is thawed for its stop."""
     bench = make("steady")
     await bench.start()
     process = psutil.Process(bench.read_pid())
@@ -207,7 +207,7 @@ async def test_lines_that_cannot_be_shown_end_the_keeping(make: Make) -> None:
 
 
 async def test_a_long_log_is_put_aside(make: Make) -> None:
-    """So that the disk does not fill: the one before is kept, no more."""
+    """The log before is kept, no more, so that the disk does not fill."""
     bench = make("refuse")
     log = bench.root / "sleeper.2.log"
     with log.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What is JSON, by RFC 8259: JSONTestSuite's cases, and deep nesting, which its cases leave to be made by code."""
+"""Cases of JSON, by RFC 8259: JSONTestSuite's, and deep nesting, which its cases leave to be made by code."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What a well-behaved endpoint answers: whole HTTP responses, at once."""
+"""Answers of a well-behaved endpoint: whole HTTP responses, at once."""
 
 from dataclasses import dataclass
 from http import HTTPStatus

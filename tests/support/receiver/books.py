@@ -1,4 +1,4 @@
-"""What the receiver remembers: requests, how many were in flight, bytes sent. Connections write here."""
+"""The receiver's memory: requests, how many were in flight, bytes sent. Connections write here."""
 
 from collections import Counter
 from dataclasses import dataclass, field

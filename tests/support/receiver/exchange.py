@@ -17,7 +17,7 @@ def _set_event() -> asyncio.Event:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What the transport said about itself: does it take more, is it gone?"""
+    """State of the transport: does it take more, is it gone?"""
 
     writable: asyncio.Event = field(default_factory=_set_event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,4 +1,4 @@
-"""What a bad endpoint does with a request: slow, silent, lying, endless. Each plays on the raw connection.
+"""Behaviours of a bad endpoint: slow, silent, lying, endless. Each plays on the raw connection.
 
 Where a behaviour ends and the connection is still open, it stays open for the next request.
 """

@@ -68,6 +68,6 @@ class ReceiverProcess:
             return msgspec.json.decode(await response.read(), type=ReceiverState)
 
     def requests(self, path: str | None = None) -> list[ReceivedRequest]:
-        """What the journal has, in order: of one path, or of all."""
+        """Requests in the journal, in order: of one path, or of all."""
         self._requests.extend(self._reader.read_new())
         return [request for request in self._requests if path is None or request.path == path]

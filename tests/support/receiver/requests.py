@@ -64,7 +64,7 @@ class ParsedRequest:
 
 
 def digest(body: bytes) -> str:
-    """What `body_sha256` holds."""
+    """The value of `body_sha256`."""
     return sha256(body).hexdigest()
 
 

@@ -16,7 +16,7 @@ Behaviour = answers.Answer | hostile.Performance
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The same behaviour for `count` requests."""
+    """Repeats a behaviour for `count` requests."""
 
     count: int
     behaviour: Behaviour

@@ -58,7 +58,7 @@ class Receiver:
         self._books.scripts.set(path, steps)
 
     def requests(self, path: str | None = None) -> list[ReceivedRequest]:
-        """What was received, in order: of one path, or of all."""
+        """Requests that were received, in order: of one path, or of all."""
         return [request for request in self._books.requests if path is None or request.path == path]
 
     @property
@@ -68,7 +68,7 @@ class Receiver:
 
     @property
     def malformed(self) -> list[str]:
-        """What came in and was no HTTP request, in the parser's words; it was answered with 400."""
+        """Input that was no HTTP request, in the parser's words; it was answered with 400."""
         return list(self._books.malformed)
 
     @property

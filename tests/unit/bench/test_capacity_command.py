@@ -43,7 +43,7 @@ def test_sizes_are_readable(value: float, text: str) -> None:
 
 
 def test_a_load_has_to_be_given() -> None:
-    """There is no typical one."""
+    """The command has no default load, since no load is typical."""
     run = run_capacity()
 
     assert 2 == run.exit_code

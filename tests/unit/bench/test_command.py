@@ -14,7 +14,7 @@ def run_bench(*arguments: str) -> Result:
 
 
 def test_the_scenarios_are_listed_with_their_cases() -> None:
-    """So that one can choose."""
+    """The list shows the scenarios and cases to choose from."""
     run = run_bench("--list")
 
     assert 0 == run.exit_code

@@ -16,7 +16,7 @@ SHELL = frozenset({"sh", "bash", "shell", "console"})
 
 
 def find_command_lines(markdown: str) -> Iterator[str]:
-    """What follows the word `hookline` in shell blocks and inline code."""
+    """Find the words that follow `hookline` in shell blocks and inline code."""
     texts = [block.text.replace("\\\n", " ") for block in list_blocks(markdown) if block.language in SHELL]
     for text in [*texts, *list_inline_code(markdown)]:
         for found in START.findall(text):

@@ -34,7 +34,7 @@ def list_stages() -> list[list[Instruction]]:
 
 
 def list_copied() -> list[str]:
-    """What is copied from the repository."""
+    """List the paths that are copied from the repository."""
     return [
         source
         for word, rest in read_instructions()
@@ -44,6 +44,6 @@ def list_copied() -> list[str]:
 
 
 def read_environment() -> dict[str, str]:
-    """What the last stage sets."""
+    """Read the environment that the last stage sets."""
     pairs = [pair for word, rest in list_stages()[-1] if word == "ENV" for pair in rest.split()]
     return dict(pair.split("=", 1) for pair in pairs)

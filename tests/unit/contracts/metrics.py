@@ -28,7 +28,7 @@ def list_series() -> dict[str, frozenset[str]]:
 
 
 def find_problems(expression: str, series: dict[str, frozenset[str]]) -> list[str]:
-    """What an expression asks for that no process has."""
+    """Find what an expression asks for and no process has."""
     names = set(NAME.findall(expression))
     problems = [f"there is no metric {name}" for name in sorted(names - series.keys())]
     for name, selector in SELECTOR.findall(expression):
@@ -40,7 +40,7 @@ def find_problems(expression: str, series: dict[str, frozenset[str]]) -> list[st
 
 
 def list_label_values(expression: str, label: str) -> list[str]:
-    """What an expression compares `label` with."""
+    """List the values that an expression compares `label` with."""
     return [
         value
         for _, selector in SELECTOR.findall(expression)

@@ -1,4 +1,4 @@
-"""What the code says about processes: which there are, and what they are called where."""
+"""Processes as the code has them: which there are, and their names in each place."""
 
 import inspect
 import re

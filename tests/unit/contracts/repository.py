@@ -48,7 +48,7 @@ def list_blocks(text: str) -> list[Block]:
 
 
 def list_inline_code(text: str) -> list[str]:
-    """What stands between single backticks, outside of fenced blocks."""
+    """List the texts between single backticks, outside of fenced blocks."""
     return INLINE.findall(FENCE.sub("", text))
 
 

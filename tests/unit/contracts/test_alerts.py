@@ -64,7 +64,7 @@ def test_the_bounds_of_the_objectives_are_buckets() -> None:
 
 
 def test_where_the_runbooks_are_is_said() -> None:
-    """By an external label, which every alert's `runbook_url` begins with."""
+    """An external label says it, and every alert's `runbook_url` begins with it."""
     assert (ROOT / PROMETHEUS["global"]["external_labels"]["runbooks"]) == RUNBOOKS
 
 
@@ -98,12 +98,12 @@ def test_an_alert_says_how_urgent_it_is_and_what_is_wrong(alert: str) -> None:
 
 
 def test_no_two_alerts_have_one_name() -> None:
-    """They would share a page, and silence each other."""
+    """Two alerts with one name would share a page, and silence each other."""
     assert sum(len(group["rules"]) for group in GROUPS) == len(ALERTS)
 
 
 def test_a_process_is_a_job() -> None:
-    """By the same name, found by the service's name, at the port that containers serve metrics on."""
+    """A job has its process' name, found by the service's name, at the port that containers serve metrics on."""
     jobs = {config["job_name"]: config["dns_sd_configs"] for config in PROMETHEUS["scrape_configs"]}
 
     assert list(PROCESSES) == list(jobs)

@@ -43,7 +43,7 @@ def test_the_product_lists_what_it_imports() -> None:
 
 
 def test_the_tests_list_what_they_import() -> None:
-    """The same, of packages for development: beyond the product's own."""
+    """Packages for development are listed beyond the product's own."""
     imported = list_imports(("tests", "docs", "examples")) - list_dependencies()
     lines = (ROOT / "requirements" / "dev.in").read_text().splitlines()
 
@@ -59,7 +59,7 @@ def test_what_is_pinned_has_hashes_and_no_address() -> None:
 
 
 def test_the_image_has_the_extra_for_tracing() -> None:
-    """What it installs beside the product's own packages is the extra, as it is pinned for the tests."""
+    """The image installs the extra beside the product's own packages, as it is pinned for the tests."""
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["tracing"]
     listed = (ROOT / "requirements/tracing.in").read_text().splitlines()
     pinned, tested = (read_pins(name) for name in ("tracing.txt", "dev.txt"))
@@ -95,7 +95,7 @@ def list_imports(folders: tuple[str, ...]) -> set[str]:
 
 
 def find_distribution(module: str, names: list[str]) -> str:
-    """Of several that share a namespace, the one that has the module, or the module that has the name."""
+    """Find the distribution, of several in a namespace, that has the module, or the module that has the name."""
     if len(set(names)) == 1:
         return names[0]
     parts = module.split(".")

@@ -1,4 +1,4 @@
-"""What documents name exists: files, commands, settings, targets; their samples are what they say they are."""
+"""Files, commands, settings and targets that documents name exist; their samples are true."""
 
 import re
 from pathlib import Path

@@ -24,7 +24,7 @@ def test_every_target_is_listed_by_help() -> None:
 
 
 def test_ci_is_a_program() -> None:
-    """It is run as it is, and stops at the first thing that fails."""
+    """The file is run as it is, and stops at the first failure."""
     text = CI.read_text()
 
     assert os.access(CI, os.X_OK)
@@ -33,7 +33,7 @@ def test_ci_is_a_program() -> None:
 
 
 def test_ci_checks_and_ends_with_the_tests() -> None:
-    """The same targets that people use; the tests come last, so that their closing line is the last one."""
+    """CI runs the targets that people use; the tests come last, so that their closing line is the last one."""
     lines = [line for line in CI.read_text().strip().split("\n") if line.startswith("make ")]
 
     assert ["make lint", "make test 2>/dev/null"] == lines
@@ -50,7 +50,7 @@ def test_ci_checks_all_that_check_does() -> None:
 
 
 def test_hooks_fetch_nothing() -> None:
-    """They run what `make setup` has installed."""
+    """Hooks run the tools that `make setup` has installed."""
     hooks = [hook for repository in HOOKS["repos"] for hook in repository["hooks"]]
 
     assert ["local"] == [repository["repo"] for repository in HOOKS["repos"]]

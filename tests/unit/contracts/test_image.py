@@ -33,7 +33,7 @@ def test_the_packages_are_those_of_the_project() -> None:
 
 
 def test_every_package_is_installed_by_hash() -> None:
-    """Of what is fetched; our own wheel is installed without looking anywhere."""
+    """Everything that is fetched has a hash; our own wheel is installed without looking anywhere."""
     steps = [step for word, rest in read_instructions() if word == "RUN" for step in rest.split("&&")]
     installs = [step for step in steps if "pip install" in step]
 
@@ -50,7 +50,7 @@ def test_what_builds_is_pinned_as_everywhere() -> None:
 
 
 def test_the_embedded_services_stay_out() -> None:
-    """They are for trying and testing; an image has no use for a Java runtime."""
+    """Embedded services are for trying and testing; an image has no use for a Java runtime."""
     pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE))
     embedded = {re.split(r"[<>=]", text)[0] for text in PROJECT["project"]["optional-dependencies"]["embedded"]}
 
@@ -82,7 +82,7 @@ def test_its_settings_are_settings() -> None:
 
 
 def test_every_stage_has_a_python_that_the_project_takes() -> None:
-    """The same one in all of them: a virtual environment is carried over."""
+    """All stages have the same one: a virtual environment is carried over."""
     images = {rest.split()[0] for word, rest in read_instructions() if word == "FROM"}
     (image,) = images
     found = re.fullmatch(r"python:(\d+)\.(\d+)-slim-\w+", image)

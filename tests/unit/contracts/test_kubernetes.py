@@ -67,7 +67,7 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
 @charts
 @processes
 def test_a_process_is_a_deployment(chart: str, name: str) -> None:
-    """It runs the sub-command of its name; its pods are found by the label of its name."""
+    """A deployment runs the sub-command of its name; its pods are found by the label of its name."""
     found = DEPLOYMENTS[chart][name]
     (container,) = found["spec"]["template"]["spec"]["containers"]
 
@@ -106,7 +106,7 @@ def test_settings_are_settings(chart: str) -> None:
 
 @charts
 def test_nobody_is_given_secrets_it_does_not_need(chart: str) -> None:
-    """By reference, to those who use them."""
+    """Secrets are given by reference, to the processes that use them."""
     kafka = {"HOOKLINE_KAFKA_PASSWORD"} if chart == "managed" else set()
     replicas = {"HOOKLINE_DATABASE_READ_URLS"} if chart == "managed" else set()
     database, sealing = {"HOOKLINE_DATABASE_WRITE_URL"}, {"HOOKLINE_SEALING_KEYS"}

@@ -50,7 +50,7 @@ def test_what_does_not_exist_is_named(expression: str, problem: str) -> None:
 
 
 def test_every_reason_of_a_dead_letter_is_in_the_catalogue() -> None:
-    """Those that are written in the code are counted from 0 on, and the other way round."""
+    """Reasons in the code are counted from 0 on, and the catalogue has no other ones."""
     written = {
         reason
         for path in list_files()

@@ -20,14 +20,14 @@ BREAKING = (
 
 
 def find_breaking(sql: str) -> list[str]:
-    """What of this a process of the release before cannot live with."""
+    """Find the statements that a process of the release before cannot live with."""
     text = re.sub(r"--[^\n]*", "", sql).lower()
     return [found.group() for pattern in BREAKING for found in re.finditer(pattern, text)]
 
 
 @pytest.mark.parametrize("path", MIGRATIONS, ids=[path.stem for path in MIGRATIONS])
 def test_a_migration_only_adds(path: Path) -> None:
-    """It takes no column away and adds none that an older process would have to fill."""
+    """A migration takes no column away and adds none that an older process would have to fill."""
     assert [] == find_breaking(path.read_text())
 
 

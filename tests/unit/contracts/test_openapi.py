@@ -86,7 +86,7 @@ def test_every_problem_that_is_raised_belongs_to_an_operation() -> None:
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
-    """It names every operation, and loads no script, style, font or picture."""
+    """The page names every operation, and loads no script, style, font or picture."""
     page = render(DOCUMENT)
 
     assert all(f"{each.method} {API_PATH}{each.path}" in page for each in OPERATIONS)

@@ -16,7 +16,7 @@ from tests.unit.contracts.repository import ROOT
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_process_is_called_like_its_sub_command(process: str) -> None:
-    """What `hookline X` runs calls itself X, in logs, metrics and run files."""
+    """A process that `hookline X` runs calls itself X, in logs, metrics and run files."""
     assert process == read_process_name(find_command(process))
 
 

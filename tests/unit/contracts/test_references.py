@@ -32,7 +32,7 @@ def test_every_route_is_documented_and_no_other() -> None:
 
 
 def test_every_problem_the_gateway_answers_with_is_documented() -> None:
-    """By its id, with its status."""
+    """The page lists each problem by its id, with its status."""
     raised = {
         problem
         for path in list_files()

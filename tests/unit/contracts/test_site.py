@@ -41,7 +41,7 @@ def test_every_document_is_a_page() -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    """Neither fonts nor scripts: it can be read without the internet, and tells nobody who reads it."""
+    """The site loads neither fonts nor scripts: it is readable without the internet, and no server sees its readers."""
     fetched = [
         f"{path.relative_to(site)}: {found}"
         for pattern, suffix in ((FETCHED, "html"), (FETCHED_BY_STYLE, "css"))

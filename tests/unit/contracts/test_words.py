@@ -1,4 +1,4 @@
-"""What no file of the repository says: where packages come from, whose machine this is, private matters.
+"""Words that no file of the repository may have: where packages come from, whose machine this is, private matters.
 
 The patterns are written so that this file does not match itself.
 """

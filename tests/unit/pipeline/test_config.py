@@ -126,7 +126,7 @@ def test_an_unknown_variable_names_the_nearest(unknown: str, nearest: str) -> No
 
 
 def test_a_variable_that_is_near_to_nothing_says_where_to_look() -> None:
-    """There is always a next step."""
+    """The message always names a next step."""
     with pytest.raises(ConfigError, match="`hookline settings` lists"):
         load_settings({"HOOKLINE_COLOUR_OF_THE_LOGO": "1"})
 
@@ -167,7 +167,7 @@ def test_lists_are_separated_by_spaces() -> None:
 
 
 def test_settings_do_not_change() -> None:
-    """They are read once, and handed down."""
+    """Settings are read once, and handed down."""
     with pytest.raises(ValueError, match="frozen"):
         Settings().kafka.partitions = 3  # type: ignore[misc]  # that it is refused is what is tested
 

@@ -1,4 +1,4 @@
-"""What the API lets in is what deliver can load: both ask `pipeline.endpoint_tls`."""
+"""Deliver can load every certificate that the API accepts: both ask `pipeline.endpoint_tls`."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_what_is_accepted_can_be_loaded(authority: Authority) -> None:
 
 
 def test_a_private_key_among_certificates_is_refused(authority: Authority) -> None:
-    """It would be kept and shown in clear."""
+    """The key would be kept and shown in clear."""
     certificate, key = authority.client_certificate("a")
 
     assert {"tls_ca_pem"} == find_tls_problems(certificate + key, None, None).keys()

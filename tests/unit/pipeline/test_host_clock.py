@@ -12,7 +12,7 @@ HOUR_S = 3600.0
 
 
 class Offset:
-    """Of the wall clock, as a test sets it. `reads`: how often it was looked at."""
+    """The wall clock's offset, as a test sets it. `reads`: how often it was looked at."""
 
     def __init__(self) -> None:
         self.shift_s = 0.0
@@ -38,7 +38,7 @@ def offset(monkeypatch: pytest.MonkeyPatch) -> Offset:
 
 
 async def test_set_back_it_ends_the_process(offset: Offset) -> None:
-    """By how much is said; also when it was ahead before, and is right now."""
+    """The message says by how much; also when the clock was ahead before, and is right now."""
     watching = asyncio.create_task(watch_host_clock())
     for shift_s in (HOUR_S, HOUR_S - SET_BACK_MAX_S, HOUR_S - 2 * SET_BACK_MAX_S, 40 * 24 * HOUR_S):
         await offset.set(shift_s)

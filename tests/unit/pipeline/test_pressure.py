@@ -15,7 +15,7 @@ class Machine:
         self.ran_ns = self.waited_ns = 0
 
     def pass_time(self, seconds: float, *, ran: float, waited: float) -> None:
-        """So many seconds pass, in each of which the process ran and waited for these shares."""
+        """Let so many seconds pass, in each of which the process ran and waited for these shares."""
         self.now_s += seconds
         self.ran_ns += round(seconds * ran * NS)
         self.waited_ns += round(seconds * waited * NS)

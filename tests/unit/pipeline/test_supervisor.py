@@ -65,7 +65,7 @@ async def test_a_task_that_a_test_wants_to_fail_does() -> None:
 
 
 async def test_a_callback_of_ours_that_raises_ends_the_process() -> None:
-    """What it had to do next never happens. Called by the loop, as every callback is."""
+    """The next step of the callback never happens. The loop calls it, like every callback."""
     loop = asyncio.get_running_loop()
     work = Supervisor()
     loop.set_exception_handler(work.hear_loop)
@@ -136,7 +136,7 @@ async def test_asked_to_stop_it_stops() -> None:
 
 
 async def test_a_failure_while_being_cancelled_is_not_lost() -> None:
-    """It may be why the stop does not end as it should."""
+    """The failure may be why the stop does not end as it should."""
 
     async def fail_at_the_end() -> None:
         try:
@@ -186,7 +186,7 @@ async def test_background_work_ends_with_the_main_work() -> None:
 
 @pytest.mark.parametrize("which", ["background", "main"])
 async def test_a_failure_of_either_ends_both(which: str) -> None:
-    """It is raised as it is, not inside a group."""
+    """The failure is raised as it is, not inside a group."""
     works = (fail(which), hang()) if which == "background" else (hang(), fail(which))
     with pytest.raises(BoomError, match=which):
         await run_beside(*works)

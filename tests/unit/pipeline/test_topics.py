@@ -13,7 +13,7 @@ RECORD_MAX_BYTES = 4 * 1024 * 1024
 
 
 def test_all_are_listed() -> None:
-    """What `topics apply` creates and what a process checks is every topic there is."""
+    """Topics that `topics apply` creates and that a process checks are all topics there are."""
     declared: list[Topic] = []
     for field in fields(Topics):
         value = getattr(TOPICS, field.name)
@@ -62,7 +62,7 @@ def test_retry_tiers_rise_and_say_their_delay() -> None:
 
 
 def test_timestamps_are_the_brokers() -> None:
-    """Of every topic: no clock of ours can make a broker refuse a record, or decide a day, a delay or what expires."""
+    """No clock of ours can make a broker refuse a record of any topic, or decide a day, a delay or what expires."""
     configs = [topic.config(record_max_bytes=RECORD_MAX_BYTES) for topic in ALL]
 
     assert {"LogAppendTime"} == {config["message.timestamp.type"] for config in configs}
@@ -93,5 +93,5 @@ def test_old_routes_stay_a_day() -> None:
 
 @pytest.mark.parametrize("topic", ALL, ids=[topic.name for topic in ALL])
 def test_every_topic_takes_the_largest_record(topic: Topic) -> None:
-    """What was accepted once must pass all the way."""
+    """An accepted record must pass all the way."""
     assert RECORD_MAX_BYTES == int(topic.config(record_max_bytes=RECORD_MAX_BYTES)["max.message.bytes"])

@@ -61,7 +61,7 @@ def test_bytes_left_over_are_a_schema_error() -> None:
     ],
 )
 def test_the_message_says_what_it_looked_like(value: bytes, expected: str) -> None:
-    """It becomes the dead letter's detail, which the record's producer reads."""
+    """The message becomes the dead letter's detail, which the record's producer reads."""
     with pytest.raises(SchemaError, match=expected):
         decode(value)
 

@@ -1,4 +1,4 @@
-"""What must stay equal: record classes, Avro schemas, examples, and the versions of each among themselves."""
+"""Equality of record classes, Avro schemas and examples, and of the versions of each among themselves."""
 
 import json
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_versions_are_counted_from_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", schemas.NAMES)
 def test_a_class_has_the_fields_of_its_newest_schema(name: str) -> None:
-    """By name and type; decoding fills them by name."""
+    """Fields agree by name and type; decoding fills them by name."""
     fields = json.loads(read_avsc(NEWEST[name]))["fields"]
 
     assert {field["name"]: describe_type(field["type"]) for field in fields} == list_hints(name)
@@ -116,7 +116,7 @@ def test_a_class_has_the_fields_of_its_newest_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", schemas.NAMES)
 def test_defaults_of_class_and_schema_agree(name: str) -> None:
-    """What an older writer left out is the same as what a caller leaves out."""
+    """A field that an older writer left out has the value that it has when a caller leaves it out."""
     fields = json.loads(read_avsc(NEWEST[name]))["fields"]
     declared = {field["name"]: field["default"] for field in fields if "default" in field}
     given: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def test_every_field_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("writer", WRITERS, ids=NAMES_OF_WRITERS)
 def test_every_version_has_an_example_that_every_newer_reader_decodes(writer: Writer) -> None:
-    """What was written once can be read for ever: with the newest schema, into today's class."""
+    """Records of any version can be read for ever: with the newest schema, into today's class."""
     example = read_example(writer)
     value = writer.header + write_with_official(writer, example)
     name, fields = schemas.decode(value)
@@ -192,7 +192,7 @@ def test_no_two_schemas_share_a_fingerprint() -> None:
     ids=[f"{older.name} v{older.version} by v{newer.version}" for older, newer in pairs()],
 )
 def test_newer_schemas_read_older_ones(older: Writer, newer: Writer) -> None:
-    """By the rules of Avro's own library, so that a process can be updated while older records are in the log."""
+    """Avro's own library says so: a process can be updated while older records are in the log."""
     checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # the library's constructor has no types
     result = checker.get_compatibility(
         reader=avro.schema.parse(read_avsc(newer)), writer=avro.schema.parse(read_avsc(older))

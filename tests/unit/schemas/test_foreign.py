@@ -67,6 +67,6 @@ NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["
     ],
 )
 def test_refused_schemas(schema: str, said: str) -> None:
-    """What is none, and those with which a few bytes could fill the memory or the stack."""
+    """Texts that are no schema are refused, and schemas with which a few bytes could fill the memory or the stack."""
     with pytest.raises(SchemaError, match=said):
         compile_reader(schema)

@@ -62,7 +62,7 @@ def test_what_every_event_needs_is_compiled() -> None:
 
 @pytest.mark.parametrize("number", [LONG_MIN - 1, LONG_MAX + 1])
 def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
-    """It would be read as another one."""
+    """Such a number would be read as another one."""
     with pytest.raises(OverflowError):
         write_number(number)
 
@@ -86,7 +86,7 @@ EVENT = {
     ],
 )
 def test_a_value_of_another_type_is_refused(field: str, value: object) -> None:
-    """What could not be read again is never written."""
+    """A value that could not be read again is never written."""
     write = COMPILED["event"]
     write(types.SimpleNamespace(**EVENT))
 

@@ -24,7 +24,7 @@ REQUEST = ReceivedRequest(
 
 
 def test_a_header_is_found_in_any_case() -> None:
-    """Once it must be there, not twice: two signatures would otherwise look like one."""
+    """The header must be there once, not twice: two signatures would otherwise look like one."""
     assert REQUEST.header("host") == "x"
     assert REQUEST.values("X-TWICE") == ["1", "2"]
     with pytest.raises(AssertionError, match="2 times"):

@@ -57,7 +57,7 @@ def test_a_new_script_replaces_the_old_one() -> None:
 
 @pytest.mark.parametrize("kind", [kind for name, kind in STEPS.items() if name not in {"Status", "Redirect"}])
 def test_every_step_can_be_written_as_text(kind: type) -> None:
-    """What the journal says about an answer can be given to another receiver."""
+    """An answer in the journal can be given to another receiver."""
     needed = {"Times": (2, Hang()), "FailTimes": (2,), "Slow": (200,)}
     step: Step = kind(*needed.get(kind.__name__, ()))
 
@@ -65,7 +65,7 @@ def test_every_step_can_be_written_as_text(kind: type) -> None:
 
 
 def test_text_takes_python_forms() -> None:
-    """By position and by name, nested too."""
+    """Arguments are read by position and by name, nested too."""
     assert Status(503, b"no", (("Retry-After", "5"),)) == parse_step(
         "Status(503, body=b'no', headers=(('Retry-After', '5'),))"
     )

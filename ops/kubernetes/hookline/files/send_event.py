@@ -13,7 +13,7 @@ MASTER_KEY = os.environ["HELM_TEST_MASTER_KEY"]
 
 
 def call(method, path, body=None, token=MASTER_KEY):
-    """What the API answers; raises for anything but a success."""
+    """Return the API's answer; raise for anything but a success."""
     data = json.dumps(body).encode() if body is not None else None
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(API + path, data=data, headers=headers, method=method)  # noqa: S310 - our own API

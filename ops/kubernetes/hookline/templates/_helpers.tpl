@@ -1,4 +1,4 @@
-{{/* The name of everything: the release's, unless nameOverride says otherwise. */}}
+{{/* The name of all resources: the release's name, or nameOverride. */}}
 {{- define "hookline.name" -}}
 {{- default .Release.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
@@ -22,14 +22,14 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end -}}
 
-{{/* A number of the settings: (list $ "HOOKLINE_…" default). */}}
+{{/* The value of a setting that is a number: (list $ "HOOKLINE_…" default). */}}
 {{- define "hookline.setting" -}}
 {{- $root := index . 0 -}}
 {{- $value := index $root.Values.settings (index . 1) -}}
 {{- if kindIs "invalid" $value -}}{{ index . 2 }}{{- else -}}{{ $value }}{{- end -}}
 {{- end -}}
 
-{{/* How many pods there are now: an upgrade does not undo what an autoscaler did. (list $ "gateway" autoscaled) */}}
+{{/* The present number of pods, so that an upgrade keeps an autoscaler's choice: (list $ "gateway" autoscaled). */}}
 {{- define "hookline.replicas" -}}
 {{- $root := index . 0 -}}
 {{- $process := index . 1 -}}
@@ -41,7 +41,7 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
 {{- if $live -}}{{ $live.spec.replicas }}{{- else -}}{{ $wanted }}{{- end -}}
 {{- end -}}
 
-{{/* What cannot work is refused here, not found out later. */}}
+{{/* Refuse combinations of values that cannot work. */}}
 {{- define "hookline.check" -}}
 {{- if not .Values.kafka.bootstrapServers -}}
 {{- fail "kafka.bootstrapServers is needed: host:port[,host:port]" -}}
@@ -71,7 +71,7 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
   valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
 {{ end -}}
 
-{{/* The environment of a container: (list $ "gateway"). Each gets the secrets it needs, and no other. */}}
+{{/* The environment of a container: (list $ "gateway"). A process gets the secrets that it needs, and no other. */}}
 {{- define "hookline.env" -}}
 {{- $root := index . 0 -}}
 {{- $process := index . 1 -}}
@@ -122,7 +122,7 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
   value: "8080"
 - name: HOOKLINE_GATEWAY_DRAIN_S
   value: {{ $root.Values.gateway.drainS | quote }}
-# the drain, 20 s for the requests that are left, and some more
+# the drain, 20 s for the remaining requests, and a margin
 - name: HOOKLINE_PROCESS_STOP_TIMEOUT_S
   value: {{ add (int (ceil (float64 $root.Values.gateway.drainS))) 28 | quote }}
 {{ end -}}

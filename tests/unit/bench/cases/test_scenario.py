@@ -30,7 +30,7 @@ cases = pytest.mark.parametrize(
 
 @cases
 def test_a_case_holds_together(scenario: Scenario, case: Case) -> None:
-    """What it names exists: groups, phases, kinds of processes, the case whose rate it takes a share of."""
+    """Groups, phases, kinds of processes and the case whose rate it takes a share of exist."""
     groups = {group.name for group in case.groups}
     phases = {phase.name for phase in case.phases}
     before = {other.name for other in scenario.cases[: scenario.cases.index(case)]}
@@ -48,7 +48,7 @@ def test_a_case_holds_together(scenario: Scenario, case: Case) -> None:
 
 
 def test_names_are_unique() -> None:
-    """They name files, and cases among each other rows."""
+    """Names of scenarios name files, and names of cases among each other rows."""
     assert len(BY_NAME) == len(SCENARIOS)
     assert all(len({case.name for case in scenario.cases}) == len(scenario.cases) for scenario in SCENARIOS)
     assert BY_NAME.keys() >= LONG

@@ -86,7 +86,7 @@ def test_all_pairs_must_agree() -> None:
 
 
 def test_one_lost_event_is_worse() -> None:
-    """Of what must not be, there is no noise."""
+    """Losses and repeats must not be: they have no noise."""
     content = msgspec.to_builtins(read()[0])
     next(iter(content["cases"][0]["counts"].values()))["lost"] = 1
 

@@ -14,7 +14,7 @@ COUNTS = make_case().counts["all"]
 
 
 def find_problems(*, must_arrive: bool = True, **members: object) -> list[str]:
-    """What is said of these counts."""
+    """Return the problems that are said of these counts."""
     evidence = Evidence(
         group=Group(load=Closed(), must_arrive=must_arrive),
         sent=Sent(batch=1, columns=open_columns(SENT), refused=frozenset()),

@@ -83,7 +83,7 @@ def test_latencies_count_from_the_intended_time_of_what_belongs_to_the_phase() -
 
 
 def test_a_phase_says_what_a_thousand_deliveries_cost() -> None:
-    """By process, from the samples at its ends; what is left of the machine's use was others'."""
+    """Costs are by process, from the samples at the phase's ends; the rest of the machine's use was others'."""
     evidence = make_evidence()
     figures = evaluate_phase(TIMES[1], {}, [evidence], SAMPLES, run_start_us=START_US, server=None)
 
@@ -105,7 +105,7 @@ def test_without_deliveries_events_are_counted() -> None:
 
 
 def test_the_server_is_compared_with_itself() -> None:
-    """What it counts never starts at nothing."""
+    """The server's count never starts at nothing."""
     before = ServerFigures(rows_inserted=1000, transactions=10, wal_bytes=10_000, size_bytes=1)
     after = ServerFigures(rows_inserted=3000, transactions=30, wal_bytes=50_000, size_bytes=2)
     use = compare_server(before, after, 10.0)
@@ -114,7 +114,7 @@ def test_the_server_is_compared_with_itself() -> None:
 
 
 def test_the_nearest_sample_is_taken() -> None:
-    """There is one at each end of a phase, give or take a few milliseconds."""
+    """Each end of a phase has a sample, give or take a few milliseconds."""
     assert SAMPLES[2] == find_sample(SAMPLES, START_US + 2 * SECOND_US + 400_000)
 
 

@@ -63,7 +63,7 @@ def test_what_arrives_elsewhere_is_told() -> None:
 
 
 def test_what_was_not_accepted_cannot_be_lost() -> None:
-    """It may have arrived all the same: an answer that was cut off leaves it open."""
+    """An event that was not accepted may have arrived all the same: an answer that was cut off leaves it open."""
     sent = make_sent(ACCEPTED, (0, 503), (0, 0), (0, 400))
     arrivals = [arrive(0, 0), arrive(2, 0)]
 

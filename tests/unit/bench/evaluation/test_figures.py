@@ -16,7 +16,7 @@ def test_a_quantile_is_a_value_that_was_measured(share: float, value: int) -> No
 
 @given(values=st.lists(st.integers(0, 10**7), min_size=1), share=st.floats(0, 1))
 def test_so_many_do_not_exceed_it(values: list[int], share: float) -> None:
-    """That is what a quantile says."""
+    """A quantile says that so many values do not exceed it."""
     found = pick(sorted(values), share)
 
     assert sum(value <= found for value in values) >= share * len(values) - 1e-6
@@ -49,7 +49,7 @@ def test_nothing_has_no_summary() -> None:
 
 
 def test_seconds_are_counted_from_the_start() -> None:
-    """By the time at which an event was to be sent; what was to be sent in none is left out."""
+    """Events count in the second in which they were to be sent; those that were to be sent in none are left out."""
     start_us = 5_000_000
     points = [(5_100_000, 2000), (5_900_000, 4000), (7_000_000, 1000)]
 

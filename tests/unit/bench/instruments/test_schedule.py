@@ -35,7 +35,7 @@ def test_the_rate_is_kept_over_a_long_time() -> None:
 
 
 def test_a_stop_ends_what_is_due() -> None:
-    """What was due before is still sent."""
+    """Events that were due before the stop are still sent."""
     schedule = start(Pace(rate_per_s=10))
     schedule.stop(START_US + SECOND_US)
 
@@ -80,7 +80,7 @@ def test_nothing_is_due_before_the_start() -> None:
 
 @pytest.mark.parametrize(("due", "next_us"), [(0, START_US), (1, START_US + 100_000), (10, START_US + SECOND_US)])
 def test_the_next_time_is_known(due: int, next_us: int) -> None:
-    """So that the generator can sleep until then."""
+    """The generator can sleep until then."""
     schedule = start(Pace(rate_per_s=10))
 
     assert next_us == schedule.next_us(due)

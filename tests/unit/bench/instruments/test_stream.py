@@ -15,7 +15,7 @@ CONNECTIONS = 3
 
 
 async def test_connections_that_were_closed_while_idle_are_replaced() -> None:
-    """What is to be sent afterwards is sent, on new connections, and all of it is answered."""
+    """Requests to be sent afterwards are sent, on new connections, and all of them are answered."""
     connected: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -37,7 +37,7 @@ def test_it_says_what_was_measured_on_what() -> None:
 
 
 def test_problems_are_not_overlooked() -> None:
-    """They stand under the tables, in bold."""
+    """Problems stand under the tables, in bold."""
     page = format_report([make_result(make_case(problems=["all: 3 deliveries of accepted events were LOST"]))])
 
     assert "**200/s: all: 3 deliveries of accepted events were LOST**" in page
@@ -92,7 +92,7 @@ def drop_curves(result: ScenarioResult) -> ScenarioResult:
 
 
 def test_a_result_of_another_version_is_told(tmp_path: Path) -> None:
-    """By its name, before anything is measured."""
+    """The file is named before anything is measured."""
     (tmp_path / "saturation.json").write_text('{"format": 0}')
 
     with pytest.raises(BenchError, match=r"saturation\.json is no result of this version"):

@@ -63,7 +63,7 @@ def test_text_is_escaped_and_there() -> None:
 
 
 def test_each_nine_is_as_wide_as_the_next() -> None:
-    """So that the tail can be seen."""
+    """The scale lets the tail be seen."""
     document = ElementTree.fromstring(  # noqa: S314 - our own
         draw_percentiles("tail", {"x": [(0.0, 1.0), (0.9, 2.0), (0.99, 3.0), (0.999, 4.0), (0.9999, 5.0)]})
     )

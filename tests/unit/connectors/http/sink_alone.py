@@ -50,7 +50,7 @@ class WrittenLog:
         return future
 
     async def wait_open(self) -> None:
-        """It takes records."""
+        """Return at once: the log takes records."""
 
     def names(self) -> list[str]:
         """Where records went, in order; without what was told of endpoints."""

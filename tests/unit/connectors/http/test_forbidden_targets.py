@@ -121,7 +121,7 @@ async def test_a_host_that_is_not_public(scheme: str, host: str) -> None:
 @pytest.mark.parametrize("among", [[], ["1.1.1.1"]])
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_a_name_that_stands_for_what_is_not_public(address: str, among: list[str]) -> None:
-    """By itself or behind a good address: nothing is dialled, in the same words again."""
+    """A forbidden address by itself or behind a good one: nothing is dialled, in the same words again."""
     world = World([*among, address])
     failure = await send(world, "https://example.com/")
 
@@ -130,7 +130,7 @@ async def test_a_name_that_stands_for_what_is_not_public(address: str, among: li
 
 
 async def test_blocked_and_missing_look_alike() -> None:
-    """What comes back does not tell a blocked name from one that does not exist, nor which of the two ways it was."""
+    """The answer does not tell a blocked name from one that does not exist, nor which of the two ways it was."""
     blocked = await send(World(["10.0.0.1"]), "https://example.com/")
     missing = await send(World(socket.gaierror(socket.EAI_NONAME, "unknown")), "https://example.com/")
     empty = await send(World([]), "https://example.com/")

@@ -42,7 +42,7 @@ def test_a_start_names_the_keys_that_are_missing() -> None:
 
 @pytest.mark.parametrize("sealer", [Sealer([NEW]), WRONG], ids=["missing", "wrong"])
 def test_a_start_that_could_sign_nothing_is_refused(sealer: Sealer) -> None:
-    """It says which key is missing."""
+    """The refusal says which key is missing."""
     with capture_logs(), pytest.raises(StartError, match="test"):
         KeyWatch(Endpoints(make("a", seal(SEALER, "a"))), sealer, Metrics("deliver")).verify()
 

@@ -37,7 +37,7 @@ async def test_attempts_before_the_commit_are_known_too() -> None:
 
 
 async def test_the_beginning_of_the_log() -> None:
-    """There is nothing before it."""
+    """No offset lies before the beginning."""
     asked: dict[int, int] = {}
 
     async def read_tail(starts: Mapping[int, int]) -> tuple[Sequence[LogRecord], Mapping[int, int]]:

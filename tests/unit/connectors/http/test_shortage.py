@@ -42,7 +42,7 @@ THEIRS = [
 
 @pytest.mark.parametrize(("error", "kind"), OURS, ids=repr)
 def test_what_we_lack_is_told_from_what_they_do(error: Exception, kind: str) -> None:
-    """By the error's number, not by its text or place."""
+    """The error's number decides, not its text or place."""
     assert kind == find_shortage(error)
 
 
@@ -114,6 +114,6 @@ def test_shortages_are_said_without_flooding() -> None:
 
 
 class NoSocket:
-    """What stands for a connected socket until TLS begins."""
+    """Stands for a connected socket until TLS begins."""
 
     def close(self) -> None: ...

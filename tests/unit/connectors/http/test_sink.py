@@ -166,7 +166,7 @@ async def test_an_exception_while_tls_is_prepared() -> None:
 
 
 async def test_an_exception_while_reading_is_a_dead_letter() -> None:
-    """There is no delivery to retry: the record is kept, and the partition moves on."""
+    """No delivery can be retried: the record is kept, and the partition moves on."""
     alone = SinkAlone(steps=Steps(read=fail))
     record = make_record(make_delivery())
 
@@ -194,7 +194,7 @@ async def test_an_internal_failure_ends_with_the_schedule() -> None:
 
 
 async def test_a_copy_of_a_delivery_that_failed_is_settled() -> None:
-    """It would hold up its partition's commits for ever."""
+    """An unsettled copy would hold up its partition's commits for ever."""
     alone = SinkAlone(client=ScriptedClient(TypeError("an unforeseen error")))
     await asyncio.gather(alone.put(), alone.put())
 
@@ -203,7 +203,7 @@ async def test_a_copy_of_a_delivery_that_failed_is_settled() -> None:
 
 @pytest.mark.parametrize("result", [FAILURE, Answer(status=200, headers={}, body=b"")])
 async def test_a_log_that_takes_nothing_ends_the_process(result: Failure | Answer) -> None:
-    """It is not a failure of the delivery, and must not be recorded as one."""
+    """A log that takes nothing is no failure of the delivery, and must not be recorded as one."""
     alone = SinkAlone(client=ScriptedClient(result))
     alone.log.error = KafkaUnavailableError("the log is full")
 
@@ -213,7 +213,7 @@ async def test_a_log_that_takes_nothing_ends_the_process(result: Failure | Answe
 
 
 class NoSocket:
-    """What stands for a connected socket until TLS begins."""
+    """Stands for a connected socket until TLS begins."""
 
     def close(self) -> None: ...
 

@@ -96,7 +96,7 @@ def test_a_subscription_may_name_its_agent() -> None:
     ("headers", "expected"), [({}, "application/json"), ({"Content-Type": "text/plain"}, "text/plain")]
 )
 def test_a_subscription_may_name_its_content_type(headers: dict[str, str], expected: str) -> None:
-    """It used to be accepted and never sent. One value is sent, and signed."""
+    """A content type was once accepted and never sent. One value is sent, and signed."""
     sent = build(headers=headers)[0]
 
     assert expected == read_headers(sent)["content-type"]
@@ -127,7 +127,7 @@ def test_requests_say_where_they_come_from() -> None:
     ],
 )
 def test_headers_that_cannot_be_sent(headers: dict[str, str], named: str) -> None:
-    """What got past the API, or came into the log another way, is not sent; the header is named, the value is not."""
+    """A bad header that came into the log past the API is not sent; its name is shown, its value is not."""
     with pytest.raises(HeaderError, match="header") as raised:
         build(headers=headers)
 
@@ -143,7 +143,7 @@ def test_the_configured_signature_header_is_ours() -> None:
 
 @pytest.mark.parametrize("name", ["a\r\nX-B: b", "shop.größe.neu", "a\x00b", "50 % off", "a%C3%BC", "\u2028", "🙂"])
 def test_a_type_is_sent_encoded(name: str) -> None:
-    """What is no visible ASCII is percent-encoded, and `%` too: undoing it gives the name, whatever it is."""
+    """All but visible ASCII is percent-encoded, and `%` too: undoing it gives the name, whatever it is."""
     sent = read_headers(build(delivery={"event_type": name})[0])["x-event-type"]
 
     assert sent.isascii()
@@ -207,7 +207,7 @@ def make_tls_endpoint(url: str = URL, *, context: str | None = None) -> Endpoint
 
 
 def test_own_certificates() -> None:
-    """They travel with the endpoint, the private key sealed, and belong to the origin: connections are not shared."""
+    """Certificates travel with the endpoint, the key sealed, and belong to the origin: no connection is shared."""
     endpoint = from_bytes(to_bytes(make_tls_endpoint()))
     assert isinstance(endpoint, Endpoint)
     target = compile_target(endpoint, SEALER)
@@ -225,6 +225,6 @@ def test_without_tls_they_make_no_difference() -> None:
 
 @pytest.mark.parametrize("context", ["", SUBSCRIPTION_ID, "another/tls-client-key"])
 def test_a_key_that_was_moved_does_not_open(context: str) -> None:
-    """It is sealed for this subscription and for this use: another's key, or a signing secret, is not taken for it."""
+    """A key is sealed for its subscription and its use: another's key, or a signing secret, is not taken for it."""
     with pytest.raises(SealingError):
         compile_target(make_tls_endpoint(context=context), SEALER)

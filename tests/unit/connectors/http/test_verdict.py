@@ -62,7 +62,7 @@ def test_what_a_status_says_of_the_endpoint(status: int, is_overload: bool, is_f
     ],
 )
 def test_what_a_failure_says_of_the_endpoint(error_class: ErrorClass, is_overload: bool, is_fault: bool) -> None:
-    """What is wrong with a URL or a header is nothing that waiting would cure."""
+    """A wrong URL or header is nothing that waiting would cure."""
     verdict = judge(Failure(error_class=error_class, detail="why"), now_s=NOW_S)
 
     assert (is_overload, is_fault) == (verdict.is_overload, verdict.is_fault)

@@ -147,7 +147,7 @@ def test_what_is_no_event_has_no_row() -> None:
     ("key", "value"), [(None, None), (b"k", b""), (b"\xff", b"junk"), (b"k", to_bytes(make_event(make_id())))]
 )
 def test_what_our_topics_must_not_hold_is_a_dead_letter(topic: Topic, key: bytes | None, value: bytes | None) -> None:
-    """It becomes a dead letter with its coordinates, and the records around it are archived."""
+    """The record becomes a dead letter with its coordinates, and the records around it are archived."""
     log = Log()
     dispatch = make_dispatch(make_event(make_id()), make_id())
     rows = build(log.append(dispatch), log.append_raw(topic, key, value), log.append(make_attempt(dispatch)))
@@ -211,7 +211,7 @@ def test_every_value_a_record_can_carry_becomes_one_postgresql_takes(
 
 @given(TEXT, TEXT, st.none() | TEXT, LONG)
 def test_a_dead_letter_may_name_anything(reason: str, detail: str, some_id: str | None, at_us: int) -> None:
-    """It comes from records that were refused: what is no id is left out, what is no text loses its NUL."""
+    """Letters come from refused records: a value that is no id is left out, a value that is no text loses its NUL."""
     letter = change(
         make_dead_letter(make_event(make_id())),
         reason=reason,

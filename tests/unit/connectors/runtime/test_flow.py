@@ -105,7 +105,7 @@ async def test_a_record_is_put_settled_and_released() -> None:
 
 
 async def test_records_to_be_parked_wait_for_those_behind_them() -> None:
-    """They are written after everything that was read has been looked at, and in pieces."""
+    """Records to be parked are written after everything that was read has been looked at, and in pieces."""
     one = OneFlow()
     later = [b"later %d" % number for number in range(3 * PARK_AT_ONCE)]
     one.read(*later, b"now")
@@ -118,7 +118,7 @@ async def test_records_to_be_parked_wait_for_those_behind_them() -> None:
 
 
 async def test_a_record_that_came_back_is_said_once() -> None:
-    """By `came_back`: the question itself changes nothing."""
+    """The call of `came_back` says it: the question itself changes nothing."""
     one = OneFlow()
     one.read(b"back", b"new")
     await eventually(lambda: len(one.released) == 2)

@@ -34,7 +34,7 @@ def test_may_it_follow(tmp_path: Path, field: dict[str, object], direction: str,
 
 
 def test_what_is_no_schema(tmp_path: Path) -> None:
-    """It is said so, with an exit code of its own."""
+    """The command says so, with an exit code of its own."""
     old = write(tmp_path / "old.avsc")
     for text in ("{", '{"type": "nothing"}', '"unknown"'):
         (tmp_path / "new.avsc").write_text(text)

@@ -100,7 +100,7 @@ def test_rules_of_thumb_are_shown_beside(events_per_s: float, fan_out: float, se
     events_per_s=st.floats(0.1, 1e6), fan_out=st.floats(0, 100), latency_ms=st.floats(0, 30_000), more=st.floats(1, 10)
 )
 def test_more_never_needs_less(events_per_s: float, fan_out: float, latency_ms: float, more: float) -> None:
-    """Of anything; and partitions are a power of two with room for the processes to grow."""
+    """More load needs no less of anything; partitions are a power of two with room for the processes to grow."""
     demand = replace(DEMAND, events_per_s=events_per_s, fan_out=fan_out, endpoint_latency_ms=latency_ms)
     small = plan_capacity(demand, FIGURES)
     large = plan_capacity(replace(demand, events_per_s=events_per_s * more), FIGURES)

@@ -12,7 +12,7 @@ DURATIONS_MS = st.lists(st.floats(min_value=0, max_value=LATENCY_BOUNDS_MS[-1]),
 
 
 def count(durations_ms: list[float]) -> list[int]:
-    """By bucket, as PostgreSQL's `width_bucket` has them."""
+    """Count values by bucket, as PostgreSQL's `width_bucket` does."""
     counts = [0] * LATENCY_BUCKETS
     for each in durations_ms:
         counts[bisect(LATENCY_BOUNDS_MS, each)] += 1
@@ -21,7 +21,7 @@ def count(durations_ms: list[float]) -> list[int]:
 
 @given(DURATIONS_MS, st.sampled_from([0.5, 0.75, 1.0]))
 def test_an_estimate_lies_in_the_bucket_of_the_true_quantile(durations_ms: list[float], quantile: float) -> None:
-    """It is wrong by the width of that bucket at most."""
+    """The estimate is wrong by the width of that bucket at most."""
     exact = sorted(durations_ms)[math.ceil(quantile * len(durations_ms)) - 1]
     number = bisect(LATENCY_BOUNDS_MS, exact)
     bounds = (0, *LATENCY_BOUNDS_MS, LATENCY_BOUNDS_MS[-1])

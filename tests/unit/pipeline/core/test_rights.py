@@ -18,7 +18,7 @@ ACTOR = Actor(kind="user", actor_id="u")
     ],
 )
 def test_a_right_is_called_after_the_path(method: str, path: str, right: str) -> None:
-    """So that every operation needs one, also those that are still to come."""
+    """Every operation needs a right, also those that are still to come."""
     assert right == name_right(method, path)
 
 

@@ -1,4 +1,4 @@
-"""What is carried on of the trace context that callers send."""
+"""The part of a caller's trace context that is carried on."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_a_context_of_http_becomes_the_headers_of_a_record() -> None:
     ids=["empty", "id-only", "upper-case", "no-trace", "no-span", "version-ff", "line-break", "long"],
 )
 def test_what_is_no_context_is_not_carried_on(value: str) -> None:
-    """Anybody may send the header: what is wrong with it is nobody's error, and begins a new trace."""
+    """Any caller may send the header: a wrong one is no error, and begins a new trace."""
     assert None is make_headers(value, None)
     assert None is pick_headers([("traceparent", value.encode())])
 

@@ -33,7 +33,7 @@ REFUSED = [case for case in CASES if case not in SENT]
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: ascii(case["input"]))
 def test_the_rest_is_refused(case: dict[str, Any]) -> None:
-    """What is no URL by the standard, and the few that deliveries are not sent to."""
+    """Texts that are no URL by the standard are refused, and the few that deliveries are not sent to."""
     with pytest.raises(DestinationError):
         parse_destination(case["input"])
 

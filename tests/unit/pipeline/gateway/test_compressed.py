@@ -34,7 +34,7 @@ def test_the_encoding_is_what_the_client_prefers(accepted: str | None, expected:
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_pieces_become_one_stream(encoding: str) -> None:
-    """What is encoded in pieces is decoded as one."""
+    """Pieces that are encoded one by one are decoded as one stream."""
     encoder = start_encoding(encoding)
     encoded = b"".join(encoder.compress(b"piece %d\n" % number) for number in range(1000)) + encoder.flush()
     decoded = (

@@ -48,7 +48,7 @@ async def test_what_the_archive_has_is_known() -> None:
 
 
 async def test_a_failed_one_is_free_again() -> None:
-    """Who waits for the same id gets it when the first one was not accepted."""
+    """A caller that waits for the id gets it when the first one was not accepted."""
     ids = make(Archive())
     assert Claim.NEW is await ids.claim(("a", "1"), EVENT)
     second = asyncio.create_task(ids.claim(("a", "1"), EVENT))
@@ -94,7 +94,7 @@ async def test_a_silent_archive_does_not_stop_ingest() -> None:
 
 
 async def test_a_batch() -> None:
-    """Of an id that is twice in a batch the first one is new; known ones are not; others do not suffer."""
+    """The first of two equal ids in a batch is new; known ones are not; others do not suffer."""
     ids = make(Archive(("a", "known"), ("a", "known too")))
     keys = [("a", "1"), ("a", "known"), ("a", "1"), ("a", "2"), ("a", "1"), ("a", "known too"), ("a", "known")]
     contents = [EVENT, EVENT, EVENT, EVENT, ANOTHER, ANOTHER, ANOTHER]

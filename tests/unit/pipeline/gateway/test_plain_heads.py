@@ -110,7 +110,7 @@ def test_whatever_could_be_doubted_is_not_plain(data: bytes) -> None:
 
 
 def test_a_head_that_is_remembered_reads_the_same() -> None:
-    """What is read from memory is what was read from bytes, and only for the very same bytes."""
+    """The memory answers as the bytes did, and only for the very same bytes."""
     heads = PlainHeads(PATH, proxy_header="X-Forwarded-For", body_max_bytes=100_000)
     data = write_head(*FIELDS)
     first = heads.read(data)

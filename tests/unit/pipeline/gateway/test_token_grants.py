@@ -40,7 +40,7 @@ class Clock:
 
 
 async def test_an_answer_is_believed_for_less_than_a_second() -> None:
-    """So that a token that was revoked at another gateway is refused here within one."""
+    """A token that was revoked at another gateway is refused here within a second."""
     database, clock = Database(), Clock()
     grants = TokenGrants(database.find, clock=clock, wall_clock=clock)
 

@@ -39,7 +39,7 @@ def test_what_was_compressed_comes_out(form: str) -> None:
 
 @forms
 def test_more_than_is_allowed_is_refused(form: str) -> None:
-    """By one byte."""
+    """One byte too many is refused."""
     encoding, body = FORMS[form]
     with pytest.raises(TooLargeError):
         unpack(body, encoding, max_bytes=len(CONTENT) - 1)

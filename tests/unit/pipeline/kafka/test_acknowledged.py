@@ -6,7 +6,7 @@ from pipeline.topics import Topic, declare_topics
 
 
 def test_an_offset_that_is_given_out_again_tells_what_was_lost() -> None:
-    """What was acknowledged from there on is gone; other partitions are not meant, and gaps are no loss."""
+    """Records acknowledged from there on are gone; other partitions are not meant, and gaps are no loss."""
     metrics = Metrics("gateway")
     acknowledged = Acknowledged(metrics)
     for offset in (7, 8, 12):

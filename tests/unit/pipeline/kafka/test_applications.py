@@ -16,7 +16,7 @@ class Published:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Published]:
-    """What is kept of an application's versions, oldest first; the brokers' clocks may go back a little."""
+    """The kept versions of an application, oldest first; the brokers' clocks may go back a little."""
     number, at_us, history = draw(st.integers(0, 5)), 1000, []
     for step in draw(st.lists(st.integers(1, 3), min_size=1, max_size=8)):
         number += step
@@ -34,7 +34,7 @@ def choose(history: list[Published], appended_at_us: int, version_min: int) -> i
 def test_the_newest_that_had_been_announced_or_published(
     history: list[Published], appended_at_us: int, version_min: int
 ) -> None:
-    """By a look at every version; when none of them had been, the oldest that is kept."""
+    """The result equals a look at every version; when none of them had been, the oldest that is kept."""
     applied = [each for each in history if each.number <= version_min or each.appended_at_us <= appended_at_us]
 
     assert (applied or history[:1])[-1].number == choose(history, appended_at_us, version_min)

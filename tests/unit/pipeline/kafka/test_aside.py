@@ -1,4 +1,4 @@
-"""Calls made aside: in their order, in one thread, and nobody waits for them."""
+"""Calls made aside: in their order, in one thread, and no caller blocks on them."""
 
 import threading
 
@@ -10,7 +10,7 @@ TIMEOUT_S = 10.0
 
 
 def test_results_and_errors_come_back() -> None:
-    """What a call returns or raises is its future's; the next one is made all the same."""
+    """A call's result or exception is its future's; the next call is made all the same."""
     aside = Aside("test")
 
     def fail() -> int:

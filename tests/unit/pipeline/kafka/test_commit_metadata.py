@@ -28,12 +28,12 @@ def test_what_lies_behind_the_end_is_left_out(topic_id: str | None, note: str, b
     [(None, (None, "")), ("", (None, "")), ("epoch=3", (None, "epoch=3")), ("x|1;;", ("x", "1;;"))],
 )
 def test_metadata_of_before(metadata: str | None, expected: tuple[str | None, str]) -> None:
-    """It has no end, or none at all."""
+    """Older metadata has no end, or is empty."""
     assert expected == split_note(metadata)
 
 
 class Answer:
-    """Of one partition; `is_text`: can its metadata be read?"""
+    """Answer for one partition; `is_text`: can its metadata be read?"""
 
     topic, partition, error = "t", 0, None
 

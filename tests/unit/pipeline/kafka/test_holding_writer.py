@@ -111,7 +111,7 @@ async def test_what_comes_behind_held_records_stays_behind() -> None:
 
 
 async def test_only_what_was_not_written_is_written_again() -> None:
-    """Of several records that are one promise, two of which were acknowledged."""
+    """Two of several records that are one promise were acknowledged: the others are written again."""
     log = ScriptedLog()
     async with run_writer(log) as writer:
         promise = writer.send_bytes([record(b"a"), record(b"b"), record(b"c")])
@@ -123,7 +123,7 @@ async def test_only_what_was_not_written_is_written_again() -> None:
 
 
 async def test_a_record_refused_for_good_is_replaced() -> None:
-    """By as many as there are instead, none for one that is not needed; the writer stays open."""
+    """As many records as there are instead are written, none for one that is not needed; the writer stays open."""
     log = ScriptedLog()
     instead = {b"large": [record(b"half"), record(b"half")], b"optional": []}
 
@@ -167,7 +167,7 @@ async def test_silence_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_error_that_nobody_foresaw_ends_the_process() -> None:
-    """It is not taken for a refusal: the writer's owner gets the exception."""
+    """Such an error is not taken for a refusal: the writer's owner gets the exception."""
     log = ScriptedLog()
     writer = HoldingWriter(log, [TOPICS.dead], replace=nothing_smaller, metrics=Metrics("test"), process="test")
     running = asyncio.create_task(writer.run())

@@ -28,7 +28,7 @@ def test_is_full_by_records_or_by_bytes() -> None:
 
 
 def test_a_batch_of_large_records_is_smaller() -> None:
-    """So that one step does not go far beyond the bound; one record is always taken."""
+    """One step does not go far beyond the bound; one record is always taken."""
     in_flight = InFlight(LIMITS)
     assert 10 == in_flight.batch_max_records
     take(in_flight, 1, 2_000)

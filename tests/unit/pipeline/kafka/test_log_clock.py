@@ -29,7 +29,7 @@ def test_it_is_the_brokers_once_a_record_was_acknowledged() -> None:
 
 
 def test_late_acknowledgements_do_not_move_it() -> None:
-    """What is known from a quick one lies within what a slow one says."""
+    """The bounds of a quick acknowledgement lie within those of a slow one."""
     clock = LogClock(Metrics("test"))
     appended_ms, now_us = wall_us() // 1000, monotonic_us()
     clock.learn(appended_ms, sent_at_us=now_us - 1000, acknowledged_at_us=now_us)

@@ -32,7 +32,7 @@ def test_a_request_never_outlives_its_record_by_much(timeout_s: float) -> None:
 
 @pytest.mark.parametrize("record_max_mib", [1, 4, 64])
 def test_the_largest_record_passes_everywhere(record_max_mib: int) -> None:
-    """It fits into the producer's buffer, and into what a consumer fetches."""
+    """The record fits into the producer's buffer, and into a consumer's fetch."""
     config = KafkaConfig(record_max_bytes=record_max_mib * MIB, produce_buffer_max_bytes=MIB)
     produced = producer_options(config, linger_ms=1, timeout_s=5)
 

@@ -33,7 +33,7 @@ class Clock:
 
 
 def test_a_partition_without_a_leader_is_asked_again() -> None:
-    """It was created a moment ago: that is no reason to refuse to start."""
+    """A partition that was created a moment ago is no reason to refuse to start."""
     clock = Clock()
     errors = iter(
         [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION]

@@ -1,4 +1,4 @@
-"""What is written in place of a record that its topic does not take: nothing is lost in silence."""
+"""Replacements for a record that its topic does not take: nothing is lost in silence."""
 
 from uuid import uuid4
 
@@ -133,7 +133,7 @@ def test_a_state_is_told_again_anyway() -> None:
 
 
 def test_a_probe_has_no_smaller_form() -> None:
-    """What refuses it refuses everything."""
+    """A topic that refuses a probe refuses everything."""
     assert replace_record(TOPICS.attempts, Probe(process="test", written_at_us=1)) is None
 
 

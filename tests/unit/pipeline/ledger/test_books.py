@@ -1,4 +1,4 @@
-"""What is booked where, by the place of an event in the log and what the archive knows."""
+"""Entries of the books, by the place of an event in the log and by the archive's knowledge of it."""
 
 from uuid import UUID, uuid4
 
@@ -83,7 +83,7 @@ def test_a_missing_delivery_is_named_by_its_id() -> None:
 
 
 def test_neighbouring_gaps_are_read_together() -> None:
-    """Those of one partition that lie near each other."""
+    """Gaps of one partition that lie near each other are read together."""
     gaps = [(0, 5, 6), (0, 8, 20), (0, 50_000, 50_001), (1, 50_001, 50_002)]
 
     assert [(0, [(5, 6), (8, 20)]), (0, [(50_000, 50_001)]), (1, [(50_001, 50_002)])] == list(merge_gaps(gaps))

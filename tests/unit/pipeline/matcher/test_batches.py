@@ -1,4 +1,4 @@
-"""What the matcher makes of a fetch with a bad batch: aiokafka's own reading, of bytes as a broker sends them."""
+"""The matcher's reading of a fetch with a bad batch: aiokafka's own reading, of bytes as a broker sends them."""
 
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords

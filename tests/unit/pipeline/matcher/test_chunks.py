@@ -12,7 +12,7 @@ from pipeline.matcher.chunks import CODEC, Chunk, ChunkCodec, cut_chunks, regist
 
 @dataclass(slots=True, frozen=True)
 class Fetched:
-    """What matters of a fetched record."""
+    """The fields of a fetched record that matter here."""
 
     topic: str
     partition: int
@@ -23,7 +23,7 @@ class Fetched:
 
 @st.composite
 def fetches(draw: st.DrawFn) -> dict[TP, list[Fetched]]:
-    """What one fetch returned: some partitions, some records of each, offsets rising with gaps."""
+    """Answers of one fetch: some partitions, some records of each, offsets rising with gaps."""
     fetched = {}
     for partition in draw(st.lists(st.integers(0, 8), unique=True, max_size=5)):
         offset, records = draw(st.integers(0, 100)), []
@@ -62,7 +62,7 @@ def test_a_chunk_stands_for_its_last_record(fetched: Mapping[TP, list[Fetched]],
 
 
 def test_faust_finds_the_scheduler_and_the_codec() -> None:
-    """They are what the settings of Faust's documentation take."""
+    """Both are where the settings of Faust's documentation look for them."""
     register_codec()
     scheduler = schedule_chunks(2, lambda: 0)()
     records = {TP("events", 0): [Fetched("events", 0, offset) for offset in range(3)]}

@@ -64,7 +64,7 @@ def test_no_rest_is_longer_than_the_pace(fetches: list[tuple[int, float]], pace_
 
 
 def test_where_processors_are_short_even_few_are_gathered() -> None:
-    """What a busy machine asks for is waited for at any rate of records; a record after a pause does not wait."""
+    """A busy machine waits at any rate of records; a record after a pause does not wait."""
     pace = FetchPace()
     pace.least_s = 0.1
     pace.note(1, 100.0)

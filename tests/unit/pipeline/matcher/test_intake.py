@@ -36,7 +36,7 @@ class Ledger:
         return len(self.waiting)
 
     async def wait_open(self) -> None:
-        """It takes records."""
+        """Return at once: the log takes records."""
 
     async def send_patiently(self, records: Sequence[ToWrite]) -> "asyncio.Future[Placement]":
         if self.error is not None:
@@ -212,7 +212,7 @@ async def test_where_nothing_is_matched_that_is_committed() -> None:
 
 
 async def test_a_failure_ends_the_work_instead_of_losing_an_event() -> None:
-    """What comes behind is not written, and never committed: the process ends with the failure."""
+    """Events behind it are not written, and never committed: the process ends with the failure."""
     desk = Desk()
     await desk.take(make_chunk(0))
     desk.ledger.error = RuntimeError("a mistake of ours")
@@ -228,7 +228,7 @@ async def test_a_failure_ends_the_work_instead_of_losing_an_event() -> None:
 
 
 async def test_a_record_that_cannot_be_handled_ends_the_work() -> None:
-    """The same for a mistake in matching: whatever it is, it is not passed over."""
+    """A mistake in matching ends the work too: whatever it is, it is not passed over."""
     desk = Desk()
     desk.failure = MemoryError()
     await desk.take(make_chunk(0))
@@ -251,7 +251,7 @@ async def test_draining_waits_for_what_is_being_matched() -> None:
 
 
 async def test_what_is_settled_after_partitions_went_is_not_committed() -> None:
-    """They are another process's, which may have come further."""
+    """The partitions are another process's, which may have come further."""
     desk = Desk()
     desk.ledger.is_slow = True
     await desk.take(make_chunk(0))
@@ -263,7 +263,7 @@ async def test_what_is_settled_after_partitions_went_is_not_committed() -> None:
 
 
 async def test_of_a_chunk_from_before_nothing_is_committed() -> None:
-    """It was fetched before partitions were taken away, or read anew: it is matched all the same."""
+    """The chunk was fetched before partitions were taken away, or read anew: it is matched all the same."""
     desk = Desk()
     chunk = make_chunk(0, 1)
     desk.intake.restart()
@@ -275,7 +275,7 @@ async def test_of_a_chunk_from_before_nothing_is_committed() -> None:
 
 
 async def test_closed_it_takes_nothing_more() -> None:
-    """What Faust still hands over at the end is left for the next process."""
+    """Records that Faust still hands over at the end are left for the next process."""
     desk = Desk()
     await desk.take(make_chunk(0))
     await desk.intake.close()

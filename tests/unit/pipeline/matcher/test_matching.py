@@ -213,7 +213,7 @@ async def test_our_own_event_types_need_not_be_declared(event_type: str) -> None
 
 
 async def test_a_repeat_is_dropped() -> None:
-    """The same id of the same application, within the window; another application's is another event."""
+    """A repeat has a known id of the same application, within the window; another application's is another event."""
     other = "0190f1a2-0000-7000-8000-00000000beef"
     routes = known_routes()
     routes.publish(make_routes({ANYTHING: {}}, application_id=other))

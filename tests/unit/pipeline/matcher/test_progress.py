@@ -14,7 +14,7 @@ DONE = Placement(0, 0)
 
 
 class Commits:
-    """What was committed. Fails, or is refused, when told so."""
+    """Notes commits. Fails, or is refused, when a test says so."""
 
     def __init__(self) -> None:
         self.made: list[dict[TP, int]] = []

@@ -48,7 +48,7 @@ def test_one_waits_for_one_turn_of_each_other(many: int, others: int) -> None:
 
 
 def test_the_oldest_is_not_overtaken_by_too_many() -> None:
-    """What overtook it is matched again after a restart."""
+    """Records that overtook it are matched again after a restart."""
     ahead = ReadAhead()
     fill(ahead, [b"many"] * 20_000)
     fill(ahead, [b"%d" % number for number in range(20_000)], 20_000)
@@ -64,7 +64,7 @@ def test_the_oldest_is_not_overtaken_by_too_many() -> None:
 
 
 def test_cleared_it_holds_nothing() -> None:
-    """What is added after that is alone."""
+    """Records that are added after that are alone."""
     ahead = ReadAhead()
     fill(ahead, [b"a"] * 30)
     ahead.take(5)

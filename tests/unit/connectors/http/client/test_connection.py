@@ -110,7 +110,7 @@ async def test_a_whole_answer() -> None:
 
 @given(st.lists(st.integers(0, 150), max_size=10))
 async def test_how_it_is_cut_into_packets_does_not_matter(cuts: list[int]) -> None:
-    """The same bytes make the same answer."""
+    """Equal bytes make equal answers."""
     whole = PROCESSING + CHUNKED + b"3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
     bounds = [0, *sorted(cuts), len(whole)]
     parts = [part for start, end in itertools.pairwise(bounds) if (part := whole[start:end])]
@@ -137,7 +137,7 @@ async def test_nothing_secret_is_kept() -> None:
 )
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000000000000\r\n\r\n", b"\r\n"])
 async def test_a_long_body_is_cut(framing: bytes, end: bytes) -> None:
-    """What is over the limit is not waited for, and the connection is dropped at once: success stays success."""
+    """The rest over the limit is not waited for, and the connection is dropped at once: success stays success."""
     result, connection, wire = exchange(b"HTTP/1.1 200 OK\r\n" + framing, end)
 
     assert isinstance(result, Answer)
@@ -237,7 +237,7 @@ async def test_a_body_without_length_ends_with_its_connection() -> None:
     ],
 )
 async def test_no_answer_at_all(parts: list[bytes], detail: str) -> None:
-    """What has no proper head within the limits is a failed connection, and says how it failed."""
+    """An answer without a proper head within the limits is a failed connection, and says how it failed."""
     result, connection, wire = exchange(*parts)
 
     assert isinstance(result, Failure)
@@ -313,7 +313,7 @@ async def test_an_answer_too_many_is_not_taken_for_the_next_one(end: bytes) -> N
 
 @pytest.mark.parametrize("header", [b"Connection: close\r\n", b"Connection: Close, x\r\n"])
 async def test_a_connection_that_the_endpoint_closes_is_not_kept(header: bytes) -> None:
-    """It says so in a header."""
+    """The endpoint says so in a header."""
     result, connection, wire = exchange(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + header + b"\r\n")
 
     assert isinstance(result, Answer)
@@ -353,7 +353,7 @@ async def test_nothing_is_unpacked() -> None:
 
 
 async def test_sending_on_a_closed_connection() -> None:
-    """It fails as an outcome, not as an error."""
+    """Sending fails as an outcome, not as an error."""
     connection, _ = open_connection()
     connection.close()
     result = await connection.send(POST)
@@ -411,7 +411,7 @@ async def test_an_answer_with_some_bytes_replaced_raises_nothing(junk: bytes, st
     [("timeout=2", 2), ("timeout=5, max=100", 5), ("max=3, Timeout=1", 1), ("timeout=999999999999", 999_999)],
 )
 def test_how_long_the_endpoint_keeps_connections(value: str, expected_s: float) -> None:
-    """It may say so in a header."""
+    """The endpoint may say so in a header."""
     assert expected_s == read_keep_alive_s(value)
 
 
@@ -423,7 +423,7 @@ def test_what_it_says_may_make_no_sense(value: str) -> None:
 
 
 async def test_a_kept_connection_goes_stale_before_the_endpoint_closes_it() -> None:
-    """By what the endpoint says, or by our own bound, whichever is shorter."""
+    """The endpoint's announcement or our own bound ends it, whichever is shorter."""
     connection, _ = open_connection()
     connection.send(POST)
     connection.data_received(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 0\r\n\r\n")

@@ -65,7 +65,7 @@ async def test_the_last_look_is_right_before() -> None:
 
 
 async def test_no_address() -> None:
-    """There is no address to dial."""
+    """A name without an address gives the dialer nothing to dial."""
     with pytest.raises(DialError):
         await dial_any([], 443, is_allowed=allow, connect=Network().connect, timeout_s=5)
 

@@ -83,7 +83,7 @@ async def test_there_is_a_bound_on_all_of_them() -> None:
 
 
 async def test_what_nobody_waits_for_is_not_asked() -> None:
-    """Who gave up while waiting for a turn costs nothing."""
+    """A caller that gave up while waiting for a turn costs nothing."""
     server = NameServer()
     lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
     futures = [lookups.ask(f"{number}.slow.com") for number in range(20)]
@@ -112,7 +112,7 @@ async def test_the_queue_of_a_zone_is_bounded() -> None:
 
 
 async def test_zones_take_turns() -> None:
-    """Who has many names waiting does not keep another one waiting behind all of them."""
+    """A zone with many waiting names does not keep another one waiting behind all of them."""
     server = NameServer()
     lookups = Lookups(server.look_up, at_once_max=1)
     first = lookups.ask("a.slow.com")

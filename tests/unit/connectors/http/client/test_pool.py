@@ -40,7 +40,7 @@ def open_connection() -> tuple[Connection, Wire]:
 
 
 def test_the_connection_used_last_comes_first() -> None:
-    """It is the likeliest to be still open; each is given to one at a time, and only to its own origin."""
+    """The last used one is the likeliest to be open; each is given to one at a time, and only to its own origin."""
     pool = Pool(idle_max=10)
     (first, _), (second, _) = open_connection(), open_connection()
     pool.put(A, first)

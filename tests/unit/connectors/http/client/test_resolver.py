@@ -108,7 +108,7 @@ async def test_a_bad_address_behind_too_many_is_not_missed() -> None:
 
 @pytest.mark.parametrize("lookup", [fail(socket.EAI_NONAME), lambda _: []])
 async def test_a_name_that_is_not_there(lookup: Answers) -> None:
-    """It does not exist, or has no address."""
+    """The name does not exist, or has no address."""
     with pytest.raises(NameNotFoundError):
         await make_resolver(lookup).resolve("missing.example.com")
 

@@ -44,7 +44,7 @@ def test_an_own_authority_is_the_only_one(identities: list[TlsIdentity]) -> None
 
 
 def test_remembered_by_content_up_to_a_bound(identities: list[TlsIdentity]) -> None:
-    """The same certificates in another object are the same; the ones used longest ago are made again when needed."""
+    """Equal certificates in another object share a context; contexts used longest ago are made again when needed."""
     contexts = TlsContexts(contexts_max=2)
     first, second, third = identities
     made = [contexts.find(first), contexts.find(second)]

@@ -77,7 +77,7 @@ def test_a_body_of_text_stays_as_it_is() -> None:
 
 
 def test_bytes_are_shown_as_base64() -> None:
-    """What is no text."""
+    """Bytes that are no text are shown as base64."""
     assert "base64 /wA=" == format_body(replace(ARRIVAL, body=b"\xff\x00", body_bytes=2))
 
 

@@ -59,7 +59,7 @@ def test_another_application_does_not_get_the_demo_s_secret(running: Path) -> No
 
 
 def test_without_a_running_one_everything_must_be_given(tmp_path: Path) -> None:
-    """It is said what, and where was looked."""
+    """The message says what is missing, and where the command looked."""
     with pytest.raises(
         StartError, match=r"^--api, --application-id, --secret, --type, --label must be given.*"
     ) as caught:
@@ -69,6 +69,6 @@ def test_without_a_running_one_everything_must_be_given(tmp_path: Path) -> None:
 
 
 def test_kafka_needs_no_address_and_no_secret(tmp_path: Path) -> None:
-    """Who may write there is Kafka's business."""
+    """Kafka decides who may write there."""
     with pytest.raises(StartError, match=r"^--application-id, --type, --label must be given"):
         find(tmp_path, needs_api=False)

@@ -29,7 +29,7 @@ async def test_all_are_sent_a_bounded_number_at_a_time() -> None:
 
 
 async def test_the_first_failure_ends_it() -> None:
-    """What is in flight then is awaited and counted."""
+    """Requests in flight at that time are awaited and counted."""
     sent = 0
 
     async def send() -> str:

@@ -11,7 +11,7 @@ def test_it_doubles_to_ten_seconds() -> None:
 
 
 def test_half_a_minute_of_life_is_a_new_beginning() -> None:
-    """What died once an hour ago is not punished for it."""
+    """A process that died once an hour ago is not punished for it."""
     backoff = Backoff()
     for _ in range(5):
         backoff.take(1.0)

@@ -26,7 +26,7 @@ def test_a_flood_is_cut_and_counted() -> None:
 
 
 def test_the_rest_is_said_when_its_second_is_over_though_nothing_follows() -> None:
-    """Once, and not before: within the second more may come."""
+    """The rest is reported once, and not before: within the second more may come."""
     shown: list[str] = []
     clock = Clock()
     line_limit = LineLimit(shown.append, clock)

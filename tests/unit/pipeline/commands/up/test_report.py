@@ -30,7 +30,7 @@ def test_the_line_is_what_scripts_read() -> None:
 
 
 def test_it_is_found_again_as_long_as_it_runs(tmp_path: Path) -> None:
-    """It holds secrets: other users may not read it."""
+    """The report holds secrets: other users may not read it."""
     (tmp_path / "run").mkdir()
     write_report(tmp_path, REPORT)
 

@@ -36,7 +36,7 @@ async def test_a_task_that_dies_ends_it(start: Callable, watch: Callable, relay:
 
 
 async def test_a_signal_while_it_runs_ends_it_in_order() -> None:
-    """It was started."""
+    """A signal after the start stops it in order."""
     stopping = asyncio.Event()
     running = asyncio.create_task(start_and_watch(stopping, start=end, watch=hang, relay=hang))
     await asyncio.sleep(0)

@@ -32,7 +32,7 @@ DATA = st.dictionaries(st.sampled_from("abc"), st.one_of(st.integers(-5, 5), TEX
 
 @given(EVENTS, DATA)
 def test_what_the_sdk_writes_is_read_alike_in_both_modes(attributes: dict[str, Any], data: dict[str, Any]) -> None:
-    """The same event, byte for byte of its payload but for blanks."""
+    """Both modes give the same event, byte for byte of its payload but for blanks."""
     event = SdkEvent(attributes=attributes | {"datacontenttype": JSON_TYPE, "specversion": "1.0"}, data=data)
     structured, binary = to_structured_event(event), to_binary_event(event)
     headers = {name.lower(): value for name, value in binary.headers.items()}
@@ -96,6 +96,6 @@ def test_ids() -> None:
     "members", [',"time":"now"', ',"subject":""', ',"x":{}', ',"x":1.5', ',"data":1,"data_base64":""']
 )
 def test_what_is_none(members: str) -> None:
-    """It says what is wrong."""
+    """The error says what is wrong."""
     with pytest.raises(CloudEventError, match=r"^(has|must)"):
         read(members)

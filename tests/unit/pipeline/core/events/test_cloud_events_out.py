@@ -1,4 +1,4 @@
-"""What we write as a CloudEvent is what the SDK of CloudEvents reads."""
+"""CloudEvents that we write are read by the SDK of CloudEvents."""
 
 from typing import Any
 

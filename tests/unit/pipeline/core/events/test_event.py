@@ -108,7 +108,7 @@ def test_never_raises_for_json_of_another_shape(inside: object, member: str) -> 
 
 @given(EVENTS)
 def test_an_avro_event_comes_back_whole_or_breaks_a_rule(event: Event) -> None:
-    """What the gateway wrote is read field by field as it was; the rules decide about the rest."""
+    """The gateway's record is read field by field as it was written; the rules decide about the rest."""
     parsed = parse(to_bytes(event), event.application_id.encode())
 
     if find_problem(event) is None:
@@ -208,7 +208,7 @@ def test_a_wrong_key_is_refused(key: bytes | None) -> None:
 
 
 def test_limits_are_inclusive() -> None:
-    """What is exactly as large as allowed is an event."""
+    """An event that is exactly as large as allowed is an event."""
     event = make_event(
         event_type="ü" * (EVENT_TYPE_MAX_BYTES // 2),
         labels={f"{number:0{PAIR_MAX_BYTES}}": "ü" * (PAIR_MAX_BYTES // 2) for number in range(LABELS_MAX)},

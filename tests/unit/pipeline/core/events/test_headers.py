@@ -9,7 +9,7 @@ TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 
 @pytest.mark.parametrize("name", ["x-team", "X-Team", "Authorization", "Cookie", "User-Agent", "x_y", "a", "X-Webhook"])
 def test_headers_that_may_be_added(name: str) -> None:
-    """What customers use to let our requests in."""
+    """Customers use these headers to let our requests in."""
     assert find_header_problem(name, "Bearer abc") is None
 
 
@@ -22,7 +22,7 @@ def test_headers_that_may_be_added(name: str) -> None:
     ],
 )
 def test_headers_that_are_not_theirs(name: str) -> None:
-    """What delimits or routes the request, is about the connection, or is ours."""
+    """Such headers delimit or route the request, are about the connection, or are ours."""
     problem = find_header_problem(name, "1")
 
     assert problem is not None

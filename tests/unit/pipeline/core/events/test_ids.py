@@ -18,13 +18,13 @@ def test_a_delivery_id_is_a_uuid5(event_id: str, subscription_id: str, applicati
 
 @given(IDS, st.integers(1, 2**31))
 def test_an_attempt_id_is_a_uuid5(delivery_id: str, attempt_number: int) -> None:
-    """The same for an attempt: uuid5 of its number in the name space of the delivery's id."""
+    """An attempt's id is the uuid5 of its number in the name space of the delivery's id."""
     assert str(uuid5(UUID(delivery_id), str(attempt_number))) == derive_attempt_id(delivery_id, attempt_number)
 
 
 @given(st.text(st.characters(codec="utf-8")), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
 def test_a_dead_id_is_a_uuid5(topic: str, partition: int, offset: int) -> None:
-    """The same for a dead letter: uuid5 of the record's coordinates in the nil name space."""
+    """A dead letter's id is the uuid5 of the record's coordinates in the nil name space."""
     assert str(uuid5(UUID(int=0), f"{topic}/{partition}/{offset}")) == derive_dead_id(topic, partition, offset)
 
 
@@ -50,7 +50,7 @@ def test_only_the_canonical_form_is_an_id(text: str) -> None:
 
 
 def test_other_spellings_of_a_uuid_are_no_ids() -> None:
-    """The same id in two spellings would be two keys in Kafka and one in PostgreSQL."""
+    """One id in two spellings would be two keys in Kafka and one in PostgreSQL."""
     canonical = "0190f1a2-0000-7000-8000-00000000000a"
     spellings = [
         canonical.upper(),

@@ -15,7 +15,7 @@ def test_any_name_makes_a_header(name: str) -> None:
 
 
 def test_deployments_are_told_apart() -> None:
-    """By name, stably, and without telling it."""
+    """A deployment's mark is derived from its name, stable, and does not reveal it."""
     assert derive_hop("eu") == derive_hop("eu")
     assert derive_hop("eu") != derive_hop("us")
     assert "eu-west" not in derive_hop("eu-west")

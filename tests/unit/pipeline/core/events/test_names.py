@@ -57,7 +57,7 @@ def test_names_that_are_fine(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_names_that_are_not(name: str) -> None:
-    """What does not show, or is too long for a subscription to name it, cannot."""
+    """Invisible names, and names too long for a subscription to name them, are refused."""
     problem = find_event_type_problem(name)
 
     assert problem is not None

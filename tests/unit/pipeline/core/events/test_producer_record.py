@@ -98,7 +98,7 @@ def test_the_binary_mode(headers: dict[str, str | bytes]) -> None:
 
 
 def test_the_structured_mode() -> None:
-    """By the content type, or by `specversion`."""
+    """The content type marks the mode, or `specversion`."""
     value = json.dumps(
         {"specversion": "1.0", "id": "1", "source": "/shop", "type": "a.b.c", "time": "2026-01-02T03:04:05Z", "data": 1}
     ).encode()

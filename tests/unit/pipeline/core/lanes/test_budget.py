@@ -16,7 +16,7 @@ SIZES = st.integers(0, SIZE_MAX)
 
 @dataclass
 class Lane:
-    """What the model knows of a lane: sizes of its records, and how many of them are open."""
+    """The model's knowledge of a lane: sizes of its records, and how many of them are open."""
 
     key: int
     application: int
@@ -120,7 +120,7 @@ class Hogs(RuleBasedStateMachine):
 
 
 class FallenIll(Hogs):
-    """The same with lanes that were proven when they took it, and are slow now: what waits in them is parked."""
+    """Lanes that were proven when they took records, and are slow now: records that wait in them are parked."""
 
     standings = tuple(Standing)
 

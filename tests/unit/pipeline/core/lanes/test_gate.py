@@ -196,7 +196,7 @@ def test_of_what_waits_for_the_breaker_the_first_come_back_for_the_probe() -> No
 
 @given(st.integers(0, 1000), st.floats(100, 1e6))
 def test_a_tier_takes_what_the_lane_gets_through_meanwhile(waiting: int, us_per_item: float) -> None:
-    """So that what comes back finds room, and the lane something to do; the longest one takes the rest."""
+    """Records that come back find room, and the lane something to do; the longest tier takes the rest."""
     gate = EndpointGate(POLICY)
     longest = RETRY_TIERS_S.index(POLICY.park_max_s)
     for _ in range(3_000):
@@ -213,7 +213,7 @@ def test_a_tier_takes_what_the_lane_gets_through_meanwhile(waiting: int, us_per_
 
 
 def test_a_lane_that_ran_empty_could_have_gone_on_at_its_speed() -> None:
-    """That of a moment in which it was held up does not count for a while."""
+    """The speed of a moment in which the lane was held up does not count for a while."""
     gate = EndpointGate(POLICY)
     slow = Jam(1_000, 20_000.0)
     chosen = [gate.choose_tier(slow, START_US, RETRY_TIERS_S)]
@@ -233,7 +233,7 @@ def test_a_lane_whose_speed_is_not_known_is_taken_to_be_slow() -> None:
 
 
 def test_what_is_parked_again_waits_longer_each_time() -> None:
-    """Of an endpoint without a success, up to the longest tier for parking; a success brings the lane's speed back."""
+    """Without a success the wait rises to the longest tier for parking; a success brings the speed back."""
     gate = EndpointGate(POLICY)
     tiers = [gate.choose_tier(NO_JAM, START_US, RETRY_TIERS_S)]
     for _ in range(len(RETRY_TIERS_S)):

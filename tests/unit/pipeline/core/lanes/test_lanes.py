@@ -213,7 +213,7 @@ def test_backlog_and_fresh_work_share_a_lane(fresh: int, backlog: int, rank: Ran
 
 
 def test_parked_work_goes_behind_retries() -> None:
-    """Of the backlog's turns every fourth one is for what was parked."""
+    """Every fourth of the backlog's turns is for parked work."""
     lanes: Lanes[Rank] = Lanes(lambda _: ScriptedGate(limit=1000))
     for rank in Rank:
         for _ in range(30):
@@ -266,7 +266,7 @@ def test_a_lane_knows_its_speed() -> None:
 
 
 def test_a_gate_hears_how_fast_its_lane_was_emptied() -> None:
-    """Once it is, and unless so few were in it that this says nothing."""
+    """The gate hears it once the lane is empty, unless so few were in it that this says nothing."""
     gate = ScriptedGate(limit=1000)
     lanes: Lanes[int] = Lanes(lambda _: gate)
     for count in (SPEED_ITEMS_MIN - 1, SPEED_ITEMS_MIN):
@@ -321,7 +321,7 @@ def test_a_lone_lane_is_not_full() -> None:
 
 
 def test_a_gate_that_refuses_is_obeyed() -> None:
-    """What it does not accept is not in the lane, and there is no lane for it."""
+    """A record that the gate does not accept is not in the lane, and makes no lane."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(refuses=True))
 
     assert not lanes.offer("a", 0, NOW_US)

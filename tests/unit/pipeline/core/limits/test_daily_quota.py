@@ -65,7 +65,7 @@ def test_another_day_begins_with_nothing() -> None:
 
 
 def test_an_application_can_have_a_limit_of_its_own() -> None:
-    """It is told of by that limit; without it the common one applies again."""
+    """The notice names the application's own limit; without one the common limit applies again."""
     quota = make()
     quota.set_limits(["a"], {"a": 5})
     quota.learn({"a": 3, "b": 3}, {})

@@ -15,7 +15,7 @@ def test_a_burst_and_then_the_rate() -> None:
 
 
 def test_keys_do_not_share() -> None:
-    """What one caller sends is taken from no other."""
+    """Requests of one caller are taken from no other."""
     rate = RequestRate(rate_per_s=1, burst=1)
 
     assert [0, 0] == [rate.take(key, 0.0) for key in ("a", "b")]

@@ -27,7 +27,7 @@ def test_never_more_than_burst_and_rate(rate_per_s: int, steps_us: list[int]) ->
 
 @given(rate_per_s=RATES, steps_us=STEPS)
 def test_after_the_wait_one_may_start(rate_per_s: int, steps_us: list[int]) -> None:
-    """Of a bucket that starts empty, at whatever time it is asked."""
+    """The wait suffices for a bucket that starts empty, at whatever time it is asked."""
     bucket = TokenBucket(rate_per_s=rate_per_s, burst=1, tokens=0)
     now_us = 0
     bucket.earn(0)
@@ -40,7 +40,7 @@ def test_after_the_wait_one_may_start(rate_per_s: int, steps_us: list[int]) -> N
 
 
 def test_what_started_without_a_token_is_owed() -> None:
-    """Those behind it wait longer."""
+    """Later starts wait longer."""
     bucket = TokenBucket(rate_per_s=10, burst=1, tokens=1)
     for _ in range(3):
         bucket.take()

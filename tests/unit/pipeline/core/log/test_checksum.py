@@ -43,7 +43,7 @@ def test_what_goes_into_headers_is_covered() -> None:
 
 
 def test_text_does_not_move_between_fields() -> None:
-    """What one field loses to the next one is seen."""
+    """Text that moves from one field to the next changes the sum."""
     assert sum_content("a", "b", "c", b"d") != sum_content("ab", "", "c", b"d")
     assert sum_content("a", "b", "cd", b"") != sum_content("a", "b", "c", b"d")
 

@@ -21,7 +21,7 @@ def ranges_beyond(draw: st.DrawFn, max_size: int = 30) -> tuple[int, tuple[Range
 
 @given(ranges_beyond(), ATTEMPTS)
 def test_a_note_comes_back(known: tuple[int, tuple[Range, ...]], attempts_offset: int | None) -> None:
-    """What fits into the metadata of a commit is read back as it was."""
+    """A note that fits into the metadata of a commit is read back as it was."""
     watermark, done = known
     note = CommitNote(done=done, attempts_offset=attempts_offset)
 

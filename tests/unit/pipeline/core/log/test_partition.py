@@ -24,7 +24,7 @@ def test_hash_is_kafkas(key: bytes, expected: int) -> None:
 
 @given(st.binary(), st.integers(1, 1024))
 def test_every_key_has_a_partition(key: bytes, partitions: int) -> None:
-    """It is one that exists, and the same one at every look."""
+    """The partition exists, and is the same at every look."""
     located = locate_partition(key, partitions)
 
     assert 0 <= located < partitions

@@ -48,7 +48,7 @@ def test_a_hole_is_refused(offsets: list[int]) -> None:
 
 
 def test_what_was_said_to_be_vacant_is_forgotten_behind() -> None:
-    """It counts once: a hole at the same place later is a hole."""
+    """A vacancy counts once: a hole at the same place later is a hole."""
     positions = begin(0)
     positions.note_vacant(PLACE, 0, 2)
     positions.move(PLACE, 3)
@@ -58,7 +58,7 @@ def test_what_was_said_to_be_vacant_is_forgotten_behind() -> None:
 
 
 def test_a_partition_that_went_away_is_not_spoken_of() -> None:
-    """What is still said of it changes nothing."""
+    """Later reports about such a partition change nothing."""
     positions = begin(0)
     positions.forget(PLACE)
     positions.note_vacant(PLACE, 0, 2)

@@ -126,7 +126,7 @@ def test_a_record_is_taken_once(start: int, offsets: list[int]) -> None:
 
 
 def test_a_slow_record_holds_the_watermark_back_and_not_the_work() -> None:
-    """What is completed behind it is told beside the commit."""
+    """Records that are completed behind it are listed beside the commit."""
     mark = Watermark(0)
     for offset in range(6):
         mark.take(offset)

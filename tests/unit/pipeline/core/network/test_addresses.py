@@ -79,7 +79,7 @@ def test_what_is_public(address: str) -> None:
 
 @given(ANY_V4 | ANY_V6)
 def test_never_more_than_python_calls_global(address: IPv4Address | IPv6Address) -> None:
-    """What we take for public, the standard library does too, but for what is judged by an address inside."""
+    """The standard library takes for public what we do, but for addresses that are judged by an address inside."""
     if isinstance(address, IPv6Address) and (
         address in NAT64 or address.ipv4_mapped is not None or any(address in network for network in PUBLIC_ASSIGNMENTS)
     ):

@@ -94,7 +94,7 @@ def test_reads(url: str, authority: str, path: str) -> None:
     ],
 )
 def test_an_address_in_disguise_is_an_address(host: str, address: str) -> None:
-    """It is read as the address it means, once, and refused as that address."""
+    """A disguise is read as the address it means, once, and refused as that address."""
     destination = parse_destination(f"http://{host}/")
 
     assert destination.is_address
@@ -152,7 +152,7 @@ def test_a_local_name_is_refused(host: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(url: str) -> None:
-    """There is one reading of a URL, or none: nothing is guessed."""
+    """A URL has one reading, or none: nothing is guessed."""
     with pytest.raises(DestinationError, match="the URL"):
         parse_destination(url)
 
@@ -179,7 +179,7 @@ def test_whatever_the_text_the_reading_is_safe(text: str) -> None:
 
 @given(st.ip_addresses(v=4), st.sampled_from(["{:d}", "{:#x}", "0{:o}"]), st.integers(1, 4))
 def test_every_notation_of_an_ipv4_address(address: IPv4Address, form: str, count: int) -> None:
-    """Of one to four numbers, each decimal, octal or hexadecimal."""
+    """An address has one to four numbers, each decimal, octal or hexadecimal."""
     packed = address.packed
     numbers = [*packed[: count - 1], int.from_bytes(packed[count - 1 :], "big")]
     # `0` in front of an octal number, also when it is nothing but zero
@@ -240,7 +240,7 @@ def test_no_notation_hides_a_special_address(address: IPv4Address, write: Callab
 
 @given(FORBIDDEN_V4_ADDRESSES, WRAPPINGS_V6)
 def test_no_wrapping_hides_a_special_address(address: IPv4Address, wrap: Callable[[int], int]) -> None:
-    """The same inside an IPv6 address, in every way that leads there."""
+    """Special addresses inside an IPv6 address are refused, in every way that leads there."""
     wrapped = IPv6Address(wrap(int(address)))
 
     assert find_problem(f"http://[{wrapped}]/") == UNREACHABLE

@@ -1,4 +1,4 @@
-"""What Kubernetes puts into every container is told from our settings."""
+"""Variables that Kubernetes puts into every container are distinguished from our settings."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_service_links_are_no_settings(service: str, host: str, url_host: str) -
 
 
 def test_settings_win() -> None:
-    """What is set for the container replaces the service's variable of the same name, and is taken as it is."""
+    """A setting of the container replaces the service's variable of the same name, and is taken as it is."""
     environ = links("HOOKLINE_GATEWAY", "10.0.0.1", "10.0.0.1") | {"HOOKLINE_GATEWAY_PORT": "8081"}
 
     assert 8081 == load_settings(environ).gateway.port

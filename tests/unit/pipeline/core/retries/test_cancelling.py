@@ -1,4 +1,4 @@
-"""What disabling cancels: what was matched before it, whatever the clocks say."""
+"""Disabling cancels deliveries that were matched before it, whatever the clocks say."""
 
 import msgspec
 import pytest
@@ -68,7 +68,7 @@ def test_deleted() -> None:
 
 
 def test_what_a_person_asked_for_of_this_subscription() -> None:
-    """It is made though the subscription was disabled later; not when it is deleted."""
+    """A requested attempt is made though the subscription was disabled later; not when it is deleted."""
     forced = msgspec.structs.replace(make_delivery(4), is_forced=True)
 
     assert not is_cancelled(forced, make_endpoint(5, NOW_US + FAR_US))

@@ -45,7 +45,7 @@ def test_whatever_most_endpoints_answer_it_may_be_us() -> None:
 
 
 def test_a_process_that_has_just_begun_knows_who_failed_before() -> None:
-    """It has not seen the healthy ones yet; in the window after its start that is no reason to blame the others."""
+    """A young process has not seen the healthy endpoints yet: in its first window it does not blame the others."""
     guard = EgressGuard(WINDOW_US, now_us=0, inherited=range(20))
     guard.note(0, 1, is_failure=True, is_fault=False)
 

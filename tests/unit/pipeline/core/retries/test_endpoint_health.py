@@ -83,7 +83,7 @@ def test_days_with_hardly_an_attempt_say_little() -> None:
 
 @pytest.mark.parametrize(("away_us", "counted_us"), [(DAY_US // 24, DAY_US // 24), (6 * DAY_US, RESTORED_GAP_MAX_US)])
 def test_failing_goes_on_over_a_restart(away_us: int, counted_us: int) -> None:
-    """What was counted is kept; between processes the time of day counts, within a bound."""
+    """Counts are kept; between processes the time of day counts, within a bound."""
     health = EndpointHealth()
     health.fail(NOW_US, 0, error="E", opened_until_us=0)
     health.fail(NOW_US + DAY_US, DAY_US, error="E", opened_until_us=0)

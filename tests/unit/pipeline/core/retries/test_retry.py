@@ -136,7 +136,7 @@ def test_gone_is_gone() -> None:
 
 @given(st.none() | st.integers(100, 999).filter(lambda status: status != 410))
 def test_client_errors_are_given_up_only_on_request(status: int | None) -> None:
-    """By default every failure is retried, as Hook0 does; with the setting, 4xx is not, unless it may pass."""
+    """Every failure is retried by default, as Hook0 does; with the setting, 4xx is not, unless it may pass."""
     is_client_error = status is not None and 400 <= status < 500
     may_pass = status in (408, 425, 429)
 

@@ -31,7 +31,7 @@ def test_a_long_wait_hops_and_ends(wait_us: int) -> None:
 
 @given(st.integers(0, 40 * 3600 * SECOND_US), st.floats(0, 1))
 def test_a_tier_that_is_longer_saves_hops(wait_us: int, up_from: float) -> None:
-    """It is the next one at most, only when so much of the way to it has come, and then the wait has ended."""
+    """A longer tier is the next one at most, taken only behind its share of the way, and then the wait has ended."""
     plain = choose_tier(RETRY_TIERS_S, wait_us)
     chosen = choose_tier(RETRY_TIERS_S, wait_us, up_from=up_from)
     if chosen == plain:
@@ -47,7 +47,7 @@ def test_a_tier_that_is_longer_saves_hops(wait_us: int, up_from: float) -> None:
     [(5, 0.3, 1), (3, 0.3, 0), (20, 0.3, 1), (40, 0.3, 2), (5, 0.5, 0), (9.9, 0.0, 1), (0.5, 0.0, 0), (10**6, 0.0, 4)],
 )
 def test_from_a_share_of_the_way_on_the_longer_tier_is_taken(wait_s: float, up_from: float, expected: int) -> None:
-    """So that most of a wait is one trip."""
+    """Most of a wait is one trip."""
     assert expected == choose_tier(RETRY_TIERS_S, round(wait_s * SECOND_US), up_from=up_from)
 
 

@@ -28,7 +28,7 @@ def test_the_default_is_fine() -> None:
     ],
 )
 def test_out_of_bounds(settings: DeliverySettings, field: str) -> None:
-    """What no sink could keep to is told by its field."""
+    """A value that no sink could keep to is refused, with its field."""
     assert {field} == find_setting_problems(settings).keys()
 
 

@@ -32,7 +32,7 @@ def test_the_newest_version_counts() -> None:
 
 
 def test_a_deleted_one_keeps_nothing_secret() -> None:
-    """It still says that it is deleted, so that what waits is cancelled."""
+    """A deleted endpoint still says that it is deleted, so that waiting deliveries are cancelled."""
     endpoints = Endpoints(event_retention_s=RETENTION_S)
     endpoints.apply(make("s"), 0)
     endpoints.apply(make("s", 2, deleted=True), 1)

@@ -110,7 +110,7 @@ def test_what_is_no_json_is_never_accepted(payload: bytes) -> None:
     ],
 )
 def test_what_is_no_filter(form: object) -> None:
-    """It is refused with a sentence; read from the log, it accepts nothing and stops no other subscription."""
+    """The API refuses it with a sentence; read from the log, it accepts nothing and stops no other subscription."""
     with pytest.raises(FilterError, match=r"^(must|has|is|`)"):
         parse_filter(form)
     assert not Content(b"{}", JSON_TYPE).is_accepted_by(compile_text(json.dumps(form)))

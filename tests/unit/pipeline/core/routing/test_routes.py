@@ -58,7 +58,7 @@ def test_equal_to_a_scan(subscriptions: list[dict[str, object]], event_type: str
 
 
 def does_name(content: Mapping[str, Any], event_type: str, existing: Sequence[str]) -> bool:
-    """By itself, or by a pattern of a type that exists."""
+    """Does a subscription name the type by itself, or by a pattern of a type that exists?"""
     patterns = [name for name in content["event_types"] if is_pattern(name)]
     return event_type in content["event_types"] or (
         event_type in existing and any(does_match(pattern, event_type) for pattern in patterns)

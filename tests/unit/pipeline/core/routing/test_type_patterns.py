@@ -11,7 +11,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=7)
 
 
 def match_by_regex(pattern: list[str], name: list[str]) -> bool:
-    """The same by an expression over parts that each end with a dot."""
+    """Match by an expression over parts that each end with a dot."""
     texts = {"*": r"[^.]+\.", "**": r"(?:[^.]+\.)*"}
     expression = "".join(texts.get(part, re.escape(part) + r"\.") for part in pattern)
     return re.fullmatch(expression, "".join(f"{part}." for part in name)) is not None

@@ -23,7 +23,7 @@ def verify(public_key: bytes, signature: str, signed: bytes) -> None:
 
 @given(SECRETS, SECRETS, st.binary())
 def test_a_public_key_verifies_what_was_signed_and_nothing_else(secret: str, other: str, body: bytes) -> None:
-    """By the key in either of its forms; with a secret of an overlap each signature has a key of its own."""
+    """Either form of the key verifies; with a secret of an overlap each signature has a key of its own."""
     secrets = [secret.encode(), other.encode()]
     signatures = sign_asymmetric(secrets, message_id="m", body=body, signed_at_s=7).split(" ")
     signed = b"m.7." + body

@@ -17,7 +17,7 @@ def format_key(key_id: str, key: bytes) -> str:
 
 @given(st.binary(), st.text(), NONCES)
 def test_a_secret_comes_back(secret: bytes, context: str, nonce: bytes) -> None:
-    """What was sealed opens in its own context, and does not show the secret."""
+    """A sealed secret opens in its own context, and its sealed form does not show it."""
     sealer = Sealer([("new", NEW)])
     sealed = sealer.seal(secret, context=context, nonce=nonce)
 

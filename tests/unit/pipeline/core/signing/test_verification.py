@@ -212,7 +212,7 @@ def test_the_hook0_header_may_have_another_name() -> None:
 
 @pytest.mark.parametrize("text", [SECRET, SECRET.upper(), format_standard_secret(SECRET)])
 def test_a_secret_is_read_in_either_form(text: str) -> None:
-    """They are the same key."""
+    """Both forms are the same key."""
     assert KEY == parse_secret(text)
 
 

@@ -39,7 +39,7 @@ async def test_requests_that_come_together_are_asked_for_together() -> None:
 
 
 async def test_a_request_is_not_answered_by_what_was_asked_before_it_came() -> None:
-    """It takes part in the next round, and sees what was accepted between the two."""
+    """A later request takes part in the next round, and sees what was accepted between the two."""
     log = Log()
     first = asyncio.create_task(log.catching_up.ask(0))
     await log.was_asked.wait()
@@ -77,7 +77,7 @@ async def test_a_round_that_fails_fails_for_those_who_wait_for_it() -> None:
 
 
 async def test_what_was_dispatched_is_remembered_up_to_its_offset() -> None:
-    """Of one application, and as long as the topic is the same."""
+    """The memory is of one application, and holds as long as the topic is the same."""
     log = Log()
     catching_up = log.catching_up
     catching_up.note_dispatched("one", 7)

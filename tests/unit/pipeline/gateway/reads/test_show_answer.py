@@ -25,7 +25,7 @@ def make_response(**fields: Any) -> ArchivedResponse:
 
 
 def test_an_answer_shows_code_headers_and_body() -> None:
-    """What the endpoint said, as text."""
+    """The endpoint's answer is shown as text."""
     assert show_answer(make_response()) == {
         "response_id": "a",
         "response_error_name": None,

@@ -29,7 +29,7 @@ def test_what_cannot_be_is_dropped_after_a_look() -> None:
 
 
 def test_a_partition_that_went_away_is_forgotten() -> None:
-    """What was seen of it may have changed meanwhile."""
+    """Offsets that were seen of it may have changed meanwhile."""
     order = Order()
     order.note(PLACE, Looked(30, 60, 60))
     order.forget(PLACE)

@@ -1,4 +1,4 @@
-"""What a member of a group was called is remembered past its process, and taken once."""
+"""A group member's name is remembered past its process, and taken once."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pipeline.kafka.group.former import MemberFile
 
 
 def test_the_next_process_knows_the_one_before(tmp_path: Path) -> None:
-    """Of one that was killed the file is left, and no lock; one that lives beside it has another file."""
+    """A killed process leaves its file, and no lock; one that lives beside it has another file."""
     (tmp_path / "hookline.deliver.0.member").write_text("killed")
     next_one = MemberFile(tmp_path, "hookline.deliver")
     next_one.note("next")
@@ -18,7 +18,7 @@ def test_the_next_process_knows_the_one_before(tmp_path: Path) -> None:
 
 
 def test_one_that_left_is_not_remembered(tmp_path: Path) -> None:
-    """There is nothing to be taken out."""
+    """A member that left need not be taken out of the group."""
     first = MemberFile(tmp_path, "hookline.deliver")
     first.note("one")
     first.close()

@@ -34,7 +34,7 @@ def test_partitions_are_named_after_their_day() -> None:
 
 
 def test_every_table_has_its_day_first_and_its_key_among_its_columns() -> None:
-    """What the writer builds its statements from is whole."""
+    """The parts from which the writer builds its statements are whole."""
     for table in TABLES:
         assert table.columns[0] == "day"
         assert set(table.key) <= set(table.columns)
