@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 
 SCHEDSTAT = "/proc/self/schedstat"
-# A share up to which nothing is gathered, and one from which on all of it is. A machine that is half busy has 0.1 to
-# 0.3: processes wake each other.
-CALM_SHARE = 0.25
-BUSY_SHARE = 0.65
+# A share up to which nothing is gathered, and one from which on all of it is. Processes that wake each other wait for
+# half of their time on a machine that is a quarter idle: gathering from 0.25 on (all of it from 0.65) held producers up
+# while there was time left, 1,400 delivered/s at saturation, not 2,100; at 200 events/s 10 ms to the receiver, not 6.
+CALM_SHARE = 0.6
+BUSY_SHARE = 0.9
 # What was measured loses half of its weight within 0.7 s.
 MEMORY_S = 1.0
 LOOK_INTERVAL_S = 0.05

@@ -42,11 +42,19 @@ def test_nothing_is_gathered_where_nobody_waits() -> None:
 
 
 def test_all_is_gathered_where_processors_are_short() -> None:
-    """A process that waits twice as long as it runs gathers for as long as it may."""
+    """A process that waits nearly all of the time in which it wants to run gathers for as long as it may."""
     machine = Machine()
     pressure = machine.make_pressure()
 
-    assert gather(machine, pressure, 10, ran=0.3, waited=0.6) > 0.099
+    assert gather(machine, pressure, 10, ran=0.05, waited=0.95) > 0.099
+
+
+def test_waking_each_other_is_no_shortage() -> None:
+    """A process that waits as long as it runs gathers nothing: those that wake each other do on an idle machine."""
+    machine = Machine()
+    pressure = machine.make_pressure()
+
+    assert gather(machine, pressure, 10, ran=0.3, waited=0.3) == 0.0
 
 
 def test_between_the_two_there_is_no_jump() -> None:
@@ -54,7 +62,7 @@ def test_between_the_two_there_is_no_jump() -> None:
     gathered = []
     for waited in range(0, 100, 2):
         machine = Machine()
-        gathered.append(gather(machine, machine.make_pressure(), 10, ran=0.3, waited=waited / 100))
+        gathered.append(gather(machine, machine.make_pressure(), 10, ran=0.1, waited=waited / 100))
 
     steps = [later - earlier for earlier, later in pairwise(gathered)]
     assert all(0.0 <= step < 0.012 for step in steps)
@@ -65,7 +73,7 @@ def test_a_burst_is_forgotten() -> None:
     """Seconds after a burst records go out at once again."""
     machine = Machine()
     pressure = machine.make_pressure()
-    assert gather(machine, pressure, 5, ran=0.3, waited=0.6) > 0.05
+    assert gather(machine, pressure, 5, ran=0.05, waited=0.9) > 0.05
 
     assert gather(machine, pressure, 3, ran=0.3, waited=0.01) == 0.0
 
