@@ -14,6 +14,7 @@ from ops.compose.new_env import make_environment
 from pipeline.config import list_variables, load_settings
 from pipeline.core.signing.sealing import parse_keys
 from tests.unit.contracts.compose import list_demanded, list_optional, read_filled_in, read_raw
+from tests.unit.contracts.dockerfile import list_stages
 from tests.unit.contracts.processes import PROCESSES, find_command, read_process_name
 from tests.unit.contracts.repository import ROOT
 
@@ -218,7 +219,7 @@ def test_images_have_a_version(service: str) -> None:
 
 @own
 def test_our_containers_may_do_little(service: str) -> None:
-    """No capabilities, no way to gain any, nothing written but to memory; signals reach the process."""
+    """No capabilities, no way to gain any, nothing written but to memory and volumes; signals reach the process."""
     found = SERVICES[service]
 
     assert found["cap_drop"] == ["ALL"]
@@ -233,3 +234,14 @@ def test_a_process_may_finish_what_it_has_begun() -> None:
     grace_s = int(SERVICES["deliver"]["stop_grace_period"].removesuffix("s"))
 
     assert grace_s > load_settings(SERVICES["deliver"]["environment"]).worker.shutdown_grace_s
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_finds_what_a_killed_one_left(process: str) -> None:
+    """The run directory is in a volume, which outlives a container, and belongs to the image's user."""
+    run_dir = load_settings(SERVICES[process]["environment"]).process.run_dir
+    volumes = dict(volume.split(":") for volume in SERVICES[process]["volumes"])
+    steps = [rest for word, rest in list_stages()[-1] if word == "RUN"]
+
+    assert {"run": str(run_dir)} == volumes
+    assert any(f"install --directory --owner hookline --group hookline --mode 0700 {run_dir}" in step for step in steps)

@@ -221,6 +221,18 @@ def test_workers_scale_on_runnable_lag(name: str) -> None:
 
 
 @charts
+@processes
+def test_a_process_finds_what_a_killed_one_left(chart: str, name: str) -> None:
+    """The run directory is in a volume of the pod, which outlives its container."""
+    pod = DEPLOYMENTS[chart][name]["spec"]["template"]["spec"]
+    run_dir = load_settings(read_environment(pod)).process.run_dir
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+
+    assert "emptyDir" in volumes[mounts[str(run_dir)]]
+
+
+@charts
 @pytest.mark.parametrize("name", WORKERS)
 def test_no_worker_is_without_a_partition(chart: str, name: str) -> None:
     """More of them than partitions would have no work."""

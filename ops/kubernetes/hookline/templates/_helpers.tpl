@@ -59,7 +59,7 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
 {{- fail "settings.HOOKLINE_WORKER_SHUTDOWN_GRACE_S must be longer than HOOKLINE_DELIVER_TOTAL_TIMEOUT_S: the longest request in flight may end" -}}
 {{- end -}}
 {{- range $name, $_ := .Values.settings -}}
-{{- if regexMatch "^HOOKLINE_(KAFKA_(BOOTSTRAP_SERVERS|PARTITIONS|REPLICATION_FACTOR|TOPIC_PREFIX|TLS|CA_FILE|USERNAME|PASSWORD|SASL_MECHANISM)|DATABASE_(WRITE|READ)_URLS?|SEALING_.*|GATEWAY_(HOST|PORT|DRAIN_S|MASTER_API_KEY)|PROCESS_(METRICS_.*|STOP_TIMEOUT_S|LOG_FORMAT)|METRICS_NAMESPACE)$" $name -}}
+{{- if regexMatch "^HOOKLINE_(KAFKA_(BOOTSTRAP_SERVERS|PARTITIONS|REPLICATION_FACTOR|TOPIC_PREFIX|TLS|CA_FILE|USERNAME|PASSWORD|SASL_MECHANISM)|DATABASE_(WRITE|READ)_URLS?|SEALING_.*|GATEWAY_(HOST|PORT|DRAIN_S|MASTER_API_KEY)|PROCESS_(METRICS_.*|STOP_TIMEOUT_S|LOG_FORMAT|RUN_DIR)|METRICS_NAMESPACE)$" $name -}}
 {{- fail (printf "settings.%s has a place of its own in values.yaml" $name) -}}
 {{- end -}}
 {{- end -}}
@@ -131,6 +131,9 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
   value: 0.0.0.0
 - name: HOOKLINE_PROCESS_METRICS_PORT
   value: "9100"
+# survives the container, not the pod: a restarted process takes the killed one before it out of its group
+- name: HOOKLINE_PROCESS_RUN_DIR
+  value: /tmp
 - name: HOOKLINE_METRICS_NAMESPACE
   value: {{ $root.Values.monitoring.namespace | quote }}
 {{ end -}}
