@@ -75,6 +75,8 @@ def each_batch(fetch: Fetch, begin: int, end: int, batch_max_bytes: int) -> Iter
             is_boundary = isinstance(each, Batch)
             if isinstance(each, Bad):
                 closed = each if each.end is not None else _close(fetch, each, piece.end, batch_max_bytes)
+                if closed.end is not None and closed.end <= position:
+                    continue  # the log has nothing more yet
                 yield piece, closed._replace(begin=max(position, each.begin))
                 position = closed.end if closed.end is not None else end
             else:

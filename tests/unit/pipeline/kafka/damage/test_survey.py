@@ -98,6 +98,15 @@ def test_all_good_records_behind_an_offset_are_found() -> None:
             assert bad == ([(max(begin, 30), 40)] if begin < 40 else []), (byte, bit, begin)
 
 
+def test_behind_the_last_batch_there_is_nothing() -> None:
+    """Whatever is wrong before: a reader that waits there for more names nothing."""
+    for byte, bit in BITS:
+        file = File()
+        file.flip(byte, bit)
+
+        assert [] == list(each_batch(file.fetch, BATCHES * BATCH_RECORDS, 1000, BATCH_MAX_BYTES)), (byte, bit)
+
+
 def test_a_look_at_it_names_it() -> None:
     """Whatever stopped a reader at the bad batch: it goes on at the first offset behind it that the broker can give."""
     for byte, bit in BITS:
