@@ -155,7 +155,14 @@ async def _supervise(
     name: str, settings: Settings, main: Main, log: structlog.stdlib.BoundLogger, ending: Ending
 ) -> int:
     """Run `main` to its end; the exit code. The reason is logged before anything is closed that might hang."""
-    supervisor = Supervisor(fail_at=settings.process.fail_at)
+
+    def end_soon(code: int, why: str = "what was still running did not end") -> None:
+        """Before anything else, the log's line included: whatever hangs from here on."""
+        ending.expect_end(END_WITHIN_S, code=code, why=why)
+
+    supervisor = Supervisor(
+        fail_at=settings.process.fail_at, on_failure=lambda: end_soon(1, "the process failed and did not end")
+    )
     topics = [topic.name for topic in declare_topics_for(settings.kafka).all()]
     metrics = Metrics(name, namespace=settings.metrics.namespace, topics=topics)
     process = Process(name=name, settings=settings, metrics=metrics, log=log, supervisor=supervisor)
@@ -169,15 +176,14 @@ async def _supervise(
             process.tracing = _start_tracing(process)
         runner = await _serve_operations(process)
         await _run_main(process, main, ending)
+        end_soon(code := 0)
         log.info("stopped")
-        code = 0
     except StartError as error:
+        end_soon(code := 2)
         log.error("cannot_start", reason=str(error))
-        code = 2
     except (Exception, asyncio.CancelledError):
+        end_soon(code := 1)
         log.exception("crashed")
-        code = 1
-    ending.expect_end(END_WITHIN_S, code=code, why="what was still running did not end")
     if runner is not None:
         await runner.cleanup()
     try:
@@ -195,14 +201,6 @@ async def _run_main(process: Process, main: Main, ending: Ending) -> None:
     """Run `main` until it ends or background work fails. Raises the failure that came first."""
     abandoned = asyncio.Event()
 
-    async def wait_failure() -> None:
-        try:
-            await process.supervisor.failure()
-        except Exception:
-            # before `main` is cancelled: it may not end
-            ending.expect_end(END_WITHIN_S, code=1, why="the process failed and did not end")
-            raise
-
     def stop(reason: str) -> None:
         process.log.info("stopping", reason=reason)
         process.stopping.set()
@@ -212,7 +210,7 @@ async def _run_main(process: Process, main: Main, ending: Ending) -> None:
     ending.attach(asyncio.get_running_loop(), stop)
     if process.settings.process.parent_watch_fd is not None:
         ending.watch_parent(process.settings.process.parent_watch_fd)
-    await run_together(abandoned, main=_begin(process, main), failure=wait_failure())
+    await run_together(abandoned, main=_begin(process, main), failure=process.supervisor.failure())
 
 
 async def _begin(process: Process, main: Main) -> None:

@@ -25,9 +25,13 @@ log = structlog.get_logger()
 class Supervisor:
     """The background work of one process."""
 
-    def __init__(self, *, fail_at: str | None = None) -> None:
-        """`fail_at`: the task that fails a moment after its start, as tests of failures want it."""
+    def __init__(self, *, fail_at: str | None = None, on_failure: Callable[[], None] = lambda: None) -> None:
+        """`fail_at`: the task that fails a moment after its start, as tests of failures want it.
+
+        `on_failure`: called at the first failure, before anything that might hang.
+        """
         self._fail_at = fail_at
+        self._on_failure = on_failure
         self._failed = asyncio.Event()
         self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[object]] = set()
@@ -47,6 +51,7 @@ class Supervisor:
     def fail(self, where: str, error: BaseException) -> None:
         """End the process: `error` was raised where nothing awaits it."""
         if self._error is None:
+            self._on_failure()
             log.error("background_failed", where=where, exc_info=error)
             self._error = error
             self._failed.set()

@@ -37,6 +37,17 @@ async def test_the_first_failure_is_the_reason() -> None:
         await work.failure()
 
 
+async def test_the_first_failure_is_announced_at_once() -> None:
+    """Before it is logged, and before its reader has a turn: what hangs from then on has a deadline. Once."""
+    announced: list[str] = []
+    work = Supervisor(on_failure=lambda: announced.append("now"))
+    work.fail("here", BoomError("first"))
+    assert ["now"] == announced
+    work.fail("there", BoomError("second"))
+
+    assert ["now"] == announced
+
+
 async def test_what_ends_or_is_cancelled_is_no_failure() -> None:
     """The process goes on; stopping cancels what is still running, and waits for it."""
     work = Supervisor()
