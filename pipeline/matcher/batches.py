@@ -1,20 +1,22 @@
-"""The batches of a fetch, without those that cannot be read: aiokafka would end at the first one, again and again.
+"""The batches of a fetch, up to the first that is not as it should be: aiokafka would end at it, again and again.
 
-A batch is checked and unpacked as a whole before a record of it is handed on, so that a bad one is stepped over by its
-header, which says where it ends. A damaged header is not believed, see `choose_end`.
+A batch is checked and unpacked as a whole before a record of it is handed on. What is wrong with one that does not fit,
+and where reading goes on, is not judged here: the partition is read by the log's bytes from there, see `detours`.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from aiokafka.consumer.fetcher import PartitionRecords
 from faust.types import TP
 
-# A batch that claims more than this is damaged: producers' own limits are thousands.
-BATCH_RECORDS_MAX = 10_000_000
+from pipeline.kafka.record import LogRecord
 
-Note = Callable[[TP, int, int, str], None]
+LOG_APPEND_TIME = 1  # of an events topic
+
+Hold = Callable[[TP], None]
 
 
 class Batch:
@@ -41,29 +43,23 @@ class Batch:
 class ReadableBatches:
     """Stands in for the raw batches of one fetch of one partition.
 
-    `note(tp, first offset, one past the last, why)` is called for each batch that is stepped over.
+    `hold(tp)` is called at the first batch that cannot be read or is not in its place: it is the end of this fetch.
     """
 
-    def __init__(
-        self, fetched: PartitionRecords, note: Note, log_end: int | None, ends: MutableMapping[TP, int]
-    ) -> None:
-        """`log_end`: where the log ended when this was fetched; None: not known.
-
-        `ends`: where the last batch ended that was read of each partition. None begins before that.
-        """
+    def __init__(self, fetched: PartitionRecords, hold: Hold, ends: MutableMapping[TP, int]) -> None:
+        """`ends`: where the last batch ended that was read of each partition."""
         self._fetched = fetched
         self._raw = deque(_each_raw(fetched._records))  # noqa: SLF001 - this class stands in for it
-        self._note = note
-        self._log_end = log_end
+        self._hold = hold
         self._ends = ends
-        self._is_first_of_all = True
-        self._is_first = fetched.next_fetch_offset != ends.get(fetched._tp)  # noqa: SLF001
+        # only the first batch, and only where none is known to begin
+        self._may_begin_before = fetched.next_fetch_offset != ends.get(fetched._tp)  # noqa: SLF001
         self._next: Batch | None = None
         fetched._records = self  # noqa: SLF001
         fetched._check_crcs = False  # noqa: SLF001 - done here
 
     def has_next(self) -> bool:
-        while self._next is None and self._raw:
+        if self._next is None and self._raw:
             self._next = self._read()
         return self._next is not None
 
@@ -74,60 +70,61 @@ class ReadableBatches:
     def _read(self) -> Batch | None:
         begin, batch = self._fetched.next_fetch_offset, self._raw.popleft()
         following = self._raw[0] if self._raw else None
-        is_first, self._is_first = self._is_first, False
-        is_first_of_all, self._is_first_of_all = self._is_first_of_all, False
-        if isinstance(batch, Exception):  # bytes of which not even the header can be read
-            self._step_over(begin, begin + 1, batch)
+        may_begin_before, self._may_begin_before = self._may_begin_before, False
+        read = unpack(batch) if is_in_place(begin, batch, following, may_begin_before=may_begin_before) else None
+        if read is None:
+            self._raw.clear()
+            self._hold(self._fetched._tp)  # noqa: SLF001
             return None
-        end = choose_end(begin, batch, following, self._log_end, is_first=is_first)
-        try:
-            if not batch.validate_crc():
-                if following is not None and begin < (following_begin := getattr(following, "base_offset", end)):
-                    end = min(end, following_begin)
-                raise ValueError("its checksum does not fit")
-            if not hasattr(batch, "base_offset"):
-                raise ValueError("it is of a form that Kafka 4 does not write")
-            if end != batch.next_offset:
-                raise ValueError(f"it claims offsets {batch.base_offset} to {batch.next_offset - 1}")
-            read = Batch(batch)
-            if is_first_of_all and begin < batch.base_offset:
-                # there is no gap in a topic that is not compacted: a damaged header has misled the broker
-                reason = "the broker does not find them"
-                self._note(self._fetched._tp, begin, batch.base_offset, reason)  # noqa: SLF001
-        except Exception as error:  # whatever aiokafka, a decompressor or Cython stumbles over
-            is_believed = end == getattr(batch, "next_offset", None)
-            self._step_over(max(begin, batch.base_offset) if is_believed else begin, end, error)
-            return None
-        self._ends[self._fetched._tp] = end  # noqa: SLF001
+        self._ends[self._fetched._tp] = read.next_offset  # noqa: SLF001
         return read
 
-    def _step_over(self, begin: int, end: int, error: Exception) -> None:
-        if begin < end:
-            self._note(self._fetched._tp, begin, end, str(error) or type(error).__name__)  # noqa: SLF001
-        self._fetched.next_fetch_offset = end
+
+class ReadAside:
+    """Records that were read by the log's bytes. Stands in for aiokafka's of a fetch (`PartitionRecords`)."""
+
+    def __init__(self, position: int, records: Iterable[LogRecord]) -> None:
+        self.next_fetch_offset = position
+        self._records = iter(records)
+
+    def __iter__(self) -> Iterator[ConsumerRecord[bytes, bytes]]:
+        return self
+
+    def __next__(self) -> ConsumerRecord[bytes, bytes]:
+        record = next(self._records)
+        self.next_fetch_offset = record.offset + 1
+        return ConsumerRecord(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp_us // 1000,
+            timestamp_type=LOG_APPEND_TIME,
+            key=record.key,
+            value=record.value,
+            checksum=None,
+            serialized_key_size=len(record.key or b""),
+            serialized_value_size=len(record.value or b""),
+            headers=record.trace or (),
+        )
 
 
-def choose_end(begin: int, batch: Any, following: Any, log_end: int | None, *, is_first: bool) -> int:
-    """Where to go on behind a batch that was fetched from offset `begin`: its own end, if its offsets can be right.
+def is_in_place(begin: int, batch: Any, following: Any, *, may_begin_before: bool) -> bool:
+    """Do the offsets of a batch that was fetched from `begin` fit what is around it? They have no checksum.
 
-    `following`: the next batch, None if there is none or it cannot be read. `is_first`: of a fetch, and it is not known
-    that a batch begins there; only that one may begin before `begin`.
+    `following`: the next batch, if there is one. In a topic that is not compacted there is no gap between two.
     """
-    following_begin = getattr(following, "base_offset", None)
-    behind = following_begin if following_begin is not None and begin < following_begin else begin + BATCH_RECORDS_MAX
-    if not hasattr(batch, "base_offset") or not 0 <= batch.last_offset_delta < BATCH_RECORDS_MAX:
-        return begin + 1 if following_begin is None else int(min(behind, begin + BATCH_RECORDS_MAX))
-    base, end = batch.base_offset, batch.next_offset
-    # between two batches of a topic that is not compacted there is no gap
-    is_too_low = not is_first or (following_begin is not None and end < following_begin)
-    is_back = end <= begin or (base < begin and is_too_low)
-    is_ahead = base > begin and (
-        (following_begin is not None and begin <= following_begin < end) or (log_end is not None and end > log_end)
-    )
-    if not is_back and not is_ahead:
-        return int(end)
-    # as many offsets as it has, in the place where it lies
-    return int(min(begin + batch.last_offset_delta + 1, behind, log_end if log_end is not None else behind))
+    base, end = getattr(batch, "base_offset", None), getattr(batch, "next_offset", None)
+    if base is None or end is None or base > begin or end <= begin or (base < begin and not may_begin_before):
+        return False
+    return bool(getattr(following, "base_offset", end) == end)
+
+
+def unpack(batch: Any) -> Batch | None:
+    """Its records; None: they cannot be read."""
+    try:
+        return Batch(batch) if batch.validate_crc() else None
+    except Exception:  # whatever aiokafka, a decompressor or Cython stumbles over
+        return None
 
 
 def _each_raw(records: Any) -> Iterator[Any]:
@@ -139,16 +136,9 @@ def _each_raw(records: Any) -> Iterator[Any]:
         yield error
 
 
-def stand_in(fetcher: Any, note: Note, ends: MutableMapping[TP, int]) -> None:
+def stand_in(fetcher: Any, hold: Hold, ends: MutableMapping[TP, int]) -> None:
     """Let `ReadableBatches` stand in for what `fetcher` (aiokafka's) has fetched and handed nothing on of."""
     for fetched in fetcher._records.values():  # noqa: SLF001
         records = getattr(fetched, "_partition_records", None)  # an error has none
-        if records is not None and not isinstance(records._records, ReadableBatches):  # noqa: SLF001
-            ReadableBatches(records, note, find_log_end(fetcher, records._tp), ends)  # noqa: SLF001
-
-
-def find_log_end(fetcher: Any, tp: TP) -> int | None:
-    """Where the log ended at the last fetch; None: the partition went away."""
-    assignment = fetcher._subscriptions.subscription.assignment  # noqa: SLF001
-    state = assignment.state_value(tp) if assignment is not None else None
-    return state.highwater if state is not None else None
+        if isinstance(records, PartitionRecords) and not isinstance(records._records, ReadableBatches):  # noqa: SLF001
+            ReadableBatches(records, hold, ends)

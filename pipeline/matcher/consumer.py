@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import aiokafka
 import faust
 import structlog
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RecordTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
@@ -21,10 +22,13 @@ from faust.types import TP
 from yarl import URL
 
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
-from pipeline.kafka.record import Place
-from pipeline.matcher.batches import stand_in
+from pipeline.kafka.record import LogRecord, Place
+from pipeline.matcher.batches import ReadAside, stand_in
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.reading import Reading
+
+# When there is nothing to be fetched: until it is looked at again.
+HELD_REST_S = 0.05
 
 log = structlog.get_logger()
 
@@ -58,9 +62,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             # record waited for the one before it as well (at 200 events a second, 10.8 ms to the receiver, not 3.1).
             with contextlib.suppress(asyncio.CancelledError):  # as aiokafka does
                 await asyncio.sleep(reader.pace.rest_s(reader.loop.time()))
+                if reader.held and not leave_out(request, reader.held):
+                    await asyncio.sleep(HELD_REST_S)
+                    return False
                 has_fetched = bool(assignment.active) and bool(await fetch(assignment, node_id, request))
                 # before a record of it is taken: the loop has not turned since it came
-                stand_in(fetcher, reader.step_over, reader.reading.batch_ends)
+                stand_in(fetcher, reader.hold, reader.reading.batch_ends)
                 return has_fetched
             return False
 
@@ -133,13 +140,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             records = await self._fetch_records(consumer, partitions, timeout, records_max)
         except RecordTooLargeError as error:
-            # Its length, the one thing by which it could be stepped over, is damaged. aiokafka has gone one offset on.
+            # Its length is damaged. aiokafka has gone one offset on.
             _, tp, offset, _ = error.args
             reader = self.consumer
             assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
-            reader.step_over(tp, offset, offset + 1, "its length is larger than any batch")
+            reader.hold(TP(tp.topic, tp.partition))
+            consumer.seek(tp, offset)
             return {}
         return records
+
+    def has_fetched(self, tp: TP) -> bool:
+        """Does the client have records of it that were not taken yet?"""
+        return tp in self._ensure_consumer()._fetcher._records  # noqa: SLF001
+
+    def hand(self, tp: TP, position: int, records: Sequence[LogRecord]) -> None:
+        """Let the client have fetched these. They are dropped if `position` is not its own any more."""
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
+        assignment = fetcher._subscriptions.subscription.assignment  # noqa: SLF001
+        if assignment is None or tp not in assignment.tps:
+            return
+        fetched = FetchResult(tp, assignment=assignment, partition_records=ReadAside(position, records), backoff=0)
+        fetcher._records[tp] = fetched  # noqa: SLF001
+        for waiter in fetcher._fetch_waiters:  # noqa: SLF001
+            fetcher._notify(waiter)  # noqa: SLF001
 
 
 class Consumer(driver.Consumer):
@@ -153,13 +176,30 @@ class Consumer(driver.Consumer):
         self.faults = transport.faults
         self.note_for: Callable[[Place], str] = lambda _: ""  # the metadata of a commit
         self.pace = FetchPace()
+        self.held: set[TP] = set()  # partitions that are not fetched
+        self.is_holding = asyncio.Event()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=self.loop)
 
-    def step_over(self, tp: TP, begin: int, end: int, reason: str) -> None:
-        """Say that a batch could not be read."""
-        self.faults.note(ReadFault((tp.topic, tp.partition), "unreadable", begin, end, reason))
+    def hold(self, tp: TP) -> None:
+        """Fetch nothing of a partition: what comes next is read by the log's bytes."""
+        self.held.add(tp)
+        self.is_holding.set()
+
+    def let_go(self, tp: TP) -> None:
+        """Fetch it again."""
+        self.held.discard(tp)
+        if not self.held:
+            self.is_holding.clear()
+
+    def has_fetched(self, tp: TP) -> bool:
+        """Does the client have records of it that were not taken yet?"""
+        return self._aiokafka_thread.has_fetched(tp)
+
+    def hand(self, tp: TP, position: int, records: Sequence[LogRecord]) -> None:
+        """Let the client have fetched these. They are dropped if `position` is not its own any more."""
+        self._aiokafka_thread.hand(tp, position, records)
 
     async def rewind(self, tp: TP, offset: int) -> None:
         """Read on from an offset that lies before what was read."""
@@ -167,12 +207,11 @@ class Consumer(driver.Consumer):
         self.reading.begin(tp, offset)
 
     async def skip(self, fault: ReadFault) -> None:
-        """Read on behind an unreadable batch, if the position is still at it."""
+        """Read on behind an unreadable batch."""
         tp = TP(*fault.place)
-        if self.list_positions().get(tp) == fault.begin:
-            self.faults.note(fault)
-            await self.seek(tp, fault.end)
-            self.reading.reach(tp, fault.end)
+        self.faults.note(fault)
+        await self.seek(tp, fault.end)
+        self.reading.reach(tp, fault.end)
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Commit exactly these. False when the group has gone on without us.
@@ -218,15 +257,17 @@ class Consumer(driver.Consumer):
     @property
     def member_id(self) -> str:
         """The id that the group's coordinator gave to this member; empty: it is none."""
-        thread = self._thread
-        assert isinstance(thread, ConsumerThread)  # noqa: S101 - which made this one
-        return thread.member_id()
+        return self._aiokafka_thread.member_id()
 
     def list_positions(self) -> dict[TP, int]:
         """Where the client reads on, of each partition that has a position."""
+        return self._aiokafka_thread.list_positions()
+
+    @property
+    def _aiokafka_thread(self) -> ConsumerThread:
         thread = self._thread
         assert isinstance(thread, ConsumerThread)  # noqa: S101 - which made this one
-        return thread.list_positions()
+        return thread
 
 
 class Transport(driver.Transport):
@@ -237,6 +278,17 @@ class Transport(driver.Transport):
     def __init__(self, servers: list[URL], app: faust.App, faults: ReadFaults) -> None:
         super().__init__(servers, app)
         self.faults = faults
+
+
+def leave_out(request: Any, held: Container[TP]) -> bool:
+    """Ask for nothing of these. False: then nothing is left."""
+    kept = [
+        (topic, left)
+        for topic, parts in request._topics  # noqa: SLF001 - the builder's, before it is sent
+        if (left := [part for part in parts if (topic, part[0]) not in held])
+    ]
+    request._topics = kept  # noqa: SLF001
+    return bool(kept)
 
 
 def consumer_of(app: faust.App) -> Consumer:

@@ -48,9 +48,9 @@ async def guard_log(
             if faults := [fault for fault in finding.faults if not is_met(fault, consumer)]:
                 await go_back(consumer, intake, progress, faults, metrics)
         reached = {(tp.topic, tp.partition): position for tp, position in consumer.list_positions().items()}
-        for fault in await stalls.find(reached, finding.ends):
-            if assignment == progress.assignment:
-                await consumer.skip(fault)
+        for place in stalls.list_places(reached, finding.ends):
+            if not consumer.has_fetched(TP(*place)):
+                consumer.hold(TP(*place))
         await asyncio.sleep(GUARD_INTERVAL_S)
 
 

@@ -32,6 +32,7 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.matcher.chunks import CODEC, Scheduler, register_codec, schedule_chunks
 from pipeline.matcher.consumer import Consumer, Transport, consumer_of
+from pipeline.matcher.detours import Detours
 from pipeline.matcher.guarding import count_missing, guard_log
 from pipeline.matcher.intake import Intake
 from pipeline.matcher.matching import Matcher
@@ -131,7 +132,7 @@ async def main(process: Process) -> None:
         clock_us=clock.now_us,
     )
     guard = LogGuard(settings.kafka, group=group, ids=ids)
-    stalls = Stalls(settings.kafka)
+    stalls, detours = Stalls(), Detours(settings.kafka, reads_traces=settings.tracing.enabled)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
     @app.agent(events, concurrency=1)
@@ -167,6 +168,10 @@ async def main(process: Process) -> None:
         retention_s = settings.kafka.event_retention_s
         await watch(app, progress, process.metrics, retention_s=retention_s, clock_us=clock.now_us)
 
+    async def read_detours() -> None:
+        await ready.wait()
+        await detours.run(consumer_of(app))
+
     topic_watch = TopicWatch(settings.kafka, topics.of_matcher(), process.metrics)
     process.health.ready["topics"] = topic_watch.check
     process.supervisor.start("topic_watch", topic_watch.run())
@@ -184,6 +189,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("committing", progress.commit_regularly())
     process.supervisor.start("following", follow())
     process.supervisor.start("topic_ids", ids.run())
+    process.supervisor.start("detours", read_detours())
     process.supervisor.start("guarding", guard_log(app, guard, stalls, intake, progress, ready, process.metrics))
     try:
         await process.stopping.wait()
@@ -192,6 +198,7 @@ async def main(process: Process) -> None:
     finally:
         await finish(app.stop(), process)
         former.close()
+        detours.close()
         shutil.rmtree(app.conf.datadir, ignore_errors=True)  # empty directories, which Faust made
     await producer.close()
     await routes.close()
