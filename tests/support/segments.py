@@ -28,10 +28,13 @@ class Segment:
 
     def __init__(self, data_dir: Path, topic: str, partition: int = 0) -> None:
         self.path = data_dir / "log" / f"{topic}-{partition}" / f"{0:020}.log"
+        self._flipped: list[tuple[int, int]] = []  # byte and bit
 
     def batches(self) -> list[Batch]:
-        """All that are there."""
-        data = self.path.read_bytes()
+        """All that are there, as they were before this object turned bits of them."""
+        data = bytearray(self.path.read_bytes())
+        for place, bit in self._flipped:
+            data[place] ^= 1 << bit
         found, at = [], 0
         while at + HEADER.size <= len(data):
             base, length, _, _, _, attributes, last_delta, *_ = HEADER.unpack_from(data, at)
@@ -55,6 +58,7 @@ class Segment:
             byte = file.read(1)[0]
             file.seek(place)
             file.write(bytes([byte ^ 1 << bit]))
+        self._flipped.append((place, bit))
 
     def flip_in(self, batch: Batch, text: bytes) -> None:
         """Turn a bit of the first place where `text` is in a batch. It must not be compressed."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 
 from confluent_kafka import Producer
@@ -14,6 +15,7 @@ from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.test_wrong_bits import BATCH_RECORDS, BATCHES, check_said, leave_out
 from tests.integration.damage.test_wrong_bits_behind import wait_for
 from tests.integration.deliver.deliver_site import DeliverSite, ids_of
+from tests.support.kafka import report
 from tests.support.receiver import Receiver
 from tests.support.segments import Segment
 from tests.support.single_process import SingleProcess
@@ -77,10 +79,12 @@ async def test_deliver_ends_once(broker: OwnBroker, prefix: str) -> None:
             sent += site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
         bad = shorten(broker.segment(site.topics.deliveries))
         supervisor = asyncio.create_task(supervise(deliver, stopping))
+        began_at_s = time.monotonic()
         deliver.thaw()
         await site.attempts(len(sent) - len(bad), timeout_s=60)
         stopping.set()
         ended = await supervisor
+        report(f"a damaged batch that aborts: went on after {time.monotonic() - began_at_s:.1f} s, ended {ended}")
         await check_said(deliver, site.topics.deliveries, bad)
 
         assert ended in ([], [-signal.SIGABRT])
