@@ -22,7 +22,7 @@ def load_figures() -> Figures:
 
 
 def write_figures(figures: Figures, path: Path) -> None:
-    """As they are kept."""
+    """Write figures in the form in which they are kept."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
 
 

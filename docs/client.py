@@ -165,7 +165,7 @@ def render() -> dict[str, str]:
 
 
 def shape(text: str, name: str) -> str:
-    """As ruff does."""
+    """Format the text with ruff, without unused imports."""
     ruff = [sys.executable, "-m", "ruff"]
     path = str(FOLDER / name)
     for options in (("check", "--select", "F401", "--fix"), ("format",)):

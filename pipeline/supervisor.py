@@ -44,7 +44,7 @@ class Supervisor:
         return task
 
     async def run_together(self, stopping: asyncio.Event, **works: Work) -> None:
-        """As the function of this name."""
+        """See the function of this name."""
         chosen = {name: work if name != self._fail_at else _fail_during(work, name) for name, work in works.items()}
         await run_together(stopping, **chosen)
 

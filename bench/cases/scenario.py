@@ -28,7 +28,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """As many as are delivered and archived: so many events may be on their way at most."""
+    """Pace by events in flight: at most so many are sent, and not yet delivered and archived."""
 
     events_max: int
 

@@ -33,7 +33,7 @@ NOTHING_GREW = Growth(
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When a case began."""
+    """The start of a case."""
 
     at: datetime
     monotonic_s: float

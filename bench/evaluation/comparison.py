@@ -103,7 +103,7 @@ def judge(kind: Kind, pairs: Sequence[tuple[float, float]], speeds: Sequence[flo
 
 
 def _sign(ratio: float, floor: float) -> int:
-    """As a factor, so that twice as much and half as much are equally far."""
+    """Return the direction of a change beyond its floor, or 0: as a factor, twice and half are equally far."""
     if ratio > 1 + floor:
         return 1
     return -1 if ratio < 1 / (1 + floor) else 0

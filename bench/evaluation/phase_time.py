@@ -7,7 +7,7 @@ from bench.cases.scenario import Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTime:
-    """When a phase was. Microseconds since the epoch."""
+    """The time of a phase, in microseconds since the epoch."""
 
     phase: Phase
     start_us: int

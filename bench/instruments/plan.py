@@ -30,7 +30,7 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """When events are sent. `rate_per_s` None: as soon as a connection is free.
+    """Times at which events are sent. `rate_per_s` None: as soon as a connection is free.
 
     `events_max`: so many, None: until a command to stop. `is_limited`: only as many as `allow` commands have allowed.
     """

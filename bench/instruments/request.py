@@ -79,7 +79,7 @@ class RequestWriter:
         return f"{self._start}Authorization: Bearer {audience.secret}\r\nContent-Length: {length}\r\n\r\n".encode()
 
     def _format_id(self, number: int, intended_us: int) -> bytes:
-        """As Hook0's clients make them (UUIDv7): the time first; the rest is ours."""
+        """Format an id like Hook0's clients (UUIDv7): the time first; the rest is ours."""
         now_ms = intended_us // 1000
         ids = (now_ms >> 16, now_ms & 0xFFFF, self._run_id, self._stream, number)
         return b'"event_id":"%08x-%04x-7%03x-80%02x-%012x",' % ids

@@ -1,4 +1,4 @@
-"""When the requests of a stream are due. Pure."""
+"""The schedule of a stream's requests. Pure."""
 
 import math
 
@@ -46,13 +46,13 @@ class Schedule:
         return min(due, self._allowed) if self._is_limited else due
 
     def intended_us(self, request: int, now_us: int) -> int:
-        """When a request was to be sent."""
+        """The time at which a request was to be sent."""
         if self._period_us is None or self._start_us is None:
             return now_us
         return self._start_us + round(request * self._period_us)
 
     def next_us(self, due: int) -> int | None:
-        """When the next one is due, of which `due` are; None: not by time."""
+        """The time of the next request, of which `due` are due; None: it does not come by time."""
         if self._period_us is None or self._start_us is None or (self._most is not None and due >= self._most):
             return None
         next_us = self._start_us + math.ceil(due * self._period_us)

@@ -56,7 +56,7 @@ async def prepare(
 async def _schedule_retries(
     config: KafkaConfig, groups: Sequence[Provisioned], deliveries: int, payload: bytes
 ) -> None:
-    """As the http sink leaves them: in the tier of the longest delay, which each may have to pass several times."""
+    """Schedule retries like the http sink: in the tier of the longest delay, which each may pass several times."""
     topics = declare_topics_for(config)
     tier = topics.retries[-1]
     places = [(group.application_ids[0], each) for group in groups for each in group.subscription_ids]

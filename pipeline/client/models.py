@@ -824,7 +824,7 @@ AttemptError = TypedDict("AttemptError", {"class": str, "detail": str | None})
 
 
 class RequestShown(TypedDict):
-    """As it was sent; what looks like a secret is redacted."""
+    """The request that was sent; values that look like secrets are redacted."""
 
     headers: dict[str, str]
     method: str

@@ -42,7 +42,7 @@ class KeyedBatch:
 
 
 def _fingerprint(content: EventContent | msgspec.Raw) -> int:
-    """As `pipeline.core.events.fingerprint`, of what need not be an event that can be accepted."""
+    """Sum up content like `pipeline.core.events.fingerprint`, even of an event that cannot be accepted."""
     if isinstance(content, msgspec.Raw):
         return hash(bytes(content))
     return hash(

@@ -80,7 +80,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await self._shutdown_thread()
 
     def member_id(self) -> str:
-        """As the consumer's."""
+        """Return the consumer's member id."""
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         return str(getattr(coordinator, "member_id", ""))
 

@@ -51,7 +51,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - the parent's signature
     ) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """As its parent's."""
+        """See the parent's method."""
         is_useless = False
         try:
             async with super().connection(timeout) as connection:

@@ -113,7 +113,7 @@ async def test_what_was_not_answered_is_noted_and_the_load_goes_on(tmp_path: Pat
 
 
 async def test_a_limited_stream_sends_what_it_is_allowed(tmp_path: Path) -> None:
-    """Not one more, until it is allowed more."""
+    """The stream sends no request more, until it is allowed more."""
     async with (
         Receiver(default=Status(201)) as gateway,
         start_generator(tmp_path, gateway.url("/api/v1"), Pace(is_limited=True)) as generator,

@@ -46,7 +46,7 @@ def set_topic(name: str, setting: str, value: str) -> Act:
 async def test_a_setting_that_refuses_everything(
     kafka: str, postgres: str, migrated_template: str, name: str, setting: str
 ) -> None:
-    """As an operator would set it by mistake, and put it back."""
+    """An operator sets it by mistake, and puts it back."""
     refusing, usual = SETTINGS[setting]
     async with run_installation(kafka, postgres, migrated_template) as installation:
         result = await turn_against(

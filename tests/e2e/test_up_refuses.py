@@ -73,7 +73,7 @@ async def test_wrong_settings_are_named(tmp_path: Path, environ: dict[str, str],
 
 
 async def test_a_data_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    """Not writable (below a file: root may write everywhere else), or of another version."""
+    """A directory below a file (root may write everywhere else), and one of another version."""
     (tmp_path / "file").touch()
     unwritable = await start_up(tmp_path / "file" / "data")
     (tmp_path / "data").mkdir()
@@ -86,7 +86,7 @@ async def test_a_data_directory_that_cannot_be_used_is_refused(tmp_path: Path) -
 
 
 async def test_a_kafka_that_cannot_be_used_is_refused(tmp_path: Path, given: dict[str, str]) -> None:
-    """Not there, not an address, or it does not let us in."""
+    """A broker is missing, its address is none, or it does not let us in."""
     nowhere = await start_up(tmp_path, environ=given | {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": NOWHERE})
     no_address = await start_up(tmp_path, environ=given | {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": "kafka"})
     stranger = await start_up(
@@ -100,7 +100,7 @@ async def test_a_kafka_that_cannot_be_used_is_refused(tmp_path: Path, given: dic
 
 
 async def test_a_postgres_that_cannot_be_used_is_refused(tmp_path: Path, given: dict[str, str]) -> None:
-    """Not there, or it does not let us in; passwords are not repeated."""
+    """A server is missing, or does not let us in; passwords are not repeated."""
     url = given["HOOKLINE_DATABASE_WRITE_URL"]
     password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
     stranger_url = url.replace(f":{password}@", ":a-wrong-password@")

@@ -76,7 +76,7 @@ class Balancer:
         self._folder.cleanup()
 
     async def wait_all_up(self) -> None:
-        """Until every gateway gets requests: before the next one is stopped, as in any rolling restart."""
+        """Wait until every gateway gets requests, before the next one is stopped, as in any rolling restart."""
 
         async def are_up() -> bool:
             url = f"http://127.0.0.1:{self._port}/balancer;csv"

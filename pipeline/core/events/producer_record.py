@@ -110,7 +110,7 @@ def _read(record: ProducerRecord, application_id: str, read_framed: ReadFramed) 
 
 
 def _read_own(record: ProducerRecord, application_id: str, value: bytes) -> Event | Unreadable:
-    """As the events topic has them."""
+    """Read a record in the form of the events topic."""
     found = parse_event(
         value,
         application_id.encode(),

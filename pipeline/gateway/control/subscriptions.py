@@ -316,7 +316,7 @@ def show_health(state: ShownState | None) -> HealthShown:
 
 
 def read_precondition(request: web.Request) -> datetime | None:
-    """When the subscription was last changed, by `If-Match`; None: it is replaced whatever it is. Raises `Problem`."""
+    """Read the time of the last change from `If-Match`; None: any version is replaced. Raises `Problem`."""
     text = read_header(request, IF_MATCH.name)
     if text is None or text.strip() == "*":
         return None

@@ -54,7 +54,7 @@ class StatusShown(TypedDict):
 
 
 class RequestShown(TypedDict):
-    """As it was sent; what looks like a secret is redacted."""
+    """The request that was sent; values that look like secrets are redacted."""
 
     method: str
     url: str

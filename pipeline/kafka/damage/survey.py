@@ -62,7 +62,7 @@ class Survey:
 
 
 def each_batch(fetch: Fetch, begin: int, end: int, batch_max_bytes: int) -> Iterator[Found]:
-    """As `Survey.each_batch`."""
+    """See `Survey.each_batch`."""
     position, is_boundary = begin, False
     while position < end:
         piece, seen = _fetch_around(fetch, position, batch_max_bytes, is_boundary=is_boundary)

@@ -101,7 +101,7 @@ class ConsumerThread:
 
     @property
     def polled_at_s(self) -> float:
-        """When it polled last, by the monotonic clock. May be read on the loop."""
+        """Time of the last poll, by the monotonic clock. May be read on the loop."""
         return self._reading.polled_at_s
 
     def run(self) -> None:

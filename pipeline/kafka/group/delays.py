@@ -25,7 +25,7 @@ class Delays:
 
     @property
     def next_s(self) -> float | None:
-        """When the next partition is to be looked at."""
+        """Time at which the next partition is to be looked at."""
         return self._wakes[0][0] if self._wakes else None
 
     def find_wait_us(self, record: LogRecord, now_us: int) -> int:

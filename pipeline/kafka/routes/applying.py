@@ -156,7 +156,7 @@ class Applications:
                 self._by_secret[name] = application_id
 
     def _find_since(self, part: RoutesPart, version: int) -> int:
-        """Since when something has been as `part` says: of the first record of it that is read, since it exists.
+        """Find since when a thing has been as `part` says; for the first record of it that is read, from its beginning.
 
         Its earlier form may have been compacted away, while events that met it wait to be matched after a restart:
         better as it is now than as if there had been none.

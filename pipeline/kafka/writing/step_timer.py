@@ -1,4 +1,4 @@
-"""When the producer takes its next step."""
+"""A timer for the producer's steps."""
 
 import asyncio
 from collections.abc import Callable

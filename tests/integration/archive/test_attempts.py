@@ -246,7 +246,7 @@ async def test_an_attempt_is_found_by_its_id(database: str) -> None:
 
 
 async def test_a_response_comes_back_byte_for_byte(database: str) -> None:
-    """Also a long one, which is kept compressed; headers as they were."""
+    """A long response is kept compressed and comes back, too; headers as they were."""
     log = Log()
     dispatch = make_dispatch(make_event(make_id()), make_id(), make_id())
     body = bytes(range(256)) * 30

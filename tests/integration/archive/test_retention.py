@@ -150,7 +150,7 @@ async def test_rows_that_came_meanwhile_are_kept(database: str, with_partition: 
 
 
 async def test_a_day_is_dropped_when_its_grace_is_over(database: str) -> None:
-    """Not before, the oldest first, a few at a time; then nothing is left of it."""
+    """Days are dropped only then, the oldest first, a few at a time; then nothing is left of them."""
     await fill(database, range(6))
     await detach(database, days=1)
     async with await connect(database) as connection:

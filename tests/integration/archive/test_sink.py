@@ -164,7 +164,7 @@ def is_waiting(database: str) -> bool:
 
 
 async def test_a_read_only_server_is_an_outage(database: str) -> None:
-    """As after a failover: nothing is lost until it is writable again; then the sink goes on within seconds."""
+    """A failover leaves a read-only server: nothing is lost until it is writable; then the sink goes on in seconds."""
     log = Log()
     async with open_sink(database) as (sink, outage, _):
         await sink.assigned({EVENTS_0: None})

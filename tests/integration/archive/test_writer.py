@@ -371,7 +371,7 @@ async def test_a_connection_that_was_ended_is_replaced(database: str) -> None:
 
 
 async def test_a_batch_of_thousands(database: str) -> None:
-    """As large as the settings let it be, with large bodies among them; all of it comes back byte for byte."""
+    """A batch of the largest allowed size, with large bodies, comes back byte for byte."""
     log, application_id = Log(), make_id()
     payloads = {make_id(): bytes([number % 256]) * (number * 7 % 5000) for number in range(3000)}
     events = [

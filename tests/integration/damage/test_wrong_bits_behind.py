@@ -31,7 +31,7 @@ def flip_middle(broker: OwnBroker, topic: Topic, form: str) -> range:
 
 
 async def wait_for(database: str, statement: str, expected: set[str]) -> None:
-    """Until the values selected are the expected ones, no fewer and no more."""
+    """Wait until the selected values are the expected ones, no fewer and no more."""
 
     async def check() -> bool:
         async with await psycopg.AsyncConnection.connect(database) as connection:

@@ -66,7 +66,7 @@ async def test_a_program_that_ignores_the_stop_signal_is_killed(start: Start, tm
 
 
 async def test_an_impatient_stop_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
-    """When the asker's patience is shorter than the guard's grace, the program is killed, not forgotten."""
+    """The asker's patience is shorter than the guard's grace: the program is killed, not forgotten."""
     guarded = start(sys.executable, "-c", STUBBORN, grace_s=600.0)
     await eventually(lambda: "up" in (tmp_path / "log").read_text())
 

@@ -122,7 +122,7 @@ async def test_nothing_of_it_can_be_changed(stack: Stack) -> None:
 
 
 async def test_it_is_read_by_editors(stack: Stack) -> None:
-    """Not by viewers, application secrets or others; all of it by the master key only."""
+    """Viewers, application secrets and others are refused; the master key alone reads all of it."""
     space, viewer, other = await stack.api.make_space(), await make_person(stack.api), await make_person(stack.api)
     await stack.api.call(
         "POST", f"/organizations/{space.organization_id}/invite", {"email": viewer.email, "role": "viewer"}

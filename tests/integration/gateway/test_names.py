@@ -95,7 +95,7 @@ async def test_a_name_that_is_taken_is_delivered(stack: Stack, name: str) -> Non
 
 @pytest.mark.parametrize("name", [name for name, is_fine in NAMES.items() if not is_fine])
 async def test_a_name_that_cannot_be_one_is_refused_everywhere(stack: Stack, name: str) -> None:
-    """When it is created, when a subscription names it, over HTTP alone and in a batch, and from Kafka."""
+    """Creating a type refuses it, naming it in a subscription, sending over HTTP alone and in a batch, and Kafka."""
     space = await stack.api.make_space("shop.order.paid")
     created = await create(stack, space, name)
     event = describe_event(space.application_id, name)

@@ -113,7 +113,7 @@ async def test_a_token_that_is_not_for_us(stack: Stack, provider: OpenIdProvider
 
 
 async def test_a_token_that_is_signed_otherwise(stack: Stack, provider: OpenIdProvider) -> None:
-    """Not with a secret that the client has as well. A new key of the provider is found by itself."""
+    """A signature by a secret that the client knows is refused. A new key of the provider is found by itself."""
     provider.is_forging = True
     forged = await log_in(stack)
     provider.is_forging = False

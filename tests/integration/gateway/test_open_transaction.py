@@ -12,7 +12,7 @@ TYPE = "billing.invoice.paid"
 
 
 async def test_a_read_waits_for_an_open_transaction(kafka: str, postgres: str, migrated_template: str) -> None:
-    """Until it has ended, or the time for waiting is over; then the event is there."""
+    """The read waits until the transaction has ended, or its time is over; then the event is there."""
     async with run_stack(
         kafka, postgres, migrated_template, "gateway", "archive", GATEWAY_ARCHIVE_WAIT_S="30"
     ) as stack:

@@ -320,7 +320,7 @@ async def test_names_have_a_length(stack: Stack, path: str, body: dict[str, Any]
 
 
 async def test_every_answer_has_security_headers(stack: Stack) -> None:
-    """Also the answers that are errors."""
+    """Answers that are errors have them, too."""
     for path in ("/errors", "/nowhere", "/organizations"):
         reply = await stack.api.call("GET", path, headers={})
 

@@ -135,7 +135,7 @@ async def list_letters(stack: Stack, space: Space) -> list[dict[str, Any]]:
 
 
 async def test_cloud_events_in_both_modes(stack: Stack) -> None:
-    """As the `cloudevents` package writes them; also what was written before the topic was seen."""
+    """The `cloudevents` package writes them; events written before the topic was seen are read, too."""
     async with Receiver() as receiver:
         _, producer = await make_producer(stack, receiver, "/ce")
         binary, structured = to_binary(cloud_event(1)), to_structured(cloud_event(2))

@@ -147,7 +147,7 @@ async def test_an_organization_with_members_is_what_hook0_clients_read(stack: St
 
 
 async def test_a_user_makes_an_organization(stack: Stack) -> None:
-    """And is its editor from the next request on, also at the other gateway."""
+    """The user is its editor from the next request on, also at the other gateway."""
     person = await make_person(stack.api)
     assert 200 == (await stack.apis[1].call("GET", "/organizations", token=person.access)).status
     made = await stack.api.call("POST", "/organizations", {"name": "Mine"}, token=person.access)

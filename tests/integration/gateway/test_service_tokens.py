@@ -115,7 +115,7 @@ async def test_an_application_secret_cannot_make_one(stack: Stack) -> None:
 
 
 async def test_a_name_is_checked(stack: Stack) -> None:
-    """As every other name."""
+    """The rules of every other name apply."""
     space = await stack.api.make_space()
     body = {"organization_id": space.organization_id, "name": "n" * 51}
 

@@ -23,7 +23,7 @@ TARGETS = {
 
 @pytest.mark.parametrize("given", TARGETS, ids=lambda given: ascii(given)[:40])
 async def test_a_target_is_kept_and_sent_as_it_is(stack: Stack, given: str) -> None:
-    """Also when what was shown is sent back: the limit is on what was given."""
+    """A target that was shown may be sent back: the limit is on the given value."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         url = f"http://127.0.0.1:{receiver.port}{given}"

@@ -102,7 +102,7 @@ async def test_certificates_that_are_not_valid(authority: Authority, host: str, 
 
 @pytest.mark.parametrize("is_named", [False, True])
 async def test_an_authority_that_is_not_trusted(authority: Authority, tmp_path: Path, is_named: bool) -> None:
-    """Not the system's, or not the one that the subscription named."""
+    """The authority is not the system's, or not the one that the subscription named."""
     (tmp_path / "other").mkdir()
     identity = trust(Authority(tmp_path / "other")) if is_named else None
     failure = as_failure(await send_to(authority.server_context(), identity))

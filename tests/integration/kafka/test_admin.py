@@ -46,7 +46,7 @@ async def test_topics_are_configured_as_declared(kafka: str, topic_prefix: str) 
 
 
 async def test_a_setting_that_differs_is_set(kafka: str, topic_prefix: str) -> None:
-    """And nothing else is touched: what an operator has set besides stays."""
+    """Only that setting is changed: an operator's other settings stay."""
     config, topics = await make_topics(kafka, topic_prefix)
     longer = replace(topics, events=replace(topics.events, retention_s=2 * DAY_S))
     (change,) = plan_topics(config, longer)

@@ -290,7 +290,7 @@ async def test_a_commit_for_somebody_elses_partition_is_dropped(kafka: str, topi
 
 
 async def test_what_became_of_a_commit_is_told(kafka: str, topic_prefix: str) -> None:
-    """Also of one without a waiting caller: a group that cannot commit must be noticed before it restarts."""
+    """A commit without a waiting caller reports, too: a group that cannot commit must be noticed before it restarts."""
     config, topics = await make_topics(kafka, topic_prefix)
     clerk, place = Clerk(), (topics.events.name, 0)
     clerk.leaves = {place: Committed(3)}

@@ -30,7 +30,7 @@ MIB = 1024 * 1024
 
 
 async def test_a_record_is_where_the_acknowledgement_says(kafka: str, topic_prefix: str) -> None:
-    """And it is the record that was sent, under its key."""
+    """The record there is the one that was sent, under its key."""
     config, topics = await make_topics(kafka, topic_prefix)
     producer = LogProducer(config, Metrics("test"), linger_ms=0)
     marker = RoutesChanged(application_id=str(uuid4()), routes_version=1, changed_at_us=2)
@@ -231,7 +231,7 @@ async def test_no_clock_of_ours_makes_a_broker_refuse(kafka: str, topic_prefix: 
 
 
 async def test_a_client_with_a_fatal_error_is_replaced(kafka: str, topic_prefix: str) -> None:
-    """As often as it happens: what it had fails at once, what comes then is written."""
+    """Each fatal error replaces the client: its records fail at once, later ones are written."""
     _, topics = await make_topics(kafka, topic_prefix, partitions=1)
     async with KafkaProxy(kafka) as proxy:
         config = configure(proxy.address, topic_prefix, partitions=1)
@@ -306,7 +306,7 @@ async def test_records_of_a_lingering_topic_wait_for_each_other(kafka: str, topi
 
 
 async def test_lingering_ends_by_itself(kafka: str, topic_prefix: str) -> None:
-    """And nothing else has to be sent for that."""
+    """The end needs no further record."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     producer = LogProducer(config, Metrics("test"))
     try:

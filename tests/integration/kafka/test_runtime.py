@@ -207,7 +207,7 @@ async def test_lanes_keep_their_order_and_their_limits(kafka: str, topic_prefix:
 
 
 async def test_several_of_a_lane_at_once_up_to_its_gate(kafka: str, topic_prefix: str) -> None:
-    """And never more than the process may have open in all."""
+    """The process as a whole never has more open than it may."""
     on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink(at_once=3)
     for key in (b"a", b"b"):
         on_kafka.write(key, *numbered(b"hang", 10))
@@ -379,7 +379,7 @@ async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: st
 
 
 def delete_until(on_kafka: RuntimeOnKafka, offset: int) -> None:
-    """As retention does."""
+    """Delete records like retention."""
     admin = AdminClient({"bootstrap.servers": on_kafka.config.bootstrap_servers}, logger=None)
     place = TopicPartition(on_kafka.topics.events.name, 0, offset)
     for future in admin.delete_records([place]).values():
@@ -444,7 +444,7 @@ async def test_what_is_settled_is_young_again(kafka: str, topic_prefix: str) -> 
 
 
 async def test_a_commit_that_failed_is_made_again(kafka: str, topic_prefix: str) -> None:
-    """Also when nothing more is settled: a restart would repeat it although the group had only hiccuped."""
+    """The commit is repeated even when nothing more is settled: a restart would repeat records after a mere hiccup."""
     on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
     on_kafka.write(b"a", b"1")
 

@@ -133,7 +133,7 @@ async def test_an_older_version_changes_nothing(kafka: str, topic_prefix: str) -
 
 
 async def test_history_is_bounded(kafka: str, topic_prefix: str) -> None:
-    """As many older versions as asked for; an event of one that is gone gets its oldest successor."""
+    """The view keeps as many older versions as asked for; an event of a lost one gets its oldest successor."""
     application_id = str(uuid4())
     async with open_routes(kafka, topic_prefix, history_max=3) as (view, board):
         board.publish(*(make_routes(application_id, version) for version in range(1, 8)))

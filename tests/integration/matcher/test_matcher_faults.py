@@ -273,7 +273,7 @@ async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: st
 
 
 def delete_until(site: MatcherSite, offset: int) -> None:
-    """As retention does."""
+    """Delete records like retention."""
     admin = AdminClient({"bootstrap.servers": site.config.bootstrap_servers}, logger=None)
     for future in admin.delete_records([TopicPartition(site.topics.events.name, 0, offset)]).values():
         future.result(10)

@@ -76,7 +76,7 @@ def write(url: str) -> None:
 
 
 async def test_pools_are_bounded_and_measured(database: str) -> None:
-    """As many as are asked for, not more; who gets none in time is refused; all of it is counted."""
+    """A pool has as many connections as asked for; a caller that gets none in time is refused; all of it is counted."""
     metrics = Metrics("test")
     config = DatabaseConfig(write_url=SecretStr(database), pool_size=3, pool_min_size=2, pool_acquire_timeout_s=0.5)
 

@@ -225,7 +225,7 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 async def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    """When its parent is gone, even by kill -9, the pipe between them closes."""
+    """A parent that is gone, even by kill -9, closes the pipe between them."""
     ours, theirs = os.pipe()
     try:
         async with start("well", tmp_path, HOOKLINE_PROCESS_PARENT_WATCH_FD=str(ours)) as running:

@@ -106,7 +106,7 @@ async def test_delay_is_added_in_each_direction() -> None:
 
 
 async def test_a_target_that_is_not_there_resets() -> None:
-    """As a machine does on which nothing listens."""
+    """A machine on which nothing listens answers the same way."""
     async with TcpProxy("127.0.0.1", 1) as proxy:
         with pytest.raises(ConnectionResetError):
             await read_one(proxy)

@@ -140,7 +140,7 @@ async def test_what_is_not_http_is_noted() -> None:
 
 @pytest.mark.parametrize("within", ["request", "head", "body"])
 async def test_reset_is_an_rst(within: str) -> None:
-    """Not an orderly end: the client's read fails."""
+    """The client's read fails, instead of ending in order."""
     step = {"request": Reset("request"), "head": Reset("head"), "body": Reset("body")}[within]
 
     with pytest.raises(ConnectionResetError):

@@ -40,7 +40,7 @@ class Bench:
         return await self.keeper.wait_announced(self.child.read_announcement)
 
     def read_pid(self) -> int:
-        """As others find it out."""
+        """Read the pid from the file that others read."""
         return int((self.root / "sleeper.2.pid").read_text())
 
     async def wait_restarted(self, former_pid: int) -> int:
@@ -158,7 +158,7 @@ async def test_a_frozen_process_is_stopped_in_order(make: Make) -> None:
 
 
 async def test_a_process_that_does_not_stop_is_killed(make: Make) -> None:
-    """And it is said."""
+    """The keeper reports the kill."""
     bench = make("stubborn")
     await bench.start()
     pid = bench.read_pid()

@@ -60,7 +60,7 @@ class Launcher:
 
 
 async def test_a_killed_service_is_started_again(tmp_path: Path) -> None:
-    """As one of our own processes is; also when that does not succeed at once."""
+    """The keeper restarts it like one of our own processes; also when that does not succeed at once."""
     said: list[str] = []
     launcher = Launcher(tmp_path, failures=1)
     launcher.may_start.set()

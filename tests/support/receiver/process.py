@@ -56,7 +56,7 @@ class ReceiverProcess:
         return self._url + path
 
     async def script(self, path: str, *steps: Step) -> None:
-        """As `Receiver.script`."""
+        """See `Receiver.script`."""
         order = ScriptOrder(path=path, steps=[repr(step) for step in steps])
         body = msgspec.json.encode(order)
         async with aiohttp.ClientSession() as session, session.put(f"{self._control}/script", data=body) as response:

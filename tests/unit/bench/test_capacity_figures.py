@@ -58,7 +58,7 @@ def test_a_case_that_is_missing_is_named() -> None:
 
 
 def test_the_figures_of_this_version_are_complete(tmp_path: Path) -> None:
-    """And are written as they are read."""
+    """The file holds every figure, and is written as it is read."""
     figures = load_figures()
     path = tmp_path / "figures.json"
     write_figures(figures, path)

@@ -62,7 +62,7 @@ def test_a_process_is_a_service() -> None:
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_service_runs_the_sub_command_of_its_name(process: str) -> None:
-    """And nothing else."""
+    """The command has no other word."""
     assert [process] == SERVICES[process]["command"]
     assert process == read_process_name(find_command(process))
 

@@ -38,7 +38,7 @@ def test_what_the_kafka_producer_writes_is_an_event(form: Callable[[str, str, st
 
 @pytest.mark.parametrize("secret", [SECRET, format_standard_secret(SECRET)])
 def test_the_receiver_takes_a_secret_in_either_form(secret: str) -> None:
-    """And accepts what was signed with it, and nothing else."""
+    """The receiver accepts bodies that were signed with it, and no others."""
     now_s = int(time.time())
     headers = {
         "webhook-id": "d1",

@@ -73,7 +73,7 @@ def test_it_runs_our_command() -> None:
 
 
 def test_its_settings_are_settings() -> None:
-    """And those that the health check and the exposed ports rely on."""
+    """The settings that the health check and the exposed ports rely on are among them."""
     settings = load_settings({key: value for key, value in read_environment().items() if key.startswith("HOOKLINE_")})
     text = {word: rest for word, rest in list_stages()[-1] if word in ("EXPOSE", "HEALTHCHECK")}
 

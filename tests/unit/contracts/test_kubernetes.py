@@ -44,7 +44,7 @@ def test_it_was_rendered_from_the_chart_that_is_here(chart: str) -> None:
 
 
 def test_every_file_of_values_is_rendered() -> None:
-    """And nothing else is there."""
+    """The folder has no other file."""
     assert sorted(path.stem for path in (FOLDER / "values").glob("*.yaml")) == NAMES
     assert 3 == len(NAMES)
 
@@ -156,7 +156,7 @@ def test_a_process_may_finish_what_it_has_begun(chart: str, name: str) -> None:
 
 @charts
 def test_pods_may_do_little(chart: str) -> None:
-    """As the standard *restricted* asks, and read-only; no token of the cluster, no variables of its services."""
+    """Pods fulfil the standard *restricted*, and are read-only; no token of the cluster, no variables of services."""
     for name, pod in list_pods(RENDERED[chart]):
         (container,) = pod["containers"]
         security = container["securityContext"]

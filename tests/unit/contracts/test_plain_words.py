@@ -9,7 +9,8 @@ from tests.unit.contracts.repository import list_files, name
 VAGUE = re.compile(r"\b(?:who" r"ever|whos" r"ever|no" r"body|some" r"body|any" r"body|every" r"body)\b", re.IGNORECASE)
 # a clause, a fragment or a pronoun instead of a subject
 HIDDEN_SUBJECT = re.compile(
-    r"(?:What|Who|Whose|Of|So|Once|It|There|None:|True;|By|This|That|Those|They|To be|The same)[ ,;:]"
+    r"(?:What|Who|Whose|Of|So|Once|It|There|None:|True;|By|This|That|Those|They|To be|The same"
+    r"|And|Or|Nor|Not|Then|Also|As|Until|Since|When)[ ,;:]"
 )
 
 

@@ -91,7 +91,7 @@ def test_numbers_say_their_unit(section: str, name: str, field: FieldInfo) -> No
 
 @pytest.mark.parametrize("value", ["NaN", "inf", "-1", "", "many", "1e400"])
 def test_what_is_no_number_is_refused(value: str) -> None:
-    """Also those that every float parser takes."""
+    """Numbers that every float parser takes are refused, too."""
     with pytest.raises(ConfigError, match="HOOKLINE_DATABASE_CONNECT_TIMEOUT_S"):
         load_settings({"HOOKLINE_DATABASE_CONNECT_TIMEOUT_S": value})
 
@@ -154,7 +154,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_lists_are_separated_by_spaces() -> None:
-    """As their descriptions say."""
+    """The descriptions of settings say so."""
     settings = load_settings(
         {
             "HOOKLINE_DATABASE_READ_URLS": "postgresql://a  postgresql://b",

@@ -26,7 +26,7 @@ def test_mistakes_are_found_at_the_start(name: str, value: str, said: str) -> No
 
 
 def test_what_can_be_read_is_taken() -> None:
-    """As it was written."""
+    """Values keep the form in which they were written."""
     deliver = load_settings(
         {
             "HOOKLINE_DELIVER_DENIED_NETWORKS": "10.96.0.0/12 fd00::/8",

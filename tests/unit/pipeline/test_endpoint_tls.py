@@ -40,7 +40,7 @@ JUNK = [
 
 @pytest.mark.parametrize("pem", JUNK, ids=ascii)
 def test_junk_is_refused(authority: Authority, pem: str) -> None:
-    """As a CA, as a certificate, and as a key."""
+    """Junk is refused as a CA, as a certificate, and as a key."""
     certificate, key = authority.client_certificate("a")
 
     assert {"tls_ca_pem"} == find_tls_problems(pem, None, None).keys()

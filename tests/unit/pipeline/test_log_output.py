@@ -10,7 +10,7 @@ from pipeline.log_output import LogOutput
 
 
 def test_a_full_disk_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not when it is written, and not at the end either."""
+    """Neither writing nor closing raises."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         text = io.TextIOWrapper(io.BufferedWriter(full))  # as sys.stderr is made
         monkeypatch.setattr(sys, "stderr", text)
@@ -21,7 +21,7 @@ def test_a_full_disk_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_line_is_written_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also one that cannot be encoded."""
+    """A line that cannot be encoded is written, too."""
     path = tmp_path / "log"
     with path.open("wb", buffering=0) as file:
         monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(file)))

@@ -90,7 +90,7 @@ async def test_a_callback_of_ours_that_raises_ends_the_process() -> None:
 
 @pytest.mark.parametrize("library", [True, False], ids=["a library's callback", "no exception"])
 async def test_what_concerns_one_connection_is_logged(library: bool) -> None:
-    """And ends nothing."""
+    """The process goes on."""
     work = Supervisor()
     loop = asyncio.get_running_loop()
     context: dict[str, object] = {"message": "a connection was lost"}
@@ -204,7 +204,7 @@ async def test_a_failure_of_either_ends_both(which: str) -> None:
 
 
 async def test_what_swallows_a_cancellation_is_cancelled_again() -> None:
-    """And what never ends is named when the time is up."""
+    """A task that never ends is named when the time is up."""
     swallowed = 0
 
     async def swallow(times: int) -> None:

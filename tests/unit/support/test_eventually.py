@@ -60,7 +60,7 @@ def test_pauses_grow_from_10_to_250_ms() -> None:
 
 
 def test_a_cheap_check_is_asked_more_often() -> None:
-    """And a dear one takes a tenth of the time at most, until the pauses are at their longest."""
+    """An expensive check takes a tenth of the time at most, until the pauses are at their longest."""
     assert 0.01 == limit_pause(0.01, cost_s=10)
     assert 0.05 == limit_pause(0.25, cost_s=0.001)
     assert 0.18 == pytest.approx(limit_pause(0.25, cost_s=0.02))

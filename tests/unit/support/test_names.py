@@ -43,7 +43,7 @@ def test_processes_start_without_the_settings_of_the_desk() -> None:
 
 
 def test_a_failure_shows_the_end_of_a_log(tmp_path: Path) -> None:
-    """Not all of it, and whatever bytes are in it."""
+    """The end is shown, not all of it, and whatever bytes are in it."""
     log = tmp_path / "log"
     log.write_bytes(b"first\n" + b"\xff" * 100_000 + b"\nlast but one\nlast\n")
 

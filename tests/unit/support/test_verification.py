@@ -71,7 +71,7 @@ def test_another_secret_is_refused() -> None:
 
 
 def test_a_missing_or_doubled_signature_fails() -> None:
-    """As an assertion, which names the header."""
+    """The failure is an assertion, which names the header."""
     genuine = make_request()
     bare = replace(genuine, headers=genuine.headers[:3])
     doubled = replace(genuine, headers=(*genuine.headers, ("webhook-signature", "v1,AAAA")))

@@ -84,7 +84,7 @@ def test_a_rate_leaves_other_loads_alone() -> None:
 
 
 def test_a_duration_is_that_of_what_is_measured() -> None:
-    """Not of the warm-up, nor of a phase that ends when something has happened."""
+    """Warm-up, and phases that end when something has happened, do not count."""
     (case,) = adapt(BY_NAME["backlog"], Wishes(duration_s=7, warm_up_s=2)).cases
 
     assert {WARM_UP: 2, "before": 7, "filling": 600, "parking": 7, "with the backlog": 7} == {

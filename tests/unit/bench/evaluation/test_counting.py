@@ -25,7 +25,7 @@ def find_problems(*, must_arrive: bool = True, **members: object) -> list[str]:
 
 
 def test_accepted_delivered_and_archived_are_the_same() -> None:
-    """Then there is nothing to say."""
+    """Equal sets give no problem."""
     assert [] == find_problems()
 
 

@@ -44,7 +44,7 @@ def test_a_summary_is_in_milliseconds() -> None:
 
 
 def test_nothing_has_no_summary() -> None:
-    """Not zero milliseconds."""
+    """An empty list is not summed up as zero milliseconds."""
     assert summarize([]) is None
 
 

@@ -60,7 +60,7 @@ def test_a_burst_is_as_long_as_it_is() -> None:
 
 
 def test_a_limited_stream_waits_to_be_allowed() -> None:
-    """And is never allowed fewer than before."""
+    """The allowance never falls."""
     schedule = start(Pace(is_limited=True))
 
     assert 0 == schedule.count_due(START_US, sent=0)
@@ -70,7 +70,7 @@ def test_a_limited_stream_waits_to_be_allowed() -> None:
 
 
 def test_nothing_is_due_before_the_start() -> None:
-    """Not even in a closed loop."""
+    """A closed loop has nothing due before the start either."""
     schedule = Schedule(Pace(), batch=1)
 
     assert 0 == schedule.count_due(START_US, sent=0)

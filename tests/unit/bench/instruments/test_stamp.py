@@ -36,7 +36,7 @@ def test_a_mark_is_read_as_it_was_written(stamp: Stamp, payload: dict[str, str])
 
 @pytest.mark.parametrize("payload", ["{}", "{ }", '{"a":1}', '{ "a":1}', '{\n"a":1}'])
 def test_any_object_can_take_a_mark(payload: str) -> None:
-    """Also an empty one, and one with spaces."""
+    """An empty object takes a mark, too, and one with spaces."""
     body = OPENING + "x" + close_payload(payload)
 
     assert {"bench": "x"} | json.loads(payload) == json.loads(body)

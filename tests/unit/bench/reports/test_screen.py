@@ -30,5 +30,5 @@ def test_a_line_says_how_the_load_is_doing() -> None:
 
 
 def test_an_unknown_lag_is_no_zero() -> None:
-    """When no process' metrics can be read."""
+    """The lag is unknown when no process' metrics can be read."""
     assert "lag ?" in describe_sample(BEFORE, msgspec.structs.replace(AFTER, lag={}))

@@ -37,6 +37,6 @@ def test_what_runs_in_a_data_directory_is_found(tmp_path: Path) -> None:
 
 
 def test_where_nothing_runs_is_told(tmp_path: Path) -> None:
-    """Not an installation without anything."""
+    """The error differs from that of an installation without anything."""
     with pytest.raises(BenchError, match="no `hookline up` runs in"):
         find_installation(tmp_path)

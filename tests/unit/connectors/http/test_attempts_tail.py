@@ -15,7 +15,7 @@ def test_without_attempts_all_is_seen() -> None:
 
 
 def test_the_start_is_named_until_all_is_settled() -> None:
-    """As long as one source record may come back, the attempts that settle it must be found again."""
+    """The attempts that settle a source record must be found again as long as it may come back."""
     tail = AttemptsTail(5, end=8)
     settled: set[int] = set()
     for offset in (1, 7, 3):

@@ -48,7 +48,7 @@ def test_what_we_lack_is_told_from_what_they_do(error: Exception, kind: str) -> 
 
 @pytest.mark.parametrize("error", THEIRS, ids=repr)
 def test_what_they_do_is_no_shortage(error: Exception) -> None:
-    """Or their deliveries would wait without end."""
+    """Deliveries would otherwise wait without end."""
     assert find_shortage(error) is None
 
 

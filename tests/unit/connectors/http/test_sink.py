@@ -56,7 +56,7 @@ async def test_a_failure_is_a_retry_and_then_an_attempt() -> None:
 
 
 async def test_the_last_failure_is_a_dead_letter() -> None:
-    """Then the attempt, without a next one."""
+    """The dead letter is written before the attempt, which has no next one."""
     alone = SinkAlone(make_endpoint("https://example.com/", retry_delays_s=[]), client=ScriptedClient(FAILURE))
     await alone.put()
 

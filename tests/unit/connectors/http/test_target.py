@@ -135,7 +135,7 @@ def test_headers_that_cannot_be_sent(headers: dict[str, str], named: str) -> Non
 
 
 def test_the_configured_signature_header_is_ours() -> None:
-    """Also when it is called otherwise."""
+    """The header is ours under any name."""
     with pytest.raises(HeaderError):
         build(headers={"X-Acme-Signature": "1"}, signing=replace(SIGNING, header="X-Acme-Signature"))
     assert "1" == read_headers(build(headers={"X-Acme-Signature": "1"})[0])["x-acme-signature"]

@@ -44,7 +44,7 @@ def test_a_body_that_breaks_off_changes_nothing() -> None:
     ],
 )
 def test_what_a_status_says_of_the_endpoint(status: int, is_overload: bool, is_fault: bool) -> None:
-    """Not willing, too busy, or not able."""
+    """The endpoint is not willing, too busy, or not able."""
     verdict = judge(answer(status), now_s=NOW_S)
 
     assert (is_overload, is_fault) == (verdict.is_overload, verdict.is_fault)
@@ -97,7 +97,7 @@ def test_retry_after(text: str, expected_s: float | None) -> None:
     "text", ["", "soon", "-5", "1.5", "1e9", "٥", "0x10", "Tue, 99 Foo 2026", "inf", "nan", "12 h"]
 )
 def test_retry_after_that_makes_no_sense(text: str) -> None:
-    """Then it was not said."""
+    """A senseless value counts as absent."""
     assert read_retry_after({"retry-after": text}, NOW_S) is None
 
 

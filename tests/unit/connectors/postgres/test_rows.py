@@ -62,7 +62,7 @@ def test_an_event_is_one_row() -> None:
 
 
 def test_a_large_body_is_compressed() -> None:
-    """And comes back byte for byte."""
+    """The body comes back byte for byte."""
     payload = json.dumps(list(range(2000))).encode()
     ((row,),) = build(Log().append(make_event(make_id(), payload=payload))).values()
 

@@ -95,7 +95,7 @@ class OneFlow:
 
 
 async def test_a_record_is_put_settled_and_released() -> None:
-    """And asked about once."""
+    """Each record is asked about once."""
     one = OneFlow()
     one.read(b"a", b"b")
     await eventually(lambda: one.released == [b"a", b"b"])

@@ -10,7 +10,7 @@ from pipeline.cli import cli
     ("wanted", "code", "said"), [("8", 0, "nothing to do"), ("32", 2, "the next event of an appl")]
 )
 def test_growing_in_place_is_refused(wanted: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as there are is nothing to do; another number would let events overtake each other."""
+    """The present number is nothing to do; another number would let events overtake each other."""
     monkeypatch.delenv("HOOKLINE_TEST_KAFKA", raising=False)
     monkeypatch.delenv("HOOKLINE_TEST_DATABASE", raising=False)
     result = CliRunner().invoke(cli, ["topics", "grow", wanted])

@@ -32,7 +32,7 @@ def test_viewers_read_what_is_not_secret() -> None:
 
 
 def test_a_role_holds_in_its_organization() -> None:
-    """And nowhere else."""
+    """The role holds in no other organization."""
     grant = Grant(actor=ACTOR, roles={"a": Role.EDITOR, "b": Role.VIEWER})
 
     assert grant.allows("subscriptions:write", "a", "app")

@@ -86,7 +86,7 @@ async def test_ids_that_come_one_by_one_are_gathered_where_processors_are_short(
 
 
 async def test_a_silent_archive_does_not_stop_ingest() -> None:
-    """When the archive does not answer in time the event is taken: the matcher looks again."""
+    """The event is taken when the archive does not answer in time: the matcher looks again."""
     archive = Archive()
     archive.may_answer.clear()
 

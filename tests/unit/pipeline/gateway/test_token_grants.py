@@ -55,7 +55,7 @@ async def test_an_answer_is_believed_for_less_than_a_second() -> None:
 
 
 async def test_a_token_that_was_revoked_here_is_refused_at_once() -> None:
-    """Also when the answer to an earlier question is still under way."""
+    """The answer to an earlier question, still under way, does not bring it back."""
     database, clock = Database(), Clock()
     grants = TokenGrants(database.find, clock=clock, wall_clock=clock)
     database.may_answer.clear()
@@ -94,7 +94,7 @@ async def test_requests_of_one_moment_share_a_question() -> None:
 
 
 async def test_what_expires_is_not_valid_any_more() -> None:
-    """Also while PostgreSQL is away, and while its answer is still believed."""
+    """A token expires while PostgreSQL is away, too, and while an answer about it is still believed."""
     database, clock = Database(), Clock()
     database.grant = Grant(actor=Actor(kind="user", actor_id="u"), expires_at_s=100.2)
     grants = TokenGrants(database.find, clock=clock, wall_clock=clock)

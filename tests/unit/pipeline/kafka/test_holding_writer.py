@@ -123,7 +123,7 @@ async def test_only_what_was_not_written_is_written_again() -> None:
 
 
 async def test_a_record_refused_for_good_is_replaced() -> None:
-    """As many records as there are instead are written, none for one that is not needed; the writer stays open."""
+    """All replacements of a record are written, none for one that is not needed; the writer stays open."""
     log = ScriptedLog()
     instead = {b"large": [record(b"half"), record(b"half")], b"optional": []}
 

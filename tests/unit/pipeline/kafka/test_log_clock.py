@@ -9,7 +9,7 @@ SLACK_US = 2_000_000  # between two looks at a clock on a busy machine
 
 
 def test_until_something_is_known_it_is_the_hosts() -> None:
-    """And nothing is said against it."""
+    """The clock is not called wrong then."""
     clock = LogClock(Metrics("test"))
 
     assert abs(clock.now_us() - wall_us()) < SLACK_US

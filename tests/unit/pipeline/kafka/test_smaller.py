@@ -92,7 +92,7 @@ def test_a_delivery_becomes_a_dead_letter_that_can_be_sent_again() -> None:
 
 @pytest.mark.parametrize("matches", [2, 5, 64])
 def test_a_dispatch_is_halved(matches: int) -> None:
-    """Until what is left of it is taken: every match is in exactly one part."""
+    """Halving goes on until the rest is taken: every match is in exactly one part."""
     event = make_event(str(uuid4()))
     dispatch = make_dispatch(event, *(str(uuid4()) for _ in range(matches)))
     parts = [part for _, part in replace_record(TOPICS.dispatches, dispatch) or ()]
@@ -114,7 +114,7 @@ def test_one_match_is_as_small_as_it_gets() -> None:
 
 
 def test_a_dead_letter_loses_its_value_and_says_so() -> None:
-    """Then there is nothing left to leave out."""
+    """A letter without its value has nothing left to leave out."""
     letter = make_dead_letter(make_event(str(uuid4())))
     into, shorter = replace_by_one(TOPICS.dead, letter)
 

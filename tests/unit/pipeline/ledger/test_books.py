@@ -73,7 +73,7 @@ def test_dead_and_cancelled_are_ends() -> None:
 
 
 def test_a_missing_delivery_is_named_by_its_id() -> None:
-    """As receivers and operators know it."""
+    """Receivers and operators know it by this id."""
     books, delivery_id = make_books(), uuid4()
     books.add_delivery(Account(), OpenDelivery(APPLICATION, delivery_id.bytes, 0, 3, False, False))
     books.close()

@@ -88,7 +88,7 @@ def make_event(number: int = 1, **fields: Any) -> Event:
 
 
 def store(record: Event | RoutesChanged, offset: int = 0) -> StoredRecord:
-    """As its producer wrote it."""
+    """Store a record in the form in which its producer wrote it."""
     return StoredRecord(key=record.application_id.encode(), value=to_bytes(record), offset=offset)
 
 

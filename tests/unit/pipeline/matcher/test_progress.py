@@ -91,7 +91,7 @@ async def test_the_newest_watermark_supersedes() -> None:
 
 
 async def test_what_could_not_be_committed_is_tried_again() -> None:
-    """Also when nothing more comes: a restart would repeat it although the group had only hiccuped."""
+    """The commit is repeated even when nothing more comes: a restart would repeat the events after a mere hiccup."""
     async with open_desk() as desk:
         (await desk.add({ONE: 1, OTHER: 1})).set_result(DONE)
         desk.commits.error = TimeoutError("no answer")

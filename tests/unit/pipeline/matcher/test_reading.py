@@ -13,7 +13,7 @@ def note(reading: Reading, tp: TP, first: int, last: int, *, committed: int | No
 
 
 def test_fetch_behind_fetch_leaves_no_gap() -> None:
-    """Nor does what is read again, nor the beginning of a partition of which nothing was committed."""
+    """Records read again leave none either, nor does the beginning of a partition without a commit."""
     reading = Reading()
     note(reading, ONE, 100, 109)
     note(reading, ONE, 110, 119)
@@ -58,7 +58,7 @@ def test_what_another_member_read_meanwhile_is_no_gap() -> None:
 
 
 def test_an_age_is_that_of_the_oldest_that_is_not_settled() -> None:
-    """And nothing when all is settled, or nothing was read."""
+    """The age is nothing when all is settled, or nothing was read."""
     reading = Reading()
     unread_us = reading.measure_age_us(ONE, 0, 60_000_000, is_done=False)
     note(reading, ONE, 10, 19)

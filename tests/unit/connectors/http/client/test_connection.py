@@ -203,7 +203,7 @@ async def test_a_broken_body_leaves_the_answer(end: str) -> None:
 
 
 async def test_a_body_without_length_ends_with_its_connection() -> None:
-    """Then the end is no problem."""
+    """The connection's end is no problem then."""
     result, connection, _ = exchange(b"HTTP/1.0 200 OK\r\n\r\nhello", ends=True)
 
     assert Answer(status=200, headers={}, body=b"hello") == result
@@ -417,7 +417,7 @@ def test_how_long_the_endpoint_keeps_connections(value: str, expected_s: float) 
 
 @given(st.text())
 def test_what_it_says_may_make_no_sense(value: str) -> None:
-    """Then our own bound holds."""
+    """Our own bound holds then."""
     assert read_keep_alive_s(value) >= 0
     assert IDLE_MAX_S + IDLE_MARGIN_S == read_keep_alive_s("max=2, timeout=soon, timeout=-1")
 

@@ -57,7 +57,7 @@ async def test_resolves() -> None:
 
 
 async def test_where_private_addresses_are_allowed_neighbours_have_names() -> None:
-    """Then the hosts file and the search domains of this machine count."""
+    """The hosts file and the search domains of this machine count then."""
     asked: list[str] = []
 
     def look_up(name: str) -> Sequence[str]:

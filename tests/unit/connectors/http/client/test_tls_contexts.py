@@ -58,7 +58,7 @@ def test_remembered_by_content_up_to_a_bound(identities: list[TlsIdentity]) -> N
 
 
 def test_what_cannot_be_used_is_not_remembered(identities: list[TlsIdentity]) -> None:
-    """Nor does it push out what can."""
+    """A bad certificate does not push out good ones either."""
     contexts = TlsContexts(contexts_max=1)
     context = contexts.find(identities[0])
     for _ in range(2):

@@ -82,7 +82,7 @@ def test_bytes_are_shown_as_base64() -> None:
 
 
 def test_a_long_body_is_cut() -> None:
-    """Also in the middle of a character."""
+    """The cut may be in the middle of a character."""
     body = b"a" + "ü".encode() * 20_000
 
     shown = format_body(replace(ARRIVAL, body=body, body_bytes=len(body)))

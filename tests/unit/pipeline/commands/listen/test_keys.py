@@ -36,7 +36,7 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"nonsense", b"\xff"])
 def test_what_is_no_secret_is_refused_at_the_start(tmp_path: Path, content: bytes) -> None:
-    """Not at the first delivery."""
+    """The refusal does not wait for the first delivery."""
     file = tmp_path / "secret"
     file.write_bytes(content)
 

@@ -53,7 +53,7 @@ def test_what_is_given_wins(running: Path) -> None:
 
 
 def test_another_application_does_not_get_the_demo_s_secret(running: Path) -> None:
-    """Nor its event type and labels, which would not fit."""
+    """Event type and labels of the demo would not fit either."""
     with pytest.raises(StartError, match=r"--secret, --type, --label must be given"):
         find(running, application_id="mine")
 

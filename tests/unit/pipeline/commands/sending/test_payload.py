@@ -25,7 +25,7 @@ def test_standard_input_is_read() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """And why it cannot be read."""
+    """The message says why the file cannot be read."""
     with pytest.raises(StartError, match=r"cannot read the payload from .*gone: No such file"):
         read_payload(f"@{tmp_path}/gone", NOTHING)
 

@@ -51,7 +51,7 @@ def test_the_sdk_reads_any_type_and_text(is_structured: bool, event_type: str, t
 
 @given(payload=st.binary(max_size=50), kind=st.sampled_from([TEXT_TYPE, BINARY_TYPE]))
 def test_bytes_stay_what_they_are(payload: bytes, kind: str) -> None:
-    """Also where a producer called text what is none; and read by ourselves it is the same event."""
+    """Bytes that a producer called text stay, too; read by ourselves it is the same event."""
     delivery = make(payload=payload, payload_content_type=kind)
     structured = parse_structured(write_structured(delivery))
     binary = parse_binary(write_headers(delivery), payload, name_data_type(delivery))

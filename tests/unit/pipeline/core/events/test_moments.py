@@ -51,7 +51,7 @@ def test_every_number_can_be_shown(at_us: int) -> None:
 
 @pytest.mark.parametrize("text", ["2026-11-24T07:07:40+01:00", "2026-11-24T07:07:40 01:00", "2026-11-24T06:07:40Z"])
 def test_offsets_are_understood(text: str) -> None:
-    """Also with a plus sign that arrived unescaped."""
+    """A plus sign may have arrived unescaped."""
     assert parse_query_moment(text) == 1_795_500_460_000_000
 
 
@@ -103,7 +103,7 @@ def test_it_agrees_with_python(at: datetime) -> None:
 
 
 def test_a_form_has_a_moment() -> None:
-    """As a member of a JSON body; what is none is a problem of the form."""
+    """A member of a JSON body is a moment, or a problem of the form."""
     decoder = msgspec.json.Decoder(Moment, dec_hook=decode_moment)
 
     assert Moment(1) == decoder.decode(b'"1970-01-01T00:00:00.000001Z"')

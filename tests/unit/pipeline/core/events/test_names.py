@@ -66,7 +66,7 @@ def test_names_that_are_not(name: str) -> None:
 
 @given(st.text(max_size=EVENT_TYPE_MAX_CHARS + 1))
 def test_whatever_is_a_name_can_be_sent(name: str) -> None:
-    """As a header's value, from which it can be read again; and a subscription can name it."""
+    """A header's value carries it and can be read again; a subscription can name it."""
     if find_event_type_problem(name) is not None:
         return
     value = encode_header_text(name)

@@ -68,7 +68,7 @@ def test_whose_a_topic_is() -> None:
 
 
 def test_the_plain_form() -> None:
-    """As in the events topic; the key may be any."""
+    """The form is that of the events topic; the key may be any."""
     event = read(make(json.dumps(PLAIN).encode()))
 
     assert isinstance(event, Event)

@@ -210,7 +210,7 @@ def test_shares_shrink_as_more_come() -> None:
 
 
 def test_a_record_larger_than_any_share_is_admitted() -> None:
-    """When its lane holds nothing: it would wait for ever otherwise. What comes behind it waits."""
+    """An empty lane admits it: it would wait for ever otherwise. Records behind it wait."""
     budget = Budget(records_max=100, bytes_max=1_000, places_max=1)
     account = budget.find("a", "a", Standing.SLOW)
 

@@ -2,7 +2,7 @@ from pipeline.core.lanes.fixed_gate import FixedGate
 
 
 def test_a_fixed_number_at_once() -> None:
-    """As many as given may be open, any number may wait, and nothing opens by time."""
+    """The gate opens for the given number, lets any number wait, and opens nothing by time."""
     gate = FixedGate(2)
     rooms = [gate.room(0)]
     for tell in (gate.start, gate.start, gate.end):

@@ -224,7 +224,7 @@ def test_a_lane_that_ran_empty_could_have_gone_on_at_its_speed() -> None:
 
 
 def test_a_lane_whose_speed_is_not_known_is_taken_to_be_slow() -> None:
-    """Until it has been measured: that of a quick endpoint says nothing of what this process gets through."""
+    """A lane counts as slow until it is measured: a quick endpoint does not say how much this process gets through."""
     gate = EndpointGate(POLICY)
 
     assert 0 == gate.choose_tier(Jam(99, 0.0), START_US, RETRY_TIERS_S)

@@ -49,7 +49,7 @@ def test_the_parked_may_have_all_when_nothing_is_new() -> None:
 
 
 def test_a_rate_that_is_not_used_does_not_grow() -> None:
-    """Or a burst would begin with a rate that nothing has tried."""
+    """A burst would otherwise begin with a rate that nothing has tried."""
     pace = ParkedPace(rate_min_per_s=RATE_MIN_PER_S)
     before = pace.rate_per_s
     run(pace, SECOND_US, 100, delay_us=USUAL_US, wants=False)

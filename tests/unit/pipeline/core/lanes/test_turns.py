@@ -30,7 +30,7 @@ def test_members_of_a_group_take_turns() -> None:
 
 
 def test_a_group_that_may_not_is_passed_over() -> None:
-    """And keeps its turn."""
+    """The group keeps its turn."""
     turns: Turns[str] = Turns()
     turns.append("a", "first")
     turns.append("b", "second")

@@ -26,7 +26,7 @@ def test_what_is_accepted_here_counts_at_once() -> None:
 
 
 def test_what_others_accepted_counts_when_it_is_known() -> None:
-    """And there is never less than no room."""
+    """The room is never less than none."""
     quota = make()
     quota.learn({"a": 12}, {})
 
@@ -43,7 +43,7 @@ def test_a_total_that_is_older_takes_nothing_back() -> None:
 
 
 def test_80_and_100_percent_are_noticed_once() -> None:
-    """Also when both are passed in one step."""
+    """One step may pass both."""
     quota = make()
 
     assert [] == quota.learn({"a": 7}, {})

@@ -18,7 +18,7 @@ def note_all(growths: list[int]) -> tuple[ReplayLag, list[int]]:
 
 @given(growths)
 def test_a_replica_that_has_everything_is_not_behind(growths: list[int]) -> None:
-    """Nor is one that has more than was noted last."""
+    """A replica that has more than was noted last is not behind either."""
     lag, places = note_all(growths)
 
     assert 0.0 == lag.measure(places[-1])

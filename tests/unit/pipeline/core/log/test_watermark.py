@@ -82,7 +82,7 @@ class Restarts(RuleBasedStateMachine):
         assert min(self.in_flight, default=self.mark.next_offset) == self.mark.committable
 
     def teardown(self) -> None:
-        """When all is settled, the commit covers all, with nothing left for the note."""
+        """All is settled in the end: the commit covers all, with nothing left for the note."""
         self.read(len(self.offsets) + 1)
         for offset in self.in_flight:
             self.mark.settle(offset)

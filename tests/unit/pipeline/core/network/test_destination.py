@@ -259,7 +259,7 @@ def test_special_addresses_of_ipv6(address: IPv6Address) -> None:
 
 
 def test_plain_http_can_be_forbidden() -> None:
-    """Then only https is sent to."""
+    """Deliveries go only to https then."""
     rules = DestinationRules(addresses=AddressRules(), ports=PORTS, allows_plain_http=False)
 
     assert find_problem("http://example.com/", rules) == "the URL must start with https://"

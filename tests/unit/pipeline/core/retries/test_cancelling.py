@@ -63,7 +63,7 @@ def test_time_where_a_version_is_not_known(routes_version: int, cancel_before_ve
 
 
 def test_deleted() -> None:
-    """Then everything is."""
+    """Deleting cancels every delivery."""
     assert is_cancelled(make_delivery(7), make_endpoint(0, 0, deleted=True))
 
 

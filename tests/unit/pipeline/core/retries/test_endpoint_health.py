@@ -23,7 +23,7 @@ def tell(health: EndpointHealth, now_us: int) -> EndpointState:
 
 
 def test_the_first_failure_is_told_and_counts_from_then() -> None:
-    """Since when an endpoint fails is the first failure after a success, whatever comes between."""
+    """An endpoint fails since the first failure after a success, whatever comes between."""
     health = EndpointHealth()
     health.fail(10_000_000, 10_000_000, error="E_TIMEOUT: x", opened_until_us=0)
     health.fail(12_000_000, 12_000_000, error="E_TIMEOUT: y", opened_until_us=0)
@@ -129,7 +129,7 @@ def test_an_expiring_certificate_is_told_once_a_day() -> None:
 
 @pytest.mark.parametrize("endpoint_version", [3, 4])
 def test_a_successor_does_not_warn_again(endpoint_version: int) -> None:
-    """Nor does a change of the endpoint make it a new day; what follows says when the warning was."""
+    """A change of the endpoint makes it no new day either; later states say when the warning was."""
     health = EndpointHealth()
     health.see_expiry(NOW_US, NOW_US + 9 * DAY_US)
     restored = restore_health(tell(health, NOW_US), endpoint_version=endpoint_version, now_us=NOW_US)

@@ -74,7 +74,7 @@ def test_one_that_came_back_is_not_forgotten() -> None:
 
 
 def test_a_record_without_a_value_removes_it() -> None:
-    """Also one that was never known."""
+    """Removing an unknown endpoint is no error."""
     endpoints = Endpoints(event_retention_s=RETENTION_S)
     endpoints.apply(make("s"), 0)
     endpoints.remove("s")

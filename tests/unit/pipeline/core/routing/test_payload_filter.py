@@ -75,7 +75,7 @@ def where(path: str, op: str, value: object) -> dict[str, Any]:
     ],
 )
 def test_what_is_accepted(form: dict[str, Any], expected: bool) -> None:
-    """As documented."""
+    """The documented filters accept these payloads."""
     assert expected == accepts(form)
 
 
@@ -117,7 +117,7 @@ def test_what_is_no_filter(form: object) -> None:
 
 
 def test_depth_is_bounded() -> None:
-    """As many levels as allowed, and not one more."""
+    """The allowed number of levels passes, and not one more."""
     form: dict[str, Any] = where("", "exists", True)
     for _ in range(DEPTH_MAX - 1):
         form = {"not": form}

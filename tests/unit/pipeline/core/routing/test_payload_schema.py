@@ -46,7 +46,7 @@ def test_a_payload_that_does_not_fit_is_told_where(payload: str, problem: str | 
 
 
 def test_what_is_no_json_does_not_fit() -> None:
-    """Also where it could be read as such."""
+    """A payload of another content type does not fit, even if it could be read as JSON."""
     assert "is no application/json" == read(True).find_problem(b"1", TEXT_TYPE)
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_json_does_not_fit() -> None:
     ],
 )
 def test_a_schema_that_is_none_is_refused(schema: Any, problem: str) -> None:
-    """Or that would fetch something, or cost without a bound."""
+    """A schema that would fetch something, or cost without a bound, is refused as well."""
     with pytest.raises(PayloadSchemaError, match=re.escape(problem)):
         read(schema)
 

@@ -37,7 +37,7 @@ def test_equal_to_an_expression(pattern: list[str], name: list[str]) -> None:
     ],
 )
 def test_some(pattern: str, name: str, expected: bool) -> None:
-    """As documented; a star inside of a part is a character like any other."""
+    """Documented patterns match; a star inside of a part is a character like any other."""
     assert expected == does_match(pattern, name)
 
 

@@ -108,7 +108,7 @@ def test_the_standard_form_holds_the_characters_of_the_uuid() -> None:
 
 @given(st.binary(max_size=200), st.lists(st.binary(max_size=200), max_size=3))
 def test_a_prepared_key_signs_as_the_standard_library_does(secret: bytes, parts: list[bytes]) -> None:
-    """Also secrets longer than a block of the hash, and empty ones; the parts are one message."""
+    """Secrets longer than a block of the hash, and empty ones, sign alike; the parts are one message."""
     key = MacKey(secret)
 
     assert hmac.digest(secret, b"".join(parts), "sha256") == key.sign(*parts)

@@ -193,7 +193,7 @@ def test_no_header_whatever_raises_or_verifies(headers: dict[str, str]) -> None:
 
 @given(st.text(max_size=40))
 def test_no_covered_header_whatever_raises(value: str) -> None:
-    """Also one that cannot be encoded."""
+    """A header that cannot be encoded raises nothing either."""
     signature = f"t={NOW_S},h=x-a,v1={'00' * 32}"
 
     finding = check_hook0([KEY], headers={HOOK0_HEADER: signature, "x-a": value}, body=BODY, now_s=NOW_S)
@@ -202,7 +202,7 @@ def test_no_covered_header_whatever_raises(value: str) -> None:
 
 
 def test_the_hook0_header_may_have_another_name() -> None:
-    """As the operator set it."""
+    """The operator sets its name."""
     headers = sign(KEY)
     headers["x-mine"] = headers.pop(HOOK0_HEADER)
 
@@ -223,6 +223,6 @@ def test_a_foreign_standard_secret_is_read() -> None:
 
 @pytest.mark.parametrize("text", ["", "whsec_", "whsec_!", "4f8c1c3e", "secret"])
 def test_what_is_no_secret_is_refused(text: str) -> None:
-    """And it is said what one looks like."""
+    """The error says what a secret looks like."""
     with pytest.raises(ValueError, match="a secret is a UUID, or whsec_ followed by base64"):
         parse_secret(text)

@@ -83,7 +83,7 @@ def test_success_is_counted_from_when_it_was_due() -> None:
 
 
 def test_a_failure_shows_when_it_failed() -> None:
-    """Also without an answer: the error is the response."""
+    """A failure without an answer shows it, too: the error is the response."""
     item = make_item(outcome="failed", started_at_us=CREATED_US, finished_at_us=DONE_US, error_class="E_TIMEOUT")
     shown = show_item(item, DONE_US)
 
