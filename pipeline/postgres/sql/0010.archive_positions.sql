@@ -1,6 +1,6 @@
 -- depends: 0002.archive
 
--- A position that does not follow the one before it is refused, by whoever it is written: what lies between the two was
+-- A position that does not follow the one before it is refused, whichever process writes it: what lies between the two was
 -- never archived, and would never be read again. Each write says from where it continues, how many records it holds, and
 -- how many offsets on the way hold no record (ends of transactions, records that retention or compaction took).
 

@@ -5,7 +5,7 @@
 create table audit_log (
     audit_id bigint generated always as identity primary key,
     changed_at timestamptz not null default clock_timestamp(),
-    -- user, service_token, application_secret, master_key, anonymous; system: Hookline itself, or somebody with psql
+    -- user, service_token, application_secret, master_key, anonymous; system: Hookline itself, or a person with psql
     actor_kind text not null,
     actor_id text,
     address text,

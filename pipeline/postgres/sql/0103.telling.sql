@@ -12,7 +12,7 @@ create table changes_to_tell (
     audit_id bigint primary key references audit_log
 );
 
--- Only changes that a subscription selects: an event that nobody asked for would only be in the way.
+-- Only changes that a subscription selects: an event without such a subscription would only take up room.
 create function note_change_to_tell() returns trigger language plpgsql as $$
 begin
     if exists (
