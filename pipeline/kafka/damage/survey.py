@@ -119,6 +119,9 @@ def _fetch_around(fetch: Fetch, position: int, batch_max_bytes: int, *, is_bound
         return _fetch_and_walk(fetch, position, batch_max_bytes, is_boundary=False)
     if is_boundary and seen.found and isinstance(seen.found[0], Batch) and seen.found[0].begin == position:
         return piece, seen
+    if not is_boundary and seen.is_cut and seen.end == position:
+        # a batch begins there that is larger than a look
+        return _fetch_around(fetch, position, batch_max_bytes, is_boundary=True)
     step, found = 2, seen
     while not _is_sure(found, position, is_whole=asked_at <= piece.begin):
         if asked_at <= piece.begin or position >= piece.end or step > BACK_MAX:

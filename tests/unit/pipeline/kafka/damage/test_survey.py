@@ -2,7 +2,7 @@
 
 from pipeline.kafka.damage.batches import HEADER, Bad, Batch
 from pipeline.kafka.damage.raw_log import Piece
-from pipeline.kafka.damage.survey import each_batch, look
+from pipeline.kafka.damage.survey import LOOK_BYTES, each_batch, look
 from tests.support.batches import make_batch
 
 BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
@@ -43,8 +43,8 @@ class File:
     It looks at the next batch's offset before it takes one.
     """
 
-    def __init__(self) -> None:
-        self.data = bytearray(LOG)
+    def __init__(self, data: bytes = LOG) -> None:
+        self.data = bytearray(data)
         self.batch_bytes = len(self.data) // BATCHES
 
     def flip(self, byte: int, bit: int) -> None:
@@ -105,6 +105,17 @@ def test_behind_the_last_batch_there_is_nothing() -> None:
         file.flip(byte, bit)
 
         assert [] == list(each_batch(file.fetch, BATCHES * BATCH_RECORDS, 1000, BATCH_MAX_BYTES)), (byte, bit)
+
+
+def test_a_batch_that_is_larger_than_a_look_is_found() -> None:
+    """From where it begins on, and from before: a look from the record before it shows only a part of it."""
+    file = File(make_batch(0, VALUES) + make_batch(BATCH_RECORDS, [b"x" * LOOK_BYTES]) + make_batch(11, VALUES))
+    for begin in (0, 5, BATCH_RECORDS, 11):
+        found = [each for _, each in each_batch(file.fetch, begin, 21, 2 * LOOK_BYTES)]
+
+        assert [each for each in ((0, 10), (10, 11), (11, 21)) if each[1] > begin] == [
+            (each.begin, each.end) for each in found if isinstance(each, Batch)
+        ], begin
 
 
 def test_a_look_at_it_names_it() -> None:
