@@ -24,6 +24,7 @@ from yarl import URL
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.matcher.batches import ReadAside, stand_in
+from pipeline.matcher.connections import guard_connections
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.reading import Reading
 
@@ -54,6 +55,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         reader = self.consumer
         assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
+        guard_connections(self._ensure_consumer()._client)  # noqa: SLF001
         fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
         fetch = fetcher._proc_fetch_request  # noqa: SLF001
 
