@@ -8,7 +8,7 @@ record of an open transaction cannot be read until it ends.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -88,13 +88,13 @@ class LogGuard:
         epoch = "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
         return join_note(self._origins.find(place), epoch)
 
-    async def look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> Finding:
+    async def look(self, positions: Mapping[Place, int], reads: Mapping[Place, Sequence[RecordTime]]) -> Finding:
         """Logs that have changed before these positions. For a partition seen for the first time: before its commit.
 
-        `last_read`: the last record that was read of each.
+        `reads`: the last record of each fetch since the last look that was accepted, in their order.
         """
         try:
-            return await asyncio.to_thread(self._look, positions, last_read)
+            return await asyncio.to_thread(self._look, positions, reads)
         except (KafkaException, TimeoutError) as error:
             log.warning("log_guard_waits", reason=str(error))
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
@@ -107,7 +107,7 @@ class LogGuard:
         for place, topic_id in finding.topic_ids.items():
             self._origins.accept(place, topic_id)
 
-    def _look(self, positions: Mapping[Place, int], last_read: Mapping[Place, RecordTime]) -> Finding:
+    def _look(self, positions: Mapping[Place, int], reads: Mapping[Place, Sequence[RecordTime]]) -> Finding:
         ends, begins = ask_ends(self._admin, positions, LATEST), ask_ends(self._admin, positions, EARLIEST)
         self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         before = dict(self._seen)
@@ -137,7 +137,7 @@ class LogGuard:
         faults |= {
             place: fault
             for place, fault in self._find_cuts(read_since, positions).items()
-            if place not in last_read or not is_there(self._config, place, *last_read[place])
+            if self._is_lost(place, fault.end, reads.get(place, ()))
         }
         reached = {
             place: Reached(faults[place].end if place in faults else positions[place], 0, epoch if epoch >= 0 else None)
@@ -145,6 +145,14 @@ class LogGuard:
         }
         readable = {place: end - self.held.get(place, 0) for place, (end, _) in ends.items()}
         return Finding(list(faults.values()), reached, topic_ids, readable)
+
+    def _is_lost(self, place: Place, cut_at: int, reads: Sequence[RecordTime]) -> bool:
+        """Was something read behind the cut before it was made?
+
+        The first read there tells; the reader may have gone on since, with what was written at the same offsets later.
+        """
+        first = next((read for read in reads if read.offset >= cut_at), None)
+        return first is None or not is_there(self._config, place, *first)
 
     def _find_cuts(self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:

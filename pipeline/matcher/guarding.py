@@ -1,7 +1,7 @@
 """Guards the matcher's log: records changed behind the position, damaged at it, or deleted unread."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import faust
 import structlog
@@ -38,13 +38,15 @@ async def guard_log(
     while True:
         consumer, assignment = consumer_of(app), progress.assignment
         positions = await list_positions(consumer)
-        last_read = {(tp.topic, tp.partition): RecordTime(*read) for tp, read in consumer.reading.last_read.items()}
-        finding = await guard.look(positions, last_read)
+        reads = {tp: set(each) for tp, each in consumer.reading.reads.items()}
+        finding = await guard.look(positions, list_reads(consumer))
         metrics.open_transaction_offsets.clear()
         for place, offsets in guard.held.items():
             metrics.open_transaction_offsets.labels(*place).set(offsets)
         if assignment == progress.assignment:  # else of partitions that were taken away meanwhile
             guard.accept(finding)
+            if finding.reached:
+                consumer.reading.drop_reads(reads)
             if faults := [fault for fault in finding.faults if not is_met(fault, consumer)]:
                 await go_back(consumer, intake, progress, faults, metrics)
         reached = {(tp.topic, tp.partition): position for tp, position in consumer.list_positions().items()}
@@ -52,6 +54,12 @@ async def guard_log(
             if not consumer.has_fetched(TP(*place)):
                 consumer.hold(TP(*place))
         await asyncio.sleep(GUARD_INTERVAL_S)
+
+
+def list_reads(consumer: Consumer) -> Mapping[Place, Sequence[RecordTime]]:
+    return {
+        (tp.topic, tp.partition): [RecordTime(*each) for each in reads] for tp, reads in consumer.reading.reads.items()
+    }
 
 
 async def list_positions(consumer: Consumer) -> Mapping[Place, int]:

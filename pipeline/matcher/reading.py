@@ -1,11 +1,15 @@
 """Records read of each partition: the age of the oldest that is not settled, and offsets without a record."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
 from pipeline.core.log.unsettled_age import UnsettledAge
+
+# Fetches between two looks: a hundred a second at most.
+READS_MAX = 1000
 
 
 class Gap(NamedTuple):
@@ -35,7 +39,8 @@ class Reading:
         self._reached: dict[TP, int] = {}
         self._ages: dict[TP, UnsettledAge] = {}
         self._gaps: list[Gap] = []
-        self.last_read: dict[TP, tuple[int, int]] = {}  # offset and time in milliseconds
+        # the last record of each fetch since the log was looked at: offset and time in milliseconds
+        self.reads: dict[TP, deque[tuple[int, int]]] = {}
         self.batch_ends: dict[TP, int] = {}  # of the last batch that was read
 
     def note(self, tp: TP, first: Fetched, last: Fetched, committed: int | None) -> None:
@@ -44,7 +49,7 @@ class Reading:
         if expected is not None and first.offset > expected:
             self._gaps.append(Gap(tp, expected, first.offset))
         self._next_offsets[tp] = last.offset + 1
-        self.last_read[tp] = (last.offset, last.timestamp)
+        self.reads.setdefault(tp, deque(maxlen=READS_MAX)).append((last.offset, last.timestamp))
         self._ages.setdefault(tp, UnsettledAge()).note(first.offset, first.timestamp * 1000)
 
     def positions(self) -> dict[TP, int]:
@@ -64,7 +69,7 @@ class Reading:
         self._next_offsets[tp] = offset
         self._reached.pop(tp, None)
         self._ages.pop(tp, None)
-        self.last_read.pop(tp, None)
+        self.reads.pop(tp, None)
         self.batch_ends.pop(tp, None)  # the log may be another one
 
     def forget(self) -> None:
@@ -72,8 +77,13 @@ class Reading:
         self._next_offsets.clear()
         self._reached.clear()
         self._ages.clear()
-        self.last_read.clear()
+        self.reads.clear()
         self.batch_ends.clear()
+
+    def drop_reads(self, reads: Mapping[TP, Collection[tuple[int, int]]]) -> None:
+        """The log was looked at after these, and is the one that they were read from."""
+        for tp, seen in reads.items():
+            self.reads[tp] = deque((each for each in self.reads.get(tp, ()) if each not in seen), maxlen=READS_MAX)
 
     def next_offset(self, tp: TP) -> int | None:
         """The offset behind the last record that was fetched; None: none was yet."""
