@@ -1,5 +1,6 @@
 """One trace shows an event's whole way: real processes export to a collector that decodes OTLP."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -7,7 +8,10 @@ from uuid import uuid4
 import aiohttp
 import pytest
 import pytest_asyncio
+from confluent_kafka import Producer
 
+from pipeline.core.events.producer_record import name_topic
+from pipeline.kafka.admin import create_producer_topic
 from pipeline.kafka.producer import LogProducer
 from pipeline.metrics import Metrics
 from tests.support.api import Space, describe_event, describe_type
@@ -35,7 +39,8 @@ async def collector() -> AsyncIterator[Collector]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(kafka: str, postgres: str, migrated_template: str, collector: Collector) -> AsyncIterator[Stack]:
     names = ("gateway", "matcher", "deliver", "archive")
-    settings = {"TRACING_ENABLED": "true", "TRACING_TO_RECEIVERS": "true", **QUICKLY_PARKED}
+    settings = {"TRACING_ENABLED": "true", "TRACING_TO_RECEIVERS": "true", "GATEWAY_PRODUCER_TOPICS": "true"}
+    settings |= QUICKLY_PARKED
     async with run_stack(kafka, postgres, migrated_template, *names, **collector.variables, **settings) as running:
         yield running
 
@@ -169,17 +174,22 @@ async def test_a_retry_is_in_the_same_trace(stack: Stack, collector: Collector) 
     assert [(1, "failed", "E_HTTP"), (2, "succeeded", None)] == attempts
 
 
-async def test_a_producers_context_is_continued(stack: Stack, collector: Collector) -> None:
-    """An event that was written into Kafka with `traceparent` belongs to its writer's trace."""
+@pytest.mark.parametrize("topic", ["of events", "of its own"])
+async def test_a_producers_context_is_continued(stack: Stack, collector: Collector, topic: str) -> None:
+    """An event in Kafka belongs to its writer's trace, from the topic of events and from one of the producer's own."""
     trace_id, parent = make_trace()
     async with Receiver() as receiver:
         space = await stack.api.make_space(TYPE)
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)
         value = json.dumps(describe_event(space.application_id, TYPE)).encode()
-        producer = LogProducer(stack.kafka, Metrics("gateway"))
-        record = (stack.topics.events, space.application_id.encode(), value, (("traceparent", parent.encode()),))
-        await producer.send_bytes([record])
-        await producer.close()
+        if topic == "of events":
+            await write_traced(stack, space.application_id, value, parent)
+        else:
+            await asyncio.to_thread(create_producer_topic, stack.kafka, space.application_id, 1)
+            producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers})
+            name = name_topic(stack.kafka.topic_prefix, space.application_id)
+            producer.produce(name, value, headers=[("traceparent", parent.encode())])
+            assert 0 == await asyncio.to_thread(producer.flush, 10)
         spans = await wait_for(collector, trace_id, 5)
 
     assert [
