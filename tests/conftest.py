@@ -19,11 +19,12 @@ FOLDERS = {
     "e2e": "the real processes, started by their commands",
     "chaos": "faults, checked by invariants",
     "benchmarks": "write JSON; compared, never asserted",
+    "image": "the processes in containers of the image; `make image`",
 }
 
 RANDOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
-LONGEST_FIRST = ("chaos", "e2e", "integration", "benchmarks", "unit")
+LONGEST_FIRST = ("chaos", "image", "e2e", "integration", "benchmarks", "unit")
 
 # how long an example takes says more about a busy machine than about the code
 settings.register_profile("hookline", deadline=None)
