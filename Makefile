@@ -10,7 +10,7 @@ DISTRIBUTED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run lint check test unit chaos bench alerts kubernetes docs lock clean
+.PHONY: help setup run lint check test unit chaos bench alerts kubernetes image pictures docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the targets
@@ -61,6 +61,12 @@ alerts:          ## check Prometheus' rules and run their tests (fetches promtoo
 kubernetes:      ## render the Helm chart, compare with ops/kubernetes/rendered, check schemas (needs helm or Go)
 	@ops/kubernetes/check
 
+image: setup     ## build the image with buildah and run its four processes in containers (needs root and Debian's buildah, debootstrap)
+	@ops/docker/check
+
+pictures: setup  ## draw the dashboards in docs/pictures again, from a run of LOAD_S=240 seconds (fetches Prometheus and matplotlib)
+	@ops/grafana/pictures
+
 docs: setup      ## write docs/settings.md, docs/topics.md, the client and the dashboards again, and build the documentation as a site
 	$(BIN)/python docs/reference.py
 	$(BIN)/python docs/client.py
@@ -70,6 +76,7 @@ docs: setup      ## write docs/settings.md, docs/topics.md, the client and the d
 lock:            ## pin again: needs `uv`; writes requirements/*.txt with hashes and without addresses
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet pyproject.toml -o requirements/run.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet requirements/pictures.in -o requirements/pictures.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet requirements/tracing.in -c requirements/dev.txt -o requirements/tracing.txt
 
 clean:           ## remove the virtual environment and caches (keeps .hookline, the data of `make run`)

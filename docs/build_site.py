@@ -2,11 +2,13 @@
 
     python docs/build_site.py OUT        strict: a link to a page or heading that does not exist is an error
 
-Pages are copied aside first. A link to a file that is no page (code, rules, a folder) becomes its text, since a site
-has no such file. Nothing is loaded from elsewhere when it is read: fonts, styles and search are in the site.
+Pages and their pictures are copied aside first. A link to a file that is no page (code, rules, a folder) becomes its
+text, since a site has no such file. Nothing is loaded from elsewhere when it is read: fonts, styles and search are in
+the site.
 """
 
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAVIGATION = ROOT / "docs" / "site.yml"
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+PICTURES = ROOT / "docs" / "pictures"
 # Sections that have a page for each file of a folder.
 FOLDERS = {"Runbooks": "ops/runbooks", "Decisions": "docs/decisions"}
 
@@ -34,6 +37,7 @@ def build_site(out: Path) -> list[str]:
         for page in pages:
             (source / page).parent.mkdir(parents=True, exist_ok=True)
             (source / page).write_text(rewrite_links((ROOT / page).read_text(), page, frozenset(pages)))
+        shutil.copytree(PICTURES, source / PICTURES.relative_to(ROOT))
         build(load_config(str(NAVIGATION), docs_dir=folder, site_dir=str(out), nav=navigation, strict=True))
     return pages
 
@@ -64,7 +68,7 @@ def rewrite_links(text: str, page: str, pages: frozenset[str]) -> str:
         if not place or ":" in place:
             return link[0]
         target = ((ROOT / page).parent / place).resolve().relative_to(ROOT).as_posix()
-        return link[0] if target in pages else link[1]
+        return link[0] if target in pages or (ROOT / target).parent == PICTURES else link[1]
 
     parts = FENCE.split(text)
     return "".join(part if number % 2 else LINK.sub(rewrite, part) for number, part in enumerate(parts))

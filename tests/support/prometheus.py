@@ -65,6 +65,17 @@ class Prometheus:
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
 
+    async def query_range(
+        self, expression: str, first_s: float, last_s: float, *, step_s: float
+    ) -> list[dict[str, Any]]:
+        """Answer a query over a time: series with `metric` and `values`. Raises when the expression is refused."""
+        parameters = {"query": expression, "start": str(first_s), "end": str(last_s), "step": str(step_s)}
+        async with self._session.get(f"{self._url}/query_range", params=parameters) as response:
+            answer = await response.json()
+        assert answer["status"] == "success", f"{expression}: {answer}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
     async def firing(self) -> dict[str, list[dict[str, str]]]:
         """The labels of the alerts that fire, by name."""
         async with self._session.get(f"{self._url}/alerts") as response:
