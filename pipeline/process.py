@@ -9,14 +9,13 @@ import asyncio
 import contextlib
 import gc
 import json
-import logging
 import os
 import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -26,7 +25,7 @@ from pipeline.core.events.records import RecordVersionError, write_as
 from pipeline.core.network.service_links import list_service_links
 from pipeline.ending import Ending
 from pipeline.host_clock import watch_host_clock
-from pipeline.log_output import LogOutput
+from pipeline.logs import configure_logs
 from pipeline.metrics import Metrics
 from pipeline.start_error import StartError
 from pipeline.supervisor import Supervisor, cancel_leftovers, run_together
@@ -287,38 +286,3 @@ def _start_tracing(process: Process) -> "Tracing":
     tracing = start_tracing(process.name, to_receivers=process.settings.tracing.to_receivers)
     process.resources.push_async_callback(asyncio.to_thread, tracing.close)
     return tracing
-
-
-def configure_logs(level: str, form: str, *, has_traces: bool = False) -> None:
-    """Logs go to stderr: one line each, an action word first, then key=value; or JSON. `has_traces`: is tracing on?"""
-    extra: list[structlog.typing.Processor] = []
-    with contextlib.suppress(ImportError):  # which ends the start, with a sentence
-        if has_traces:
-            from pipeline.tracing import add_trace_ids
-
-            extra.append(add_trace_ids)
-    output = LogOutput()
-    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        # plain tracebacks: the default shows every frame's variables, payloads and secrets among them
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            *extra,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info if as_json else structlog.dev.set_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, output)),
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(stream=output, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -33,7 +33,7 @@ def doctor(as_json: bool, heal: bool) -> None:
       hookline doctor --heal
     """
     from pipeline.config import load_settings
-    from pipeline.process import configure_logs
+    from pipeline.logs import configure_logs
 
     settings = load_settings(os.environ)
     configure_logs(settings.process.log_level, settings.process.log_format)

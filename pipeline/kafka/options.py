@@ -1,10 +1,13 @@
 """Every client option we rely on, with its reason, in one place per client."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.client_errors import CLIENT_ERRORS
 
 Options = dict[str, str | int | float | bool]
+NOTE_ERROR: Any = CLIENT_ERRORS.note  # the library's types know of no callables in options
 
 
 def connect_options(config: KafkaConfig) -> Options:
@@ -12,6 +15,9 @@ def connect_options(config: KafkaConfig) -> Options:
     options: Options = {
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": "hookline",
+        # what a client has to say goes into our log, not to stderr in a form of its own
+        "error_cb": NOTE_ERROR,
+        "log_level": 2,
         # a broker that comes back is found again within a second or two, not after the default ten
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,

@@ -1,0 +1,52 @@
+"""Every line of a process' log has one form, that of a library too."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import logging, warnings, structlog
+from pipeline.logs import configure_logs
+configure_logs("info", "{form}")
+structlog.contextvars.bind_contextvars(process="matcher")
+structlog.get_logger().info("started", port=1)
+logging.getLogger("aiokafka.cluster").error("no node %s\\nfound", 3)
+logging.getLogger("asyncio").info("not wanted")
+warnings.warn("old", DeprecationWarning, stacklevel=1)
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("faust").exception("worker failed")
+"""
+
+
+def log(form: str) -> list[str]:
+    """The lines that the script writes in this form."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "always", "-c", SCRIPT.format(form=form)], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == ""
+    return finished.stderr.splitlines()
+
+
+def test_libraries_log_in_the_processs_form() -> None:
+    """In JSON every line of a library is an object too, with its logger, its text and the process."""
+    lines = [json.loads(line) for line in log("json")]
+
+    assert ["started", *["library_says"] * 3] == [line["event"] for line in lines]
+    assert {"matcher"} == {line["process"] for line in lines}
+    assert [(line["library"], line["level"]) for line in lines[1:]] == [
+        ("aiokafka.cluster", "error"),
+        ("py.warnings", "warning"),
+        ("faust", "error"),
+    ]
+    assert lines[1]["said"] == "no node 3\nfound"
+    assert "ZeroDivisionError" in lines[3]["exception"]
+
+
+@pytest.mark.parametrize("text", ["started", "said='no node 3", "worker failed", "ZeroDivisionError: division by zero"])
+def test_the_console_shows_both(text: str) -> None:
+    """On a console a person reads the same facts."""
+    assert text in "\n".join(log("console"))
