@@ -2,6 +2,10 @@
 
 import secrets
 import socket
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
 
 from pipeline.embedded.errors import EmbeddedError
 
@@ -29,20 +33,56 @@ def choose_port(port: int | None, name: str) -> int:
 
 
 class FreePorts:
-    """Never hands out a port twice, though no process listens on it yet."""
+    """Never hands out a port twice, though no process listens on it yet, and the same one as at an earlier time.
 
-    __slots__ = ("_taken",)
+    `file`: the ports of earlier times, by the name of who listens; None: none are kept.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_file", "_kept", "_taken")
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._kept = _read_kept(file) if file is not None else {}
         self._taken: set[int] = set()
 
-    def take(self, name: str, port: int | None = None) -> int:
-        """The given port, if it is free, or any free one. Raises `EmbeddedError`."""
-        chosen = choose_port(port, name)
-        while chosen in self._taken and port is None:
-            chosen = choose_port(None, name)
+    def take(self, name: str, port: int | None = None, *, preferred: int | None = None) -> int:
+        """The given port, if it is free. Without one: that of earlier, `preferred`, or any. Raises `EmbeddedError`."""
+        if port is not None:
+            chosen = choose_port(port, name)
+        else:
+            wishes = (wish for wish in (self._kept.get(name), preferred) if wish is not None)
+            chosen = next((wish for wish in wishes if self._may_take(wish)), 0) or self._choose_any(name)
         self._taken.add(chosen)
+        self._keep(name, chosen)
         return chosen
+
+    def find_former(self, name: str) -> int | None:
+        """The port that this name had at an earlier time; None: none is known."""
+        return self._kept.get(name)
+
+    def _choose_any(self, name: str) -> int:
+        chosen = choose_port(None, name)
+        while chosen in self._taken or chosen in self._kept.values():
+            chosen = choose_port(None, name)
+        return chosen
+
+    def _may_take(self, port: int) -> bool:
+        return port not in self._taken and _is_free(port)
+
+    def _keep(self, name: str, port: int) -> None:
+        if self._kept.get(name) == port:
+            return
+        self._kept[name] = port
+        if self._file is not None:
+            with suppress(OSError):  # the next start has other ports
+                self._file.write_bytes(msgspec.json.format(msgspec.json.encode(self._kept)) + b"\n")
+
+
+def _read_kept(file: Path) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.DecodeError):  # a first start, or a file that was cut off
+        return {}
 
 
 def _is_free(port: int) -> bool:

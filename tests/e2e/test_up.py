@@ -90,6 +90,8 @@ async def test_the_first_start_works_and_the_second_one_goes_on(data_dir: Path) 
         assert '{"order":42}' == base64.b64decode(event["payload"]).decode()
         for member in ("organization_id", "application_id", "application_secret", "subscription_id", "receiver"):
             assert getattr(first, member) == getattr(second, member), member
+        for member in ("api", "kafka", "database_url", "metrics"):  # what was pasted somewhere still works
+            assert getattr(first, member) == getattr(second, member), member
         assert (first.subscription_secret, first.master_api_key) == (second.subscription_secret, second.master_api_key)
         assert took_s < LATER_START_MAX_S
         assert "signature ok" in await wait_received(data_dir, await send_event(second))

@@ -64,6 +64,10 @@ class DataDirectory:
     def demo_file(self) -> Path:
         return self.root / "demo.json"
 
+    @property
+    def ports_file(self) -> Path:
+        return self.root / "ports.json"
+
     def mark(self) -> None:
         """Say which layout this is. Done when the secrets are there: until then a start is a first start."""
         (self.root / "version").write_text(LAYOUT_VERSION + "\n")

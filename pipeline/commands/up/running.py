@@ -14,7 +14,6 @@ from pipeline.commands.up.instance import MASTER_KEY_VARIABLE, Instance, UpOptio
 from pipeline.commands.up.report import Report, format_report
 from pipeline.commands.up.screen import LineLimit, Screen
 from pipeline.config import ConfigError, Settings, load_settings
-from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.ports import FreePorts
 from pipeline.supervisor import Work, run_together
 
@@ -35,30 +34,31 @@ def run(options: UpOptions, environ: Mapping[str, str]) -> int:
     settings = load_settings(environ)
     if settings.process.metrics_port != 0:
         raise ConfigError("HOOKLINE_PROCESS_METRICS_PORT: several processes cannot share a port; unset it")
-    ports = FreePorts()
-    with Screen() as screen:
+    with Screen() as screen, open_data_directory(options.data_dir, screen.step) as data:
+        ports = FreePorts(data.ports_file)
         gateway_port = choose_gateway_port(options, environ, settings, ports, screen)
-        with open_data_directory(options.data_dir, screen.step) as data:
-            session = Session(options, settings, environ, data, screen, started_at_s)
-            return asyncio.run(session.run(ports, gateway_port))
+        session = Session(options, settings, environ, data, screen, started_at_s)
+        return asyncio.run(session.run(ports, gateway_port))
 
 
 def choose_gateway_port(
     options: UpOptions, environ: Mapping[str, str], settings: Settings, ports: FreePorts, screen: Screen
 ) -> int:
-    """The one that is asked for; otherwise, for people, 8080; otherwise any free one. Raises `EmbeddedError`."""
+    """The one that is asked for; otherwise that of the last start; otherwise, for people, 8080; otherwise any.
+
+    Raises `EmbeddedError`.
+    """
     asked = options.port
     if asked is None and GATEWAY_PORT_VARIABLE in environ:
         asked = settings.gateway.port
     if asked:
         return ports.take(NAME, asked)
-    if asked is None and not options.is_json:
-        with suppress(EmbeddedError):
-            return ports.take(NAME, PREFERRED_PORT)
-        chosen = ports.take(NAME)
-        screen.say(f"port {PREFERRED_PORT} is taken: the API gets {chosen} (--port chooses another one)")
-        return chosen
-    return ports.take(NAME)
+    is_for_people = asked is None and not options.is_json
+    former = ports.find_former(NAME)
+    chosen = ports.take(NAME, preferred=PREFERRED_PORT if is_for_people else None)
+    if is_for_people and chosen not in (PREFERRED_PORT, former):
+        screen.say(f"port {former or PREFERRED_PORT} is taken: the API gets {chosen} (--port chooses another one)")
+    return chosen
 
 
 class Session:
