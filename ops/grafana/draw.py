@@ -32,6 +32,7 @@ SIZES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 def draw_dashboard(dashboard: dict[str, Any], answers: dict[str, list[Any]], file: Path) -> None:
     """One picture of a dashboard's panels, in their order."""
     panels = dashboard["panels"]
+    begin = min(at for lines in answers.values() for _, points in lines for at, _ in points)
     end = max(at for lines in answers.values() for _, points in lines for at, _ in points)
     rows = -(-len(panels) // COLUMNS)
     size = (PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows + 0.4)
@@ -42,7 +43,7 @@ def draw_dashboard(dashboard: dict[str, Any], answers: dict[str, list[Any]], fil
         if place < len(panels):
             _draw_panel(axes, panels[place], answers[panels[place]["title"]])
             # a minute that began before the run is shown at its begin
-            axes.set_xlim(0, end)
+            axes.set_xlim(begin, end)
         else:
             axes.set_axis_off()
     figure.savefig(file, dpi=DPI)
