@@ -7,6 +7,7 @@ from typing import Any
 
 import faust
 import pytest
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from faust.types import TP
 
 from pipeline.kafka.log_clock import wall_us
@@ -89,6 +90,22 @@ async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) ->
         async with asyncio.timeout(30):
             with pytest.raises((TypeError, ValueError)):
                 await watching
+
+
+async def test_a_partition_without_a_position_is_no_crash(kafka: str, topic_prefix: str) -> None:
+    """A partition has none for a moment when its log's end was lost: Faust's watch over acks does not ask for it."""
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
+    site.write(site.topics.events, None, b"x", partition=0)
+    site.flush()
+    async with open_app(site) as (app, chunks):
+        await eventually(lambda: bool(chunks))
+        consumer = consumer_of(app)
+        client = consumer._aiokafka_thread._ensure_consumer()  # noqa: SLF001 - where the broker's answer is noted
+        assignment = client._subscription.subscription.assignment  # noqa: SLF001
+        assignment.state_value(TP(site.topics.events.name, 0)).await_reset(OffsetResetStrategy.EARLIEST)
+        await consumer.verify_all_partitions_active()
+
+        assert not app.should_stop
 
 
 async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: str) -> None:
