@@ -1,7 +1,8 @@
 """A wall clock for the Python of a process that a test sets while the process runs; what C libraries see stays right.
 
-For shifts forward: librdkafka's waits, which end at a time of the wall clock, never end under libfaketime then
-(`tests.support.clock`). Nothing of the product is replaced: the interpreter loads this as it starts.
+libfaketime shifts it for them as well, but not in all of their waits: a Kafka client that is made just then hangs in
+its constructor, with the interpreter's lock. Nothing of the product is replaced: the interpreter loads this as it
+starts.
 """
 
 from collections.abc import Mapping

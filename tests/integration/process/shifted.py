@@ -13,7 +13,6 @@ import aiohttp
 from pipeline.postgres.archive.tables import TABLES
 from tests.integration.archive.tables import count_rows, list_partitions, read_rows
 from tests.support.api import Api
-from tests.support.clock import Clock
 from tests.support.eventually import eventually
 from tests.support.python_clock import PythonClock
 from tests.support.receiver import FailTimes, Receiver
@@ -49,8 +48,7 @@ class Installation:
     stack: Stack
     receiver: Receiver
     processes: dict[str, SingleProcess]
-    set_later: dict[str, Clock]
-    set_early: dict[str, PythonClock]
+    clocks: dict[str, PythonClock]
     api: Api
     rounds: int = 0
 
@@ -58,24 +56,22 @@ class Installation:
         """Set the clock of a running process; `is_early`: start it with a clock that is wrong already.
 
         A process whose clock is set back ends by itself, and is started again, as a supervisor would do: wrong from its
-        start then. Ahead it is Python's clock alone: librdkafka's waits would never end under libfaketime.
+        start then.
         """
         process = self.processes[name]
         if is_early:
             await process.stop()
-        elif shift_s < 0:
-            self.set_later[name].set(shift_s)
+        self.clocks[name].set(shift_s)
+        if shift_s < 0 and not is_early:
             assert 1 == await process.wait(timeout_s=ENDS_WITHIN_S)
             assert "was set back by" in process.log()
-            self.set_later[name].set(0)
-        self.set_early[name].set(shift_s)
         if is_early or shift_s < 0:
             await process.start()
 
     async def heal(self, name: str) -> None:
         """Start it again with the right time."""
         await self.processes[name].stop()
-        self.set_early[name].set(0)
+        self.clocks[name].set(0)
         await self.processes[name].start()
         await eventually(lambda: self.is_well(name), timeout_s=WITHIN_S)
 
@@ -168,20 +164,20 @@ async def run_installation(
         Receiver() as receiver,
         AsyncExitStack() as running,
     ):
-        processes, set_later, set_early = {}, {}, {}
+        processes, clocks = {}, {}
         for name in PROCESSES:
             (folder / name).mkdir()
-            set_later[name], set_early[name] = Clock(folder / name), PythonClock(folder / name)
-            set_early[name].set(wrong_s.get(name, 0))
+            clocks[name] = PythonClock(folder / name)
+            clocks[name].set(wrong_s.get(name, 0))
             # the same port after each start of it
             port = {"HOOKLINE_GATEWAY_PORT": str(find_port())}
-            environ = stack.environ | port | dict(set_later[name].environ) | dict(set_early[name].environ)
+            environ = stack.environ | port | dict(clocks[name].environ)
             processes[name] = SingleProcess(name, environ)
             await processes[name].start()
             running.push_async_callback(processes[name].kill)
         api = Api((await processes["gateway"].wait_ready())["api"], MASTER_KEY)
         await running.enter_async_context(api)
-        yield Installation(stack, receiver, processes, set_later, set_early, api)
+        yield Installation(stack, receiver, processes, clocks, api)
 
 
 async def try_clock(installation: Installation, name: str, shift_s: int, *, is_early: bool) -> tuple[Outcome, str]:
