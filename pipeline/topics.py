@@ -160,7 +160,10 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
         ),
         endpoints=topic("endpoints", ("endpoint",), "subscription_id", retention_s=None),
         endpoint_states=topic(
-            "endpoint-states", ("endpoint_state", "republish_asked"), "subscription_id", retention_s=None
+            "endpoint-states",
+            ("endpoint_state", "republish_asked", "open_requests"),
+            "subscription_id",
+            retention_s=None,
         ),
     )
 

@@ -30,6 +30,7 @@ NAMES = (
     "endpoint_state",
     "probe",
     "republish_asked",
+    "open_requests",
 )
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10

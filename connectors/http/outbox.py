@@ -13,9 +13,18 @@ import structlog
 from connectors.sink import LogRecord
 from pipeline.clock import wall_us
 from pipeline.core.events.dead_letters import make_dead_letter
-from pipeline.core.events.records import Attempt, Delivery, EndpointState, to_bytes
+from pipeline.core.events.records import (
+    Attempt,
+    Delivery,
+    EndpointState,
+    OpenRequests,
+    Record,
+    is_written,
+    to_bytes,
+)
 from pipeline.core.retries.tiers import choose_tier
 from pipeline.core.trace_context import TraceHeaders
+from pipeline.kafka.endpoint_states_view import OPEN_REQUESTS_KEY
 from pipeline.kafka.failures import trace
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
@@ -128,10 +137,18 @@ class Outbox:
 
     def publish_state(self, state: EndpointState) -> None:
         """Write how an endpoint does. Not waited for: a state that is lost is written again when it changes."""
-        written = self.write((self._topics.endpoint_states, state.subscription_id.encode(), to_bytes(state)))
+        self._publish(state.subscription_id, state)
+
+    def publish_open_requests(self, requests: OpenRequests) -> None:
+        """Write which requests are open. Not waited for: without it they are shown as pending."""
+        if is_written(OpenRequests):
+            self._publish(OPEN_REQUESTS_KEY, requests)
+
+    def _publish(self, key: str, record: Record) -> None:
+        written = self.write((self._topics.endpoint_states, key.encode(), to_bytes(record)))
 
         def on_done(done: Written) -> None:
             if not done.cancelled() and (error := done.exception()) is not None:
-                log.warning("endpoint_state_not_told", subscription_id=state.subscription_id, reason=str(error))
+                log.warning("endpoint_state_not_told", subscription_id=key, reason=str(error))
 
         written.add_done_callback(on_done)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from connectors.http.client.exchange import ErrorClass, Failure, Request, Result
 from connectors.http.client.shortage import ShortageError
 from connectors.http.message import HeaderError, Signing
+from connectors.http.open_requests import OpenRequestBook
 from connectors.http.steps import Steps
 from connectors.http.target import Target
 from pipeline.clock import monotonic_us
@@ -41,6 +42,7 @@ class Sender:
         signing: Signing,
         steps: Steps,
         *,
+        open_requests: OpenRequestBook,
         kill_points: KillPoints,
         metrics: Metrics,
         clock_us: Callable[[], int],
@@ -54,19 +56,19 @@ class Sender:
         self._clock_us = clock_us
         # None as well where receivers are not to see the trace
         self._tracing = tracing if tracing is not None and tracing.to_receivers else None
-        self._open = 0
+        self._open = open_requests
 
     async def send(self, delivery: Delivery, target: Target) -> Sent:
         """Send it. Raises `ShortageError` when this process lacked something."""
         # the duration is of the monotonic clock: the other one may be set while the request is open
         started_at_us, begun_us = self._clock_us(), monotonic_us()
         self._kill_points.reach("before_sending")
-        self._open += 1
-        self._metrics.requests_open.set(self._open)
+        self._open.begin(delivery, started_at_us)
+        self._metrics.requests_open.set(len(self._open))
         try:
             result, headers = await self._exchange(delivery, target, started_at_us)
         finally:
-            self._open -= 1
+            self._open.end(delivery)
         if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
             raise ShortageError(result.detail)
         self._kill_points.reach("after_sending")

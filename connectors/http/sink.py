@@ -21,6 +21,7 @@ from connectors.http.key_watch import KeyWatch
 from connectors.http.learning import Learning
 from connectors.http.ledger import Ledger
 from connectors.http.message import Signing
+from connectors.http.open_requests import OpenRequestBook
 from connectors.http.outbox import Outbox, Written
 from connectors.http.parking import DeliveryParking
 from connectors.http.record_keeping import RecordKeeping
@@ -85,6 +86,7 @@ class HttpSink:
         )
         self.parking = DeliveryParking(topics, endpoints=endpoints, memory=memory, outbox=outbox)
         self.learning = Learning(memory, outbox, metrics)
+        self.open_requests = OpenRequestBook()
         record_keeping = RecordKeeping(outbox, ledger, kill_points=kill_points, metrics=metrics)
         self._delivering = Delivering(
             endpoints=endpoints,
@@ -97,7 +99,14 @@ class HttpSink:
             parking=self.parking,
             attempting=Attempting(
                 sender=Sender(
-                    client, signing, steps, kill_points=kill_points, metrics=metrics, clock_us=clock_us, tracing=tracing
+                    client,
+                    signing,
+                    steps,
+                    open_requests=self.open_requests,
+                    kill_points=kill_points,
+                    metrics=metrics,
+                    clock_us=clock_us,
+                    tracing=tracing,
                 ),
                 learning=self.learning,
                 record_keeping=record_keeping,

@@ -93,6 +93,7 @@ async def main(process: Process) -> None:
         )
 
     ledger = Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max)
+    outbox = Outbox(topics, writer, process.metrics, clock_us=clock.now_us)
     sink = HttpSink(
         settings,
         topics,
@@ -100,7 +101,7 @@ async def main(process: Process) -> None:
         memory=memory,
         client=client,
         ledger=ledger,
-        outbox=Outbox(topics, writer, process.metrics, clock_us=clock.now_us),
+        outbox=outbox,
         keys=keys,
         shortages=shortages,
         clock_us=clock.now_us,
@@ -142,7 +143,7 @@ async def main(process: Process) -> None:
         endpoints, topics.endpoints, producer, topics.endpoint_states, process=process.name, clock_us=clock.now_us
     )
     process.supervisor.start("asking", asking)
-    process.supervisor.start("sweeping", _sweep_regularly(client, sink, keys, clock))
+    process.supervisor.start("sweeping", _sweep_regularly(client, sink, outbox, keys, clock, name=process.name))
     process.supervisor.start("announcing", _announce(process, runtime))
     await runtime.run(process.stopping, together=process.supervisor.run_together)
     await process.supervisor.stop()
@@ -157,10 +158,15 @@ async def _announce(process: Process, runtime: Runtime) -> None:
     process.announce_ready()
 
 
-async def _sweep_regularly(client: HttpClient, sink: HttpSink, keys: KeyWatch, clock: LogClock) -> None:
+async def _sweep_regularly(
+    client: HttpClient, sink: HttpSink, outbox: Outbox, keys: KeyWatch, clock: LogClock, *, name: str
+) -> None:
     for sweep in itertools.count(1):
         await asyncio.sleep(SWEEP_INTERVAL_S)
         client.sweep()
         sink.learning.publish_states(clock.now_us())
+        open_requests = sink.open_requests.take_long(name, clock.now_us())
+        if open_requests is not None:
+            outbox.publish_open_requests(open_requests)
         if sweep % LOOK_SWEEPS == 0:
             keys.look()

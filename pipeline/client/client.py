@@ -184,11 +184,15 @@ class Client(Transport):
         return await self.call("GET", "/organizations/{organization_id}", parts={"organization_id": organization_id})
 
     async def put_organization(
-        self, organization_id: str, body: models.OrganizationForm
+        self, organization_id: str, body: models.OrganizationForm, *, if_match: str | None = None
     ) -> Answer[models.OrganizationInfo]:
         """Another name for it."""
         return await self.call(
-            "PUT", "/organizations/{organization_id}", parts={"organization_id": organization_id}, body=body
+            "PUT",
+            "/organizations/{organization_id}",
+            parts={"organization_id": organization_id},
+            headers={"If-Match": if_match},
+            body=body,
         )
 
     async def delete_organization(self, organization_id: str) -> Answer[bytes]:
@@ -202,11 +206,15 @@ class Client(Transport):
         )
 
     async def put_organization_quotas(
-        self, organization_id: str, body: models.QuotasForm
+        self, organization_id: str, body: models.QuotasForm, *, if_match: str | None = None
     ) -> Answer[models.QuotasShown]:
         """Set them all. With the master key only."""
         return await self.call(
-            "PUT", "/organizations/{organization_id}/quotas", parts={"organization_id": organization_id}, body=body
+            "PUT",
+            "/organizations/{organization_id}/quotas",
+            parts={"organization_id": organization_id},
+            headers={"If-Match": if_match},
+            body=body,
         )
 
     async def post_organization_invite(
@@ -244,11 +252,15 @@ class Client(Transport):
         return await self.call("GET", "/applications/{application_id}", parts={"application_id": application_id})
 
     async def put_application(
-        self, application_id: str, body: models.ApplicationForm
+        self, application_id: str, body: models.ApplicationForm, *, if_match: str | None = None
     ) -> Answer[models.ApplicationShown]:
         """Another name for it."""
         return await self.call(
-            "PUT", "/applications/{application_id}", parts={"application_id": application_id}, body=body
+            "PUT",
+            "/applications/{application_id}",
+            parts={"application_id": application_id},
+            headers={"If-Match": if_match},
+            body=body,
         )
 
     async def delete_application(self, application_id: str) -> Answer[bytes]:
@@ -287,9 +299,13 @@ class Client(Transport):
             "GET", "/service_token/{token_id}", parts={"token_id": token_id}, query={"organization_id": organization_id}
         )
 
-    async def put_service_token(self, token_id: str, body: models.TokenForm) -> Answer[models.TokenShown]:
+    async def put_service_token(
+        self, token_id: str, body: models.TokenForm, *, if_match: str | None = None
+    ) -> Answer[models.TokenShown]:
         """Another name for it, or other limits: in force here at once, and within a second at every other gateway."""
-        return await self.call("PUT", "/service_token/{token_id}", parts={"token_id": token_id}, body=body)
+        return await self.call(
+            "PUT", "/service_token/{token_id}", parts={"token_id": token_id}, headers={"If-Match": if_match}, body=body
+        )
 
     async def delete_service_token(self, token_id: str, *, organization_id: str) -> Answer[bytes]:
         """Revoke it: the next request with it is refused here, and within a second at every other gateway."""
@@ -301,11 +317,13 @@ class Client(Transport):
         )
 
     async def list_event_types(
-        self, *, application_id: str, limit: int | None = None, after: str | None = None
+        self, *, application_id: str, limit: int | None = None, after: str | None = None, before: str | None = None
     ) -> Answer[list[models.EventTypeShown]]:
-        """An application's active event types, by name. With `limit` a page of them, whose `Link` header leads on."""
+        """An application's active event types, by name. With `limit` a page of them; its `Link` leads on and back."""
         return await self.call(
-            "GET", "/event_types", query={"application_id": application_id, "limit": limit, "after": after}
+            "GET",
+            "/event_types",
+            query={"application_id": application_id, "limit": limit, "after": after, "before": before},
         )
 
     async def post_event_types(self, body: models.EventTypeForm) -> Answer[models.EventTypeShown]:
@@ -324,9 +342,13 @@ class Client(Transport):
             "GET", "/event_types/{name}", parts={"name": name}, query={"application_id": application_id}
         )
 
-    async def put_event_type(self, name: str, body: models.ContractForm) -> Answer[models.ContractShown]:
+    async def put_event_type(
+        self, name: str, body: models.ContractForm, *, if_match: str | None = None
+    ) -> Answer[models.ContractShown]:
         """Set schema, mode and example. The next event is checked against it."""
-        return await self.call("PUT", "/event_types/{name}", parts={"name": name}, body=body)
+        return await self.call(
+            "PUT", "/event_types/{name}", parts={"name": name}, headers={"If-Match": if_match}, body=body
+        )
 
     async def list_event_type_schemas(self, name: str, *, application_id: str) -> Answer[list[models.SchemaShown]]:
         """The schemas that it has and had, newest first; 100 are kept."""
@@ -347,10 +369,50 @@ class Client(Transport):
             query={"key": key},
         )
 
+    async def list_retry_schedules(self, *, application_id: str) -> Answer[list[models.RetryScheduleShown]]:
+        """An application's retry schedules, oldest first."""
+        return await self.call("GET", "/retry_schedules", query={"application_id": application_id})
+
+    async def post_retry_schedules(self, body: models.RetryScheduleForm) -> Answer[models.RetryScheduleShown]:
+        """A new retry schedule."""
+        return await self.call("POST", "/retry_schedules", body=body)
+
+    async def get_retry_schedule(
+        self, retry_schedule_id: str, *, application_id: str
+    ) -> Answer[models.RetryScheduleShown]:
+        """One retry schedule."""
+        return await self.call(
+            "GET",
+            "/retry_schedules/{retry_schedule_id}",
+            parts={"retry_schedule_id": retry_schedule_id},
+            query={"application_id": application_id},
+        )
+
+    async def put_retry_schedule(
+        self, retry_schedule_id: str, body: models.RetryScheduleForm, *, if_match: str | None = None
+    ) -> Answer[models.RetryScheduleShown]:
+        """Replace name and delays, for all subscriptions that refer to it: failures from now on are retried by it."""
+        return await self.call(
+            "PUT",
+            "/retry_schedules/{retry_schedule_id}",
+            parts={"retry_schedule_id": retry_schedule_id},
+            headers={"If-Match": if_match},
+            body=body,
+        )
+
+    async def delete_retry_schedule(self, retry_schedule_id: str, *, application_id: str) -> Answer[bytes]:
+        """Delete a retry schedule that no subscription refers to."""
+        return await self.call(
+            "DELETE",
+            "/retry_schedules/{retry_schedule_id}",
+            parts={"retry_schedule_id": retry_schedule_id},
+            query={"application_id": application_id},
+        )
+
     async def list_subscriptions(
         self, *, application_id: str, limit: int | None = None, pagination_cursor: str | None = None
     ) -> Answer[list[models.SubscriptionShown]]:
-        """An application's subscriptions, oldest first. With `limit` a page of them, whose `Link` header leads on."""
+        """An application's subscriptions, oldest first. With `limit` a page of them; its `Link` leads on and back."""
         return await self.call(
             "GET",
             "/subscriptions",
@@ -534,8 +596,9 @@ class Client(Transport):
         max_created_at: str | None = None,
         event_event_type_names: str | None = None,
         pagination_cursor: str | None = None,
+        status: str | None = None,
     ) -> Answer[list[models.AttemptShown]]:
-        """A page of attempts, newest first; its `Link` header leads to the next one."""
+        """A page of attempts, newest first; its `Link` header leads on and back."""
         return await self.call(
             "GET",
             "/request_attempts",
@@ -547,6 +610,7 @@ class Client(Transport):
                 "max_created_at": max_created_at,
                 "event.event_type_names": event_event_type_names,
                 "pagination_cursor": pagination_cursor,
+                "status": status,
             },
         )
 

@@ -454,6 +454,25 @@ class JsonWebKey(TypedDict):
     x: str
 
 
+class RetryScheduleShown(TypedDict):
+    """A retry schedule."""
+
+    application_id: str
+    created_at: str
+    name: str
+    retry_delays_s: list[float]
+    retry_schedule_id: str
+    updated_at: str
+
+
+class RetryScheduleForm(TypedDict):
+    """The body. `retry_delays_s`: seconds after the n-th failure; as many retries as there are delays."""
+
+    application_id: str
+    name: str
+    retry_delays_s: list[float]
+
+
 class SubscriptionShown(TypedDict):
     """A subscription with its secret in both forms."""
 
@@ -472,6 +491,7 @@ class SubscriptionShown(TypedDict):
     metadata: dict[str, str]
     payload_filter: dict[str, Any] | None
     public_key: str
+    retry_schedule_id: str | None
     secret: str
     standard_webhooks_secret: str | None
     subscription_id: str
@@ -503,6 +523,7 @@ class SubscriptionForm(TypedDict):
     dedicated_workers: NotRequired[list[str] | None]
     delivery: NotRequired[DeliveryForm | None]
     payload_filter: NotRequired[dict[str, Any] | None]
+    retry_schedule_id: NotRequired[str | None]
 
 
 class TargetForm(TypedDict):
@@ -548,6 +569,7 @@ class SubscriptionInfo(TypedDict):
     metadata: dict[str, str]
     payload_filter: dict[str, Any] | None
     public_key: str
+    retry_schedule_id: str | None
     secret: str
     standard_webhooks_secret: str | None
     subscription_id: str
@@ -780,7 +802,7 @@ class EventOfAttempt(TypedDict):
 
 
 class StatusShown(TypedDict):
-    """State of an attempt, or of its wait. `in_progress`: known to Hook0's clients, and not used here."""
+    """Outcome of an attempt, or its present state. `in_progress`: the request is open for more than a second."""
 
     at: NotRequired[str]
     full_processing_ms: NotRequired[int]

@@ -12,7 +12,7 @@ import structlog
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
-from pipeline.core.events.records import EndpointState, RepublishAsked, from_bytes
+from pipeline.core.events.records import EndpointState, OpenRequests, RepublishAsked, from_bytes
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.group.consumer import LogConsumer
 from pipeline.kafka.group.handler import Handler
@@ -23,6 +23,7 @@ from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import CommitResult, Metrics
 from pipeline.postgres.archive.endpoint_states import save_state
+from pipeline.postgres.archive.open_requests import save_open_requests
 from pipeline.postgres.control.subscriptions import disable_subscription
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topics
@@ -158,6 +159,8 @@ class EndpointStates:
         match content:
             case EndpointState():
                 await self._apply_patiently(content)
+            case OpenRequests():
+                await self._note_open_requests(content)
             case RepublishAsked():
                 await self._republish(content, record.timestamp_us)
             case _:
@@ -171,6 +174,13 @@ class EndpointStates:
         began_at_us = self._clock_us()
         await self._publish_all()
         self._published_all_at_us = began_at_us
+
+    async def _note_open_requests(self, open_requests: OpenRequests) -> None:
+        try:
+            await save_open_requests(self._pool, open_requests, now_us=self._clock_us())
+        except DatabaseUnavailable as error:
+            # not tried again: reads need the same database, and would show these requests when they are long over
+            log.warning("open_requests_not_noted", requests=len(open_requests.requests), reason=str(error))
 
     async def _apply_patiently(self, state: EndpointState) -> None:
         while True:

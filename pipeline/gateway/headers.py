@@ -1,6 +1,7 @@
 """Reading a request's headers, and what of a request is written into a header of the answer."""
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from aiohttp import web
@@ -42,10 +43,28 @@ def _find_origin(request: web.Request) -> URL:
     return URL.build(scheme=request.scheme, host=address, port=port)
 
 
-def link_to(request: web.Request, public_url: str | None, **query: str) -> str:
-    """The URL of the same request with other members of its query, at the address that clients see."""
+def link_to(request: web.Request, public_url: str | None, **query: str | None) -> str:
+    """The URL of the same request with other members of its query, at the address that clients see.
+
+    A member that is None is left out.
+    """
     base = URL(public_url) if public_url is not None else _find_origin(request)
     path = base.raw_path.rstrip("/") + request.rel_url.raw_path
-    url = base.with_path(path, encoded=True).with_query(request.query).update_query(query)
+    kept = [(name, value) for name, value in request.query.items() if name not in query]
+    added = [(name, value) for name, value in query.items() if value is not None]
+    url = base.with_path(path, encoded=True).with_query([*kept, *added])
     # raw: percent-encoded ASCII, so that nothing in it ends the header or the link
     return str(url)
+
+
+def set_links(
+    request: web.Request,
+    response: web.Response,
+    public_url: str | None,
+    links: Sequence[tuple[str, Mapping[str, str | None]]],
+) -> None:
+    """The `Link` header of a page: `links` are relations (`next`, `prev`), each with other members of the query."""
+    if links:
+        response.headers["Link"] = ", ".join(
+            f'<{link_to(request, public_url, **query)}>; rel="{relation}"' for relation, query in links
+        )

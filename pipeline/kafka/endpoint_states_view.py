@@ -13,6 +13,9 @@ from pipeline.kafka.view import LogView
 from pipeline.topics import Topic
 from schemas import SchemaError
 
+OPEN_REQUESTS_KEY = "open_requests"  # one for all processes: what an older record tells is read before it is gone
+FOR_GATEWAYS = frozenset({REPUBLISH, OPEN_REQUESTS_KEY})
+
 log = structlog.get_logger()
 
 
@@ -56,8 +59,8 @@ class EndpointStatesView:
         if value is None:
             self._states.pop(key, None)
             return
-        if key == REPUBLISH:
-            return  # for the gateways
+        if key in FOR_GATEWAYS:
+            return
         try:
             state = expect(EndpointState, value)
         except SchemaError as error:

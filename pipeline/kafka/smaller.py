@@ -9,7 +9,16 @@ from collections.abc import Callable
 import msgspec
 
 from pipeline.core.events.dead_letters import make_dead_letter
-from pipeline.core.events.records import Attempt, DeadLetter, Delivery, Dispatch, EndpointState, from_bytes, to_bytes
+from pipeline.core.events.records import (
+    Attempt,
+    DeadLetter,
+    Delivery,
+    Dispatch,
+    EndpointState,
+    OpenRequests,
+    from_bytes,
+    to_bytes,
+)
 from pipeline.kafka.failures import Plain, RecordRefusedError, ToSend, trace
 from pipeline.topics import Topics
 from schemas import SchemaError
@@ -54,8 +63,8 @@ class Smaller:
             case DeadLetter(source_value=bytes() as lost):
                 detail = f"{record.detail} (its value has {len(lost)} bytes, more than {topic.name} takes: not kept)"
                 return [(topic, key, to_bytes(msgspec.structs.replace(record, source_value=None, detail=detail)))]
-            case EndpointState():
-                return []  # published again when it changes
+            case EndpointState() | OpenRequests():
+                return []  # published again when it changes, or of no use later
             case _:
                 return None
 

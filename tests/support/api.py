@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +128,12 @@ class Api:
         assert reply.status == 200, reply.text
         attempts: list[dict[str, Any]] = reply.json
         return attempts
+
+
+def find_link(reply: Reply, relation: str) -> str | None:
+    """The path that a page's `Link` leads to."""
+    found = re.search(rf'<[^>]*/api/v1([^>]*)>; rel="{relation}"', reply.headers.get("Link", ""))
+    return found.group(1) if found else None
 
 
 def describe_type(application_id: str, name: str) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class DeadLetter(Record, frozen=True, kw_only=True, gc=False):
     delivery_id: str | None = None
     event_id: str | None = None
     died_at_us: int
+    source_headers: list[dict[str, Any]] = []
 
 
 class RoutesPart(Record, frozen=True, kw_only=True, gc=False):
@@ -254,6 +255,13 @@ class RepublishAsked(Record, frozen=True, kw_only=True, gc=False):
     asked_at_us: int
 
 
+class OpenRequests(Record, frozen=True, kw_only=True, gc=False):
+    """Requests of `process` that have been open for a while: `attempt_id`, `started_at_us`, `until_us` of each."""
+
+    process: str
+    requests: list[dict[str, Any]]
+
+
 def name_client_key_context(subscription_id: str) -> str:
     """The sealing context of a client certificate's private key, different from that of the subscription's secret."""
     return f"{subscription_id}/tls-client-key"
@@ -273,12 +281,16 @@ CLASSES: dict[str, type[Record]] = {
     "endpoint_state": EndpointState,
     "probe": Probe,
     "republish_asked": RepublishAsked,
+    "open_requests": OpenRequests,
 }
 NAMES: dict[type[Record], str] = {record: name for name, record in CLASSES.items()}
 
 ENCODERS: dict[type[Record], Callable[[Any], bytes]] = {
     record: schemas.compile_encoder(name, msgspec.structs.asdict) for record, name in NAMES.items()
 }
+
+# Version 0 of these is not to write them: the release before does not know them, and nothing depends on them.
+DISPENSABLE = frozenset({"open_requests"})
 
 T = TypeVar("T", bound=Record)
 
@@ -297,11 +309,19 @@ def write_as(versions: Mapping[str, int]) -> None:
         record = CLASSES.get(name)
         if record is None:
             raise RecordVersionError(f"there is no record {name!r}; known: {', '.join(CLASSES)}")
+        if version == 0 and name in DISPENSABLE:
+            ENCODERS.pop(record, None)
+            continue
         try:
             ENCODERS[record] = schemas.compile_encoder(name, msgspec.structs.asdict, version)
         except KeyError:
             known = ", ".join(str(each) for each in schemas.list_versions(name))
             raise RecordVersionError(f"the record {name} has no version {version}; known: {known}") from None
+
+
+def is_written(record: type[Record]) -> bool:
+    """False: this process does not write such records (`write_as`)."""
+    return record in ENCODERS
 
 
 def to_bytes(record: Record) -> bytes:

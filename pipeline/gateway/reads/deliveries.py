@@ -8,7 +8,7 @@ from pipeline.core.events.moments import show_moment, show_moment_or_none
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
-from pipeline.gateway.operations import Operation, Parameter
+from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
@@ -18,7 +18,7 @@ from pipeline.gateway.reads.queries import (
     EVENT_TYPES,
     SUBSCRIPTION_ID,
     add_links,
-    read_names,
+    declare_some,
     take,
     take_application_id,
     take_filter,
@@ -33,22 +33,7 @@ from pipeline.postgres.archive.deliveries import (
     list_deliveries,
 )
 
-
-def read_states(text: str) -> tuple[str, ...]:
-    """Names of states with commas between. Raises `ValueError`."""
-    names = read_names(text)
-    if not set(names) <= set(STATES):
-        raise ValueError(text)
-    return names
-
-
-STATE = Parameter(
-    name="state",
-    schema={"type": "string"},
-    read=read_states,
-    wanted=f"some of {', '.join(STATES)}, with commas between",
-    meaning=f"Only those: {', '.join(STATES)}.",
-)
+STATE = declare_some("state", STATES)
 
 
 class StateShown(TypedDict):

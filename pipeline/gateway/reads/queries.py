@@ -3,7 +3,7 @@
 import base64
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from pipeline.core.events.moments import parse_moment, parse_query_moment, show_moment
 from pipeline.gateway.context import Gateway
-from pipeline.gateway.headers import link_to
+from pipeline.gateway.headers import set_links
 from pipeline.gateway.operations import OPERATION, Parameter
 from pipeline.postgres.archive.dead_letters import LetterFilter
 from pipeline.postgres.archive.paging import Cursor, ListFilter
@@ -74,6 +74,19 @@ def declare_moment(name: str, meaning: str) -> Parameter:
 def declare_text(name: str, meaning: str, read: Callable[[str], Any] = str, wanted: str = "a text") -> Parameter:
     """Any text in the query."""
     return Parameter(name=name, schema={"type": "string"}, read=read, wanted=wanted, meaning=meaning)
+
+
+def declare_some(name: str, known: Sequence[str]) -> Parameter:
+    """Some of the known values, with commas between."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = read_names(text)
+        if not set(names) <= set(known):
+            raise ValueError(text)
+        return names
+
+    listed = ", ".join(known)
+    return declare_text(name, f"Only those: {listed}.", read, f"some of {listed}, with commas between")
 
 
 def read_limit(text: str) -> int:
@@ -197,13 +210,12 @@ def add_links(
     before: Cursor | None = None,
 ) -> None:
     """The `Link` header: to the pages behind and before this one, with the same filters."""
-    links = []
-    for relation, cursor in (("next", after), ("prev", before)):
-        if cursor is not None:
-            url = link_to(request, gateway.settings.gateway.public_url, pagination_cursor=show_cursor(cursor))
-            links.append(f'<{url}>; rel="{relation}"')
-    if links:
-        response.headers["Link"] = ", ".join(links)
+    links = [
+        (relation, {CURSOR.name: show_cursor(cursor)})
+        for relation, cursor in (("next", after), ("prev", before))
+        if cursor is not None
+    ]
+    set_links(request, response, gateway.settings.gateway.public_url, links)
 
 
 def show_cursor(cursor: Cursor) -> str:

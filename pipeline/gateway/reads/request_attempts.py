@@ -1,6 +1,6 @@
 """`GET /request_attempts`, `GET /request_attempts/{request_attempt_id}`: requests sent and attempts still due."""
 
-from typing import Literal, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from aiohttp import web
 
@@ -14,19 +14,24 @@ from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
     ATTEMPT_FILTERS,
     add_links,
+    declare_some,
+    take,
     take_application_id,
     take_filter,
     take_path_id,
 )
 from pipeline.gateway.reads.waiting import find_anywhere, list_fresh
 from pipeline.postgres.archive.attempts import (
+    STATUSES,
     ArchivedAttempt,
     ArchivedResponse,
+    Status,
     find_attempt,
     find_response,
     list_attempts,
 )
-from pipeline.postgres.archive.paging import Cursor, turn_back
+
+STATUS = declare_some("status", STATUSES)
 
 
 class EventOfAttempt(TypedDict):
@@ -44,9 +49,9 @@ class SubscriptionOfAttempt(TypedDict):
 
 
 class StatusShown(TypedDict):
-    """State of an attempt, or of its wait. `in_progress`: known to Hook0's clients, and not used here."""
+    """Outcome of an attempt, or its present state. `in_progress`: the request is open for more than a second."""
 
-    type: Literal["waiting", "pending", "in_progress", "successful", "failed"]
+    type: Status
     since: NotRequired[Time]
     until: NotRequired[Time]
     at: NotRequired[Time]
@@ -99,7 +104,9 @@ class AttemptInfo(AttemptShown, ExchangeShown):
 
 def list_routes() -> list[Operation]:
     return [
-        Operation("GET", "/request_attempts", show_attempts, query=ATTEMPT_FILTERS, answer=list[AttemptShown]),
+        Operation(
+            "GET", "/request_attempts", show_attempts, query=(*ATTEMPT_FILTERS, STATUS), answer=list[AttemptShown]
+        ),
         Operation(
             "GET", "/request_attempts/{request_attempt_id}", show_attempt, query=(APPLICATION_ID,), answer=AttemptInfo
         ),
@@ -107,21 +114,24 @@ def list_routes() -> list[Operation]:
 
 
 async def show_attempts(request: web.Request) -> web.Response:
-    """A page of attempts, newest first; its `Link` header leads to the next one."""
+    """A page of attempts, newest first; its `Link` header leads on and back.
+
+    With `status` a page may be short, or empty, and lead on: it looks at 2,000 attempts at most.
+    """
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     wanted = take_filter(request, application_id)
+    statuses = take(request, STATUS.name) or ()
     await caller.require_application(application_id)
     if wanted.after is None or wanted.after.is_backward:
         # a first page, and one of newer items, must show events accepted just now; others are history
-        attempts = await list_fresh(gateway, application_id, wanted.event_id, lambda pool: list_attempts(pool, wanted))
+        page = await list_fresh(
+            gateway, application_id, wanted.event_id, lambda pool: list_attempts(pool, wanted, statuses=statuses)
+        )
     else:
-        attempts = await list_attempts(gateway.lookup_pool, wanted)
-    now_us = gateway.clock.now_us()
-    response = answer_json([show_item(attempt, now_us) for attempt in attempts])
-    if attempts:
-        first, last = _point_at(attempts[0]), _point_at(attempts[-1])
-        add_links(gateway, request, response, after=last, before=turn_back(first))
+        page = await list_attempts(gateway.lookup_pool, wanted, statuses=statuses)
+    response = answer_json([show_item(attempt) for attempt in page.attempts])
+    add_links(gateway, request, response, after=page.after, before=page.before)
     return response
 
 
@@ -135,14 +145,15 @@ async def show_attempt(request: web.Request) -> web.Response:
     if attempt is None:
         raise Problem("NotFound")
     exchange = await find_anywhere(gateway, lambda pool: find_response(pool, application_id, attempt_id))
-    info: AttemptInfo = {**show_item(attempt, gateway.clock.now_us()), **show_exchange(exchange)}
+    info: AttemptInfo = {**show_item(attempt), **show_exchange(exchange)}
     return answer_json(info)
 
 
-def show_item(attempt: ArchivedAttempt, now_us: int) -> AttemptShown:
+def show_item(attempt: ArchivedAttempt) -> AttemptShown:
     """An attempt as the API shows it."""
     has_failed = attempt.outcome in ("failed", "cancelled")
     has_request = attempt.outcome in ("succeeded", "failed")
+    is_open = attempt.status == "in_progress"
     return {
         "request_attempt_id": attempt.attempt_id,
         "delivery_id": attempt.delivery_id,
@@ -150,7 +161,7 @@ def show_item(attempt: ArchivedAttempt, now_us: int) -> AttemptShown:
         "event": {"event_id": attempt.event_id, "event_type_name": attempt.event_type},
         "subscription": {"subscription_id": attempt.subscription_id, "description": attempt.description},
         "created_at": show_moment(attempt.created_at_us),
-        "picked_at": show_moment_or_none(attempt.started_at_us) if has_request else None,
+        "picked_at": show_moment_or_none(attempt.started_at_us) if has_request or is_open else None,
         "failed_at": show_moment_or_none(attempt.finished_at_us) if has_failed else None,
         "succeeded_at": show_moment_or_none(attempt.finished_at_us) if attempt.outcome == "succeeded" else None,
         "delay_until": show_moment_or_none(attempt.due_at_us),
@@ -158,7 +169,7 @@ def show_item(attempt: ArchivedAttempt, now_us: int) -> AttemptShown:
         "response_id": attempt.attempt_id if has_request else None,
         "retry_count": attempt.attempt_number - 1,
         "http_response_status": attempt.response_status,
-        "status": show_status(attempt, now_us),
+        "status": show_status(attempt),
     }
 
 
@@ -181,22 +192,20 @@ def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
     }
 
 
-def show_status(attempt: ArchivedAttempt, now_us: int) -> StatusShown:
-    """Show an attempt's state. Processing is counted from when it became due."""
+def show_status(attempt: ArchivedAttempt) -> StatusShown:
+    """What the attempt came to. Processing is counted from when it became due."""
+    if attempt.status == "in_progress":
+        return {"type": "in_progress", "since": show_moment(attempt.started_at_us or attempt.created_at_us)}
     if attempt.outcome is None:
         since = show_moment(attempt.created_at_us)
-        if attempt.due_at_us is not None and attempt.due_at_us > now_us:
+        if attempt.status == "waiting" and attempt.due_at_us is not None:
             return {"type": "waiting", "since": since, "until": show_moment(attempt.due_at_us)}
         return {"type": "pending", "since": since}
     at_us = attempt.finished_at_us or 0
     processing_us = at_us - max(attempt.created_at_us, attempt.due_at_us or 0)
     return {
-        "type": "successful" if attempt.outcome == "succeeded" else "failed",
+        "type": attempt.status,
         "at": show_moment(at_us),
         # cancelled before it was due: no time at all; clocks of two machines may differ
         "full_processing_ms": max(0, processing_us // 1000),
     }
-
-
-def _point_at(attempt: ArchivedAttempt) -> Cursor:
-    return Cursor(created_at_us=attempt.created_at_us, attempt_id=attempt.attempt_id)

@@ -6,7 +6,7 @@ read from the primary, and so are events that were waited for, since a replica m
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sized
 from typing import TypeVar
 
 from pipeline.core.log.partition import locate_partition
@@ -18,6 +18,7 @@ POLL_FIRST_S = 0.003
 POLL_MAX_S = 0.05
 
 T = TypeVar("T")
+Page = TypeVar("Page", bound=Sized)
 
 
 async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | None]]) -> T | None:
@@ -35,8 +36,8 @@ async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | N
 
 
 async def list_fresh(
-    gateway: Gateway, application_id: str, event_id: str | None, read: Callable[[Pool], Awaitable[Sequence[T]]]
-) -> Sequence[T]:
+    gateway: Gateway, application_id: str, event_id: str | None, read: Callable[[Pool], Awaitable[Page]]
+) -> Page:
     """Result of `read` when all that the application had accepted (or this event) is archived with its matches.
 
     `read`: attempts or deliveries. Those of one event come with its matches: when it has some, there is no wait.

@@ -4,26 +4,44 @@ A delivery stands for its first attempt, a failed attempt for the one after it, 
 attempt is in the list from the moment it is owed, its place (`created_at_us`) never changes, and a page that has been
 read stays as it is however many attempts are made meanwhile. What was owed by an event appended before its
 subscription was disabled or deleted has failed at that moment.
+
+With a filter by status a page looks at `SCANNED_MAX` attempts at most, however few of them have that status; where it
+stopped, the next one goes on.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, get_args
 
 import msgspec
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composed, Literal
+from psycopg.sql import SQL, Composed
+from psycopg.sql import Literal as Number
 
+from pipeline.clock import wall_us
 from pipeline.postgres.archive.bodies import unpack_body
-from pipeline.postgres.archive.paging import ListFilter, list_values
+from pipeline.postgres.archive.paging import (
+    Cursor,
+    ListFilter,
+    ScanTexts,
+    find_neighbours,
+    list_values,
+)
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
+SCANNED_MAX = 2_000
+Status = Literal["waiting", "pending", "in_progress", "successful", "failed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class ArchivedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, made or owed. `outcome`: None while it is owed, else succeeded, failed or cancelled."""
+    """An attempt, made or owed. `outcome`: None while it is owed, else succeeded, failed or cancelled.
+
+    `status` in_progress: the request was open for more than a second when deliver told of it, and has no outcome yet.
+    """
 
     attempt_id: str
     attempt_number: int
@@ -40,6 +58,19 @@ class ArchivedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     finished_at_us: int | None
     response_status: int | None
     error_class: str | None
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptPage:
+    """Newest first. `before` and `after`: cursors of the pages of newer and of older ones; None: there are none."""
+
+    attempts: list[ArchivedAttempt]
+    before: Cursor | None
+    after: Cursor | None
+
+    def __len__(self) -> int:
+        return len(self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,18 +147,27 @@ MADE = SQL("""
 """)
 LISTED = SQL("""
 {owed}
+select * from (
 select o.attempt_id::text, o.attempt_number, o.delivery_id::text, o.event_id::text, o.event_type,
-    o.subscription_id::text, s.description, o.created_at_us, o.due_at_us, o.asked_at_us, a.started_at_us,
-    a.response_status, a.error_class,
+    o.subscription_id::text, s.description, o.created_at_us, o.due_at_us, o.asked_at_us,
+    coalesce(a.started_at_us, u.started_at_us) as started_at_us, a.response_status, a.error_class,
     case when a.outcome is not null then a.outcome when c.cancelled then 'cancelled' end as outcome,
     case when a.outcome is not null then a.finished_at_us
-        when c.cancelled then greatest(o.created_at_us, c.cancelled_before_us) end as finished_at_us
-from owed o
+        when c.cancelled then greatest(o.created_at_us, c.cancelled_before_us) end as finished_at_us,
+    case when a.outcome = 'succeeded' then 'successful' when a.outcome is not null or c.cancelled then 'failed'
+        when u.attempt_id is not null then 'in_progress'
+        when o.due_at_us > %(now_us)s then 'waiting' else 'pending' end as status
+from (select * from owed order by created_at_us {way}, attempt_id {way} limit {scanned}) o
 left join {made}
+left join open_requests u on u.attempt_id = o.attempt_id and a.outcome is null and u.until_us > %(now_us)s
 left join subscriptions s on s.subscription_id = o.subscription_id
 cross join lateral (select (extract(epoch from s.cancelled_before) * 1000000)::bigint as cancelled_before_us,
     coalesce(o.appended_at_us < (extract(epoch from s.cancelled_before) * 1000000)::bigint, false) as cancelled) c
-order by o.created_at_us {way}, o.attempt_id {way} limit {limit}
+) chosen {statuses} order by created_at_us {way}, attempt_id {way} limit {page}
+""")
+END_OF_SCAN = SQL("""
+{owed}
+select created_at_us, attempt_id::text from owed order by created_at_us {way}, attempt_id {way} limit 1 offset {offset}
 """)
 ANSWERED = SQL("""
 {owed}
@@ -139,20 +179,28 @@ where a.outcome <> 'cancelled' limit 1
 """)
 
 
-async def list_attempts(pool: Pool, wanted: ListFilter) -> list[ArchivedAttempt]:
-    """One page, newest first; at most 50."""
+async def list_attempts(pool: Pool, wanted: ListFilter, *, statuses: Sequence[str] = ()) -> AttemptPage:
+    """A page of at most 50. `statuses`: one of these; empty: any, and every page with attempts leads on."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    values = list_values(wanted)
+    values = list_values(wanted) | {"now_us": wall_us()} | ({"statuses": list(statuses)} if statuses else {})
     # only the filters that are set take part in the plan
-    query = _compose_page(frozenset(values), is_backward=is_backward)
-    found = await pool.fetch(query, values, class_row(ArchivedAttempt))
-    return found[::-1] if is_backward else found
+    texts = _compose_page(frozenset(values), is_backward=is_backward)
+    found = await pool.fetch(texts.page, values, class_row(ArchivedAttempt))
+    first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
+    end = last if not statuses or len(found) == PAGE_MAX else None
+    if end is None and statuses:
+        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor))
+        end = places[0] if places else None
+    before, after = find_neighbours(first, last, after=wanted.after, end=end)
+    return AttemptPage(attempts=found[::-1] if is_backward else found, before=before, after=after)
 
 
 async def find_attempt(pool: Pool, application_id: str, attempt_id: str) -> ArchivedAttempt | None:
     """One attempt, made or owed, or None."""
     found = await pool.fetch(
-        ONE_ATTEMPT, {"application_id": application_id, "attempt_id": attempt_id}, class_row(ArchivedAttempt)
+        ONE_ATTEMPT,
+        {"application_id": application_id, "attempt_id": attempt_id, "now_us": wall_us()},
+        class_row(ArchivedAttempt),
     )
     return found[0] if found else None
 
@@ -193,14 +241,16 @@ def _owe(conditions: Sequence[SQL], *, way: SQL, limit: int) -> Composed:
         later_where=where(SQL("f"), SQL("finished_at_us"), SQL("next_attempt_id")),
         asked_where=where(SQL("r"), SQL("asked_at_us"), SQL("attempt_id")),
         way=way,
-        limit=Literal(limit),  # no parameter: a plan for all values would expect any number of rows
+        limit=Number(limit),  # no parameter: a plan for all values would expect any number of rows
     )
 
 
 OF_APPLICATION = SQL("{row}.application_id = %(application_id)s")
 DESCENDING = SQL("desc")
 OWED_ONE = _owe((OF_APPLICATION, SQL("{row}.{id} = %(attempt_id)s")), way=DESCENDING, limit=1)
-ONE_ATTEMPT = LISTED.format(owed=OWED_ONE, made=MADE, way=DESCENDING, limit=SQL("1")).as_bytes(None)
+ONE_ATTEMPT = LISTED.format(
+    owed=OWED_ONE, made=MADE, way=DESCENDING, scanned=SQL("1"), statuses=SQL(""), page=SQL("1")
+).as_bytes(None)
 ONE_RESPONSE = ANSWERED.format(owed=OWED_ONE, made=MADE).as_bytes(None)
 CONDITIONS = {
     "application_id": OF_APPLICATION,
@@ -215,10 +265,24 @@ NEWER = SQL("({row}.{created}, {row}.{id}) > (%(after_us)s, %(after_id)s::uuid)"
 
 
 @cache  # as many as there are sets of filters
-def _compose_page(given: frozenset[str], *, is_backward: bool) -> bytes:
+def _compose_page(given: frozenset[str], *, is_backward: bool) -> ScanTexts:
     conditions = [condition for name, condition in CONDITIONS.items() if name in given]
     if "after_us" in given:
         conditions.append(NEWER if is_backward else OLDER)
     way = SQL("asc" if is_backward else "desc")
-    owed = _owe(conditions, way=way, limit=PAGE_MAX)
-    return LISTED.format(owed=owed, made=MADE, way=way, limit=Literal(PAGE_MAX)).as_bytes(None)
+    scanned = SCANNED_MAX if "statuses" in given else PAGE_MAX
+    owed = _owe(conditions, way=way, limit=scanned)
+    page = LISTED.format(
+        owed=owed,
+        made=MADE,
+        way=way,
+        scanned=Number(scanned),
+        statuses=SQL("where status = any(%(statuses)s)") if "statuses" in given else SQL(""),
+        page=Number(PAGE_MAX),
+    )
+    end_of_scan = END_OF_SCAN.format(owed=owed, way=way, offset=Number(SCANNED_MAX - 1))
+    return ScanTexts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))
+
+
+def _point_at(attempt: ArchivedAttempt) -> Cursor:
+    return Cursor(created_at_us=attempt.created_at_us, attempt_id=attempt.attempt_id)

@@ -1,6 +1,9 @@
 """Common parts of the archive's lists: filters, the places where a page ends, and how pages lead on and back."""
 
 from dataclasses import dataclass, replace
+from uuid import UUID
+
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +57,35 @@ def turn_back(cursor: Cursor | None) -> Cursor | None:
 
 
 def find_neighbours(
-    first: Cursor | None, last: Cursor | None, *, after: Cursor | None, end: Cursor | None
+    first: Cursor | None,
+    last: Cursor | None,
+    *,
+    after: Cursor | None,
+    end: Cursor | None,
+    is_oldest_first: bool = False,
 ) -> tuple[Cursor | None, Cursor | None]:
-    """Cursors of the pages of newer and of older items.
+    """Cursors of the pages before and after: of newer and of older items, or the other way round.
 
     `first`, `last`: of the items found, in the order of the search; `after`: where the search began; `end`: where it
-    stopped before all was seen.
+    stopped before all was seen. Without items the way back begins with the item at which the search began.
     """
+    towards_start, towards_end = (move_older, move_newer) if is_oldest_first else (move_newer, move_older)
     if after is not None and after.is_backward:
-        return turn_back(end or last or after), first
-    return turn_back(first or after), end
+        return turn_back(end or last or after), first or towards_start(after)
+    return turn_back(first or (towards_end(after) if after is not None else None)), end
+
+
+def move_newer(cursor: Cursor) -> Cursor:
+    """The place next to it towards newer items: older ones begin with the item at the cursor."""
+    number = UUID(cursor.attempt_id).int
+    if number == LAST_ID.int:
+        return Cursor(created_at_us=cursor.created_at_us + 1, attempt_id=str(FIRST_ID))
+    return Cursor(created_at_us=cursor.created_at_us, attempt_id=str(UUID(int=number + 1)))
+
+
+def move_older(cursor: Cursor) -> Cursor:
+    """The place next to it towards older items: newer ones begin with the item at the cursor."""
+    number = UUID(cursor.attempt_id).int
+    if number == FIRST_ID.int:
+        return Cursor(created_at_us=cursor.created_at_us - 1, attempt_id=str(LAST_ID))
+    return Cursor(created_at_us=cursor.created_at_us, attempt_id=str(UUID(int=number - 1)))

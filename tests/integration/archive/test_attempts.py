@@ -1,13 +1,15 @@
 """Reading attempts, made and owed, from a real PostgreSQL."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
+from pipeline.clock import wall_us
 from pipeline.core.events.ids import derive_attempt_id
-from pipeline.core.events.records import Attempt, Dispatch
+from pipeline.core.events.records import Attempt, Dispatch, OpenRequests
 from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive.attempts import (
     PAGE_MAX,
@@ -16,6 +18,7 @@ from pipeline.postgres.archive.attempts import (
     find_response,
     list_attempts,
 )
+from pipeline.postgres.archive.open_requests import save_open_requests
 from pipeline.postgres.archive.paging import Cursor, ListFilter
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.records import (
@@ -64,11 +67,30 @@ async def list_all(pool: Pool, application_id: str, **fields: object) -> list[Ar
     found: list[ArchivedAttempt] = []
     after: Cursor | None = None
     while True:
-        page = await list_attempts(pool, ListFilter(application_id=application_id, after=after, **fields))  # type: ignore[arg-type]  # whatever filters there are
+        wanted = ListFilter(application_id=application_id, after=after, **fields)  # type: ignore[arg-type]  # whatever filters there are
+        page = (await list_attempts(pool, wanted)).attempts
         found += page
         if len(page) < PAGE_MAX:
             return found
         after = Cursor(created_at_us=page[-1].created_at_us, attempt_id=page[-1].attempt_id)
+
+
+async def list_status(pool: Pool, application_id: str, *statuses: str) -> list[ArchivedAttempt]:
+    """Page after page to the end, and all the way back, which must show the same ones."""
+    wanted = ListFilter(application_id=application_id)
+    found: list[ArchivedAttempt] = []
+    page = await list_attempts(pool, wanted, statuses=statuses)
+    while True:
+        found += page.attempts
+        if page.after is None:
+            break
+        page = await list_attempts(pool, replace(wanted, after=page.after), statuses=statuses)
+    back = page.attempts
+    while page.before is not None and (len(back) == 0 or page.attempts):
+        page = await list_attempts(pool, replace(wanted, after=page.before), statuses=statuses)
+        back = page.attempts + back
+    assert found == back
+    return found
 
 
 def shorten(attempts: list[ArchivedAttempt]) -> list[tuple[int, str | None]]:
@@ -82,7 +104,7 @@ async def test_a_delivery_is_an_attempt_from_the_moment_it_is_owed(database: str
     dispatch = make_dispatch(event, subscription_id)
     async with open_archive(database) as (owner, pool):
         await owner.write(log.append(dispatch))
-        (attempt,) = await list_attempts(pool, ListFilter(application_id=event.application_id))
+        (attempt,) = await list_all(pool, event.application_id)
 
     assert attempt == ArchivedAttempt(
         attempt_id=derive_attempt_id(dispatch.matches[0]["delivery_id"], 1),
@@ -100,6 +122,7 @@ async def test_a_delivery_is_an_attempt_from_the_moment_it_is_owed(database: str
         finished_at_us=None,
         response_status=None,
         error_class=None,
+        status="pending",
     )
 
 
@@ -226,6 +249,55 @@ async def test_pages_together_are_everything_once(database: str, seed: int) -> N
         low_us, high_us = keys[-10][0], keys[10][0]
         between = await list_all(pool, application_id, created_min_us=low_us, created_max_us=high_us)
         assert [each for at_us, each in keys if low_us <= at_us <= high_us] == [each.attempt_id for each in between]
+
+
+async def test_an_open_request_is_in_progress_until_its_outcome_is_there(database: str) -> None:
+    """Deliver told of it; it is pending again when its time is over, and has its outcome as soon as there is one."""
+    log, now_us = Log(), wall_us()
+    dispatch = make_dispatch(make_event(make_id()), make_id(), make_id(), make_id())
+    ids = [derive_attempt_id(match["delivery_id"], 1) for match in dispatch.matches]
+    untils_us = (now_us + 60 * SECOND_US, now_us + 60 * SECOND_US, now_us - 1)
+    told = OpenRequests(
+        process="deliver",
+        requests=[
+            {"attempt_id": attempt_id, "started_at_us": now_us - 2 * SECOND_US, "until_us": until_us}
+            for attempt_id, until_us in zip(ids, untils_us, strict=True)
+        ],
+    )
+    async with open_archive(database) as (owner, pool):
+        await save_open_requests(pool, told, now_us=now_us - 10 * SECOND_US)
+        await owner.write(log.append(dispatch), log.append(make_attempt(dispatch, 1)))
+        found = {each.attempt_id: each for each in await list_all(pool, dispatch.application_id)}
+        one = await find_attempt(pool, dispatch.application_id, ids[0])
+        await save_open_requests(pool, OpenRequests(process="deliver", requests=[]), now_us=now_us)
+        async with pool.connection() as connection:
+            cursor = await connection.execute("select attempt_id::text from open_requests")
+            kept = {row[0] for row in await cursor.fetchall()}
+
+    assert ["in_progress", "successful", "pending"] == [found[each].status for each in ids]
+    assert now_us - 2 * SECOND_US == found[ids[0]].started_at_us
+    assert one == found[ids[0]]
+    # those whose time is over are forgotten
+    assert set(ids[:2]) == kept
+
+
+async def test_pages_of_one_status(database: str) -> None:
+    """Each attempt of the status is listed once, newest first, and back again, however many others lie between."""
+    log, application_id = Log(), make_id()
+    statuses = ("successful", "failed", "pending", "waiting")
+    async with open_archive(database) as (owner, pool):
+        for number in range(3 * PAGE_MAX):
+            dispatch = make_dispatch(make_event(application_id), make_id())
+            outcomes = (("succeeded",), ("failed",), ())[number % 3]
+            await owner.write(log.append(dispatch), *(log.append(each) for each in made(dispatch, *outcomes)))
+        everything = await list_all(pool, application_id)
+        found = {status: await list_status(pool, application_id, status) for status in statuses}
+        both = await list_status(pool, application_id, "successful", "failed")
+
+    expected = {status: [each for each in everything if each.status == status] for status in statuses}
+    assert expected == found
+    assert len(everything) == sum(map(len, found.values()))
+    assert [each for each in everything if each.outcome is not None] == both
 
 
 async def test_an_attempt_is_found_by_its_id(database: str) -> None:

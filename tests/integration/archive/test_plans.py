@@ -74,9 +74,13 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
         after = Cursor(created_at_us=NOW_US, attempt_id=attempt_id)
         back = Cursor(created_at_us=NOW_US - DAY_US, attempt_id=attempt_id, is_backward=True)
 
-        def attempts(**members: object) -> Callable[[], Awaitable[object]]:
+        def attempts(*statuses: str, **members: object) -> Callable[[], Awaitable[object]]:
             wanted = ListFilter(application_id=APPLICATION, **members)  # type: ignore[arg-type]
-            return lambda: list_attempts(pool, wanted)
+
+            async def list_page() -> object:
+                return (await list_attempts(pool, wanted, statuses=statuses)).attempts
+
+            return list_page
 
         queries: dict[str, Callable[[], Awaitable[object]]] = {
             "events": lambda: list_events(pool, EventFilter(application_id=APPLICATION)),
@@ -92,6 +96,7 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
             "attempts of a subscription": attempts(subscription_id=SUBSCRIPTION),
             "attempts of a time": attempts(created_min_us=NOW_US - DAY_US, created_max_us=NOW_US),
             "attempts of a type": attempts(event_types=("shop.order.placed",)),
+            "attempts of a status": attempts("failed"),
             "attempt": lambda: find_attempt(pool, APPLICATION, attempt_id),
             "response": lambda: find_response(pool, APPLICATION, attempt_id),
             "dead letters": lambda: list_letters(pool, LetterFilter(application_id=APPLICATION), limit=50),

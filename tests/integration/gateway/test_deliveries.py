@@ -1,15 +1,14 @@
 """Deliveries as the API shows them: each state, pages both ways, search, payloads, test events and health."""
 
-import re
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.support.api import Reply, Space, describe_subscription
+from tests.support.api import Reply, Space, describe_subscription, find_link
 from tests.support.eventually import eventually
-from tests.support.receiver import Receiver, Status
+from tests.support.receiver import Hang, Receiver, Status
 from tests.support.stack import Stack
 from tests.support.verification import verify_delivery
 
@@ -48,10 +47,38 @@ def list_ids(items: list[dict[str, Any]]) -> list[str]:
     return [str(next(iter(item.values()))) for item in items]
 
 
-def find_link(reply: Reply, relation: str) -> str | None:
-    """The path that a page's `Link` leads to."""
-    found = re.search(rf'<[^>]*/api/v1([^>]*)>; rel="{relation}"', reply.headers.get("Link", ""))
-    return found.group(1) if found else None
+async def test_a_request_that_takes_long_is_in_progress(stack: Stack) -> None:
+    """After a second, under Hook0's name for it; then it has its outcome. Each is found by its status."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        receiver.script("/slow", Hang())
+        settings = {"retry_delays_s": [], "total_timeout_s": 60}
+        await stack.api.subscribe(space, receiver.url("/slow"), TYPE, delivery=settings)
+        event_id = await stack.api.send(space, TYPE)
+
+        async def is_in_progress() -> dict[str, Any]:
+            (attempt,) = await stack.api.list_attempts(space, event_id)
+            assert "in_progress" == attempt["status"]["type"]
+            found: dict[str, Any] = attempt
+            return found
+
+        attempt = await eventually(is_in_progress)
+        found = {
+            status: list_ids((await get(stack, space, "/request_attempts", status=status)).json)
+            for status in ("in_progress", "waiting,pending", "failed,in_progress")
+        }
+        refused = await get(stack, space, "/request_attempts", status="slow")
+
+    async def has_failed() -> None:
+        (ended,) = await stack.api.list_attempts(space, event_id)
+        assert ("failed", attempt["picked_at"]) == (ended["status"]["type"], ended["picked_at"])
+
+    await eventually(has_failed)
+    attempt_id = attempt["request_attempt_id"]
+    assert attempt["picked_at"] == attempt["status"]["since"]
+    assert (None, None, None) == (attempt["failed_at"], attempt["succeeded_at"], attempt["response_id"])
+    assert {"in_progress": [attempt_id], "waiting,pending": [], "failed,in_progress": [attempt_id]} == found
+    assert (400, "InvalidQuery") == (refused.status, refused.json["id"])
 
 
 async def test_each_state(stack: Stack) -> None:

@@ -16,7 +16,15 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from fastavro import json_reader, schemaless_reader
 
 import schemas
-from pipeline.core.events.records import CLASSES, RecordVersionError, from_bytes, to_bytes, write_as
+from pipeline.core.events.records import (
+    CLASSES,
+    OpenRequests,
+    RecordVersionError,
+    from_bytes,
+    is_written,
+    to_bytes,
+    write_as,
+)
 from pipeline.topics import declare_topics
 from schemas.codec import BY_HEADER, HEADER_BYTES, MARKER, NEWEST, VERSIONS, Writer
 
@@ -243,6 +251,16 @@ def test_a_record_is_written_for_readers_of_an_older_release(writer: Writer) -> 
     assert msgspec.structs.asdict(read) == {
         field["name"]: old.get(field["name"], field.get("default")) for field in NEWEST[writer.name].schema["fields"]
     }
+
+
+def test_a_record_that_the_release_before_does_not_know_can_be_left_out() -> None:
+    """With version 0, and written again without it."""
+    try:
+        write_as({"open_requests": 0})
+        assert not is_written(OpenRequests)
+    finally:
+        write_as({"open_requests": 1})
+    assert is_written(OpenRequests)
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,14 @@ def make_item(**fields: Any) -> ArchivedAttempt:
         "finished_at_us": None,
         "response_status": None,
         "error_class": None,
+        "status": "pending",
     }
     return ArchivedAttempt(**usual | fields)
 
 
 def test_owed_at_once_is_pending() -> None:
     """A first attempt that is still due."""
-    assert show_item(make_item(), CREATED_US + 1) == {
+    assert show_item(make_item()) == {
         "request_attempt_id": "a",
         "delivery_id": "d",
         "event_id": "e",
@@ -54,15 +55,28 @@ def test_owed_at_once_is_pending() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now_us", "expected"),
+    ("status", "expected"),
     [
-        (DUE_US - 1, {"type": "waiting", "since": CREATED, "until": DUE}),
-        (DUE_US, {"type": "pending", "since": CREATED}),
+        ("waiting", {"type": "waiting", "since": CREATED, "until": DUE}),
+        ("pending", {"type": "pending", "since": CREATED}),
     ],
 )
-def test_a_retry_waits_until_it_is_due(now_us: int, expected: dict[str, str]) -> None:
-    """Waiting becomes pending when the time has come, without a row being changed."""
-    assert expected == show_item(make_item(attempt_number=2, due_at_us=DUE_US), now_us)["status"]
+def test_a_retry_waits_until_it_is_due(status: str, expected: dict[str, str]) -> None:
+    """Only what waits says until when."""
+    assert expected == show_item(make_item(attempt_number=2, due_at_us=DUE_US, status=status))["status"]
+
+
+def test_an_open_request_is_in_progress_since_it_began() -> None:
+    """It was picked, and has neither ended nor an answer."""
+    shown = show_item(make_item(due_at_us=CREATED_US, started_at_us=DUE_US, status="in_progress"))
+
+    assert {"type": "in_progress", "since": DUE} == shown["status"]
+    assert (DUE, None, None, None) == (
+        shown["picked_at"],
+        shown["failed_at"],
+        shown["succeeded_at"],
+        shown["response_id"],
+    )
 
 
 def test_success_is_counted_from_when_it_was_due() -> None:
@@ -71,11 +85,12 @@ def test_success_is_counted_from_when_it_was_due() -> None:
         attempt_number=2,
         due_at_us=DUE_US,
         outcome="succeeded",
+        status="successful",
         started_at_us=DUE_US,
         finished_at_us=DONE_US,
         response_status=204,
     )
-    shown = show_item(item, DONE_US)
+    shown = show_item(item)
 
     assert shown["status"] == {"type": "successful", "at": DONE, "full_processing_ms": 2000}
     assert (shown["picked_at"], shown["succeeded_at"], shown["failed_at"]) == (DUE, DONE, None)
@@ -84,8 +99,10 @@ def test_success_is_counted_from_when_it_was_due() -> None:
 
 def test_a_failure_shows_when_it_failed() -> None:
     """A failure without an answer shows it, too: the error is the response."""
-    item = make_item(outcome="failed", started_at_us=CREATED_US, finished_at_us=DONE_US, error_class="E_TIMEOUT")
-    shown = show_item(item, DONE_US)
+    item = make_item(
+        outcome="failed", status="failed", started_at_us=CREATED_US, finished_at_us=DONE_US, error_class="E_TIMEOUT"
+    )
+    shown = show_item(item)
 
     assert shown["status"] == {"type": "failed", "at": DONE, "full_processing_ms": 5000}
     assert (shown["failed_at"], shown["succeeded_at"], shown["response_id"]) == (DONE, None, "a")
@@ -93,8 +110,10 @@ def test_a_failure_shows_when_it_failed() -> None:
 
 def test_cancelled_is_failed_without_a_request() -> None:
     """Nothing was picked, nothing came back; before it was due, no time was spent."""
-    item = make_item(attempt_number=2, due_at_us=DONE_US + 1, outcome="cancelled", finished_at_us=DONE_US)
-    shown = show_item(item, DONE_US)
+    item = make_item(
+        attempt_number=2, due_at_us=DONE_US + 1, outcome="cancelled", status="failed", finished_at_us=DONE_US
+    )
+    shown = show_item(item)
 
     assert shown["status"] == {"type": "failed", "at": DONE, "full_processing_ms": 0}
     assert (shown["picked_at"], shown["failed_at"], shown["response_id"]) == (None, DONE, None)
