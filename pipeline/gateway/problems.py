@@ -54,6 +54,8 @@ OWN = frozenset(
         "EventPayloadUnfit",
         "RangeNotSatisfiable",
         "PreconditionFailed",
+        "RetryScheduleInUse",
+        "TooManyRetrySchedulesPerApplication",
     }
 )
 PROBLEMS: dict[str, ProblemKind] = {
@@ -117,6 +119,7 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("EventTypeAlreadyExist", "The event type exists already", "There is nothing to do."),
         ("EventAlreadyIngested", "The event was accepted before", "An event with this `event_id` exists already."),
         ("AuthEmailAlreadyVerified", "The e-mail address is verified already", "Log in."),
+        ("RetryScheduleInUse", "Subscriptions refer to the retry schedule", "Give them another one first."),
     ),
     **_kinds(410, ("RegistrationDisabled", "Registration is switched off", "Ask the operator of this instance.")),
     **_kinds(
@@ -146,6 +149,7 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("TooManyEventsToday", "The application sent too many events today", "Wait until tomorrow (UTC)."),
         ("TooManySubscriptionsPerApplication", "The application has too many subscriptions", "Delete some."),
         ("TooManyEventTypesPerApplication", "The application has too many event types", "Delete some."),
+        ("TooManyRetrySchedulesPerApplication", "The application has too many retry schedules", "Delete some."),
         ("RateLimited", "Too many requests", "Wait as long as `Retry-After` says."),
     ),
     **_kinds(

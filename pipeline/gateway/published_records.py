@@ -65,6 +65,8 @@ def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool
     """The facts needed to send to a subscription. `deleted`: its application is deleted."""
     content = subscription.content
     delivery = content.delivery
+    scheduled_s = subscription.schedule_delays_s
+    delays_s = scheduled_s if scheduled_s is not None else delivery.retry_delays_s
     return Endpoint(
         subscription_id=subscription.subscription_id,
         application_id=subscription.application_id,
@@ -85,7 +87,7 @@ def describe_endpoint(subscription: Subscription, *, version: int, deleted: bool
             }
             for secret in subscription.secrets
         ],
-        retry_delays_s=list(delivery.retry_delays_s) if delivery.retry_delays_s is not None else None,
+        retry_delays_s=list(delays_s) if delays_s is not None else None,
         rate_per_s=delivery.rate_per_s,
         concurrency_max=delivery.concurrency_max,
         total_timeout_s=delivery.total_timeout_s,

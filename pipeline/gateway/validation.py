@@ -28,7 +28,11 @@ class Findings:
     def raise_if_any(self) -> None:
         """Raises `Problem` when something is wrong."""
         if self._tree:
-            raise Problem("Validation", validation=self._tree)
+            raise self.to_problem()
+
+    def to_problem(self) -> Problem:
+        """The problem with all that was found."""
+        return Problem("Validation", validation=self._tree)
 
     def check_text(self, field: str, text: str, *, least: int = 1, most: int) -> None:
         """Between `least` and `most` characters, none of them a control character."""

@@ -1,6 +1,7 @@
 """How an owner wants deliveries to be made, where it differs from the default; with the bounds of what may be asked."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -47,15 +48,21 @@ def read_settings(text: str) -> DeliverySettings:
     return DeliverySettings(**known)
 
 
+def find_delays_problem(delays_s: Sequence[float]) -> str | None:
+    """The problem with delays between attempts, as a sentence; None when all is well."""
+    if len(delays_s) > DELAYS_MAX:
+        return f"there may be {DELAYS_MAX} delays"
+    if not all(0 <= delay_s <= DELAY_MAX_S for delay_s in delays_s):
+        return f"each delay must be 0 to {DELAY_MAX_S:g} seconds"
+    return None
+
+
 def find_setting_problems(settings: DeliverySettings) -> dict[str, str]:
     """Field → what is wrong with it, as a sentence; empty when all is well."""
     problems: dict[str, str] = {}
-    delays_s = settings.retry_delays_s
-    if delays_s is not None:
-        if len(delays_s) > DELAYS_MAX:
-            problems["retry_delays_s"] = f"there may be {DELAYS_MAX} delays"
-        elif not all(0 <= delay_s <= DELAY_MAX_S for delay_s in delays_s):
-            problems["retry_delays_s"] = f"each delay must be 0 to {DELAY_MAX_S:g} seconds"
+    delays_problem = find_delays_problem(settings.retry_delays_s or ())
+    if delays_problem is not None:
+        problems["retry_delays_s"] = delays_problem
     bounds = (
         ("rate_per_s", settings.rate_per_s, RATE_MIN_PER_S, RATE_MAX_PER_S),
         ("concurrency_max", settings.concurrency_max, 1, CONCURRENCY_MAX),

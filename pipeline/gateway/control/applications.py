@@ -1,5 +1,6 @@
 """`/applications`: the spaces that events are sent to and subscriptions belong to."""
 
+from dataclasses import replace
 from typing import TypedDict
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.instance import show_limit
 from pipeline.gateway.operations import Operation
+from pipeline.gateway.preconditions import IF_MATCH, add_tag, derive_tag, require_match
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
@@ -71,7 +73,15 @@ def list_routes() -> list[Operation]:
             problems=("TooManyApplicationsPerOrganization",),
         ),
         Operation("GET", "/applications/{application_id}", show_one, answer=ApplicationInfo),
-        Operation("PUT", "/applications/{application_id}", rename, body=ApplicationForm, answer=ApplicationShown),
+        Operation(
+            "PUT",
+            "/applications/{application_id}",
+            rename,
+            body=ApplicationForm,
+            answer=ApplicationShown,
+            headers=(IF_MATCH,),
+            problems=("PreconditionFailed",),
+        ),
         Operation("DELETE", "/applications/{application_id}", delete, status=204),
     ]
 
@@ -130,7 +140,7 @@ async def show_one(request: web.Request) -> web.Response:
         "consumption": {"events_per_day": await count_events_on(gateway.read_pool, get_today(), [application_id])},
         "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
     }
-    return answer_json(info)
+    return add_tag(answer_json(info), _derive_tag(application))
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -140,12 +150,14 @@ async def rename(request: web.Request) -> web.Response:
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)
     _check(form)
-    if not await rename_application(gateway.pool, application_id, form.name):
-        raise Problem("Forbidden")
     application = await find_application(gateway.pool, application_id)
     if application is None:
         raise Problem("Forbidden")
-    return answer_json(_show(application))
+    was = application.name if require_match(request, _list_changeable(application)) else None
+    if not await rename_application(gateway.pool, application_id, form.name, was=was):
+        raise Problem("Forbidden" if was is None else "PreconditionFailed")
+    renamed = replace(application, name=form.name)
+    return add_tag(answer_json(_show(renamed)), _derive_tag(renamed))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -164,6 +176,14 @@ def _check(form: ApplicationForm) -> None:
     findings = Findings()
     findings.check_text("name", form.name, least=NAME_MIN_CHARS, most=NAME_MAX_CHARS)
     findings.raise_if_any()
+
+
+def _list_changeable(application: Application) -> dict[str, str]:
+    return {"name": application.name}
+
+
+def _derive_tag(application: Application) -> str:
+    return derive_tag(_list_changeable(application))
 
 
 def _show(application: Application) -> ApplicationShown:

@@ -13,9 +13,10 @@ from pipeline.core.routing.payload_schema import TEXT_MAX_BYTES, Mode, PayloadSc
 from pipeline.gateway.answers import Time, answer_json
 from pipeline.gateway.auth import authorize, read_own_form
 from pipeline.gateway.bodies import Form
-from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.event_types import EventTypeShown, show_event_type
 from pipeline.gateway.operations import Operation
+from pipeline.gateway.preconditions import IF_MATCH, add_tag, derive_tag, require_match
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
 from pipeline.gateway.validation import Findings
@@ -55,7 +56,15 @@ def list_routes() -> list[Operation]:
     path = "/event_types/{name}"
     return [
         Operation("GET", path, show_one, query=(APPLICATION_ID,), answer=ContractShown),
-        Operation("PUT", path, change, body=ContractForm, answer=ContractShown),
+        Operation(
+            "PUT",
+            path,
+            change,
+            body=ContractForm,
+            answer=ContractShown,
+            headers=(IF_MATCH,),
+            problems=("PreconditionFailed",),
+        ),
         Operation("GET", f"{path}/schemas", show_schemas, query=(APPLICATION_ID,), answer=list[SchemaShown]),
     ]
 
@@ -65,7 +74,7 @@ async def show_one(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    return answer_json(await _show(gateway, application_id, request.match_info["name"]))
+    return _answer(await find_contract(gateway.pool, application_id, request.match_info["name"]))
 
 
 async def change(request: web.Request) -> web.Response:
@@ -81,13 +90,17 @@ async def change(request: web.Request) -> web.Response:
         _check_example(findings, form.example, schema)
     findings.raise_if_any()
     gateway.publisher.require_log()
+    present = await find_contract(gateway.pool, application_id, name)
+    if present is None:
+        raise Problem("NotFound")
+    was = present if require_match(request, _list_changeable(present)) else None
     is_changed = await change_contract(
-        gateway.pool, application_id, name, mode=form.schema_mode, schema=text, example=form.example
+        gateway.pool, application_id, name, mode=form.schema_mode, schema=text, example=form.example, was=was
     )
     await gateway.publisher.publish(application_id)
     if not is_changed:
-        raise Problem("NotFound")
-    return answer_json(await _show(gateway, application_id, name))
+        raise Problem("NotFound" if was is None else "PreconditionFailed")
+    return _answer(await find_contract(gateway.pool, application_id, name))
 
 
 async def show_schemas(request: web.Request) -> web.Response:
@@ -125,11 +138,19 @@ def _check_example(findings: Findings, example: str, schema: PayloadSchema | Non
         findings.add("example", "example", f"it {problem}")
 
 
-async def _show(gateway: Gateway, application_id: str, name: str) -> ContractShown:
-    """Raises `Problem` when there is none."""
-    found: Contract | None = await find_contract(gateway.pool, application_id, name)
-    if found is None:
+def _answer(contract: Contract | None) -> web.Response:
+    """The event type. Raises `Problem` when there is none."""
+    if contract is None:
         raise Problem("NotFound")
+    return add_tag(answer_json(_show(contract)), derive_tag(_list_changeable(contract)))
+
+
+def _list_changeable(contract: Contract) -> dict[str, Any]:
+    # with the version: a schema that was another one in between is told apart
+    return {"mode": contract.mode, "version": contract.version, "example": contract.example}
+
+
+def _show(found: Contract) -> ContractShown:
     return {
         **show_event_type(found.event_type),
         "schema_mode": found.mode,

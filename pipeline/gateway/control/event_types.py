@@ -12,7 +12,7 @@ from pipeline.gateway.auth import authorize, read_own_form
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.organization_quotas import find_limits
-from pipeline.gateway.headers import link_to
+from pipeline.gateway.headers import set_links
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, LIMIT, declare_text, take, take_application_id
@@ -26,6 +26,7 @@ from pipeline.postgres.control.event_types import (
 
 PART_MAX_CHARS = 50
 AFTER = declare_text("after", "Only those behind this name: of a `Link` header.")
+BEFORE = declare_text("before", "Only those before this name, the nearest ones: of a `Link` header.")
 
 
 class EventTypeForm(Form, frozen=True):
@@ -51,7 +52,9 @@ class EventTypeShown(TypedDict):
 
 def list_routes() -> list[Operation]:
     return [
-        Operation("GET", "/event_types", show_all, query=(APPLICATION_ID, LIMIT, AFTER), answer=list[EventTypeShown]),
+        Operation(
+            "GET", "/event_types", show_all, query=(APPLICATION_ID, LIMIT, AFTER, BEFORE), answer=list[EventTypeShown]
+        ),
         Operation(
             "POST",
             "/event_types",
@@ -66,16 +69,21 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """An application's active event types, by name. With `limit` a page of them, whose `Link` header leads on."""
+    """An application's active event types, by name. With `limit` a page of them; its `Link` leads on and back."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
-    limit, after = take(request, "limit"), take(request, "after")
+    limit, after, before = take(request, "limit"), take(request, "after"), take(request, "before")
     await caller.require_application(application_id)
-    found = await list_event_types(gateway.pool, application_id, after=after, limit=limit)
+    found = await list_event_types(gateway.pool, application_id, after=after, before=before, limit=limit)
     response = answer_json([show_event_type(each) for each in found])
-    if len(found) == limit:
-        url = link_to(request, gateway.settings.gateway.public_url, after=found[-1].name)
-        response.headers["Link"] = f'<{url}>; rel="next"'
+    if limit is not None:
+        names, is_full = [each.name for each in found], len(found) == limit
+        set_links(
+            request,
+            response,
+            gateway.settings.gateway.public_url,
+            _lead(names, after=after, before=before, is_full=is_full),
+        )
     return response
 
 
@@ -114,6 +122,21 @@ async def deactivate(request: web.Request) -> web.Response:
     if not is_deactivated:
         raise Problem("NotFound")
     return answer_nothing()
+
+
+def _lead(
+    names: list[str], *, after: str | None, before: str | None, is_full: bool
+) -> list[tuple[str, dict[str, str | None]]]:
+    """Links of a page with these names. Without names the way back begins with the name that the page was behind."""
+    links: list[tuple[str, dict[str, str | None]]] = []
+    if is_full or before is not None:
+        links.append(("next", {"after": names[-1] if names else None, "before": None}))
+    if after is not None:
+        # no name ends with a blank, or has a character below one
+        links.append(("prev", {"before": names[0] if names else f"{after} ", "after": None}))
+    elif before is not None and is_full:
+        links.append(("prev", {"before": names[0], "after": None}))
+    return links
 
 
 def show_event_type(event_type: EventType) -> EventTypeShown:

@@ -12,6 +12,7 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import Operation
+from pipeline.gateway.preconditions import IF_MATCH, add_tag, derive_tag, require_match
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.postgres.control.organization_quotas import (
@@ -49,7 +50,15 @@ def list_routes() -> list[Operation]:
     path = "/organizations/{organization_id}/quotas"
     return [
         Operation("GET", path, show, answer=QuotasShown),
-        Operation("PUT", path, change, body=QuotasForm, answer=QuotasShown),
+        Operation(
+            "PUT",
+            path,
+            change,
+            body=QuotasForm,
+            answer=QuotasShown,
+            headers=(IF_MATCH,),
+            problems=("PreconditionFailed",),
+        ),
     ]
 
 
@@ -58,7 +67,7 @@ async def show(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take_path_id(request, "organization_id")
     await caller.require_organization(organization_id)
-    return answer_json(asdict(await find_quotas(gateway.pool, organization_id)))
+    return _answer(await find_quotas(gateway.pool, organization_id))
 
 
 async def change(request: web.Request) -> web.Response:
@@ -68,9 +77,15 @@ async def change(request: web.Request) -> web.Response:
     organization_id = take_path_id(request, "organization_id")
     caller.require_master()
     quotas = OrganizationQuotas(**msgspec.structs.asdict(form))
-    if not await change_quotas(gateway.pool, organization_id, quotas):
-        raise Problem("Forbidden")
-    return answer_json(asdict(quotas))
+    present = await find_quotas(gateway.pool, organization_id)
+    was = present if require_match(request, asdict(present)) else None
+    if not await change_quotas(gateway.pool, organization_id, quotas, was=was):
+        raise Problem("Forbidden" if was is None else "PreconditionFailed")
+    return _answer(quotas)
+
+
+def _answer(quotas: OrganizationQuotas) -> web.Response:
+    return add_tag(answer_json(asdict(quotas)), derive_tag(asdict(quotas)))
 
 
 async def find_limits(

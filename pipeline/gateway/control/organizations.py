@@ -15,6 +15,7 @@ from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.control.organization_quotas import find_limits
 from pipeline.gateway.instance import show_limit
 from pipeline.gateway.operations import Operation
+from pipeline.gateway.preconditions import IF_MATCH, add_tag, derive_tag, require_match
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events_per_day import get_today
 from pipeline.gateway.reads.queries import take_path_id
@@ -67,7 +68,15 @@ def list_routes() -> list[Operation]:
         Operation("GET", "/organizations", show_all, answer=list[OrganizationShown]),
         Operation("POST", "/organizations", create, body=OrganizationForm, answer=OrganizationShown),
         Operation("GET", "/organizations/{organization_id}", show_one, answer=OrganizationInfo),
-        Operation("PUT", "/organizations/{organization_id}", rename, body=OrganizationForm, answer=OrganizationInfo),
+        Operation(
+            "PUT",
+            "/organizations/{organization_id}",
+            rename,
+            body=OrganizationForm,
+            answer=OrganizationInfo,
+            headers=(IF_MATCH,),
+            problems=("PreconditionFailed",),
+        ),
         Operation(
             "DELETE",
             "/organizations/{organization_id}",
@@ -112,7 +121,7 @@ async def show_one(request: web.Request) -> web.Response:
     """One organization."""
     caller, organization_id = await authorize(request), take_path_id(request, "organization_id")
     await caller.require_organization(organization_id)
-    return answer_json(await _describe(caller, organization_id))
+    return _answer(await _describe(caller, organization_id))
 
 
 async def _describe(caller: Caller, organization_id: str) -> OrganizationInfo:
@@ -158,9 +167,13 @@ async def rename(request: web.Request) -> web.Response:
     await caller.require_organization(organization_id)
     _check(form)
     organization = Organization(organization_id=organization_id, name=form.name)
-    if not await rename_organization(request.app[GATEWAY].pool, organization):
+    present = await find_organization(request.app[GATEWAY].pool, organization_id)
+    if present is None:
         raise Problem("Forbidden")
-    return answer_json(await _describe(caller, organization_id))
+    was = present.name if require_match(request, {"name": present.name}) else None
+    if not await rename_organization(request.app[GATEWAY].pool, organization, was=was):
+        raise Problem("Forbidden" if was is None else "PreconditionFailed")
+    return _answer(await _describe(caller, organization_id))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -171,6 +184,10 @@ async def delete(request: web.Request) -> web.Response:
     if not await delete_organization(pool, organization_id):
         raise Problem("OrganizationIsNotEmpty" if await has_applications(pool, organization_id) else "Forbidden")
     return answer_nothing()
+
+
+def _answer(info: OrganizationInfo) -> web.Response:
+    return add_tag(answer_json(info), derive_tag({"name": info["name"]}))
 
 
 def _check(form: OrganizationForm) -> None:

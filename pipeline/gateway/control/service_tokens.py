@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.operations import Operation
+from pipeline.gateway.preconditions import IF_MATCH, add_tag, derive_tag, require_match
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import ORGANIZATION_ID, take_id, take_path_id
 from pipeline.gateway.tokens import SERVICE_PREFIX, hash_token, make_token
@@ -77,7 +78,15 @@ def list_routes() -> list[Operation]:
         Operation("GET", "/service_token", show_all, query=(ORGANIZATION_ID,), answer=list[TokenShown]),
         Operation("POST", "/service_token", create, body=TokenForm, status=201, answer=TokenShown),
         Operation("GET", "/service_token/{token_id}", show_one, query=(ORGANIZATION_ID,), answer=TokenShown),
-        Operation("PUT", "/service_token/{token_id}", rename, body=TokenForm, answer=TokenShown),
+        Operation(
+            "PUT",
+            "/service_token/{token_id}",
+            rename,
+            body=TokenForm,
+            answer=TokenShown,
+            headers=(IF_MATCH,),
+            problems=("PreconditionFailed",),
+        ),
         Operation("DELETE", "/service_token/{token_id}", revoke, query=(ORGANIZATION_ID,), status=204),
     ]
 
@@ -123,7 +132,7 @@ async def show_one(request: web.Request) -> web.Response:
     caller = await authorize(request)
     token_id, organization_id = take_path_id(request, "token_id"), take_id(request, "organization_id")
     await caller.require_organization(organization_id)
-    return answer_json(await _find_shown(request, organization_id, token_id))
+    return await _answer(request, organization_id, token_id)
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -138,10 +147,11 @@ async def rename(request: web.Request) -> web.Response:
         raise Problem("NotFound")
     before = TokenLimits(scopes=known.scopes, application_ids=known.application_ids, expires_at=known.expires_at)
     limits = _read_limits(form, before)
-    if not await change_token(gateway.pool, organization_id, token_id, form.name, limits):
-        raise Problem("NotFound")
+    was = (known.name, before) if require_match(request, _list_changeable(known)) else None
+    if not await change_token(gateway.pool, organization_id, token_id, form.name, limits, was=was):
+        raise Problem("NotFound" if was is None else "PreconditionFailed")
     gateway.tokens.service.forget(known.token_hash)
-    return answer_json(await _find_shown(request, organization_id, token_id))
+    return await _answer(request, organization_id, token_id)
 
 
 async def revoke(request: web.Request) -> web.Response:
@@ -156,12 +166,21 @@ async def revoke(request: web.Request) -> web.Response:
     return answer_nothing()
 
 
-async def _find_shown(request: web.Request, organization_id: str, token_id: str) -> TokenShown:
+async def _answer(request: web.Request, organization_id: str, token_id: str) -> web.Response:
     gateway = request.app[GATEWAY]
     token = await find_token(gateway.pool, organization_id, token_id)
     if token is None:
         raise Problem("NotFound")
-    return _show(token, _unseal(gateway.sealer, token))
+    return add_tag(answer_json(_show(token, _unseal(gateway.sealer, token))), derive_tag(_list_changeable(token)))
+
+
+def _list_changeable(token: ServiceToken) -> dict[str, Any]:
+    return {
+        "name": token.name,
+        "scopes": sorted(token.scopes) if token.scopes is not None else None,
+        "application_ids": token.application_ids,
+        "expires_at": token.expires_at,
+    }
 
 
 def list_scopes(operations: Iterable[Operation]) -> frozenset[str]:

@@ -65,6 +65,7 @@ class SubscriptionForm(Form, frozen=True):
     dedicated_workers: list[str] | None = None
     delivery: DeliveryForm | None = None
     payload_filter: dict[str, Any] | None = None
+    retry_schedule_id: UUID | None = None
 
     def read_labels(self) -> dict[str, str]:
         """The labels, in whichever form they came. Raises `Problem` when there are none."""
@@ -103,6 +104,9 @@ def check_subscription(
     )
     for field, message in problems.items():
         findings.add(f"delivery.{field}", "delivery-setting", message)
+    if form.retry_schedule_id is not None and delivery.retry_delays_s is not None:
+        message = "there is either a retry schedule or `delivery.retry_delays_s`"
+        findings.add("retry_schedule_id", "retry-schedule", message)
     findings.raise_if_any()
     if form.dedicated_workers:
         raise Problem("UnauthorizedWorkers", detail="This instance has no dedicated workers.")
@@ -117,6 +121,7 @@ def check_subscription(
         headers=form.target.headers,
         payload_filter=payload_filter,
         delivery=delivery,
+        retry_schedule_id=str(form.retry_schedule_id) if form.retry_schedule_id is not None else None,
     )
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
@@ -27,8 +26,8 @@ from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control.record_size import require_fits
 from pipeline.gateway.control.subscription_form import SubscriptionForm, check_subscription, require_client_key
-from pipeline.gateway.headers import read_header
-from pipeline.gateway.operations import Operation, Parameter
+from pipeline.gateway.operations import Operation
+from pipeline.gateway.preconditions import IF_MATCH, add_tag, read_wanted
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
@@ -41,13 +40,14 @@ from pipeline.gateway.reads.queries import (
 )
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.archive.endpoint_states import ShownState, find_state
-from pipeline.postgres.archive.paging import Cursor
+from pipeline.postgres.archive.paging import Cursor, find_neighbours
 from pipeline.postgres.control.subscriptions import (
     ChangedMeanwhileError,
     SealedSecret,
     Subscription,
     SubscriptionContent,
     UnknownEventTypesError,
+    UnknownRetryScheduleError,
     create_subscription,
     delete_subscription,
     find_subscription,
@@ -57,12 +57,7 @@ from pipeline.postgres.control.subscriptions import (
 )
 
 REFUSALS = ("EventTypeDoesNotExist", "LabelsAmbiguity", "UnauthorizedWorkers")
-TAG = re.compile(r'"([0-9]{1,17})"', re.ASCII)
-IF_MATCH = Parameter(
-    name="If-Match",
-    schema={"type": "string"},
-    meaning="The `ETag` it was shown with: replace it only if it is so still.",
-)
+TIME_DIGITS = 17  # microseconds since the epoch
 OVERLAP_DEFAULT_S = 24 * 3600
 OVERLAP_MAX_S = 30 * 24 * 3600
 
@@ -110,6 +105,7 @@ class SubscriptionShown(TypedDict):
     dedicated_workers: list[str]
     delivery: dict[str, Any]
     payload_filter: dict[str, Any] | None
+    retry_schedule_id: Id | None
     disabled_reason: str | None
 
 
@@ -167,19 +163,23 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """An application's subscriptions, oldest first. With `limit` a page of them, whose `Link` header leads on."""
+    """An application's subscriptions, oldest first. With `limit` a page of them; its `Link` leads on and back."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     limit, cursor = take(request, "limit"), take(request, "pagination_cursor")
     await caller.require_application(application_id)
-    after = (cursor.created_at_us, cursor.attempt_id) if cursor is not None else None
-    found = await list_subscriptions(gateway.pool, application_id, after=after, limit=limit)
+    found = await list_subscriptions(gateway.pool, application_id, after=cursor, limit=limit)
     shown = [show_subscription(subscription, gateway.sealer) for subscription in found]
     is_whole = await caller.may("subscriptions:write", application_id)
     response = answer_json(shown if is_whole else [hide_secrets(each) for each in shown])
-    if len(found) == limit:
-        last = Cursor(created_at_us=to_us(found[-1].created_at), attempt_id=found[-1].subscription_id)
-        add_links(gateway, request, response, after=last)
+    if limit is not None:
+        ends = [_point_at(found[0]), _point_at(found[-1])] if found else [None, None]
+        first, last = reversed(ends) if cursor is not None and cursor.is_backward else ends
+        end = last if len(found) == limit else None
+        before, after = find_neighbours(first, last, after=cursor, end=end, is_oldest_first=True)
+        # subscriptions are never added before the first one
+        is_first = cursor is None or (cursor.is_backward and end is None)
+        add_links(gateway, request, response, after=after, before=None if is_first else before)
     return response
 
 
@@ -207,6 +207,8 @@ async def create(request: web.Request) -> web.Response:
         is_created = await create_subscription(gateway.pool, subscription, subscriptions_max=most)
     except UnknownEventTypesError as error:
         raise _refuse_event_types(error) from None
+    except UnknownRetryScheduleError:
+        raise _refuse_retry_schedule() from None
     if is_created is None:
         raise Problem("Forbidden")
     if not is_created:
@@ -242,6 +244,8 @@ async def replace(request: web.Request) -> web.Response:
         )
     except UnknownEventTypesError as error:
         raise _refuse_event_types(error) from None
+    except UnknownRetryScheduleError:
+        raise _refuse_retry_schedule() from None
     except ChangedMeanwhileError:
         raise Problem("PreconditionFailed") from None
     await gateway.publisher.publish(application_id)
@@ -317,18 +321,22 @@ def show_health(state: ShownState | None) -> HealthShown:
 
 def read_precondition(request: web.Request) -> datetime | None:
     """Read the time of the last change from `If-Match`; None: any version is replaced. Raises `Problem`."""
-    text = read_header(request, IF_MATCH.name)
-    if text is None or text.strip() == "*":
+    wanted = read_wanted(request)
+    if wanted is None:
         return None
-    found = TAG.fullmatch(text.strip())
-    if found is None:
+    # of several only the newest can be the present state
+    times_us = sorted((int(tag) for tag in wanted if tag.isdigit() and len(tag) <= TIME_DIGITS), reverse=True)
+    if not times_us:
         raise Problem("PreconditionFailed", detail="`If-Match` is no `ETag` of a subscription.")
-    return EPOCH + timedelta(microseconds=int(found[1]))
+    return EPOCH + timedelta(microseconds=times_us[0])
+
+
+def _point_at(subscription: Subscription) -> Cursor:
+    return Cursor(created_at_us=to_us(subscription.created_at), attempt_id=subscription.subscription_id)
 
 
 def _tag(response: web.Response, subscription: Subscription) -> web.Response:
-    response.headers["ETag"] = f'"{to_us(subscription.updated_at)}"'
-    return response
+    return add_tag(response, str(to_us(subscription.updated_at)))
 
 
 def read_secret(text: str) -> str | None:
@@ -367,6 +375,7 @@ def show_subscription(subscription: Subscription, sealer: Sealer) -> Subscriptio
         "dedicated_workers": [],
         "delivery": asdict(content.delivery) | {"has_tls_client_key": content.client_key is not None},
         "payload_filter": msgspec.json.decode(content.payload_filter) if content.payload_filter is not None else None,
+        "retry_schedule_id": content.retry_schedule_id,
         "disabled_reason": subscription.disabled_reason,
     }
 
@@ -415,6 +424,12 @@ async def _check(
     await require_application(application_id)
     header = gateway.settings.deliver.signature_header
     return application_id, check_subscription(form, labels, signature_header=header)
+
+
+def _refuse_retry_schedule() -> Problem:
+    findings = Findings()
+    findings.add("retry_schedule_id", "retry-schedule", "the application has no such retry schedule")
+    return findings.to_problem()
 
 
 def _refuse_event_types(error: UnknownEventTypesError) -> Problem:

@@ -92,11 +92,13 @@ async def find_application(pool: Pool, application_id: str) -> Application | Non
         return await cursor.fetchone()
 
 
-async def rename_application(pool: Pool, application_id: str, name: str) -> bool:
-    """False when there is none. Names are not published."""
+async def rename_application(pool: Pool, application_id: str, name: str, *, was: str | None = None) -> bool:
+    """False when there is none, or its name is not `was`. Names are not published."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "update applications set name = %s where application_id = %s and deleted_at is null", (name, application_id)
+            "update applications set name = %s where application_id = %s and deleted_at is null "
+            "and name = coalesce(%s, name)",
+            (name, application_id, was),
         )
         return cursor.rowcount == 1
 

@@ -55,17 +55,25 @@ async def find_contract(pool: Pool, application_id: str, name: str) -> Contract 
 
 
 async def change_contract(
-    pool: Pool, application_id: str, name: str, *, mode: Mode, schema: str | None, example: str | None
+    pool: Pool,
+    application_id: str,
+    name: str,
+    *,
+    mode: Mode,
+    schema: str | None,
+    example: str | None,
+    was: Contract | None = None,
 ) -> bool:
-    """False when there is no such active event type. A schema that differs from the present one is a new version.
+    """False when there is no such active event type, or its contract is not `was`.
 
-    The newest `VERSIONS_MAX` are kept.
+    A schema that differs from the present one is a new version. The newest `VERSIONS_MAX` are kept.
     """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         cursor = await connection.execute(
             "select s.schema, t.schema_version, coalesce((select max(schema_version) from event_type_schemas "
-            "where application_id = t.application_id and name = t.name), 0) from event_types t "
+            "where application_id = t.application_id and name = t.name), 0), t.schema_mode, t.example "
+            "from event_types t "
             "left join event_type_schemas s using (application_id, name, schema_version) "
             "where application_id = %s and name = %s and is_active",
             (application_id, name),
@@ -73,7 +81,9 @@ async def change_contract(
         row = await cursor.fetchone()
         if version is None or row is None:
             return False
-        present, number, newest = row
+        present, number, newest, present_mode, present_example = row
+        if was is not None and (was.version, was.mode, was.example) != (number, present_mode, present_example):
+            return False
         if schema != present:
             number = newest + 1 if schema is not None else 0
         if schema is not None and schema != present:

@@ -64,17 +64,26 @@ async def create_event_type(
 
 
 async def list_event_types(
-    pool: Pool, application_id: str, *, after: str | None = None, limit: int | None = None
+    pool: Pool,
+    application_id: str,
+    *,
+    after: str | None = None,
+    before: str | None = None,
+    limit: int | None = None,
 ) -> list[EventType]:
-    """The active ones by name. `after`: a name."""
+    """The active ones by name. `after`, `before`: names; those before one are the nearest to it."""
+    way = "desc" if before is not None else "asc"
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventType)) as cursor:
         await cursor.execute(
-            "select service, resource_type, verb from event_types "
+            "select service, resource_type, verb from event_types "  # noqa: S608 - our own words
             "where application_id = %(application_id)s and is_active "
-            'and (%(after)s::text is null or name collate "C" > %(after)s) order by name collate "C" limit %(limit)s',
-            {"application_id": application_id, "after": after, "limit": limit},
+            'and (%(after)s::text is null or name collate "C" > %(after)s) '
+            'and (%(before)s::text is null or name collate "C" < %(before)s) '
+            f'order by name collate "C" {way} limit %(limit)s',
+            {"application_id": application_id, "after": after, "before": before, "limit": limit},
         )
-        return await cursor.fetchall()
+        found = await cursor.fetchall()
+    return found[::-1] if before is not None else found
 
 
 async def deactivate_event_type(pool: Pool, application_id: str, name: str) -> bool:

@@ -38,9 +38,20 @@ async def find_quotas_of_application(pool: Pool, application_id: str) -> Organiz
     )
 
 
-async def change_quotas(pool: Pool, organization_id: str, quotas: OrganizationQuotas) -> bool:
-    """False when there is no such organization."""
-    async with pool.connection() as connection:
+async def change_quotas(
+    pool: Pool, organization_id: str, quotas: OrganizationQuotas, *, was: OrganizationQuotas | None = None
+) -> bool:
+    """False when there is no such organization, or its quotas are not `was`."""
+    async with pool.connection() as connection, connection.transaction():
+        # its row is locked: there may be none of quotas yet
+        await connection.execute(
+            "select from organizations where organization_id = %s for no key update", (organization_id,)
+        )
+        if was is not None:
+            async with connection.cursor(row_factory=class_row(OrganizationQuotas)) as present:
+                await present.execute(SELECT + "where organization_id = %s", (organization_id,))
+                if was != (await present.fetchone() or AS_THE_INSTANCE):
+                    return False
         cursor = await connection.execute(
             "insert into organization_quotas (organization_id, members_per_organization, "
             "applications_per_organization, events_per_day, event_types_per_application) "

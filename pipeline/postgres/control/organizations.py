@@ -81,12 +81,13 @@ async def find_organization_onboarding(pool: Pool, organization_id: str) -> Orga
     )
 
 
-async def rename_organization(pool: Pool, organization: Organization) -> bool:
-    """False when there is none."""
+async def rename_organization(pool: Pool, organization: Organization, *, was: str | None = None) -> bool:
+    """False when there is none, or its name is not `was`."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "update organizations set name = %s where organization_id = %s and deleted_at is null",
-            (organization.name, organization.organization_id),
+            "update organizations set name = %s where organization_id = %s and deleted_at is null "
+            "and name = coalesce(%s, name)",
+            (organization.name, organization.organization_id, was),
         )
         return cursor.rowcount == 1
 

@@ -89,13 +89,36 @@ async def find_token(pool: Pool, organization_id: str, token_id: str) -> Service
         return await cursor.fetchone()
 
 
-async def change_token(pool: Pool, organization_id: str, token_id: str, name: str, limits: TokenLimits) -> bool:
-    """False when there is no such valid token."""
+async def change_token(
+    pool: Pool,
+    organization_id: str,
+    token_id: str,
+    name: str,
+    limits: TokenLimits,
+    *,
+    was: tuple[str, TokenLimits] | None = None,
+) -> bool:
+    """False when there is no such valid token, or its name and limits are not `was`."""
+    known_name, known = was if was is not None else (None, TokenLimits())
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update service_tokens set name = %s, scopes = %s, application_ids = %s::uuid[], expires_at = %s "
-            "where organization_id = %s and token_id = %s and deleted_at is null",
-            (name, limits.scopes, limits.application_ids, limits.expires_at, organization_id, token_id),
+            "where organization_id = %s and token_id = %s and deleted_at is null "
+            "and (%s or (name, scopes, application_ids, expires_at) is not distinct from "
+            "(%s::text, %s::text[], %s::uuid[], %s::timestamptz))",
+            (
+                name,
+                limits.scopes,
+                limits.application_ids,
+                limits.expires_at,
+                organization_id,
+                token_id,
+                was is None,
+                known_name,
+                known.scopes,
+                known.application_ids,
+                known.expires_at,
+            ),
         )
         return cursor.rowcount == 1
 

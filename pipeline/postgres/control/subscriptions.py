@@ -10,8 +10,10 @@ from psycopg.rows import DictRow, TupleRow, dict_row
 
 from pipeline.core.routing.delivery_settings import KNOWN_NAMES, DeliverySettings, read_settings
 from pipeline.core.routing.type_patterns import is_pattern
+from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.control.applications import raise_version
 from pipeline.postgres.control.event_types import list_missing
+from pipeline.postgres.control.retry_schedules import has_schedule
 from pipeline.postgres.control.subscription_versions import keep_versions
 from pipeline.postgres.pool import Pool
 
@@ -22,6 +24,10 @@ class UnknownEventTypesError(Exception):
     def __init__(self, names: list[str]) -> None:
         super().__init__(", ".join(names))
         self.names = names
+
+
+class UnknownRetryScheduleError(Exception):
+    """A subscription refers to a retry schedule that the application does not have."""
 
 
 class ChangedMeanwhileError(Exception):
@@ -43,6 +49,7 @@ class SubscriptionContent:
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     payload_filter: str | None = None  # JSON
     client_key: "SealedSecret | None" = None  # of the TLS client certificate
+    retry_schedule_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,10 @@ class SealedSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One subscription. `secrets`: the current one, and the one before it as long as it signs as well."""
+    """One subscription. `secrets`: the current one, and the one before it as long as it signs as well.
+
+    `schedule_delays_s`: of the retry schedule that it refers to, as it was when this was read.
+    """
 
     subscription_id: str
     application_id: str
@@ -69,6 +79,7 @@ class Subscription:
     disabled_reason: str | None = None
     held_until: datetime | None = None
     deleted_at: datetime | None = None
+    schedule_delays_s: tuple[float, ...] | None = None
 
 
 COLUMNS: LiteralString = (
@@ -77,7 +88,9 @@ COLUMNS: LiteralString = (
     "target_method, target_url, target_headers, delivery, key_id, sealed, "
     "previous_key_id, previous_sealed, previous_valid_until, tls_key_id, tls_sealed, created_at, updated_at, "
     "cancelled_before, cancelled_before_version, "
-    "disabled_reason, held_until, deleted_at"
+    "disabled_reason, held_until, deleted_at, retry_schedule_id::text, "
+    "(select retry_delays_s from retry_schedules s where s.retry_schedule_id = subscriptions.retry_schedule_id) "
+    "as schedule_delays_s"
 )
 
 
@@ -100,6 +113,7 @@ def read_subscription(row: DictRow) -> Subscription:
             client_key=SealedSecret(key_id=row["tls_key_id"], sealed=row["tls_sealed"])
             if row["tls_sealed"] is not None
             else None,
+            retry_schedule_id=row["retry_schedule_id"],
         ),
         secrets=_read_secrets(row),
         created_at=row["created_at"],
@@ -109,6 +123,7 @@ def read_subscription(row: DictRow) -> Subscription:
         disabled_reason=row["disabled_reason"],
         held_until=row["held_until"],
         deleted_at=row["deleted_at"],
+        schedule_delays_s=tuple(row["schedule_delays_s"]) if row["schedule_delays_s"] is not None else None,
     )
 
 
@@ -123,13 +138,14 @@ def _read_secrets(row: DictRow) -> tuple[SealedSecret, ...]:
 async def create_subscription(pool: Pool, subscription: Subscription, *, subscriptions_max: int) -> bool | None:
     """Create it: True; None: there is no such application; False: it has `subscriptions_max` already.
 
-    Raises `UnknownEventTypesError`.
+    Raises `UnknownEventTypesError`, `UnknownRetryScheduleError`.
     """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, subscription.application_id)
         if version is None:
             return None
         await _check_event_types(connection, subscription.application_id, subscription.content)
+        await _check_retry_schedule(connection, subscription.application_id, subscription.content)
         cursor = await connection.execute(
             "select count(*) from subscriptions where application_id = %s and deleted_at is null",
             (subscription.application_id,),
@@ -140,13 +156,13 @@ async def create_subscription(pool: Pool, subscription: Subscription, *, subscri
         await connection.execute(
             "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, description, "
             "metadata, labels, payload_filter, target_method, target_url, target_headers, delivery, tls_key_id, "
-            "tls_sealed, key_id, sealed, created_at, updated_at, changed_version, created_version) "
+            "tls_sealed, key_id, sealed, created_at, updated_at, changed_version, created_version, retry_schedule_id) "
             "values (%(subscription_id)s, "
             "%(application_id)s, "
             "%(is_enabled)s, %(event_types)s, %(description)s, %(metadata)s, %(labels)s, %(payload_filter)s, "
             "%(method)s, %(url)s, %(headers)s, %(delivery)s, %(tls_key_id)s, %(tls_sealed)s, %(key_id)s, "
             "%(sealed)s, %(created_at)s, "
-            "%(created_at)s, %(version)s, %(version)s)",
+            "%(created_at)s, %(version)s, %(version)s, %(retry_schedule_id)s)",
             _values(subscription.content)
             | {
                 "subscription_id": subscription.subscription_id,
@@ -172,18 +188,21 @@ async def replace_subscription(
 ) -> Subscription | None:
     """Replace the owner's fields. Disabling cancels waiting deliveries. None when there is no such subscription.
 
-    `updated_at`: only the one that was last changed then. Raises `UnknownEventTypesError`, `ChangedMeanwhileError`.
+    `updated_at`: only the one that was last changed then.
+
+    Raises `UnknownEventTypesError`, `UnknownRetryScheduleError`, `ChangedMeanwhileError`.
     """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:
             return None
         await _check_event_types(connection, application_id, content, named_by=subscription_id)
+        await _check_retry_schedule(connection, application_id, content)
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(
                 "update subscriptions set is_enabled = %(is_enabled)s, event_types = %(event_types)s, "  # noqa: S608 - our own column names
                 "description = %(description)s, metadata = %(metadata)s, labels = %(labels)s, "
-                "payload_filter = %(payload_filter)s, "
+                "payload_filter = %(payload_filter)s, retry_schedule_id = %(retry_schedule_id)s, "
                 "target_method = %(method)s, target_url = %(url)s, target_headers = %(headers)s, "
                 # what a newer release wrote stays; and what says the same, or the audit log has a change
                 "delivery = case when delivery::jsonb - %(known_settings)s::text[] || %(delivery)s::jsonb "
@@ -309,24 +328,26 @@ async def disable_subscription(
 
 
 async def list_subscriptions(
-    pool: Pool, application_id: str, *, after: tuple[int, str] | None = None, limit: int | None = None
+    pool: Pool, application_id: str, *, after: Cursor | None = None, limit: int | None = None
 ) -> list[Subscription]:
-    """Subscriptions that are not deleted, oldest first. `after`: when one was created (in microseconds), and its id."""
-    created_at_us, subscription_id = after or (None, None)
+    """Subscriptions that are not deleted, oldest first. `after`: a place; those before it are the nearest to it."""
+    is_backward = after is not None and after.is_backward
+    way, beyond = ("desc", "<") if is_backward else ("asc", ">")
     async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             f"select {COLUMNS} from subscriptions where application_id = %(application_id)s and deleted_at is null "  # noqa: S608 - our own column names
-            "and (%(created_at_us)s::bigint is null or (created_at, subscription_id) > "
+            f"and (%(created_at_us)s::bigint is null or (created_at, subscription_id) {beyond} "
             "('epoch'::timestamptz + %(created_at_us)s * interval '1 microsecond', %(subscription_id)s::uuid)) "
-            "order by created_at, subscription_id limit %(limit)s",
+            f"order by created_at {way}, subscription_id {way} limit %(limit)s",
             {
                 "application_id": application_id,
-                "created_at_us": created_at_us,
-                "subscription_id": subscription_id,
+                "created_at_us": after.created_at_us if after is not None else None,
+                "subscription_id": after.attempt_id if after is not None else None,
                 "limit": limit,
             },
         )
-        return [read_subscription(row) for row in await cursor.fetchall()]
+        found = [read_subscription(row) for row in await cursor.fetchall()]
+    return found[::-1] if is_backward else found
 
 
 async def find_subscription(pool: Pool, subscription_id: str) -> Subscription | None:
@@ -363,6 +384,15 @@ async def _check_event_types(
         raise UnknownEventTypesError(missing)
 
 
+async def _check_retry_schedule(
+    connection: AsyncConnection[TupleRow], application_id: str, content: SubscriptionContent
+) -> None:
+    """Raises `UnknownRetryScheduleError`."""
+    wanted = content.retry_schedule_id
+    if wanted is not None and not await has_schedule(connection, application_id, wanted):
+        raise UnknownRetryScheduleError
+
+
 def _values(content: SubscriptionContent) -> dict[str, Any]:
     return {
         "is_enabled": content.is_enabled,
@@ -371,6 +401,7 @@ def _values(content: SubscriptionContent) -> dict[str, Any]:
         "metadata": json.dumps(content.metadata),
         "labels": json.dumps(content.labels),
         "payload_filter": content.payload_filter,
+        "retry_schedule_id": content.retry_schedule_id,
         "method": content.method,
         "url": content.url,
         "headers": json.dumps(content.headers),

@@ -2,12 +2,11 @@
 
 import asyncio
 import base64
-import re
 from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.api import describe_event, describe_subscription, describe_type
+from tests.support.api import describe_event, describe_subscription, describe_type, find_link
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
 from tests.support.stack import Stack
@@ -297,10 +296,40 @@ async def test_lists_of_what_is_configured_have_pages(stack: Stack) -> None:
         while link is not None:
             page = await stack.api.call("GET", link, token=space.secret)
             pages.append([each[key] for each in page.json])
-            found = re.search(r'<[^>]*/api/v1([^>]*)>; rel="next"', page.headers.get("Link", ""))
-            link = found.group(1) if found else None
+            link = find_link(page, "next")
 
         assert [2, 2, 1] == [len(page) for page in pages]
         assert [each[key] for each in whole.json] == [name for page in pages for name in page]
+        back = [pages[-1]]
+        while (link := find_link(page, "prev")) is not None:
+            page = await stack.api.call("GET", link, token=space.secret)
+            back.append([each[key] for each in page.json])
+        onward = await stack.api.call("GET", find_link(page, "next") or "", token=space.secret)
+        assert [*pages[::-1], []] == back
+        assert pages[0] == [each[key] for each in onward.json]
         refused = await stack.api.call("GET", f"{path}?application_id={space.application_id}&limit=0")
         assert (400, "InvalidQuery") == refused.problem
+
+
+async def test_pages_of_what_is_deleted_meanwhile(stack: Stack) -> None:
+    """A page that has become empty leads back to all that are left, none skipped and none twice."""
+    names = [f"a.b.{name}" for name in "abcd"]
+    space = await stack.api.make_space(*names)
+    made = [await stack.api.subscribe(space, "https://example.com/", names[0]) for _ in names]
+    of_application = f"application_id={space.application_id}"
+    for path, key, ids in (
+        ("/subscriptions", "subscription_id", [each["subscription_id"] for each in made]),
+        ("/event_types", "event_type_name", names),
+    ):
+        first = await stack.api.call("GET", f"{path}?{of_application}&limit=2")
+        for each in ids[2:]:
+            assert 204 == (await stack.api.call("DELETE", f"{path}/{each}?{of_application}")).status
+        empty = await stack.api.call("GET", find_link(first, "next") or "")
+        back = await stack.api.call("GET", find_link(empty, "prev") or "")
+
+        assert ([], ids[:2]) == (empty.json, [each[key] for each in back.json])
+        again = await stack.api.call("GET", find_link(back, "next") or "")
+        for each in ids[:2]:
+            assert 204 == (await stack.api.call("DELETE", f"{path}/{each}?{of_application}")).status
+        none = await stack.api.call("GET", find_link(again, "prev") or "")
+        assert ([], []) == (again.json, none.json)

@@ -23,7 +23,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
 # what a body can do without, or what would refuse it before an id in it is looked at
-LEFT_OUT = frozenset({"dedicated_workers", "delivery", "label_key", "label_value", "secret", "reason", "overlap_s"})
+LEFT_OUT = frozenset(
+    {
+        "dedicated_workers",
+        "delivery",
+        "label_key",
+        "label_value",
+        "secret",
+        "reason",
+        "overlap_s",
+        "retry_schedule_id",
+    }
+)
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -45,6 +56,8 @@ async def make_tenant(stack: Stack, receiver: Receiver, name: str) -> Tenant:
     made = await stack.api.subscribe(
         space, receiver.url(f"/{name}"), TYPE, description=f"mark of {name}", metadata={"mark": f"metadata of {name}"}
     )
+    schedule = {"application_id": space.application_id, "name": f"schedule of {name}", "retry_delays_s": [1]}
+    schedule = (await stack.api.call("POST", "/retry_schedules", schedule)).json
     event_id = await stack.api.send(space, TYPE, payload=json.dumps(f"payload of {name}"))
 
     async def find_delivery() -> Any:
@@ -65,6 +78,7 @@ async def make_tenant(stack: Stack, receiver: Receiver, name: str) -> Tenant:
         "response_id": delivery["last_attempt_id"],
         "dead_id": str(uuid4()),
         "dead_ids": str(uuid4()),
+        "retry_schedule_id": schedule["retry_schedule_id"],
         "token": space.secret,
         "token_id": token["token_id"],
         "q": delivery["delivery_id"],
@@ -130,6 +144,7 @@ async def take_stock(stack: Stack, tenant: Tenant) -> dict[str, Any]:
         ("/deliveries", application),
         ("/request_attempts", application),
         ("/dead_letters", application),
+        ("/retry_schedules", application),
         ("/applications", organization),
         ("/service_token", organization),
         (f"/organizations/{tenant.space.organization_id}", {}),

@@ -41,6 +41,8 @@ async def make_tenant(api: Api) -> Tenant:
     assert invited.status == 200, invited.text
     subscription = await api.subscribe(space, "http://example.com/", TYPE, is_enabled=False)
     token = await api.call("POST", "/service_token", {"organization_id": space.organization_id, "name": "ci"})
+    schedule = {"application_id": space.application_id, "name": "quick", "retry_delays_s": [1]}
+    schedule = (await api.call("POST", "/retry_schedules", schedule)).json
     ids = {
         "organization_id": space.organization_id,
         "application_id": space.application_id,
@@ -48,6 +50,7 @@ async def make_tenant(api: Api) -> Tenant:
         "event_id": await api.send(space, TYPE),
         "token": space.secret,
         "token_id": token.json["token_id"],
+        "retry_schedule_id": schedule["retry_schedule_id"],
         "user_id": editor.user_id,
     }
     return Tenant(space, editor, ids)

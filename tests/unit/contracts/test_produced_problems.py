@@ -59,6 +59,8 @@ PRODUCED = {
     "AuthEmailAlreadyVerified": (USERS, "test_from_registering_to_logging_out"),
     "RegistrationDisabled": (PROBLEM_TESTS, "test_nobody_registers_unless_it_is_allowed"),
     "PreconditionFailed": (f"{GATEWAY}/test_preconditions.py", "test_what_was_changed_meanwhile_is_not_replaced"),
+    "RetryScheduleInUse": (f"{GATEWAY}/test_retry_schedules.py", "test_a_schedule_that_is_used_stays"),
+    "TooManyRetrySchedulesPerApplication": (f"{GATEWAY}/test_retry_schedules.py", "test_what_a_schedule_can_be"),
     "RangeNotSatisfiable": (f"{GATEWAY}/test_deliveries.py", "test_a_payload_is_shown_as_it_is"),
     "Validation": (PROBLEM_TESTS, "test_refused_targets"),
     "IdempotencyKeyReused": (f"{GATEWAY}/test_idempotency.py", "test_other_events_under_a_key_are_refused"),
