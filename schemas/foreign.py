@@ -3,25 +3,46 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastavro import parse_schema, schemaless_reader
 
 from schemas.codec import SchemaError
 
 ReadAvro = Callable[[bytes], Any]
+# Parts of one value, those of arrays and maps apart; and of each element of these, parts that take no bytes.
+PARTS_MAX = 10_000
+EMPTY_PARTS_MAX = 100
 
 
-def compile_reader(text: str) -> ReadAvro:
+class Size(NamedTuple):
+    """The size of a type's values: how many parts they have at most, and how many of these can take no bytes."""
+
+    parts: int
+    empty_parts: int
+
+    @property
+    def is_empty(self) -> bool:
+        return self.parts == self.empty_parts
+
+
+ATOM, NOTHING = Size(1, 0), Size(1, 1)
+
+
+def compile_reader(text: str, *, references: Sequence[str] = ()) -> ReadAvro:
     """Reads data of this schema; what it returns raises `SchemaError`. Raises it, too, for what is no schema.
+
+    `references`: schemas whose types this one names, each behind those that it names itself.
 
     Refused are schemas with which a few bytes could fill the memory or end the process: fastavro counts neither the
     elements of an array that take no bytes nor how deep it reads a type that holds itself.
     """
     names: dict[str, Any] = {}
     try:
+        for each in references:
+            parse_schema(json.loads(each), named_schemas=names)
         schema = parse_schema(json.loads(text), named_schemas=names)
-        _is_empty(schema, names, frozenset())
+        _measure(schema, names, frozenset(), {})
     except SchemaError:
         raise
     # whatever a schema is not, fastavro stumbles over it in its own way
@@ -41,29 +62,39 @@ def compile_reader(text: str) -> ReadAvro:
     return read
 
 
-def _is_empty(schema: Any, names: Mapping[str, Any], within: frozenset[str]) -> bool:
-    """Can a value of it take no bytes? Raises `SchemaError` for what is refused. `within`: types that are open."""
+def _measure(schema: Any, names: Mapping[str, Any], within: frozenset[str], known: dict[str, Size]) -> Size:
+    """Measure a type. Raises `SchemaError` for what is refused. `within`: types that are open; `known`: those done."""
     match schema:
         case str() if schema in names:
             if schema in within:
                 raise SchemaError(f"its type {schema} holds itself, which is not read")
-            return _is_empty(names[schema], names, within)
+            if schema not in known:
+                known[schema] = _measure(names[schema], names, within, known)
+            return known[schema]
         case str():
-            return schema == "null"
+            return NOTHING if schema == "null" else ATOM
         case list():
-            _are_empty(schema, names, within)  # never: which of them it is takes a byte
+            sizes = [_measure(each, names, within, known) for each in schema]
+            # which of them it is takes a byte
+            return Size(1 + max((each.parts for each in sizes), default=0), max((each[1] for each in sizes), default=0))
         case {"type": "record" | "error", "name": str(name), "fields": fields}:
-            return _are_empty([field["type"] for field in fields], names, within | {name})
-        case {"type": "array", "items": inner}:
-            if _is_empty(inner, names, within):
-                raise SchemaError("it has an array of what takes no bytes, which is not read")
-        case {"type": "map", "values": inner}:
-            _is_empty(inner, names, within)
+            return _add_up(name, [_measure(field["type"], names, within | {name}, known) for field in fields])
+        case {"type": "array", "items": inner} | {"type": "map", "values": inner}:
+            _check_element(schema["type"], _measure(inner, names, within, known))
         case {"type": "fixed", "size": size}:
-            return bool(size == 0)
-    return False
+            return NOTHING if size == 0 else ATOM
+    return ATOM
 
 
-def _are_empty(schemas: Sequence[Any], names: Mapping[str, Any], within: frozenset[str]) -> bool:
-    """All of them? Each is looked at."""
-    return all([_is_empty(each, names, within) for each in schemas])  # noqa: C419 - also behind one that is not empty
+def _add_up(name: str, fields: Sequence[Size]) -> Size:
+    parts, empty_parts = (sum(each[index] for each in fields) for index in range(2))
+    if parts >= PARTS_MAX:
+        raise SchemaError(f"a value of its type {name} has {PARTS_MAX} parts or more, which is not read")
+    return Size(parts + 1, empty_parts + (parts == empty_parts))
+
+
+def _check_element(kind: str, size: Size) -> None:
+    if kind == "array" and size.is_empty:
+        raise SchemaError("it has an array of what takes no bytes, which is not read")
+    if size.empty_parts > EMPTY_PARTS_MAX:
+        raise SchemaError(f"an element has more than {EMPTY_PARTS_MAX} parts that take no bytes")

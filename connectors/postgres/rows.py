@@ -30,6 +30,7 @@ from pipeline.core.events.records import (
 )
 from pipeline.core.trace_context import TraceHeaders, show_headers
 from pipeline.postgres.archive.bodies import pack_body
+from pipeline.postgres.archive.dead_letters import dump_headers
 from pipeline.postgres.archive.tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
 from pipeline.postgres.archive.writer import Row
 from pipeline.topics import Topics
@@ -271,6 +272,7 @@ class RowBuilder:
             letter.died_at_us,
             traceparent,
             tracestate,
+            dump_headers([(each["name"], each["value"]) for each in letter.source_headers]),
         )
 
 

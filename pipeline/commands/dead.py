@@ -168,7 +168,9 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
     from rich.progress import Progress
 
     from pipeline.gateway.parts import open_parts
+    from pipeline.gateway.producer_reading import ProducerReading
     from pipeline.gateway.redriving import redrive as send_again
+    from pipeline.gateway.schema_registry import open_registry
     from pipeline.postgres.archive.dead_letters import count_letters
 
     async with open_parts(settings, name="dead") as parts:
@@ -186,6 +188,7 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
                 parts.producer,
                 parts.topics,
                 wanted,
+                reading=ProducerReading(open_registry(settings.gateway), settings.kafka),
                 limit=limit,
                 progress=lambda count: progress.update(bar, advance=count),
             )

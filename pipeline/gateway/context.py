@@ -12,6 +12,7 @@ from pipeline.core.signing.sealing import Sealer
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth
+from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads.catching_up import CatchingUp
 from pipeline.gateway.tokens import Tokens
@@ -55,6 +56,7 @@ class Gateway:
     clock: LogClock
     writing: WriteProbe
     catching_up: CatchingUp
+    producer_reading: ProducerReading
     tracing: "Tracing | None"
 
     @property

@@ -129,7 +129,14 @@ async def redrive_some(request: web.Request) -> web.Response:
     answer: RedriveShown = {"matching": matching, "redriven": 0, "skipped": {}}
     if not form.dry_run:
         try:
-            done = await redrive(gateway.pool, gateway.producer, gateway.topics, wanted, limit=REDRIVE_MAX)
+            done = await redrive(
+                gateway.pool,
+                gateway.producer,
+                gateway.topics,
+                wanted,
+                reading=gateway.producer_reading,
+                limit=REDRIVE_MAX,
+            )
         except KafkaUnavailableError as error:
             raise Problem("ServiceUnavailable", detail="Kafka does not answer; send it again, it goes on.") from error
         answer["redriven"], answer["skipped"] = done.redriven, done.skipped

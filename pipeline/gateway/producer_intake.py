@@ -14,13 +14,13 @@ from pipeline.core.events.producer_record import ProducerRecord, find_applicatio
 from pipeline.core.events.records import to_bytes
 from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.gateway.context import Gateway
+from pipeline.gateway.producer_reading import ENVELOPE_MAX_BYTES
 from pipeline.gateway.schema_registry import RegistryUnavailableError, SchemaRegistry
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend, trace
 from pipeline.kafka.record import Place
 
-# What a dead letter holds besides the record, with room to spare.
-ENVELOPE_MAX_BYTES = 8 * 1024
 KEY_MAX_BYTES = 1024
+HEADERS_MAX_BYTES = 4 * 1024
 DETAIL_MAX_CHARS = 500
 
 log = structlog.get_logger()
@@ -130,6 +130,8 @@ class ProducerIntake:
         self._gateway.metrics.dead_total.labels(unreadable.reason).inc()
         application_id = find_application_id(self._prefix, record.topic)
         value, key, now_us = record.value, record.key, self._gateway.clock.now_us()
+        headers_bytes = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
+        is_kept = value is not None and len(value) <= self._value_max_bytes and headers_bytes <= HEADERS_MAX_BYTES
         letter = make_dead_letter(
             unreadable.reason,
             unreadable.detail[:DETAIL_MAX_CHARS],
@@ -137,7 +139,9 @@ class ProducerIntake:
             partition=record.partition,
             offset=record.offset,
             key=key if key is None or len(key) <= KEY_MAX_BYTES else None,
-            value=value if value is None or len(value) <= self._value_max_bytes else None,
+            # one without the other could be read as something else
+            value=value if is_kept else None,
+            headers=record.headers if is_kept else (),
             # the record's own time may be its producer's, and any
             appended_at_us=now_us,
             died_at_us=now_us,

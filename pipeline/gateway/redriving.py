@@ -1,5 +1,7 @@
 """Sending dead letters again: the same record goes back to where it died, its schedule begins anew, its trace goes on.
 
+A record of a producer's topic is read once more instead, and what it has become is written as an event.
+
 In batches: written, acknowledged, marked. A crash in between sends a batch again, under the same ids: nothing is
 delivered twice by it.
 """
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from pipeline.core.events.records import Delivery, from_bytes, to_bytes
+from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.kafka.failures import ToSend, trace
 from pipeline.kafka.producer import LogProducer
 from pipeline.postgres.archive.dead_letters import (
@@ -44,6 +47,7 @@ async def redrive(
     topics: Topics,
     wanted: LetterFilter,
     *,
+    reading: ProducerReading,
     limit: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Redriven:
@@ -63,7 +67,7 @@ async def redrive(
         records: list[ToSend] = []
         sent: list[str] = []
         for letter in letters:
-            record = prepare(letter, contents[letter.dead_id], topics)
+            record = await prepare(letter, contents[letter.dead_id], topics, reading)
             if isinstance(record, str):
                 done.skipped[letter.dead_id] = record
             else:
@@ -78,12 +82,17 @@ async def redrive(
     return done
 
 
-def prepare(letter: ArchivedLetter, content: LetterContent, topics: Topics) -> ToSend | str:
+async def prepare(
+    letter: ArchivedLetter, content: LetterContent, topics: Topics, reading: ProducerReading
+) -> ToSend | str:
     """The record that sends a letter again, or the reason why that cannot be done."""
     if content.source_value is None:
         return "its record was too large to be kept, or had no value: it must be sent anew"
     if letter.source_topic == topics.events.name:
         return trace((topics.events, content.source_key or b"", content.source_value), content.trace)
+    if reading.is_of_producers(letter.source_topic):
+        event = await reading.read(letter, content)
+        return event if isinstance(event, str) else trace((topics.events, *event), content.trace)
     if letter.source_topic not in {topic.name for topic in (topics.deliveries, *topics.retries)}:
         return f"records of {letter.source_topic} are not sent again"
     try:

@@ -1,16 +1,19 @@
 """Schemas of a Confluent schema registry, by their ids. An id never changes its schema, so that what is known stays."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
 import structlog
+from yarl import URL
 
+from pipeline.config import GatewayConfig
 from pipeline.core.events.framed import FramedData
 from pipeline.core.events.json_text import find_json_problem
 from schemas import SchemaError
@@ -18,6 +21,7 @@ from schemas.foreign import ReadAvro, compile_reader
 
 KNOWN_MAX = 1_000
 ANSWER_MAX_BYTES = 1024 * 1024
+REFERENCES_MAX = 100
 ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 
 log = structlog.get_logger()
@@ -27,12 +31,23 @@ class RegistryUnavailableError(Exception):
     """The registry does not answer, or answers in another form; the message says how."""
 
 
+class UnusableError(Exception):
+    """Nothing can be read with the schema; the message says why."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """Another schema of the registry, whose types are named."""
+
+    subject: str
+    version: int
+
+
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """Answer to `GET /schemas/ids/{id}`."""
+    """Answer to `GET /schemas/ids/{id}`, or `GET /subjects/{subject}/versions/{version}`."""
 
     schema: str
     schema_type: str = "AVRO"
-    references: list[Any] = []
+    references: list[Reference] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,27 +121,74 @@ class SchemaRegistry:
         """Ask for a schema; None: the registry does not know it."""
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         # a connection of its own: an id is asked for once in a process' life
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session,
-            session.get(f"{self._url}/schemas/ids/{schema_id}", allow_redirects=False) as response,
-        ):
+        async with aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session:
+            try:
+                answer = await self._get(session, f"/schemas/ids/{schema_id}")
+                if answer is None:
+                    return None
+                # JSON is not checked against its schema, and needs none of others
+                references = await self._follow(session, answer) if answer.schema_type == "AVRO" else []
+            except UnusableError as error:
+                return KnownSchema(problem=str(error))
+        return await asyncio.to_thread(_compile, answer, references)
+
+    async def _follow(self, session: aiohttp.ClientSession, answer: Answer) -> list[str]:
+        """Schemas that a schema refers to, each behind those that it refers to itself. Raises `UnusableError`."""
+        found: dict[Reference, str] = {}
+        size_bytes = len(answer.schema)
+
+        async def follow(references: Sequence[Reference], within: frozenset[Reference]) -> None:
+            nonlocal size_bytes
+            for reference in references:
+                if reference in within:
+                    raise UnusableError(f"its reference {reference.subject!a} refers to itself")
+                if reference in found:
+                    continue
+                if len(found) + len(within) >= REFERENCES_MAX:
+                    raise UnusableError(f"it refers to more than {REFERENCES_MAX} other schemas")
+                path = f"/subjects/{quote(reference.subject, safe='')}/versions/{reference.version}"
+                referred = await self._get(session, path)
+                if referred is None:
+                    raise UnusableError(f"the registry does not have what it refers to: {reference.subject!a}")
+                size_bytes += len(referred.schema)
+                if size_bytes > ANSWER_MAX_BYTES:
+                    raise UnusableError(f"with what it refers to it has more than {ANSWER_MAX_BYTES} bytes")
+                await follow(referred.references, within | {reference})
+                found[reference] = referred.schema
+
+        await follow(answer.references, frozenset())
+        return list(found.values())
+
+    async def _get(self, session: aiohttp.ClientSession, path: str) -> Answer | None:
+        """Get a schema, if there is one. Raises `UnusableError`, and what `learn` takes for a registry that is away."""
+        url = URL(f"{self._url}{path}", encoded=True)
+        async with session.get(url, allow_redirects=False) as response:
             body = await response.content.read(ANSWER_MAX_BYTES + 1)
             if response.status == 404:
                 return None
             if response.status != 200:
                 raise RegistryUnavailableError(f"it answered {response.status}")
         if len(body) > ANSWER_MAX_BYTES:
-            return KnownSchema(problem=f"it has more than {ANSWER_MAX_BYTES} bytes")
-        return await asyncio.to_thread(_compile, msgspec.json.decode(body, type=Answer))
+            raise UnusableError(f"it has more than {ANSWER_MAX_BYTES} bytes")
+        return msgspec.json.decode(body, type=Answer)
 
 
-def _compile(answer: Answer) -> KnownSchema:
-    if answer.references:
-        return KnownSchema(problem="it refers to other schemas, which is not supported")
+def open_registry(config: GatewayConfig) -> SchemaRegistry:
+    """The registry that the settings name; nothing is asked yet."""
+    url = config.schema_registry_url
+    return SchemaRegistry(
+        url.get_secret_value() if url is not None else None,
+        timeout_s=config.schema_registry_timeout_s,
+        unknown_ttl_s=config.schema_registry_unknown_ttl_s,
+        clock=time.monotonic,
+    )
+
+
+def _compile(answer: Answer, references: Sequence[str]) -> KnownSchema:
     match answer.schema_type:
         case "AVRO":
             try:
-                return KnownSchema(read=compile_reader(answer.schema))
+                return KnownSchema(read=compile_reader(answer.schema, references=references))
             except SchemaError as error:
                 return KnownSchema(problem=str(error))
         case "JSON":

@@ -33,6 +33,7 @@ from pipeline.gateway.control import (
     organization_quotas,
     organizations,
     public_keys,
+    retry_schedules,
     service_tokens,
     subscription_tests,
     subscriptions,
@@ -44,6 +45,7 @@ from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.producer_intake import ProducerIntake
+from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.gateway.protocol import ProblemRunner
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads import (
@@ -60,7 +62,7 @@ from pipeline.gateway.reads import (
 )
 from pipeline.gateway.reads.catching_up import follow_archive
 from pipeline.gateway.request_limits import RequestLimits
-from pipeline.gateway.schema_registry import SchemaRegistry
+from pipeline.gateway.schema_registry import open_registry
 from pipeline.gateway.short_way import ShortWay
 from pipeline.gateway.telling import Teller
 from pipeline.gateway.tokens import Tokens
@@ -112,6 +114,7 @@ MODULES = (
     event_type_schemas,
     filter_tests,
     public_keys,
+    retry_schedules,
     subscriptions,
     subscription_tests,
     exports,  # before the routes with an id in the same place
@@ -170,6 +173,7 @@ async def main(process: Process) -> None:
     ghosts = Ghosts(databases.primary, producer, settings.kafka, topics)
     usage = EventUsage(settings.quotas.events_per_day, databases.primary, producer, topics, clock_us=clock.now_us)
     ends = LogEnds(settings.kafka, with_open=True)
+    registry = open_registry(config)
     gateway = Gateway(
         settings=settings,
         metrics=process.metrics,
@@ -206,6 +210,7 @@ async def main(process: Process) -> None:
         clock=clock,
         writing=writing,
         catching_up=follow_archive(ends, databases.primary_lookups, topics.events, ids),
+        producer_reading=ProducerReading(registry, settings.kafka),
         tracing=process.tracing,
     )
     topic_watch = TopicWatch(settings.kafka, topics.of_gateway(), process.metrics)
@@ -255,13 +260,6 @@ async def main(process: Process) -> None:
         "audit_retention", audit.forget_regularly(databases.primary, days=config.audit_retention_days)
     )
     if config.producer_topics:
-        url = config.schema_registry_url
-        registry = SchemaRegistry(
-            url.get_secret_value() if url is not None else None,
-            timeout_s=config.schema_registry_timeout_s,
-            unknown_ttl_s=config.schema_registry_unknown_ttl_s,
-            clock=time.monotonic,
-        )
         process.health.degraded["schema_registry"] = registry.check
         intake = ProducerIntake(gateway, registry)
         process.supervisor.start("producer_topics", ProducerTopics(settings.kafka, intake.take, faults=faults).run())

@@ -11,9 +11,13 @@ NOT_FOUND = {"error_code": 40403, "message": "Schema not found"}
 
 @dataclass(slots=True)
 class SchemaRegistry:
-    """An async context manager. `schemas`: by id, as `GET /schemas/ids/{id}` answers. `is_away`: it answers 503."""
+    """An async context manager. `schemas`: by id, as `GET /schemas/ids/{id}` answers. `is_away`: it answers 503.
+
+    `versions`: by subject and version, as `GET /subjects/{subject}/versions/{version}` answers.
+    """
 
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     is_away: bool = False
     asked: list[int] = field(default_factory=list)
     url: str = ""
@@ -22,6 +26,7 @@ class SchemaRegistry:
     async def __aenter__(self) -> "SchemaRegistry":
         app = web.Application()
         app.router.add_get("/schemas/ids/{id}", self._show)
+        app.router.add_get("/subjects/{subject}/versions/{version}", self._show_version)
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -39,5 +44,10 @@ class SchemaRegistry:
         self.asked.append(schema_id)
         if self.is_away:
             return web.json_response({"error_code": 50001, "message": "Error in the backend data store"}, status=503)
-        found = self.schemas.get(schema_id)
+        return self._answer(self.schemas.get(schema_id))
+
+    async def _show_version(self, request: web.Request) -> web.Response:
+        return self._answer(self.versions.get((request.match_info["subject"], int(request.match_info["version"]))))
+
+    def _answer(self, found: dict[str, Any] | None) -> web.Response:
         return web.json_response(found if found is not None else NOT_FOUND, status=200 if found is not None else 404)

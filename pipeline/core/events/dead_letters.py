@@ -1,5 +1,7 @@
 """Dead letters: the one place that makes them."""
 
+from collections.abc import Sequence
+
 from pipeline.core.events.ids import derive_dead_id
 from pipeline.core.events.records import DeadLetter, Delivery
 
@@ -19,11 +21,13 @@ def make_dead_letter(
     application_id: str | None = None,
     event_id: str | None = None,
     name: str | None = None,
+    headers: Sequence[tuple[str, bytes | None]] = (),
 ) -> DeadLetter:
     """The dead letter of the record at this place.
 
     `delivery`: what the record holds, if it is one; else `application_id` and `event_id` say whose it is, if that is
-    known. `name`: for a record without an offset, which its place does not tell from others.
+    known. `name`: for a record without an offset, which its place does not tell from others. `headers`: where they
+    belong to what the record says.
     """
     return DeadLetter(
         dead_id=derive_dead_id(topic if name is None else f"{topic}/{name}", partition, offset),
@@ -40,4 +44,5 @@ def make_dead_letter(
         delivery_id=None if delivery is None else delivery.delivery_id,
         event_id=event_id if delivery is None else delivery.event_id,
         died_at_us=died_at_us,
+        source_headers=[{"name": name, "value": value} for name, value in headers],
     )

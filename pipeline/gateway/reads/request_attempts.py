@@ -193,7 +193,7 @@ def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
 
 
 def show_status(attempt: ArchivedAttempt) -> StatusShown:
-    """What the attempt came to. Processing is counted from when it became due."""
+    """Show an attempt's state. Processing is counted from when it became due."""
     if attempt.status == "in_progress":
         return {"type": "in_progress", "since": show_moment(attempt.started_at_us or attempt.created_at_us)}
     if attempt.outcome is None:

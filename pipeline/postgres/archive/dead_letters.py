@@ -1,5 +1,7 @@
 """Dead letters in the archive, and which of them were sent again."""
 
+import json
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +14,8 @@ from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 500
+
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class LetterContent:
     dead_id: str
     source_key: bytes | None
     source_value: bytes | None
+    source_headers: Headers
     trace: TraceHeaders | None
 
 
@@ -63,6 +68,7 @@ class _ContentRow:
     source_key: bytes | None
     source_value: bytes | None
     source_value_compressed: bool
+    source_headers: str | None
     traceparent: str | None
     tracestate: str | None
 
@@ -97,8 +103,8 @@ async def read_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, Letter
     """The records behind letters, by dead id."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(_ContentRow)) as cursor:
         await cursor.execute(
-            "select dead_id::text, source_key, source_value, source_value_compressed, traceparent, tracestate "
-            "from dead_letters where dead_id = any(%s::uuid[])",
+            "select dead_id::text, source_key, source_value, source_value_compressed, source_headers, "
+            "traceparent, tracestate from dead_letters where dead_id = any(%s::uuid[])",
             (list(dead_ids),),
         )
         rows = await cursor.fetchall()
@@ -109,10 +115,23 @@ async def read_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, Letter
             source_value=unpack_body(row.source_value, compressed=row.source_value_compressed)
             if row.source_value is not None
             else None,
+            source_headers=load_headers(row.source_headers),
             trace=make_headers(row.traceparent, row.tracestate),
         )
         for row in rows
     }
+
+
+def dump_headers(headers: Headers) -> str | None:
+    """Headers as they are kept: JSON, values in base64; None: there are none."""
+    pairs = [(name, b64encode(value).decode() if value is not None else None) for name, value in headers]
+    return json.dumps(pairs) if pairs else None
+
+
+def load_headers(text: str | None) -> Headers:
+    """Headers of what `dump_headers` made."""
+    pairs = json.loads(text) if text is not None else ()
+    return tuple((name, b64decode(value) if value is not None else None) for name, value in pairs)
 
 
 async def note_redriven_events(pool: Pool, dead_ids: Sequence[str], *, topic: str) -> None:

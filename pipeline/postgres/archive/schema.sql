@@ -109,6 +109,7 @@ create table if not exists dead_letters (
     died_at_us bigint not null,
     traceparent text,
     tracestate text,
+    source_headers text,
     primary key (dead_id, day)
 ) partition by range (day);
 alter table dead_letters alter column source_value set storage external;

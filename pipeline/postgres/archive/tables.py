@@ -137,6 +137,7 @@ DEAD_LETTERS = ArchiveTable(
         "died_at_us",
         "traceparent",
         "tracestate",
+        "source_headers",
     ),
 )
 TABLES = (EVENTS, DISPATCHES, DELIVERIES, ATTEMPTS, DEAD_LETTERS)

@@ -43,7 +43,7 @@ async def test_what_was_changed_meanwhile_is_not_replaced(stack: Stack) -> None:
 async def list_changeable(
     stack: Stack, space: Space
 ) -> dict[str, tuple[str, dict[str, Any], tuple[dict[str, Any], ...]]]:
-    """By what it is: where it is shown, its whole body, and what two people change of it."""
+    """Changeable things by kind: where it is shown, its whole body, and what two people change of it."""
     application, organization = {"application_id": space.application_id}, {"organization_id": space.organization_id}
     token = (await stack.api.call("POST", "/service_token", organization | {"name": "ci"})).json
     schedule = application | {"name": "slow", "retry_delays_s": [60]}
@@ -98,7 +98,7 @@ async def test_everything_that_is_replaced_has_a_tag(stack: Stack) -> None:
 
 
 async def test_a_tag_is_of_what_can_be_changed(stack: Stack) -> None:
-    """What happens within an application changes no tag of it."""
+    """A change within an application leaves its tag as it is."""
     space = await stack.api.make_space()
     path = f"/applications/{space.application_id}"
     before = await stack.api.call("GET", path)

@@ -44,17 +44,39 @@ ENVELOPE = {
 }
 ORDER = {"type": "record", "name": "Order", "fields": [{"name": "total", "type": "long"}]}
 AVRO_EVENT, JSON_EVENT, AVRO_ORDER, PROTOBUF, LATER = 1, 2, 3, 4, 5
-SCHEMAS = {
+AVRO_BILL, AVRO_CIRCLE, AVRO_LOST, JSON_REFERRING = 6, 7, 8, 9
+UNKNOWN_ORDER, UNKNOWN_EVENT = 20, 21
+MONEY = {"type": "record", "name": "shop.Money", "fields": [{"name": "cents", "type": "long"}]}
+LINE = {"type": "record", "name": "shop.Line", "fields": [{"name": "price", "type": "shop.Money"}]}
+BILL = {
+    "type": "record",
+    "name": "Bill",
+    "fields": [{"name": "lines", "type": {"type": "array", "items": "shop.Line"}}],
+}
+TO_MONEY, TO_LINE, TO_CIRCLE, TO_NOTHING = (
+    {"name": name, "subject": subject, "version": 1}
+    for name, subject in (("shop.Money", "money/v"), ("shop.Line", "line"), ("Circle", "circle"), ("None", "none"))
+)
+SCHEMAS: dict[int, dict[str, Any]] = {
     AVRO_EVENT: {"schema": json.dumps(ENVELOPE)},
     JSON_EVENT: {"schema": "{}", "schemaType": "JSON"},
     AVRO_ORDER: {"schema": json.dumps(ORDER), "schemaType": "AVRO"},
     PROTOBUF: {"schema": "message A {}", "schemaType": "PROTOBUF"},
+    AVRO_BILL: {"schema": json.dumps(BILL), "references": [TO_LINE, TO_MONEY]},
+    AVRO_CIRCLE: {"schema": json.dumps(BILL), "references": [TO_CIRCLE]},
+    AVRO_LOST: {"schema": json.dumps(BILL), "references": [TO_NOTHING]},
+    JSON_REFERRING: {"schema": "{}", "schemaType": "JSON", "references": [TO_NOTHING]},
+}
+VERSIONS: dict[tuple[str, int], dict[str, Any]] = {
+    ("money/v", 1): {"schema": json.dumps(MONEY)},
+    ("line", 1): {"schema": json.dumps(LINE), "references": [TO_MONEY]},
+    ("circle", 1): {"schema": json.dumps(LINE), "references": [TO_CIRCLE]},
 }
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def registry() -> AsyncIterator[SchemaRegistry]:
-    async with SchemaRegistry(dict(SCHEMAS)) as running:
+    async with SchemaRegistry(dict(SCHEMAS), dict(VERSIONS)) as running:
         yield running
 
 
@@ -164,6 +186,34 @@ async def test_the_confluent_wire_format(stack: Stack, registry: SchemaRegistry)
         assert registry.asked.count(AVRO_EVENT) <= 2
 
 
+async def test_schemas_that_refer_to_others(stack: Stack) -> None:
+    """Avro is read with the types of other subjects; what they cannot be is refused, with the reason."""
+    named: dict[str, Any] = {}
+    for schema in (MONEY, LINE):
+        parse_schema(schema, named_schemas=named)
+    out = BytesIO()
+    schemaless_writer(out, parse_schema(BILL, named_schemas=named), {"lines": [{"price": {"cents": 7}}]})
+    async with Receiver() as receiver:
+        space, producer = await make_producer(stack, receiver, "/bill")
+        binary = to_binary(cloud_event(3))
+        await producer.send(frame(AVRO_BILL, out.getvalue()), binary.headers)
+        await producer.send(frame(JSON_REFERRING, json.dumps(describe(space, "1")).encode()))
+        for schema_id in (AVRO_CIRCLE, AVRO_LOST):
+            await producer.send(frame(schema_id, out.getvalue()), binary.headers)
+        await eventually(lambda: len(receiver.requests("/bill")) == 2, timeout_s=30)
+
+        async def find_details() -> list[str]:
+            letters = await list_letters(stack, space)
+            assert 2 == len(letters)
+            return sorted(each["detail"] for each in letters)
+
+        circle, lost = await eventually(find_details, timeout_s=30)
+
+        assert {b'{"lines":[{"price":{"cents":7}}]}', b"1"} == bodies(receiver, "/bill")
+        assert "'circle' refers to itself" in circle
+        assert "does not have what it refers to: 'none'" in lost
+
+
 async def test_a_topic_is_one_application_s(stack: Stack) -> None:
     """Records that name another application, Hookline's own records and records that are no event are refused."""
     async with Receiver() as receiver:
@@ -197,6 +247,41 @@ async def test_a_topic_is_one_application_s(stack: Stack) -> None:
         assert [] == receiver.requests("/other")
         assert [] == await list_letters(stack, other)
         assert any("no schema 99" in each["detail"] for each in letters)
+
+
+async def test_a_dead_letter_is_read_once_more(stack: Stack, registry: SchemaRegistry) -> None:
+    """With its headers: what has become an event is delivered once, and what has not says why."""
+    async with Receiver() as receiver:
+        space, producer = await make_producer(stack, receiver, "/again")
+        binary = to_binary(cloud_event(3))
+        event = describe(space, "") | {"payload": b'{"by": "avro"}', "event_id": None}
+        await producer.send(frame(UNKNOWN_ORDER, write_avro(ORDER, {"total": 9})), binary.headers)
+        await producer.send(frame(UNKNOWN_EVENT, write_avro(ENVELOPE, event)))
+        await producer.send(b"junk")
+
+        async def find_letters() -> list[dict[str, Any]]:
+            letters = await list_letters(stack, space)
+            assert 3 == len(letters)
+            return letters
+
+        letters = await eventually(find_letters, timeout_s=30)
+        body = {"application_id": space.application_id}
+        too_early = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
+        registry.schemas |= {
+            UNKNOWN_ORDER: {"schema": json.dumps(ORDER)},
+            UNKNOWN_EVENT: {"schema": json.dumps(ENVELOPE)},
+        }
+        done = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
+        again = await stack.api.call("POST", "/dead_letters/redrive", body, token=space.secret)
+        await eventually(lambda: len(receiver.requests("/again")) == 2, timeout_s=30)
+        (junk,) = await list_letters(stack, space)
+
+        assert (0, 3) == (too_early.json["redriven"], len(too_early.json["skipped"]))
+        assert {"undecodable": 3} == done.json["matching"]
+        assert (2, 0) == (done.json["redriven"], again.json["redriven"])
+        assert [junk["dead_id"]] == list(done.json["skipped"])
+        assert junk in letters
+        assert {b'{"total":9}', b'{"by": "avro"}'} == bodies(receiver, "/again")
 
 
 async def test_a_registry_that_is_away_holds_up_what_needs_it(stack: Stack, registry: SchemaRegistry) -> None:

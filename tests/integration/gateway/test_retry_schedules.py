@@ -68,7 +68,7 @@ async def test_deliveries_follow_the_schedule_of_their_subscription(stack: Stack
 
 
 async def test_a_schedule_that_is_used_stays(stack: Stack) -> None:
-    """It is deleted when no subscription refers to it any more, and is gone then."""
+    """A schedule is deleted when no subscription refers to it any more, and is gone then."""
     space = await stack.api.make_space(TYPE)
     schedule, other = await make_schedule(stack, space, 1), await make_schedule(stack, space, 2)
     refer = partial(describe_subscription, space.application_id, "http://example.com/", TYPE)

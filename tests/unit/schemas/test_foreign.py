@@ -51,6 +51,46 @@ def test_other_bytes_are_a_schema_error(data: bytes) -> None:
 NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
 
 
+HOLLOW = [{"name": "n", "type": "int"}, *({"name": f"f{number}", "type": "null"} for number in range(101))]
+
+
+def nest(depth: int) -> Any:
+    """A record of two records of two records, down to one without fields: 2^depth parts without a byte."""
+    schema: Any = {"type": "record", "name": "r0", "fields": []}
+    for number in range(1, depth):
+        fields = [{"name": "a", "type": schema}, {"name": "b", "type": f"r{number - 1}"}]
+        schema = {"type": "record", "name": f"r{number}", "fields": fields}
+    return schema
+
+
+def test_types_of_other_schemas() -> None:
+    """References are read before what names them, with their names as they are."""
+    money = {"type": "record", "name": "Money", "namespace": "shop", "fields": [{"name": "cents", "type": "long"}]}
+    line = {"type": "record", "name": "shop.Line", "fields": [{"name": "price", "type": "shop.Money"}]}
+    bill = {
+        "type": "record",
+        "name": "Bill",
+        "fields": [
+            {"name": "lines", "type": {"type": "array", "items": "shop.Line"}},
+            {"name": "total", "type": "shop.Money"},
+        ],
+    }
+    value = {"lines": [{"price": {"cents": 3}}, {"price": {"cents": 4}}], "total": {"cents": 7}}
+    named: dict[str, Any] = {}
+    for each in (money, line):
+        parse_schema(each, named_schemas=named)
+    out = BytesIO()
+    schemaless_writer(out, parse_schema(bill, named_schemas=named), value)
+    references = [json.dumps(money), json.dumps(line)]
+
+    assert value == compile_reader(json.dumps(bill), references=references)(out.getvalue())
+    with pytest.raises(SchemaError, match="no Avro schema"):
+        compile_reader(json.dumps(bill), references=references[:1])
+    hollow = json.dumps({"type": "record", "name": "shop.Money", "fields": []})
+    with pytest.raises(SchemaError, match="takes no bytes"):
+        compile_reader(json.dumps({"type": "array", "items": "shop.Money"}), references=[hollow])
+
+
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
@@ -63,6 +103,9 @@ NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["
         (json.dumps({"type": "array", "items": {"type": "fixed", "name": "a", "size": 0}}), "takes no bytes"),
         (json.dumps({"type": "map", "values": {"type": "array", "items": "null"}}), "takes no bytes"),
         (json.dumps(["null", {"type": "array", "items": "null"}]), "takes no bytes"),
+        (json.dumps({"type": "array", "items": {"type": "record", "name": "a", "fields": HOLLOW}}), "take no bytes"),
+        (json.dumps({"type": "map", "values": {"type": "record", "name": "a", "fields": HOLLOW}}), "take no bytes"),
+        (json.dumps(nest(40)), "parts"),
         ("[" * 100_000, "no Avro schema"),
     ],
 )

@@ -55,7 +55,7 @@ def test_each_is_told_once() -> None:
 
 
 def test_a_record_has_a_bound() -> None:
-    """Those that do not fit into a record are in the next one."""
+    """Requests that do not fit into a record are in the next one."""
     book = OpenRequestBook()
     for _ in range(TOLD_AT_ONCE_MAX + 1):
         book.begin(make_delivery(), NOW_US)

@@ -9,6 +9,7 @@ from connectors.postgres.rows import RowBuilder
 from pipeline.core.events.ids import derive_attempt_id, derive_dead_id
 from pipeline.core.events.records import RoutesChanged, to_bytes
 from pipeline.postgres.archive.bodies import unpack_body
+from pipeline.postgres.archive.dead_letters import load_headers
 from pipeline.postgres.archive.tables import TABLES, day_of
 from pipeline.topics import Topic
 from tests.integration.archive.records import (
@@ -124,7 +125,7 @@ def test_a_dead_letter_is_a_row() -> None:
 
     assert day_of(letter.source_appended_at_us) == row["day"]
     for column in COLUMNS["dead_letters"]:
-        if column not in ("day", "source_value_compressed", "traceparent", "tracestate"):
+        if column not in ("day", "source_value_compressed", "traceparent", "tracestate", "source_headers"):
             assert getattr(letter, column) == row[column]
 
 
@@ -225,3 +226,13 @@ def test_a_dead_letter_may_name_anything(reason: str, detail: str, some_id: str 
     assert reason.replace("\x00", "\ufffd") == row["reason"]
     assert detail.replace("\x00", "\ufffd") == row["detail"]
     assert row["application_id"] in (None, some_id)
+
+
+def test_headers_of_a_dead_letter_come_back() -> None:
+    """Headers of a producer's record: names as texts, values as bytes or none."""
+    headers = ({"name": "ce_type", "value": b"\x00\xff"}, {"name": "empty", "value": None})
+    letter = change(make_dead_letter(make_event(make_id())), source_headers=list(headers))
+    ((row,),) = build(Log().append(letter)).values()
+
+    assert (("ce_type", b"\x00\xff"), ("empty", None)) == load_headers(row["source_headers"])
+    assert () == load_headers(None)

@@ -67,7 +67,7 @@ def test_a_retry_waits_until_it_is_due(status: str, expected: dict[str, str]) ->
 
 
 def test_an_open_request_is_in_progress_since_it_began() -> None:
-    """It was picked, and has neither ended nor an answer."""
+    """The attempt was picked, and has neither ended nor an answer."""
     shown = show_item(make_item(due_at_us=CREATED_US, started_at_us=DUE_US, status="in_progress"))
 
     assert {"type": "in_progress", "since": DUE} == shown["status"]

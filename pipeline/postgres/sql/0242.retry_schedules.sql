@@ -1,4 +1,4 @@
--- depends: 0240.open_requests
+-- depends: 0241.open_requests
 
 -- Named schedules of retries, which subscriptions of the application can refer to.
 create table retry_schedules (

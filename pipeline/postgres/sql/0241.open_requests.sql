@@ -1,4 +1,4 @@
--- depends: 0230.attempts_to_tell
+-- depends: 0240.dead_letter_traces
 
 -- Requests that deliver said are open, until their attempt is in the archive. A few thousand rows at most: those of
 -- the last moments, and what is over is deleted with the next ones.
