@@ -12,7 +12,7 @@ from hook0.generated import aio, models
 
 from tests.support.eventually import eventually
 from tests.support.payloads import real_payloads
-from tests.support.receiver import Receiver
+from tests.support.receiver import Hang, Receiver
 from tests.support.stack import MASTER_KEY, Stack, run_stack
 from tests.support.verification import verify_delivery
 
@@ -166,10 +166,19 @@ async def test_the_generated_client_reads_and_writes_everything(stack: Stack) ->
         assert 3 == len(await aio.PayloadContentTypesAsyncApi(transport).list())
         assert not (await aio.QuotasAsyncApi(transport).get()).enabled
         assert not (await aio.InstanceAsyncApi(transport).get()).quota_enforcement
+        again = models.ApplicationSecretPost(application_id=application_id, name="renamed")
+        secrets = aio.ApplicationSecretsAsyncApi(transport)
+        changed = await secrets.update(str(secret.token), again)
+        assert ("renamed", secret.token) == (changed.name, changed.token)
+        renamed = models.ApplicationPost(name="Shop 2", organization_id=organization_id)
+        assert "Shop 2" == (await applications.update(text, renamed)).name
         await events.replay(str(ingested.event_id), models.ReplayEvent(application_id=application_id))
         await eventually(lambda: len(receiver.requests()) == 2)
         assert 1 == len({request.header("webhook-id") for request in receiver.requests()})
         await subscriptions.delete(str(subscription.subscription_id), text)
+        spare = await secrets.create(again)
+        await secrets.delete(str(spare.token), text)
+        assert spare.token not in [found.token for found in await secrets.read(text)]
         await event_types.delete(event_type.event_type_name, text)
         await applications.delete(text)
         with pytest.raises(hook0.Hook0ClientError):
@@ -181,3 +190,24 @@ async def test_the_generated_client_reads_and_writes_everything(stack: Stack) ->
                     labels={"all": "yes"},
                 )
             )
+
+
+async def test_an_open_request_is_read_as_in_progress(stack: Stack) -> None:
+    """Hook0's clients know the name `in_progress`, and cannot decode another one."""
+    space = await stack.api.make_space("billing.invoice.paid")
+    attempts = aio.RequestAttemptsAsyncApi(hook0.AsyncHttpTransport(stack.api.url, space.secret))
+    async with Receiver() as receiver:
+        receiver.script("/slow", Hang())
+        await stack.api.subscribe(
+            space, receiver.url("/slow"), "billing.invoice.paid", delivery={"total_timeout_s": 60}
+        )
+        event_id = await stack.api.send(space, "billing.invoice.paid")
+
+        async def find_open() -> models.RequestAttempt:
+            (found,) = await attempts.read(space.application_id, event_id=event_id)
+            assert models.RequestAttemptStatusType.IN_PROGRESS == found.status.type_
+            return found
+
+        found = await eventually(find_open)
+
+    assert (found.picked_at, None, None) == (found.status.since, found.failed_at, found.succeeded_at)

@@ -28,6 +28,15 @@ CHECKS = (
 )
 # after a DELETE nothing is read, and what was just created is there
 STATEFUL_CHECKS = (*CHECKS, "use_after_free", "ensure_resource_availability")
+# An event type of the same name is another one in another application; a user may be no member of a new organization.
+EXCEPTIONS = (
+    "[[operations]]",
+    'include-path-regex = "^/event_types/"',
+    "checks.use_after_free.enabled = false",
+    "[[operations]]",
+    'include-path = "/organizations/{organization_id}/invite"',
+    "checks.ensure_resource_availability.enabled = false",
+)
 
 
 async def run_schemathesis(
@@ -36,10 +45,12 @@ async def run_schemathesis(
     """Its exit code and output. `known`: parameters that have one value."""
     config = folder / "schemathesis.toml"
     lines = [f'"{name}" = {json.dumps(value)}' for name, value in known.items()]
-    config.write_text("\n".join(["[parameters]", *lines, ""]))
+    # checks that the command line names are made of every operation
+    chosen = ["[checks]", "enabled = false", *(f"{name}.enabled = true" for name in checks)]
+    config.write_text("\n".join(["[parameters]", *lines, *chosen, *EXCEPTIONS, ""]))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
-        *("run", f"{stack.api.url}/swagger.json", "--checks", ",".join(checks), *options),
+        *("run", f"{stack.api.url}/swagger.json", *options),
         *("--seed", "1", "--header", f"Authorization: Bearer {MASTER_KEY}"),
         *("--generation-deterministic", "--no-color", "--max-time", str(TIME_MAX_S), "--request-timeout", "60"),
         stdout=asyncio.subprocess.PIPE,
