@@ -21,6 +21,7 @@ from pipeline.postgres.control.organization_quotas import (
     find_quotas,
     find_quotas_of_application,
 )
+from pipeline.postgres.control.organizations import find_organization
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 2)]
 
@@ -67,6 +68,8 @@ async def show(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take_path_id(request, "organization_id")
     await caller.require_organization(organization_id)
+    if await find_organization(gateway.pool, organization_id) is None:
+        raise Problem("Forbidden")
     return _answer(await find_quotas(gateway.pool, organization_id))
 
 

@@ -166,5 +166,6 @@ async def test_an_organization_can_have_its_own(stack: Stack) -> None:
     await eventually(is_taken)
     refused = await stack.api.call("PUT", path, {"events_per_day": 0})
     assert (400, "JsonPayload") == refused.problem
-    nowhere = await stack.api.call("PUT", f"/organizations/{uuid4()}/quotas", {})
-    assert (403, "Forbidden") == nowhere.problem
+    nowhere = f"/organizations/{uuid4()}/quotas"
+    assert (403, "Forbidden") == (await stack.api.call("PUT", nowhere, {})).problem
+    assert (403, "Forbidden") == (await stack.api.call("GET", nowhere)).problem
