@@ -121,7 +121,7 @@ async def test_what_a_schedule_can_be(stack: Stack) -> None:
 
 
 async def test_a_subscription_refers_to_schedules_of_its_application(stack: Stack) -> None:
-    """Not to another application's, nor to one that does not exist, nor to one beside delays of its own."""
+    """Another application's schedule, one that does not exist, and one beside delays of its own are refused."""
     space, other = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     own, foreign = await make_schedule(stack, space, 1), await make_schedule(stack, other, 1)
     refused = []

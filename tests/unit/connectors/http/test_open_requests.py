@@ -44,7 +44,7 @@ def test_only_long_requests_are_told() -> None:
 
 
 def test_each_is_told_once() -> None:
-    """Also when it goes on for long; its end is no news: the attempt is."""
+    """A request that goes on for long is not told again; its end is no news: the attempt is."""
     book, delivery = OpenRequestBook(), make_delivery()
     book.begin(delivery, NOW_US)
 
