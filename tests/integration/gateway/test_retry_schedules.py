@@ -38,8 +38,9 @@ async def count_outcome(stack: Stack, space: Space) -> tuple[str, int]:
 
     async def find() -> tuple[str, int]:
         path = f"/deliveries?application_id={space.application_id}&event_id={event_id}"
-        (delivery,) = (await stack.api.call("GET", path)).json
-        assert "dead" == delivery["state"]["type"]
+        deliveries = (await stack.api.call("GET", path)).json
+        assert ["dead"] == [each["state"]["type"] for each in deliveries]
+        (delivery,) = deliveries
         return delivery["state"]["reason"], delivery["attempts"]
 
     return await eventually(find, timeout_s=60)
