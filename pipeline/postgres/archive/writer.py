@@ -3,8 +3,9 @@
 One connection of the writer's own, opened again after every failure. Which rows a record becomes is not known here.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, LiteralString, NamedTuple
@@ -12,12 +13,14 @@ from uuid import UUID
 
 import structlog
 from psycopg import AsyncConnection
+from psycopg import Error as PsycopgError
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composed, Identifier
 
 from pipeline.config import DatabaseConfig
 from pipeline.core.log.positions import HoleError, Place, Step
 from pipeline.postgres.archive.connection import open_archive_connection
+from pipeline.postgres.archive.frozen import end_frozen_sessions
 from pipeline.postgres.archive.minutes import add_attempts
 from pipeline.postgres.archive.partitions import ensure_days, list_days
 from pipeline.postgres.archive.refusals import describe_refusal, is_about_a_row
@@ -83,8 +86,8 @@ class ArchiveWriter:
         owner before: its answer is final.
         """
         claimed: dict[Place, Claimed] = {}
-        async with self._connected() as connection, connection.transaction():
-            # an owner frozen in the middle of a batch is found gone at the next try, not after a long wait
+        async with self._connected() as connection, self._ending_frozen(connection), connection.transaction():
+            # an owner idle in the middle of a batch is found gone at the next try, not after a long wait
             await connection.execute("set local lock_timeout = '5s'")
             for (topic, partition), owner in sorted(owners.items()):  # in one order, or two processes could deadlock
                 cursor = await connection.execute(
@@ -97,6 +100,17 @@ class ArchiveWriter:
                 next_offset, topic_id = await cursor.fetchone() or (-1, None)
                 claimed[topic, partition] = Claimed(next_offset if next_offset >= 0 else None, topic_id)
         return claimed
+
+    @asynccontextmanager
+    async def _ending_frozen(self, waiting: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
+        """Owners that this session waits for are ended if they stand still."""
+        ending = asyncio.create_task(end_frozen_sessions(self._config, waiting.info.backend_pid))
+        try:
+            yield
+        finally:
+            ending.cancel()
+            with suppress(asyncio.CancelledError, PsycopgError):  # then the owner is waited for, as without this
+                await ending
 
     async def read_positions(self, owners: Mapping[Place, UUID]) -> dict[Place, int]:
         """How far each partition is written: to be asked when a write failed, which may have been committed.

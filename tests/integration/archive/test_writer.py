@@ -266,6 +266,30 @@ async def test_claiming_waits_for_the_owner_before(database: str) -> None:
         assert {EVENTS_0: 5} == await claiming
 
 
+async def test_an_owner_frozen_while_it_sends_rows_is_ended(database: str) -> None:
+    """A process stands still in the middle of a COPY, which no time-out of PostgreSQL ends: its successor ends it."""
+    log = Log()
+    async with open_writer(database) as writer, open_writer(database) as successor:
+        owner = Owner(writer)
+        await owner.write(log.append(make_event(make_id())))
+        frozen = await psycopg.AsyncConnection.connect(database)
+        await frozen.execute("select from archive_offsets where topic = %s for update", (EVENTS_0[0],))
+        await frozen.execute("create temporary table staged (id int) on commit drop")
+        frozen.pgconn.exec_(b"copy staged from stdin")  # and no row follows
+
+        claimed = await Owner(successor).claim(EVENTS_0)
+
+        assert {EVENTS_0: 1} == claimed
+        async with await psycopg.AsyncConnection.connect(database) as onlooker:
+            cursor = await onlooker.execute(
+                "select count(*) from pg_stat_activity where pid = %s", (frozen.info.backend_pid,)
+            )
+            assert (0,) == await cursor.fetchone()
+        await frozen.close()
+        with pytest.raises(FencedError):
+            await owner.write(log.append(make_event(make_id())))
+
+
 @pytest.mark.parametrize(
     "change",
     [
