@@ -7,6 +7,7 @@ from connectors.http.client.exchange import ErrorClass, Failure, Request, Result
 from connectors.http.client.shortage import ShortageError
 from connectors.http.message import HeaderError, Signing
 from connectors.http.open_requests import OpenRequestBook
+from connectors.http.portions import Portions
 from connectors.http.steps import Steps
 from connectors.http.target import Target
 from pipeline.clock import monotonic_us
@@ -16,6 +17,10 @@ from pipeline.metrics import Metrics
 
 if TYPE_CHECKING:
     from pipeline.tracing import Tracing
+
+
+# What took longer than this, or failed, may end together with many others.
+CROWDED_US = 1_000_000
 
 
 class Client(Protocol):
@@ -57,6 +62,7 @@ class Sender:
         # None as well where receivers are not to see the trace
         self._tracing = tracing if tracing is not None and tracing.to_receivers else None
         self._open = open_requests
+        self._portions = Portions()
 
     async def send(self, delivery: Delivery, target: Target) -> Sent:
         """Send it. Raises `ShortageError` when this process lacked something."""
@@ -72,7 +78,10 @@ class Sender:
         if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
             raise ShortageError(result.detail)
         self._kill_points.reach("after_sending")
-        return Sent(result, headers, started_at_us, started_at_us + monotonic_us() - begun_us)
+        took_us = monotonic_us() - begun_us
+        if took_us > CROWDED_US or isinstance(result, Failure):
+            await self._portions.take()
+        return Sent(result, headers, started_at_us, started_at_us + took_us)
 
     async def _exchange(self, delivery: Delivery, target: Target, now_us: int) -> tuple[Result, dict[str, str]]:
         if target.problem is not None:

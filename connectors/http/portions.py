@@ -1,0 +1,49 @@
+"""Outcomes that come in a crowd, taken in portions: a few in each turn of the loop, and in between the others' sockets.
+
+When a network fails, hundreds of requests that began together time out together. Each outcome takes 0.1 ms to judge and
+write, and frees a place at which the next request is built and sent (0.2 ms). All in one turn of the loop, 500 of them
+made every other endpoint wait for 150 ms.
+"""
+
+import asyncio
+from collections import deque
+
+PORTION = 5
+
+
+class Portions:
+    """For the loop on which it is used."""
+
+    __slots__ = ("_is_renewing", "_left", "_size", "_waiting")
+
+    def __init__(self, size: int = PORTION) -> None:
+        """`size`: how many may go on in one turn of the loop."""
+        self._size = size
+        self._left = size
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_renewing = False
+
+    async def take(self) -> None:
+        """Return at once if this turn has a place left; otherwise in a later turn, in the order of asking."""
+        loop = asyncio.get_running_loop()
+        if not self._is_renewing:
+            self._is_renewing = True
+            loop.call_soon(self._renew, loop)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        waiting = loop.create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _renew(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A new turn: the next ones go on."""
+        self._left = self._size
+        while self._waiting and self._left:
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # given up meanwhile
+                self._left -= 1
+                waiting.set_result(None)
+        self._is_renewing = bool(self._waiting)
+        if self._is_renewing:
+            loop.call_soon(self._renew, loop)
