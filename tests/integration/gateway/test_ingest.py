@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.api import describe_event
+from tests.support.api import describe_event, find_link
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
 from tests.support.stack import Stack
@@ -177,8 +177,7 @@ async def test_attempts_are_listed_page_by_page(stack: Stack) -> None:
         while path:
             page = await stack.api.call("GET", path, token=space.secret)
             pages.append(page.json)
-            link = page.headers.get("Link", "")
-            path = link.partition("<")[2].partition(">")[0].partition("/api/v1")[2] if link else None
+            path = find_link(page, "next")
         # a request reaches its receiver before its attempt is recorded: until then it is pending
         assert "pending" not in {attempt["status"]["type"] for page in pages for attempt in page}
         return pages
