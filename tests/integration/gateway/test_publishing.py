@@ -82,6 +82,9 @@ async def test_limits_that_multiply(stack: Stack) -> None:
     assert (403, "AuthInvalidBiscuit") == refused.problem
     assert 201 == accepted.status
     assert COPIES + 1 == await eventually(matches, timeout_s=60)
+    # the secrets of copies do not open: tests that list whatever they find are not to find them
+    removed = await stack.api.call("DELETE", f"/applications/{space.application_id}")
+    assert 204 == removed.status
 
 
 async def test_a_change_costs_what_it_changes(stack: Stack) -> None:
