@@ -68,6 +68,10 @@ def cli() -> None:
 
 def main() -> None:
     """The console script. A mistake in the settings is one clear line and exit code 2, without a traceback."""
+    # imported here: who only wants a command of this module needs no logs
+    from pipeline.logs import configure_command_logs
+
+    configure_command_logs()  # a process configures its own
     try:
         cli(prog_name="hookline")
     except Exception as error:

@@ -58,6 +58,14 @@ def configure_logs(level: str, form: str, *, has_traces: bool = False) -> None:
     logging.captureWarnings(capture=True)
 
 
+def configure_command_logs() -> None:
+    """Logs of a sub-command, which says in its own words what is wrong: errors alone, on stderr."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, LogOutput())),
+    )
+
+
 def _name_library(_: object, __: str, line: EventDict) -> EventDict:
     """The text of a library is no action word."""
     record: logging.LogRecord = line["_record"]

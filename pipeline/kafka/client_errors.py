@@ -38,8 +38,7 @@ class ClientErrors:
         if len(self._logged_at_s) >= REMEMBERED_MAX:
             self._logged_at_s.clear()
         self._logged_at_s[reason] = now_s
-        if structlog.is_configured():  # a sub-command says in its own words what failed
-            log.warning("kafka_client_failing", error=error.name(), reason=reason)
+        log.warning("kafka_client_failing", error=error.name(), reason=reason)
 
 
 CLIENT_ERRORS = ClientErrors()

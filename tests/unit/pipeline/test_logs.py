@@ -50,3 +50,21 @@ def test_libraries_log_in_the_processs_form() -> None:
 def test_the_console_shows_both(text: str) -> None:
     """On a console a person reads the same facts."""
     assert text in "\n".join(log("console"))
+
+
+def test_a_command_leaves_stdout_to_its_answer() -> None:
+    """A script that reads the answer meets no warnings of the code below; an error is on stderr."""
+    script = """
+import structlog
+from pipeline.logs import configure_command_logs
+configure_command_logs()
+structlog.get_logger().warning("committed_waits")
+structlog.get_logger().error("broken", where="here")
+print("{}")
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert finished.stdout == "{}\n"
+    [line] = finished.stderr.splitlines()
+    assert "broken" in line
+    assert "committed_waits" not in line
