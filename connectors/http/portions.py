@@ -1,8 +1,8 @@
 """Outcomes that come in a crowd, taken in portions: a few in each turn of the loop, and in between the others' sockets.
 
-When a network fails, hundreds of requests that began together time out together. Each outcome takes 0.1 ms to judge and
-write, and frees a place at which the next request is built and sent (0.2 ms). All in one turn of the loop, 500 of them
-made every other endpoint wait for 150 ms.
+When a network fails, hundreds of requests that began together time out together. Each outcome is judged and written,
+and frees a place at which the next request begins. All in one turn of the loop, those of a thousand hanging endpoints
+held up the healthy ones (p99 50.6 ms, p99.9 158; in portions 22.6 and 55.5: `hookline bench neighbours`).
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from connectors.http.steps import Steps
 from connectors.http.target import Target
 from pipeline.clock import monotonic_us
 from pipeline.core.events.records import Delivery
+from pipeline.core.units import SECOND_US
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # What took longer than this, or failed, may end together with many others.
-CROWDED_US = 1_000_000
+CROWDED_US = SECOND_US
 
 
 class Client(Protocol):
