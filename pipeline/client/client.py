@@ -156,8 +156,9 @@ class Client(Transport):
         resource: str | None = None,
         resource_id: str | None = None,
         before: str | None = None,
+        after: str | None = None,
     ) -> Answer[list[models.EntryShown]]:
-        """The audit log of an organization; with the master key of all, users included."""
+        """A page of the audit log of an organization, newest first; with the master key of all, users included."""
         return await self.call(
             "GET",
             "/audit_log",
@@ -168,6 +169,7 @@ class Client(Transport):
                 "resource": resource,
                 "resource_id": resource_id,
                 "before": before,
+                "after": after,
             },
         )
 
@@ -656,7 +658,7 @@ class Client(Transport):
         with_redriven: str | None = None,
         pagination_cursor: str | None = None,
     ) -> Answer[list[models.LetterShown]]:
-        """A page of an application's dead letters, oldest first; its `Link` header leads to the next one."""
+        """A page of an application's dead letters, oldest first; its `Link` header leads on and back."""
         return await self.call(
             "GET",
             "/dead_letters",

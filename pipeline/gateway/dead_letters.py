@@ -16,7 +16,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
     LETTER_FILTERS,
-    add_links,
+    add_oldest_first_links,
     take_application_id,
     take_letter_filter,
     take_path_id,
@@ -86,16 +86,15 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """A page of an application's dead letters, oldest first; its `Link` header leads to the next one."""
+    """A page of an application's dead letters, oldest first; its `Link` header leads on and back."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     wanted = take_letter_filter(request, application_id)
     await caller.require_application(application_id)
     letters = await list_letters(gateway.pool, wanted, limit=PAGE_LETTERS)
     response = answer_json([show_letter(letter) for letter in letters])
-    if len(letters) == PAGE_LETTERS:
-        last = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
-        add_links(gateway, request, response, after=last)
+    page = [Cursor(created_at_us=letter.died_at_us, attempt_id=letter.dead_id) for letter in letters]
+    add_oldest_first_links(gateway, request, response, page, is_full=len(letters) == PAGE_LETTERS)
     return response
 
 

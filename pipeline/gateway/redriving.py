@@ -24,6 +24,7 @@ from pipeline.postgres.archive.dead_letters import (
     note_redriven_events,
     read_contents,
 )
+from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.pool import Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
@@ -78,7 +79,7 @@ async def redrive(
         await mark_redriven(pool, sent)
         done.redriven += len(sent)
         progress(len(letters))
-        after = (letters[-1].died_at_us, letters[-1].dead_id)
+        after = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
     return done
 
 

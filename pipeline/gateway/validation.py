@@ -7,7 +7,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.events.names import PAIR_MAX_BYTES, find_event_type_problem, find_pairs_problem
+from pipeline.core.events.names import (
+    PAIR_MAX_BYTES,
+    find_event_type_problem,
+    find_pairs_problem,
+    find_text_part_problem,
+)
 from pipeline.gateway.problems import Problem
 
 
@@ -60,3 +65,16 @@ class Findings:
         problem = find_event_type_problem(name)
         if problem is not None:
             self.add(field, problem.code, f"it {problem.message}")
+
+    def check_event_type_part(
+        self, field: str, text: str, *, most: int, is_first: bool = False, is_last: bool = False
+    ) -> None:
+        """A part of an event type's name, of 1 to `most` characters. The name starts and ends with no blank."""
+        self.check_length(field, text, most=most)
+        problem = find_text_part_problem(text)
+        if problem is not None:
+            self.add(field, problem.code, f"it {problem.message}")
+        if is_first and text.startswith(" "):
+            self.add(field, "blank", "it must not start with a blank")
+        if is_last and text.endswith(" "):
+            self.add(field, "blank", "it must not end with a blank")

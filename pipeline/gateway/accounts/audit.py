@@ -10,13 +10,14 @@ from pipeline.core.events.moments import show_datetime
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.headers import set_links
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.reads.queries import declare_id, declare_text, take
 from pipeline.postgres.control.audit_log import FORGET_ROWS, AuditEntry, AuditFilter, forget_entries, list_entries
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
 
 PAGE_ENTRIES = 100
-AUDIT_ID_MAX_CHARS = 19
+AUDIT_ID_MAX = 10**18 - 1
 FORGET_INTERVAL_S = 3600.0
 
 log = structlog.get_logger()
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 def read_audit_id(text: str) -> int:
     """Raises `ValueError`."""
-    if not (text.isascii() and text.isdigit() and len(text) < AUDIT_ID_MAX_CHARS):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(AUDIT_ID_MAX))):
         raise ValueError(text)
     return int(text)
 
@@ -36,6 +37,7 @@ FILTERS = (
     declare_text("resource", "Only changes of this kind of thing, `subscription` for example."),
     declare_text("resource_id", "Only changes of this one."),
     declare_text("before", "Only entries with a lower `audit_id`.", read_audit_id, "an `audit_id`"),
+    declare_text("after", "Only entries with a higher `audit_id`, the nearest ones.", read_audit_id, "an `audit_id`"),
 )
 
 
@@ -66,7 +68,10 @@ def list_routes() -> list[Operation]:
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """The audit log of an organization; with the master key of all, users included."""
+    """A page of the audit log of an organization, newest first; with the master key of all, users included.
+
+    Its `Link` leads on and back.
+    """
     gateway, caller = request.app[GATEWAY], await authorize(request)
     organization_id = take(request, "organization_id")
     if organization_id is not None:
@@ -80,8 +85,29 @@ async def show_all(request: web.Request) -> web.Response:
         resource=take(request, "resource"),
         resource_id=take(request, "resource_id"),
         before=take(request, "before"),
+        after=take(request, "after"),
     )
-    return answer_json([_show(entry) for entry in await list_entries(gateway.pool, wanted, most=PAGE_ENTRIES)])
+    entries = await list_entries(gateway.pool, wanted, most=PAGE_ENTRIES)
+    response = answer_json([_show(entry) for entry in entries])
+    links = _lead([entry.audit_id for entry in entries], wanted)
+    set_links(request, response, gateway.settings.gateway.public_url, links)
+    return response
+
+
+def _lead(ids: list[int], wanted: AuditFilter) -> list[tuple[str, dict[str, str | None]]]:
+    """Links of a page of entries. An empty page leads back to the entry that it began behind."""
+    older = ids[-1] if len(ids) == PAGE_ENTRIES else None
+    newer = ids[0] if ids else None
+    if wanted.after is not None:
+        older, newer = (ids[-1], ids[0]) if ids else (min(wanted.after + 1, AUDIT_ID_MAX), wanted.after)
+    elif newer is None and wanted.before is not None:
+        newer = max(wanted.before - 1, 0)
+    links: list[tuple[str, dict[str, str | None]]] = []
+    if older is not None:
+        links.append(("next", {"before": str(older), "after": None}))
+    if newer is not None:
+        links.append(("prev", {"before": None, "after": str(newer)}))
+    return links
 
 
 async def forget_regularly(pool: Pool, *, days: int) -> None:

@@ -92,15 +92,17 @@ async def create(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     _, form, application_id = await read_own_form(request, _decoder)
     findings = Findings()
-    for part in ("service", "resource_type", "verb"):
-        findings.check_length(part, getattr(form, part), most=PART_MAX_CHARS)
+    findings.check_event_type_part("service", form.service, most=PART_MAX_CHARS, is_first=True)
+    findings.check_event_type_part("resource_type", form.resource_type, most=PART_MAX_CHARS)
+    findings.check_event_type_part("verb", form.verb, most=PART_MAX_CHARS, is_last=True)
     if f"{form.service}.".startswith(RESERVED_PREFIX):
         findings.add("service", "reserved", "event types that start with `hookline.` are Hookline's own")
     findings.raise_if_any()
-    gateway.publisher.require_log()
     event_type = EventType(service=form.service, resource_type=form.resource_type, verb=form.verb)
+    # only its length in bytes is left, which no part has alone
     findings.check_event_type("event_type_name", event_type.name)
     findings.raise_if_any()
+    gateway.publisher.require_log()
     most = (await find_limits(gateway, application_id=application_id)).event_types_per_application
     is_created = await create_event_type(gateway.pool, application_id, event_type, event_types_max=most)
     if is_created is None:

@@ -33,14 +33,14 @@ from pipeline.gateway.reads.queries import (
     APPLICATION_ID,
     CURSOR,
     LIMIT,
-    add_links,
+    add_oldest_first_links,
     take,
     take_application_id,
     take_path_id,
 )
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.archive.endpoint_states import ShownState, find_state
-from pipeline.postgres.archive.paging import Cursor, find_neighbours
+from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.control.subscriptions import (
     ChangedMeanwhileError,
     SealedSecret,
@@ -173,13 +173,8 @@ async def show_all(request: web.Request) -> web.Response:
     is_whole = await caller.may("subscriptions:write", application_id)
     response = answer_json(shown if is_whole else [hide_secrets(each) for each in shown])
     if limit is not None:
-        ends = [_point_at(found[0]), _point_at(found[-1])] if found else [None, None]
-        first, last = reversed(ends) if cursor is not None and cursor.is_backward else ends
-        end = last if len(found) == limit else None
-        before, after = find_neighbours(first, last, after=cursor, end=end, is_oldest_first=True)
-        # subscriptions are never added before the first one
-        is_first = cursor is None or (cursor.is_backward and end is None)
-        add_links(gateway, request, response, after=after, before=None if is_first else before)
+        page = [_point_at(subscription) for subscription in found]
+        add_oldest_first_links(gateway, request, response, page, is_full=len(found) == limit)
     return response
 
 

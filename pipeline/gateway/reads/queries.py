@@ -15,7 +15,7 @@ from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import set_links
 from pipeline.gateway.operations import OPERATION, Parameter
 from pipeline.postgres.archive.dead_letters import LetterFilter
-from pipeline.postgres.archive.paging import Cursor, ListFilter
+from pipeline.postgres.archive.paging import Cursor, ListFilter, find_neighbours
 
 CURSOR_MAX_CHARS = 200
 LIMIT_MAX = 1_000
@@ -188,7 +188,6 @@ def take_filter(request: web.Request, application_id: str) -> ListFilter:
 
 def take_letter_filter(request: web.Request, application_id: str) -> LetterFilter:
     """The filters of a list of dead letters."""
-    cursor: Cursor | None = take(request, "pagination_cursor")
     return LetterFilter(
         application_id=application_id,
         subscription_id=take(request, "subscription_id"),
@@ -197,7 +196,7 @@ def take_letter_filter(request: web.Request, application_id: str) -> LetterFilte
         died_min_us=take(request, "min_died_at"),
         died_max_us=take(request, "max_died_at"),
         with_redriven=take(request, "with_redriven") == "true",
-        after=(cursor.created_at_us, cursor.attempt_id) if cursor is not None else None,
+        after=take(request, "pagination_cursor"),
     )
 
 
@@ -216,6 +215,21 @@ def add_links(
         if cursor is not None
     ]
     set_links(request, response, gateway.settings.gateway.public_url, links)
+
+
+def add_oldest_first_links(
+    gateway: Gateway, request: web.Request, response: web.Response, page: Sequence[Cursor], *, is_full: bool
+) -> None:
+    """Add the `Link` header of a list whose new items come at its end. `page`: the places of its items."""
+    cursor: Cursor | None = take(request, CURSOR.name)
+    is_backward = cursor is not None and cursor.is_backward
+    found = [*page][::-1] if is_backward else page
+    first, last = (found[0], found[-1]) if found else (None, None)
+    end = last if is_full else None
+    before, after = find_neighbours(first, last, after=cursor, end=end, is_oldest_first=True)
+    # nothing is ever added before the first item
+    is_first = cursor is None or (is_backward and end is None)
+    add_links(gateway, request, response, after=after, before=None if is_first else before)
 
 
 def show_cursor(cursor: Cursor) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composable, Composed
 
 from pipeline.core.trace_context import TraceHeaders, make_headers
 from pipeline.postgres.archive.bodies import unpack_body
+from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 500
@@ -49,7 +50,7 @@ class LetterContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterFilter:
-    """Which letters. None: any. Bounds of time are inclusive; `after`: the last letter of the page before."""
+    """Which letters. None: any. Bounds of time are inclusive; `after`: a place in the list."""
 
     application_id: str | None = None
     subscription_id: str | None = None
@@ -59,7 +60,7 @@ class LetterFilter:
     died_min_us: int | None = None
     died_max_us: int | None = None
     with_redriven: bool = False
-    after: tuple[int, str] | None = None
+    after: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +77,17 @@ class _ContentRow:
 async def list_letters(pool: Pool, wanted: LetterFilter, *, limit: int = PAGE_MAX) -> list[ArchivedLetter]:
     """Oldest first."""
     where, values = _select(wanted)
+    is_backward = wanted.after is not None and wanted.after.is_backward
     query = SQL(
         "select l.dead_id::text, l.reason, l.detail, l.source_topic, l.source_partition, l.source_offset, "
         "l.application_id::text, l.subscription_id::text, l.delivery_id::text, l.event_id::text, l.died_at_us, "
         "r.redriven_at from dead_letters l left join redrives r using (dead_id) where {} "
-        "order by l.died_at_us, l.dead_id limit %(limit)s"
-    ).format(where)
+        "order by l.died_at_us {way}, l.dead_id {way} limit %(limit)s"
+    ).format(where, way=SQL("desc" if is_backward else "asc"))
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedLetter)) as cursor:
         await cursor.execute(query, values | {"limit": limit})
-        return await cursor.fetchall()
+        found = await cursor.fetchall()
+    return found[::-1] if is_backward else found
 
 
 async def count_letters(pool: Pool, wanted: LetterFilter) -> dict[str, int]:
@@ -157,12 +160,12 @@ async def mark_redriven(pool: Pool, dead_ids: Sequence[str]) -> None:
 
 
 def _select(wanted: LetterFilter) -> tuple[Composed, dict[str, object]]:
-    conditions = [SQL("true")]
+    conditions: list[Composable] = [SQL("true")]
     values: dict[str, object] = {}
     for column in ("application_id", "subscription_id", "event_id", "reason"):
         value = getattr(wanted, column)
         if value is not None:
-            conditions.append(SQL("l.{0} = %({0})s").format(SQL(column)))  # type: ignore[arg-type]
+            conditions.append(SQL("l.{0} = %({0})s").format(SQL(column)))
             values[column] = value
     if wanted.dead_ids is not None:
         conditions.append(SQL("l.dead_id = any(%(dead_ids)s::uuid[])"))
@@ -176,6 +179,7 @@ def _select(wanted: LetterFilter) -> tuple[Composed, dict[str, object]]:
     if not wanted.with_redriven:
         conditions.append(SQL("r.dead_id is null"))
     if wanted.after is not None:
-        conditions.append(SQL("(l.died_at_us, l.dead_id) > (%(after_us)s, %(after_id)s::uuid)"))
-        values |= {"after_us": wanted.after[0], "after_id": wanted.after[1]}
+        beyond = SQL("<" if wanted.after.is_backward else ">")
+        conditions.append(SQL("(l.died_at_us, l.dead_id) {} (%(after_us)s, %(after_id)s::uuid)").format(beyond))
+        values |= {"after_us": wanted.after.created_at_us, "after_id": wanted.after.attempt_id}
     return SQL(" and ").join(conditions), values

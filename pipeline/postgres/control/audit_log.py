@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 
 from pipeline.postgres.pool import Pool
 
@@ -30,7 +31,10 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """A filter of entries; a member that is None matches all. `before`: entries with a lower id."""
+    """A filter of entries; a member that is None matches all.
+
+    `before`: entries with a lower id; `after`: those with a higher one, the nearest to it.
+    """
 
     organization_id: str | None = None
     application_id: str | None = None
@@ -38,20 +42,26 @@ class AuditFilter:
     resource: str | None = None
     resource_id: str | None = None
     before: int | None = None
+    after: int | None = None
 
 
 async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[AuditEntry]:
     """Newest first."""
+    way = SQL("desc" if wanted.after is None else "asc")
+    query = SQL(
+        "select audit_id, changed_at, actor_kind, actor_id, address, organization_id::text, application_id::text, "
+        "resource, resource_id, action, changes from audit_log "
+        "where (%(organization_id)s::uuid is null or organization_id = %(organization_id)s) "
+        "and (%(application_id)s::uuid is null or application_id = %(application_id)s) "
+        "and (%(actor_id)s::text is null or actor_id = %(actor_id)s) "
+        "and (%(resource)s::text is null or resource = %(resource)s) "
+        "and (%(resource_id)s::text is null or resource_id = %(resource_id)s) "
+        "and (%(before)s::bigint is null or audit_id < %(before)s) "
+        "and (%(after)s::bigint is null or audit_id > %(after)s) order by audit_id {} limit %(most)s"
+    ).format(way)
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(AuditEntry)) as cursor:
         await cursor.execute(
-            "select audit_id, changed_at, actor_kind, actor_id, address, organization_id::text, application_id::text, "
-            "resource, resource_id, action, changes from audit_log "
-            "where (%(organization_id)s::uuid is null or organization_id = %(organization_id)s) "
-            "and (%(application_id)s::uuid is null or application_id = %(application_id)s) "
-            "and (%(actor_id)s::text is null or actor_id = %(actor_id)s) "
-            "and (%(resource)s::text is null or resource = %(resource)s) "
-            "and (%(resource_id)s::text is null or resource_id = %(resource_id)s) "
-            "and (%(before)s::bigint is null or audit_id < %(before)s) order by audit_id desc limit %(most)s",
+            query,
             {
                 "organization_id": wanted.organization_id,
                 "application_id": wanted.application_id,
@@ -59,10 +69,12 @@ async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[Au
                 "resource": wanted.resource,
                 "resource_id": wanted.resource_id,
                 "before": wanted.before,
+                "after": wanted.after,
                 "most": most,
             },
         )
-        return await cursor.fetchall()
+        found = await cursor.fetchall()
+    return found if wanted.after is None else found[::-1]
 
 
 async def forget_entries(pool: Pool, *, days: int) -> int:

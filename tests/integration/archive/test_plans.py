@@ -100,6 +100,9 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
             "attempt": lambda: find_attempt(pool, APPLICATION, attempt_id),
             "response": lambda: find_response(pool, APPLICATION, attempt_id),
             "dead letters": lambda: list_letters(pool, LetterFilter(application_id=APPLICATION), limit=50),
+            "dead letters, page before": lambda: list_letters(
+                pool, LetterFilter(application_id=APPLICATION, after=back), limit=50
+            ),
             "dead letters of an event": lambda: list_letters(
                 pool, LetterFilter(application_id=APPLICATION, event_id=event_id)
             ),

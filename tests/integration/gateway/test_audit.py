@@ -5,7 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.api import describe_subscription, describe_type
+from pipeline.gateway.accounts.audit import PAGE_ENTRIES
+from tests.support.api import describe_subscription, describe_type, find_link
 from tests.support.people import PASSWORD, make_person
 from tests.support.stack import Stack
 
@@ -73,6 +74,39 @@ async def test_every_change_is_noted_with_who_made_it(stack: Stack) -> None:
     assert entries[4:] == page
     of_one = await read(stack, f"organization_id={organization_id}&resource=subscription&actor_id={application_id}")
     assert 4 == len(of_one)
+
+
+async def test_pages_lead_on_and_back(stack: Stack) -> None:
+    """Each entry once in both ways, while others come; the newest page leads to what comes after it."""
+    space = await stack.api.make_space()
+    path = f"/applications/{space.application_id}"
+    body = {"organization_id": space.organization_id}
+    for number in range(PAGE_ENTRIES + 5):
+        assert 200 == (await stack.api.call("PUT", path, body | {"name": f"Shop {number}"})).status
+    query = f"/audit_log?organization_id={space.organization_id}&resource=application"
+    first = await stack.api.call("GET", query)
+    second = await stack.api.call("GET", find_link(first, "next") or "")
+    await stack.api.call("PUT", path, body | {"name": "Another shop"})
+    back = await stack.api.call("GET", find_link(second, "prev") or "")
+    newest = await stack.api.call("GET", find_link(back, "prev") or "")
+    beyond = await stack.api.call("GET", find_link(newest, "prev") or "")
+    onward = await stack.api.call("GET", find_link(beyond, "next") or "")
+    ids = {
+        name: [entry["audit_id"] for entry in page.json]
+        for name, page in (("first", first), ("second", second), ("back", back), ("newest", newest), ("on", onward))
+    }
+
+    assert (PAGE_ENTRIES, 6) == (len(ids["first"]), len(ids["second"]))
+    assert sorted(ids["first"] + ids["second"], reverse=True) == ids["first"] + ids["second"]
+    assert ids["first"] == ids["back"]
+    assert [["Shop 104", "Another shop"]] == [entry["changes"]["name"] for entry in newest.json]
+    assert ([], ids["newest"]) == (beyond.json, ids["on"][:1])
+    assert (ids["newest"] + ids["first"])[:PAGE_ENTRIES] == ids["on"]
+    assert find_link(second, "next") is None
+    empty = await stack.api.call("GET", f"{query}&before={ids['second'][-1]}")
+    behind = await stack.api.call("GET", find_link(empty, "prev") or "")
+    assert [] == empty.json
+    assert ids["second"][-1] == behind.json[-1]["audit_id"]
 
 
 async def test_users_are_noted_too(stack: Stack) -> None:

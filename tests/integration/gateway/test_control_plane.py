@@ -195,6 +195,31 @@ async def test_legacy_labels(stack: Stack) -> None:
     assert {"k": "v"} == created["labels"]
 
 
+async def test_a_legacy_label_may_be_longer_than_those_of_events(stack: Stack) -> None:
+    """Long labels are shown as given, can be written back as read, and select nothing; shorter ones select."""
+    key, value = "ü" * 100, "🙂" * 100
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        url = receiver.url("/long")
+        created = await stack.api.subscribe(space, url, TYPE, labels=None, label_key=key, label_value=value)
+        await stack.api.subscribe(space, receiver.url("/short"), TYPE)
+        path = f"/subscriptions/{created['subscription_id']}"
+        shown = await stack.api.call("GET", path, token=space.secret)
+        missed = await stack.api.send(space, TYPE)
+        written = await stack.api.call("PUT", path, shown.json, token=space.secret)
+        missed_again = await stack.api.send(space, TYPE)
+        shorter = await stack.api.call("PUT", path, shown.json | {"labels": {"all": "yes"}}, token=space.secret)
+        selected = await stack.api.send(space, TYPE)
+        await eventually(lambda: (len(receiver.requests("/short")), len(receiver.requests("/long"))) == (3, 1))
+        attempts = [await stack.api.list_attempts(space, each) for each in (missed, missed_again, selected)]
+
+    assert (key, value, {key: value}) == (shown.json["label_key"], shown.json["label_value"], shown.json["labels"])
+    assert (200, {key: value}) == (written.status, written.json["labels"])
+    assert (200, {"all": "yes"}) == (shorter.status, shorter.json["labels"])
+    assert [1, 1, 2] == [len(each) for each in attempts]
+    assert [selected] == [request.header("X-Event-Id") for request in receiver.requests("/long")]
+
+
 async def test_changes_apply_to_the_very_next_event(stack: Stack) -> None:
     """Created, replaced, disabled, enabled, deleted: each applies to the event after it, through whichever gateway."""
     first, second = stack.apis

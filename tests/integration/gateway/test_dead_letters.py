@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.api import describe_event, describe_type
+from pipeline.gateway.dead_letters import PAGE_LETTERS
+from tests.support.api import describe_event, describe_type, find_link
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
 from tests.support.receiver import Receiver, Status
@@ -117,6 +118,44 @@ async def test_refused_events_are_redriven_once_their_type_exists(stack: Stack) 
         assert "unknown_event_type" == letter["reason"]
         assert (0, True) == (code, "sent 1 dead letters again" in output), output
         assert event_id == request.header("X-Event-Id")
+
+
+async def test_pages_lead_on_and_back(stack: Stack) -> None:
+    """Each letter once in both ways, and none before the oldest one."""
+    from confluent_kafka import Producer
+
+    space = await stack.api.make_space()
+    options = {"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"}
+    producer = Producer(options)
+    count = 2 * PAGE_LETTERS + 5
+    for _ in range(count):
+        event = json.dumps(describe_event(space.application_id, TYPE)).encode()
+        producer.produce(stack.topics.events.name, key=space.application_id.encode(), value=event)
+    assert 0 == await asyncio.to_thread(producer.flush, 30)
+    query = f"/dead_letters?application_id={space.application_id}"
+
+    async def read_pages() -> list[list[str]]:
+        pages, link = [], query
+        while link:
+            page = await stack.api.call("GET", link, token=space.secret)
+            pages.append([letter["dead_id"] for letter in page.json])
+            link = find_link(page, "next") or ""
+        return pages if sum(map(len, pages)) == count else []
+
+    pages = await eventually(read_pages, timeout_s=60)
+    first = await stack.api.call("GET", query, token=space.secret)
+    second = await stack.api.call("GET", find_link(first, "next") or "", token=space.secret)
+    third = await stack.api.call("GET", find_link(second, "next") or "", token=space.secret)
+    back = [third]
+    while (link := find_link(back[-1], "prev")) is not None:
+        back.append(await stack.api.call("GET", link, token=space.secret))
+    onward = await stack.api.call("GET", find_link(back[1], "next") or "", token=space.secret)
+
+    assert [PAGE_LETTERS, PAGE_LETTERS, 5] == [len(page) for page in pages]
+    assert count == len({dead_id for page in pages for dead_id in page})
+    assert [*pages[::-1], []] == [[letter["dead_id"] for letter in page.json] for page in back]
+    assert pages[2] == [letter["dead_id"] for letter in onward.json]
+    assert find_link(first, "prev") is None
 
 
 async def test_a_letter_without_its_record_is_not_redriven(stack: Stack) -> None:

@@ -61,6 +61,9 @@ SUBSCRIPTIONS: dict[str, tuple[dict[str, Any], int, str, str | None]] = {
     "unknown event type": ({"event_types": ["a.b.c"]}, 400, "EventTypeDoesNotExist", None),
     "no labels at all": ({"labels": None}, 400, "LabelsAmbiguity", None),
     "half a legacy label": ({"labels": None, "label_key": "a"}, 400, "LabelsAmbiguity", None),
+    "empty legacy key": ({"labels": None, "label_key": "", "label_value": "v"}, 422, "Validation", "length"),
+    "long legacy value": ({"labels": None, "label_key": "k", "label_value": "v" * 101}, 422, "Validation", "length"),
+    "long label": ({"labels": {"k": "v" * 51}}, 422, "Validation", "labels-property-length"),
     "empty description": ({"description": ""}, 422, "Validation", "length"),
     "much metadata": ({"metadata": {str(n): "v" for n in range(51)}}, 422, "Validation", "metadata-size"),
     "workers": ({"dedicated_workers": ["mine"]}, 400, "UnauthorizedWorkers", None),
@@ -83,6 +86,18 @@ TARGETS: dict[str, tuple[dict[str, Any], str]] = {
     "eleven headers": ({"headers": {f"h{n}": "v" for n in range(11)}}, "subscription-target-http-headers-size"),
     "long header": ({"headers": {"h": "v" * 501}}, "subscription-target-http-headers-property-length"),
 }
+
+
+# member of the event type that differs → its value, code of the finding
+TYPE_PARTS: tuple[tuple[str, str, str], ...] = (
+    *((part, "a\tb", "non_control_character") for part in ("service", "resource_type", "verb")),
+    *((part, "a\u200db", "visible_character") for part in ("service", "resource_type", "verb")),
+    *((part, "", "length") for part in ("service", "resource_type", "verb")),
+    *((part, "ü" * 51, "length") for part in ("service", "resource_type", "verb")),
+    ("service", " a", "blank"),
+    ("verb", "a ", "blank"),
+    ("service", "hookline", "reserved"),
+)
 
 
 def codes_of(tree: Any) -> set[str]:
@@ -133,6 +148,29 @@ async def test_refused_targets(stack: Stack, name: str) -> None:
 
     assert (422, "Validation") == reply.problem
     assert {code} == codes_of(reply.json["validation"])
+
+
+@pytest.mark.parametrize(("part", "text", "code"), TYPE_PARTS)
+async def test_refused_parts_of_event_types(stack: Stack, part: str, text: str, code: str) -> None:
+    """A finding stands under the member that causes it, and under no other."""
+    space = await stack.api.make_space()
+    body = describe_type(space.application_id, TYPE) | {part: text}
+    reply = await stack.api.call("POST", "/event_types", body, token=space.secret)
+
+    assert (422, "Validation") == reply.problem
+    assert {part: [code]} == {
+        field: [finding["code"] for finding in findings] for field, findings in reply.json["validation"].items()
+    }
+
+
+async def test_all_parts_of_an_event_type_are_checked_at_once(stack: Stack) -> None:
+    """One answer names every part that has a control character."""
+    space = await stack.api.make_space()
+    body = {"application_id": space.application_id, "service": "\x01", "resource_type": "\x7f", "verb": "\x85"}
+    reply = await stack.api.call("POST", "/event_types", body, token=space.secret)
+
+    assert (422, "Validation") == reply.problem
+    assert {"service", "resource_type", "verb"} == reply.json["validation"].keys()
 
 
 async def test_a_loop_is_refused(stack: Stack) -> None:
