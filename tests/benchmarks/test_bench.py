@@ -13,7 +13,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds
 from pipeline.topics import declare_topics_for
 from tests.benchmarks.bench_command import interrupt_bench, list_files, read_curves, read_result, run_bench
-from tests.e2e.up_command import find_left
+from tests.e2e.left import find_left
 from tests.support.processes import HooklineUp
 
 OURS = {"gateway", "matcher", "deliver", "archive", "kafka", "postgres"}

@@ -5,14 +5,11 @@ behind what was read of it; one that is read from its beginning, while its reade
 """
 
 import asyncio
-import contextlib
 import re
-import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,9 +20,12 @@ from tests.chaos.loads import TYPE, Load, describe_payload
 from tests.integration.damage.conftest import OwnBroker
 from tests.support.beside import beside
 from tests.support.eventually import eventually
+from tests.support.free_ports import find_free_port
 from tests.support.receiver import Receiver, Status
 from tests.support.segments import Batch, Segment
+from tests.support.single_process import SingleProcess
 from tests.support.stack import PARTITIONS, Stack, run_stack
+from tests.support.supervised import keep_running
 
 NAMES = ("gateway", "matcher", "deliver", "archive")
 HEADER_BYTES = 61
@@ -56,16 +56,11 @@ class Keeper:
 
     def __init__(self, stack: Stack) -> None:
         self.processes = {name: process for name, (process,) in stack.processes.items()}
-        self.held: set[str] = set()
+        self.held: set[SingleProcess] = set()
         self.ended: list[int] = []
 
     async def run(self) -> None:
-        while True:
-            for name, process in self.processes.items():
-                if not process.is_running and name not in self.held:
-                    self.ended.append(await process.wait())
-                    await process.start(wait_ready=False)
-            await asyncio.sleep(0.05)
+        await keep_running(self.processes.values(), self.ended, held=self.held)
 
 
 def list_cases(topics: Topics) -> list[Case]:
@@ -141,14 +136,14 @@ async def try_case(
         for process in processes:
             process.thaw()
     else:
-        keeper.held.update(case.readers)
+        keeper.held.update(processes)
         for process in processes:
             await process.kill()
         segment, batch = find_old(segments)
         damage(segment, batch, kind)
         keeper.held.clear()
     began_at_s = time.monotonic()
-    await go_all_the_way(load, receiver)
+    await load.go_all_the_way(receiver)
     took_s = time.monotonic() - began_at_s
     await eventually(lambda: count_said(keeper, case.topic) > before, timeout_s=60)
     return Figures(
@@ -158,15 +153,6 @@ async def try_case(
         count_said(keeper, case.topic) - before,
         list(keeper.ended),
     )
-
-
-async def go_all_the_way(load: Load, receiver: Receiver) -> None:
-    event_id = str(uuid4())
-    await eventually(lambda: load.send(event_id), timeout_s=60)
-    await eventually(
-        lambda: any(each.header("X-Event-Id") == event_id for each in receiver.requests("/a")), timeout_s=60
-    )
-    await eventually(lambda: load.is_shown(event_id), timeout_s=60)
 
 
 def count_said(keeper: Keeper, topic: Topic) -> int:
@@ -182,12 +168,6 @@ def count_said(keeper: Keeper, topic: Topic) -> int:
                 (name, found["partition"], offset) for offset in range(found["first_offset"], found["last_offset"] + 1)
             }
     return len({place[1:] for place in places})
-
-
-def find_free_port() -> int:
-    with contextlib.closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -218,7 +198,7 @@ async def test_a_wrong_bit_in_each_topic(tmp_path: Path, postgres: str, migrated
                 async with beside(load.run()):
                     await eventually(lambda: len(load.accepted) > 200, timeout_s=60)
                     for case in list_cases(topics):
-                        await go_all_the_way(load, receiver)
+                        await load.go_all_the_way(receiver)
                         figures.append(await try_case(segments, keeper, case, kind, load, receiver))
                         print(figures[-1], flush=True)  # noqa: T201 - of a long test
                 gone = {topic.name: count_said(keeper, topic) for topic in topics.all()}

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pipeline.postgres.archive.filling import fill_archive
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.tables import configure
-from tests.support.ledger_command import run_ledger
+from tests.support.commands import run_ledger
 from tests.support.stack import MASTER_KEY, run_stack
 
 ROWS = int(os.environ.get("HOOKLINE_TEST_LARGE_ROWS", "1000000"))

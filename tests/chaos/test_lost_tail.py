@@ -10,7 +10,6 @@ import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 from pipeline.embedded.kafka import EmbeddedKafka
 from pipeline.topics import Topic
@@ -64,12 +63,7 @@ async def lose_tail(stack: Stack, broker: OwnBroker, topic: Topic, load: Load, r
     before = await count_lost(stack, topic)
     await crash(broker, topic)
     began_at_s = time.monotonic()
-    event_id = str(uuid4())
-    await eventually(lambda: load.send(event_id), timeout_s=60)
-    await eventually(
-        lambda: any(each.header("X-Event-Id") == event_id for each in receiver.requests("/a")), timeout_s=60
-    )
-    await eventually(lambda: load.is_shown(event_id), timeout_s=60)
+    await load.go_all_the_way(receiver)
     took_s = time.monotonic() - began_at_s
 
     async def count_new() -> float:

@@ -1,13 +1,13 @@
 """The long form of tests/integration/deliver/test_neighbours: two minutes of healthy deliveries beside each trouble."""
 
-import asyncio
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.deliver.deliver_site import DeliverSite
-from tests.integration.deliver.test_neighbours import TROUBLES
+from tests.integration.deliver.test_neighbours import TROUBLES, subscribe_slow
 from tests.support.eventually import eventually
+from tests.support.pace import paced
 from tests.support.receiver import Hang, Receiver
 
 SECONDS = 120
@@ -25,22 +25,15 @@ async def test_two_minutes_beside_slow_endpoints(kafka: str, topic_prefix: str, 
         if trouble.rate_per_s is not None:
             receiver.script("/slow*")
         healthy = site.subscribe(receiver.url("/healthy"), application_id=str(uuid4()))
-        applications = [str(uuid4()) for _ in range(trouble.applications)]
-        slow = [
-            site.subscribe(
-                receiver.url(f"/slow/{number}"),
-                application_id=applications[number % len(applications)],
-                rate_per_s=trouble.rate_per_s,
-            )
-            for number in range(trouble.endpoints)
-        ]
+        slow = subscribe_slow(site, receiver, trouble)
         async with site.deliver(**dict(trouble.settings)) as deliver:
             for subscriber in slow:
                 site.send(subscriber, count=trouble.events, payload=b"x" * trouble.payload_bytes)
             sent: set[str] = set()
-            for _ in range(SECONDS):
+            async for number in paced(1.0):
+                if number == SECONDS:
+                    break
                 sent |= {delivery.delivery_id for delivery in site.send(healthy, count=A_SECOND)}
-                await asyncio.sleep(1)
 
             def all_arrived() -> bool:
                 return sent <= {request.header("webhook-id") for request in receiver.requests("/healthy")}

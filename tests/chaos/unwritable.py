@@ -11,16 +11,17 @@ import aiohttp
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic
 from tests.integration.archive.tables import read_rows
-from tests.integration.process.shifted import find_port
 from tests.support.api import Space, describe_event
 from tests.support.eventually import eventually
+from tests.support.free_ports import find_free_port
+from tests.support.pace import paced
 from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
 from tests.support.stack import Stack, run_stack
 
 PROCESSES = ("gateway", "matcher", "deliver", "archive")
 TYPE = "billing.invoice.paid"
-PAUSE_S = 0.1
+SEND_INTERVAL_S = 0.1
 FIRST = 10
 KILLS = 2
 WITHIN_S = 120.0
@@ -62,21 +63,18 @@ class Installation:
         return True
 
     async def send_until_stopped(self) -> None:
-        while not self.stopping.is_set():
-            event = describe_event(self.space.application_id, TYPE)
-            while not self.stopping.is_set():
-                try:
-                    reply = await self.stack.api.call("POST", "/event", event, token=self.space.secret)
-                except OSError:
-                    status = 0  # the gateway is being started again
-                else:
-                    status = reply.status
-                self.statuses[status] += 1
-                if status in (201, 409):
-                    self.accepted.append(event["event_id"])
-                    break
-                await asyncio.sleep(PAUSE_S)
-            await asyncio.sleep(PAUSE_S)
+        event = describe_event(self.space.application_id, TYPE)
+        async for _ in paced(SEND_INTERVAL_S, skips_missed=True):
+            if self.stopping.is_set():
+                return
+            try:
+                status = (await self.stack.api.call("POST", "/event", event, token=self.space.secret)).status
+            except OSError:
+                status = 0  # the gateway is being started again
+            self.statuses[status] += 1
+            if status in (201, 409):
+                self.accepted.append(event["event_id"])
+                event = describe_event(self.space.application_id, TYPE)
 
     def count_requests(self) -> Counter[str]:
         """Count requests by event."""
@@ -99,7 +97,7 @@ class Installation:
 @contextlib.asynccontextmanager
 async def run_installation(kafka: str, postgres: str, template: str) -> AsyncIterator[Installation]:
     # the same port after each start of it
-    settings = SETTINGS | {"GATEWAY_PORT": str(find_port())}
+    settings = SETTINGS | {"GATEWAY_PORT": str(find_free_port())}
     async with run_stack(kafka, postgres, template, *PROCESSES, **settings) as stack, Receiver() as receiver:
         space = await stack.api.make_space(TYPE)
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)

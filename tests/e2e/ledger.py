@@ -11,6 +11,7 @@ import aiohttp
 import psycopg
 
 from tests.support.api import describe_event
+from tests.support.pace import paced
 from tests.support.payloads import Payload
 from tests.support.receiver import ReceivedRequest
 
@@ -56,18 +57,15 @@ async def send_all(
 
 
 async def _send_until_accepted(session: aiohttp.ClientSession, url: str, body: bytes) -> None:
-    is_repeated = False
-    while True:
+    async for number in paced(TRY_AGAIN_S, skips_missed=True):
         try:
             async with session.post(url, data=body) as response:
                 text = await response.text()
-                if response.status == 201 or (response.status == 409 and is_repeated):
+                if response.status == 201 or (response.status == 409 and number > 0):
                     return
                 assert response.status in (500, 503), f"{response.status}: {text}"
         except (aiohttp.ClientError, TimeoutError):
             pass  # it may or may not be accepted
-        is_repeated = True
-        await asyncio.sleep(TRY_AGAIN_S)
 
 
 def draw_up(

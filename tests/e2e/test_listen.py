@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pipeline.core.signing.signature import format_standard_secret, sign_hook0, sign_standard
-from tests.e2e.up_command import run_hookline
+from tests.support.commands import run_hookline
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
 from tests.support.receiver import Receiver, Status

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.e2e.up_command import run_hookline
+from tests.support.commands import run_hookline
 
 GIVEN = (
     "--application-id",

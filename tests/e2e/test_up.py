@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from tests.e2e.api_client import read_event, send_event
-from tests.e2e.up_command import find_left, run_hookline
+from tests.e2e.left import find_left
+from tests.support.commands import run_hookline
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, HooklineUp, select_environ
 

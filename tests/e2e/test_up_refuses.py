@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.up_command import Finished, find_left, run_hookline
+from tests.e2e.left import find_left
+from tests.support.commands import Finished, run_hookline
 
 NOWHERE = "127.0.0.1:1"
 REFUSAL_MAX_S = 60.0  # a few seconds on a machine that does nothing else; Kafka's client takes ten

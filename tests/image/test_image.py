@@ -1,7 +1,6 @@
 """The image's four processes, each in a container: read-only, not root, without capabilities. Run by `make image`."""
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from tests.image.container import Container, list_roots, read_config
 from tests.support.api import Api
 from tests.support.eventually import eventually
+from tests.support.free_ports import find_free_port
 from tests.support.kafka import delete_topics
 from tests.support.postgres import create_database
 from tests.support.receiver import Receiver
@@ -64,12 +64,6 @@ async def site(kafka: str, postgres: str) -> AsyncIterator[Site]:
         delete_topics(kafka, prefix)
 
 
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def run_once(root: Path, site: Site, *arguments: str) -> str:
     """Run a command that ends; what it printed."""
     async with Container(root, site.environ, *arguments) as container:
@@ -96,11 +90,11 @@ async def test_one_event_through_four_containers(site: Site) -> None:
     roots = dict(zip(NAMES, list_roots(), strict=True))
     await run_once(roots["gateway"], site, "topics", "apply")
     await run_once(roots["archive"], site, "migrate")
-    api_port = find_port()
+    api_port = find_free_port()
     async with contextlib.AsyncExitStack() as running:
         containers = {}
         for name, root in roots.items():
-            port = find_port()
+            port = find_free_port()
             ports = {"HOOKLINE_PROCESS_METRICS_PORT": str(port), "HOOKLINE_GATEWAY_PORT": str(api_port)}
             containers[name] = await running.enter_async_context(Container(root, site.environ | ports, name))
             await wait_ready(containers[name], port)

@@ -11,8 +11,10 @@ from uuid import uuid4
 import aiohttp
 
 from tests.support.described import find_deviation
+from tests.support.eventually import eventually
 
 OCCURRED_AT = "2026-01-02T03:04:05.678Z"
+OUTCOMES_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,16 @@ class Api:
         assert reply.status == 200, reply.text
         attempts: list[dict[str, Any]] = reply.json
         return attempts
+
+    async def wait_for_outcomes(self, space: Space, event_id: str, *outcomes: str) -> list[dict[str, Any]]:
+        """Wait until the attempts of one event, oldest first, have these outcomes; the attempts."""
+
+        async def find() -> list[dict[str, Any]]:
+            attempts = (await self.list_attempts(space, event_id))[::-1]
+            assert list(outcomes) == [attempt["status"]["type"] for attempt in attempts]
+            return attempts
+
+        return await eventually(find, timeout_s=OUTCOMES_TIMEOUT_S)
 
 
 def find_link(reply: Reply, relation: str) -> str | None:

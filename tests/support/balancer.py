@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import os
-import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import aiohttp
 
 from tests.support.debian import find_program
 from tests.support.eventually import eventually
+from tests.support.free_ports import find_free_port
 
 CHECK_MS = 200
 # What cannot be sent at all may go to the other one; a request that was sent is never repeated by the balancer.
@@ -55,9 +55,7 @@ class Balancer:
             package="haproxy",
             libraries=("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = find_free_port()
         servers = "\n".join(f"    server gateway{number} {each}" for number, each in enumerate(self._servers))
         self._folder = tempfile.TemporaryDirectory(prefix="hookline-test-haproxy-")
         configuration = Path(self._folder.name, "haproxy.cfg")

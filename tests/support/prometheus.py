@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from tests.support.debian import find_program
 from tests.support.eventually import eventually
+from tests.support.free_ports import find_free_port
 from tests.support.processes import ROOT
 
 OPS = ROOT / "ops" / "prometheus"
@@ -31,9 +31,7 @@ class Prometheus:
 
     async def __aenter__(self) -> "Prometheus":
         program, _ = await asyncio.to_thread(find_program, "prometheus", package="prometheus")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = find_free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="hookline-test-prometheus-")
         folder = Path(self._folder.name)
         await asyncio.to_thread(self._configure, folder)

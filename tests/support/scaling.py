@@ -8,11 +8,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.support.eventually import eventually
-from tests.support.ledger_command import run_ledger
 from tests.support.receiver import ReceiverProcess
 from tests.support.single_process import SingleProcess
 from tests.support.stack import Stack, run_stack
-from tests.support.steady_load import Pause, SteadyLoad, count_repeats, find_first_arrivals, measure_pauses
+from tests.support.steady_load import Pause, SteadyLoad, count_repeats, measure_pauses
 
 TYPE = "billing.invoice.paid"
 APPLICATIONS = 8  # over 4 partitions
@@ -36,33 +35,16 @@ async def scale_under_load(
         for space in spaces:
             await stack.api.subscribe(space, receiver.url("/a"), TYPE)
         async with SteadyLoad(stack.api.url, spaces, TYPE, rate_per_s) as load:
-            await asyncio.sleep(between_s)
+            await load.go_on(between_s)
             for name, more in (("deliver", 3), ("matcher", 2)):
                 await _grow_and_shrink(stack, load, name, more, between_s)
             await eventually(lambda: len(load.accepted) >= events_min, timeout_s=events_min / rate_per_s + 60)
         assert [] == load.failed
-
-        def all_arrived() -> bool:
-            missing = load.accepted.keys() - find_first_arrivals(receiver.requests()).keys()
-            assert not missing, f"{len(missing)} of {len(load.accepted)} events have not arrived"
-            return True
-
-        await eventually(all_arrived, timeout_s=60)
-        requests, state = receiver.requests(), await receiver.state()
+        requests, state = await load.wait_arrived(receiver), await receiver.state()
         pauses = measure_pauses(load, requests, after_s=between_s)
         repeats = count_repeats(requests)
-        for pause in pauses:
-            sys.stdout.write(f"{pause}\n")
         sys.stdout.write(f"{len(load.accepted)} events, {repeats} repeats, at most {state.max_open} requests open\n")
-
-        async def adds_up() -> bool:
-            code, books = await run_ledger(stack)
-            assert 0 == code, books
-            total = books["total"]
-            assert {len(load.accepted)} == {total["events"], total["matched"], total["delivered"]}, total
-            return True
-
-        await eventually(adds_up, timeout_s=60)
+        await load.wait_accounted(stack)
         assert repeats <= state.max_open
         return pauses
 
@@ -76,8 +58,8 @@ async def _grow_and_shrink(stack: Stack, load: SteadyLoad, name: str, more: int,
             stopping.push_async_exit(process.__aexit__)
         await asyncio.gather(*(process.wait_ready() for process in added))
         change.ended_s = time.monotonic()
-        await asyncio.sleep(between_s)
+        await load.go_on(between_s)
         change = load.begin(f"{name} {1 + more} -> 1")
         await asyncio.gather(*(process.stop() for process in added))
         change.ended_s = time.monotonic()
-        await asyncio.sleep(between_s)
+        await load.go_on(between_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,13 @@ from itertools import pairwise
 import aiohttp
 
 from tests.support.api import Space, describe_event
-from tests.support.receiver import ReceivedRequest
+from tests.support.commands import run_ledger
+from tests.support.eventually import eventually
+from tests.support.pace import paced
+from tests.support.receiver import ReceivedRequest, ReceiverProcess
+from tests.support.stack import Stack
+
+ARRIVAL_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -58,13 +65,43 @@ class SteadyLoad:
         self.changes.append(change)
         return change
 
+    async def go_on(self, seconds: float) -> None:
+        """Wait until as many more events have been answered as are sent in that time."""
+        enough = self._count_answered() + math.ceil(seconds * self.rate_per_s)
+        await eventually(lambda: self._count_answered() >= enough, timeout_s=seconds + ARRIVAL_TIMEOUT_S)
+
+    async def wait_arrived(self, receiver: ReceiverProcess) -> Sequence[ReceivedRequest]:
+        """Wait until every accepted event has arrived, and return all requests."""
+
+        def all_arrived() -> bool:
+            missing = self.accepted.keys() - find_first_arrivals(receiver.requests()).keys()
+            assert not missing, f"{len(missing)} of {len(self.accepted)} events have not arrived"
+            return True
+
+        await eventually(all_arrived, timeout_s=ARRIVAL_TIMEOUT_S)
+        return receiver.requests()
+
+    async def wait_accounted(self, stack: Stack) -> None:
+        """Wait until the ledger counts every accepted event, and no other, as matched and delivered."""
+
+        async def adds_up() -> bool:
+            code, books = await run_ledger(stack)
+            assert 0 == code, books
+            total = books["total"]
+            assert {len(self.accepted)} == {total["events"], total["matched"], total["delivered"]}, total
+            return True
+
+        await eventually(adds_up, timeout_s=ARRIVAL_TIMEOUT_S)
+
+    def _count_answered(self) -> int:
+        return len(self.accepted) + len(self.failed)
+
     async def _run(self) -> None:
-        begun_s, number = time.monotonic(), 0
         async with asyncio.TaskGroup() as requests:
-            while not self._ending.is_set():
+            async for number in paced(1 / self.rate_per_s):
+                if self._ending.is_set():
+                    return
                 requests.create_task(self._send(self.spaces[number % len(self.spaces)]))
-                number += 1
-                await asyncio.sleep(max(0.0, begun_s + number / self.rate_per_s - time.monotonic()))
 
     async def _send(self, space: Space) -> None:
         event = describe_event(space.application_id, self.event_type)
@@ -102,7 +139,7 @@ def count_repeats(requests: Sequence[ReceivedRequest]) -> int:
 
 
 def measure_pauses(load: SteadyLoad, requests: Sequence[ReceivedRequest], *, after_s: float) -> list[Pause]:
-    """Measure the pause of each change, from its beginning to `after_s` behind its end."""
+    """Measure the pause of each change, from its beginning to `after_s` behind its end, and print it."""
     first = find_first_arrivals(requests)
     arrivals = sorted(first.values())
     pauses = []
@@ -114,6 +151,8 @@ def measure_pauses(load: SteadyLoad, requests: Sequence[ReceivedRequest], *, aft
         sent = {event: at for event, at in load.accepted.items() if change.begun_s <= at <= end_s and event in first}
         latencies = sorted(first[event] - at for event, at in sent.items())
         pauses.append(Pause(change.name, longest_s, _quantile(latencies, 0.5), _quantile(latencies, 0.99)))
+    for pause in pauses:
+        sys.stdout.write(f"{pause}\n")
     return pauses
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
@@ -14,30 +14,24 @@ from pipeline.topics import Topic, declare_topics
 from tests.integration.archive.records import make_attempt, make_dead_letter, make_dispatch, make_event, make_id
 from tests.integration.archive.tables import count_rows
 from tests.support.eventually import eventually
+from tests.support.outside_producer import OutsideProducer
 from tests.support.single_process import SingleProcess
 
 PARTITIONS = 2
 
 
-class ArchiveSite:
+class ArchiveSite(OutsideProducer):
     """Topics and a database of its own, a producer, and how far everything is."""
 
     def __init__(
         self, bootstrap_servers: str, topic_prefix: str, database: str, *, partitions: int = PARTITIONS, **producer: Any
     ) -> None:
+        super().__init__(bootstrap_servers, enable_idempotence=True, **producer)
         self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
         self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=7 * 86_400)
         self.archived = (self.topics.events, self.topics.dispatches, self.topics.attempts, self.topics.dead)
         self.group = f"{topic_prefix}archive"
         self.database = database
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "partitioner": "murmur2_random",
-                "enable.idempotence": True,
-                **{name.replace("_", "."): value for name, value in producer.items()},
-            }
-        )
 
     async def prepare(self) -> "ArchiveSite":
         """Create the topics."""
@@ -65,20 +59,6 @@ class ArchiveSite:
         for record in records:
             topic, key = self._place(record)
             self.write_bytes(topic, key, to_bytes(record))
-
-    def write_bytes(self, topic: Topic, key: bytes | None, value: bytes | None) -> None:
-        """Write anything."""
-        while True:
-            try:
-                self._producer.produce(topic.name, key=key, value=value)
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-        self._producer.poll(0)
-
-    def flush(self) -> None:
-        left = self._producer.flush(60)
-        assert left == 0, f"{left} records were not acknowledged"
 
     def load(self, events: int, *, applications: int = 8) -> "Load":
         """Write a lot: events, their dispatches with two matches each, an attempt for each match, some dead letters."""

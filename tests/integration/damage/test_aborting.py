@@ -15,10 +15,11 @@ from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.test_wrong_bits import BATCH_RECORDS, BATCHES, check_said, leave_out
 from tests.integration.damage.test_wrong_bits_behind import wait_for
 from tests.integration.deliver.deliver_site import DeliverSite, ids_of
+from tests.support.beside import beside
 from tests.support.kafka import report
 from tests.support.receiver import Receiver
 from tests.support.segments import Segment
-from tests.support.single_process import SingleProcess
+from tests.support.supervised import keep_running
 
 # What librdkafka takes for a header if the batch claims to be shorter than it is: an old message with fewer bytes than
 # its own checksum has.
@@ -33,17 +34,6 @@ def shorten(segment: Segment, number: int = BAD_BATCH) -> range:
     bit = next(bit for bit in range(8, 13) if batch.size - LENGTH_OF & 1 << bit)
     segment.flip(batch, 10, bit - 8)
     return range(batch.base_offset, batch.last_offset + 1)
-
-
-async def supervise(process: SingleProcess, stopping: asyncio.Event) -> list[int]:
-    """Start it again whenever it ends, as a supervisor does. How it ended."""
-    ended: list[int] = []
-    while not stopping.is_set():
-        if not process.is_running:
-            ended.append(await process.wait())
-            await process.start(wait_ready=False)
-        await asyncio.sleep(0.05)
-    return ended
 
 
 async def test_deliver_starts(broker: OwnBroker, prefix: str) -> None:
@@ -69,7 +59,7 @@ async def test_deliver_starts(broker: OwnBroker, prefix: str) -> None:
 async def test_deliver_ends_once(broker: OwnBroker, prefix: str) -> None:
     """Such a batch comes while it runs: it may end, and the next start goes on."""
     site = await DeliverSite(broker.servers, prefix, partitions=1).prepare()
-    stopping = asyncio.Event()
+    ended: list[int] = []
     async with Receiver() as receiver, site.deliver() as deliver:
         subscriber = site.subscribe(receiver.url("/a"))
         sent = site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
@@ -78,12 +68,10 @@ async def test_deliver_ends_once(broker: OwnBroker, prefix: str) -> None:
         for _ in range(BATCHES - 1):
             sent += site.send(subscriber, count=BATCH_RECORDS, payload=PAYLOAD)
         bad = shorten(broker.segment(site.topics.deliveries))
-        supervisor = asyncio.create_task(supervise(deliver, stopping))
-        began_at_s = time.monotonic()
-        deliver.thaw()
-        await site.attempts(len(sent) - len(bad), timeout_s=60)
-        stopping.set()
-        ended = await supervisor
+        async with beside(keep_running([deliver], ended)):
+            began_at_s = time.monotonic()
+            deliver.thaw()
+            await site.attempts(len(sent) - len(bad), timeout_s=60)
         report(f"a damaged batch that aborts: went on after {time.monotonic() - began_at_s:.1f} s, ended {ended}")
         await check_said(deliver, site.topics.deliveries, bad)
 

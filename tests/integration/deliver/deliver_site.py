@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.ids import derive_delivery_id
@@ -16,6 +16,7 @@ from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
 from tests.support.eventually import eventually
 from tests.support.log import read_log
+from tests.support.outside_producer import OutsideProducer
 from tests.support.single_process import SingleProcess
 
 KEYS = "test:" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -33,22 +34,16 @@ class Subscriber:
     application_id: str
 
 
-class DeliverSite:
+class DeliverSite(OutsideProducer):
     """Topics of its own, a producer, and what is read back."""
 
     def __init__(
         self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS, compression: str = "none"
     ) -> None:
+        super().__init__(bootstrap_servers, compression_type=compression)
         self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
         self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=86_400)
         self.application_id = str(uuid4())
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "partitioner": "murmur2_random",
-                "compression.type": compression,
-            }
-        )
         self._bootstrap_servers = bootstrap_servers
         self._nonces = iter(range(1, 1_000_000))
 
@@ -156,15 +151,6 @@ class DeliverSite:
     def write(self, topic: Topic, key: str, record: Record) -> None:
         """Write any record."""
         self.write_bytes(topic, key.encode(), to_bytes(record))
-
-    def write_bytes(self, topic: Topic, key: bytes | None, value: bytes | None) -> None:
-        """Write anything."""
-        self._producer.produce(topic.name, key=key, value=value)
-        self._producer.poll(0)
-
-    def flush(self) -> None:
-        left = self._producer.flush(30)
-        assert left == 0, f"{left} records were not acknowledged"
 
     def read(self, topic: Topic) -> list[Record]:
         """All records of a topic, to its present end, by partition. Probes mean nothing to readers."""

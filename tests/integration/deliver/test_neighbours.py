@@ -54,7 +54,7 @@ async def test_healthy_endpoints_do_not_notice(kafka: str, topic_prefix: str, na
         if trouble.rate_per_s is not None:
             receiver.script("/slow*")
         known, new = (site.subscribe(receiver.url(f"/healthy/{each}"), application_id=str(uuid4())) for each in "bc")
-        slow = _subscribe_slow(site, receiver, trouble)
+        slow = subscribe_slow(site, receiver, trouble)
         async with site.deliver(**dict(trouble.settings)) as deliver:
             before_s = await _send_rounds(site, receiver, known)
             for subscriber in slow:
@@ -70,7 +70,8 @@ async def test_healthy_endpoints_do_not_notice(kafka: str, topic_prefix: str, na
         assert slow_arrived < trouble.endpoints * trouble.events
 
 
-def _subscribe_slow(site: DeliverSite, receiver: Receiver, trouble: Trouble) -> list[Subscriber]:
+def subscribe_slow(site: DeliverSite, receiver: Receiver, trouble: Trouble) -> list[Subscriber]:
+    """Subscribe the slow endpoints of `trouble`."""
     applications = [str(uuid4()) for _ in range(trouble.applications)]
     return [
         site.subscribe(

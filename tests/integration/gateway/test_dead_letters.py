@@ -1,17 +1,14 @@
 """Dead letters over HTTP and by command: listed, shown, and sent again to a good end."""
 
-import asyncio
 import json
-import os
-import sys
 from uuid import uuid4
 
 import pytest
 
 from pipeline.gateway.dead_letters import PAGE_LETTERS
 from tests.support.api import describe_event, describe_type, find_link
+from tests.support.commands import run_hookline
 from tests.support.eventually import eventually
-from tests.support.processes import ROOT, select_environ
 from tests.support.receiver import Receiver, Status
 from tests.support.stack import Stack
 
@@ -22,16 +19,8 @@ TYPE = "billing.invoice.paid"
 
 async def run_command(stack: Stack, *arguments: str) -> tuple[int, str]:
     """`hookline` with the stack's settings: exit code, and all it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "pipeline.cli", *arguments),
-        cwd=ROOT,
-        env=select_environ(os.environ) | stack.environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+    ended = await run_hookline(*arguments, environ=stack.environ)
+    return ended.code, ended.out + ended.err
 
 
 async def test_exhausted_deliveries_are_redriven(stack: Stack) -> None:

@@ -23,29 +23,18 @@ async def ask(stack: Stack, space: Space, event_id: str, **members: Any) -> tupl
     return reply.problem if reply.status >= 400 else (reply.status, "")
 
 
-async def wait_for_outcomes(stack: Stack, space: Space, event_id: str, *outcomes: str) -> list[dict[str, Any]]:
-    """The event's attempts, oldest first, once they came to this."""
-
-    async def find() -> list[dict[str, Any]]:
-        attempts = (await stack.api.list_attempts(space, event_id))[::-1]
-        assert list(outcomes) == [attempt["status"]["type"] for attempt in attempts]
-        return attempts
-
-    return await eventually(find, timeout_s=60)
-
-
 async def test_a_replay_is_one_more_attempt_of_the_same_delivery(stack: Stack) -> None:
     """The receiver gets the same bytes under the same `webhook-id`, signed; each replay is an attempt of its own."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         made = await stack.api.subscribe(space, receiver.url("/a"), TYPE)
         event_id = await stack.api.send(space, TYPE, payload='{"n":  1}')
-        await wait_for_outcomes(stack, space, event_id, "successful")
+        await stack.api.wait_for_outcomes(space, event_id, "successful")
         first = await ask(stack, space, event_id)
         listed_at_once = await stack.api.list_attempts(space, event_id)
-        await wait_for_outcomes(stack, space, event_id, "successful", "successful")
+        await stack.api.wait_for_outcomes(space, event_id, "successful", "successful")
         second = await ask(stack, space, event_id)
-        attempts = await wait_for_outcomes(stack, space, event_id, "successful", "successful", "successful")
+        attempts = await stack.api.wait_for_outcomes(space, event_id, "successful", "successful", "successful")
         requests = receiver.requests("/a")
 
         assert (204, "") == first == second
@@ -71,10 +60,10 @@ async def test_a_subscription_that_came_later_gets_it(stack: Stack) -> None:
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/before"), TYPE)
         event_id = await stack.api.send(space, TYPE)
-        await wait_for_outcomes(stack, space, event_id, "successful")
+        await stack.api.wait_for_outcomes(space, event_id, "successful")
         later = await stack.api.subscribe(space, receiver.url("/later"), TYPE)
         asked = await ask(stack, space, event_id, subscription_id=later["subscription_id"])
-        attempts = await wait_for_outcomes(stack, space, event_id, "successful", "successful")
+        attempts = await stack.api.wait_for_outcomes(space, event_id, "successful", "successful")
 
         assert (204, "") == asked
         assert (1, 1) == (len(receiver.requests("/before")), len(receiver.requests("/later")))
@@ -90,14 +79,14 @@ async def test_what_was_cancelled_is_sent_when_it_is_asked_for(stack: Stack) -> 
         members = {"delivery": {"retry_delays_s": [600]}}
         made = await stack.api.subscribe(space, receiver.url("/a"), TYPE, **members)
         event_id = await stack.api.send(space, TYPE)
-        await wait_for_outcomes(stack, space, event_id, "failed", "waiting")
+        await stack.api.wait_for_outcomes(space, event_id, "failed", "waiting")
         path = f"/subscriptions/{made['subscription_id']}"
         for is_enabled in (False, True):
             body = describe_subscription(
                 space.application_id, receiver.url("/a"), TYPE, is_enabled=is_enabled, delivery={"retry_delays_s": [1]}
             )
             assert 200 == (await stack.api.call("PUT", path, body)).status
-        await wait_for_outcomes(stack, space, event_id, "failed", "failed")
+        await stack.api.wait_for_outcomes(space, event_id, "failed", "failed")
         asked = await ask(stack, space, event_id)
         await eventually(lambda: len(receiver.requests("/a")) == 3, timeout_s=60)
 

@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 
 from tests.support.api import Space, describe_subscription
-from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
 from tests.support.stack import Stack
 from tests.support.verification import verify_delivery
@@ -34,17 +33,6 @@ async def enable(stack: Stack, space: Space, made: dict[str, Any], is_enabled: b
     assert 200 == reply.status, reply.text
 
 
-async def wait_for(stack: Stack, space: Space, event_id: str, *outcomes: str) -> list[dict[str, Any]]:
-    """The event's attempts, oldest first, once they came to this."""
-
-    async def find() -> list[dict[str, Any]]:
-        attempts = (await stack.api.list_attempts(space, event_id))[::-1]
-        assert list(outcomes) == [attempt["status"]["type"] for attempt in attempts]
-        return attempts
-
-    return await eventually(find, timeout_s=60)
-
-
 async def test_a_retry_is_one_more_attempt_also_while_disabled(stack: Stack) -> None:
     """Under the same `webhook-id`, with today's secret, marked; others of the subscription stay cancelled."""
     space = await stack.api.make_space(TYPE)
@@ -52,13 +40,13 @@ async def test_a_retry_is_one_more_attempt_also_while_disabled(stack: Stack) -> 
         receiver.script("/a", Status(500), Status(200))
         made = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": [600]})
         event_id = await stack.api.send(space, TYPE)
-        await wait_for(stack, space, event_id, "failed", "waiting")
+        await stack.api.wait_for_outcomes(space, event_id, "failed", "waiting")
         await enable(stack, space, made, False, retry_delays_s=[600])
         path = f"/subscriptions/{made['subscription_id']}/rotate_secret"
         rotated = await stack.api.call("POST", path, {"application_id": space.application_id, "overlap_s": 0})
-        (first, cancelled) = await wait_for(stack, space, event_id, "failed", "failed")
+        (first, cancelled) = await stack.api.wait_for_outcomes(space, event_id, "failed", "failed")
         shown = await retry(stack, space, first)
-        attempts = await wait_for(stack, space, event_id, "failed", "failed", "successful")
+        attempts = await stack.api.wait_for_outcomes(space, event_id, "failed", "failed", "successful")
         requests = receiver.requests("/a")
 
         assert (event_id, made["subscription_id"]) == (shown["event_id"], shown["subscription_id"])
@@ -78,14 +66,14 @@ async def test_what_follows_a_failed_retry(stack: Stack) -> None:
         receiver.script("/a", *[Status(500)] * 9)
         made = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": [600]})
         event_id = await stack.api.send(space, TYPE)
-        await wait_for(stack, space, event_id, "failed", "waiting")
+        await stack.api.wait_for_outcomes(space, event_id, "failed", "waiting")
         await enable(stack, space, made, False)
         await enable(stack, space, made, True, retry_delays_s=[600])
-        (first, _) = await wait_for(stack, space, event_id, "failed", "failed")
+        (first, _) = await stack.api.wait_for_outcomes(space, event_id, "failed", "failed")
         await retry(stack, space, first)
-        await wait_for(stack, space, event_id, "failed", "failed", "failed", "waiting")
+        await stack.api.wait_for_outcomes(space, event_id, "failed", "failed", "failed", "waiting")
         await enable(stack, space, made, False, retry_delays_s=[600])
-        await wait_for(stack, space, event_id, "failed", "failed", "failed", "failed")
+        await stack.api.wait_for_outcomes(space, event_id, "failed", "failed", "failed", "failed")
 
         assert 2 == len(receiver.requests("/a"))
 
@@ -96,7 +84,7 @@ async def test_what_cannot_be_retried(stack: Stack) -> None:
     async with Receiver() as receiver:
         made = await stack.api.subscribe(space, receiver.url("/a"), TYPE)
         event_id = await stack.api.send(space, TYPE)
-        (attempt,) = await wait_for(stack, space, event_id, "successful")
+        (attempt,) = await stack.api.wait_for_outcomes(space, event_id, "successful")
         path = f"/request_attempts/{attempt['request_attempt_id']}/retry"
         unknown = f"/request_attempts/{uuid4()}/retry"
         mine, theirs = {"application_id": space.application_id}, {"application_id": other.application_id}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.up_command import Finished, run_hookline
 from tests.support.api import Space
+from tests.support.commands import Finished, run_hookline
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 from tests.support.stack import Stack

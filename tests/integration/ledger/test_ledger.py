@@ -6,9 +6,9 @@ from typing import Any
 import aiohttp
 import psycopg
 
+from tests.support.commands import run_ledger
 from tests.support.eventually import eventually
 from tests.support.kafka import delete_all_records
-from tests.support.ledger_command import run_ledger
 from tests.support.receiver import Gone, Ok, Receiver, Status
 from tests.support.stack import Stack, run_stack
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
@@ -26,6 +26,7 @@ from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, declare_topics
 from tests.support.eventually import eventually
 from tests.support.log import find_ends, read_log
+from tests.support.outside_producer import OutsideProducer
 from tests.support.single_process import SingleProcess
 
 PARTITIONS = 4
@@ -34,26 +35,17 @@ EVENT_TYPE = "billing.invoice.paid"
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-class MatcherSite:
+class MatcherSite(OutsideProducer):
     """Topics of its own, a producer like an outside one, and what is read back."""
 
     def __init__(
         self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS, **producer: Any
     ) -> None:
         """`producer`: more options of the producer, `compression_type="gzip"`."""
+        super().__init__(bootstrap_servers, **{"enable_idempotence": True, "linger_ms": 5} | producer)
         self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
         self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=7 * 86_400)
         self.group = f"{topic_prefix}matcher"
-        options = {name.replace("_", "."): value for name, value in producer.items()}
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "partitioner": "murmur2_random",
-                "enable.idempotence": True,
-                "linger.ms": 5,
-                **options,
-            }
-        )
 
     async def prepare(self) -> "MatcherSite":
         """Create the topics."""
@@ -98,7 +90,7 @@ class MatcherSite:
             ],
             secret_hashes=[],
         )
-        self.write(self.topics.routes, application_id.encode(), to_bytes(routes))
+        self.write_bytes(self.topics.routes, application_id.encode(), to_bytes(routes))
         self.flush()
         if marker:
             self.mark(application_id, version)
@@ -108,30 +100,16 @@ class MatcherSite:
         marker = RoutesChanged(
             application_id=application_id, routes_version=version, changed_at_us=time.time_ns() // 1000
         )
-        self.write(self.topics.events, application_id.encode(), to_bytes(marker))
+        self.write_bytes(self.topics.events, application_id.encode(), to_bytes(marker))
         self.flush()
 
     def send(self, application_id: str, count: int = 1, **fields: Any) -> list[Event]:
         """Write events of one application, in this order; wait until they are there."""
         events = [make_event(application_id, **fields) for _ in range(count)]
         for event in events:
-            self.write(self.topics.events, application_id.encode(), to_bytes(event))
+            self.write_bytes(self.topics.events, application_id.encode(), to_bytes(event))
         self.flush()
         return events
-
-    def write(self, topic: Topic, key: bytes | None, value: bytes | None, **options: Any) -> None:
-        """Write anything."""
-        while True:
-            try:
-                self._producer.produce(topic.name, key=key, value=value, **options)
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-        self._producer.poll(0)
-
-    def flush(self) -> None:
-        left = self._producer.flush(60)
-        assert left == 0, f"{left} records were not acknowledged"
 
     def read(self, topic: Topic) -> list[Message]:
         """All records of a topic, to its present end, by partition. Probes mean nothing to readers."""

@@ -59,7 +59,7 @@ async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix:
     name = site.topics.events.name
     for partition in (0, 1):
         for _ in range(10):
-            site.write(site.topics.events, None, b"x", partition=partition)
+            site.write_bytes(site.topics.events, None, b"x", partition=partition)
     site.flush()
     async with open_app(site) as (app, chunks):
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 20)
@@ -95,7 +95,7 @@ async def test_a_crash_inside_faust_is_noticed(kafka: str, topic_prefix: str) ->
 async def test_a_partition_without_a_position_is_no_crash(kafka: str, topic_prefix: str) -> None:
     """A partition has none for a moment when its log's end was lost: Faust's watch over acks does not ask for it."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
-    site.write(site.topics.events, None, b"x", partition=0)
+    site.write_bytes(site.topics.events, None, b"x", partition=0)
     site.flush()
     async with open_app(site) as (app, chunks):
         await eventually(lambda: bool(chunks))
@@ -112,7 +112,7 @@ async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: st
     """Over all partitions, each in its order, in chunks of a bounded size."""
     site = await MatcherSite(kafka, topic_prefix, partitions=4).prepare()
     for number in range(1000):
-        site.write(site.topics.events, None, b"%d" % number, partition=number % 4)
+        site.write_bytes(site.topics.events, None, b"%d" % number, partition=number % 4)
     site.flush()
     async with open_app(site) as (_, chunks):
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 1000)
@@ -134,11 +134,11 @@ async def test_a_fetch_waits_for_its_pace(kafka: str, topic_prefix: str) -> None
     site = await MatcherSite(kafka, topic_prefix, partitions=4).prepare()
     async with open_app(site) as (app, chunks):
         consumer_of(app).pace = Fixed()
-        site.write(site.topics.events, None, b"first", partition=0)
+        site.write_bytes(site.topics.events, None, b"first", partition=0)
         site.flush()
         await eventually(lambda: len(chunks) == 1)
         for partition in range(4):
-            site.write(site.topics.events, None, b"behind it", partition=partition)
+            site.write_bytes(site.topics.events, None, b"behind it", partition=partition)
             site.flush()
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 5)
 

@@ -116,7 +116,7 @@ async def test_what_cannot_be_matched_is_dead_with_reason_and_coordinates(kafka:
     ]
     async with site.matcher():
         for poison_key, value, _ in poison:
-            site.write(site.topics.events, poison_key, value)
+            site.write_bytes(site.topics.events, poison_key, value)
         site.flush()
         (event,) = site.send(application_id)
         (dispatch,) = await site.dispatches(1)
@@ -144,7 +144,7 @@ async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> 
     event = make_event(application_id)
     headers = [("x", b"\xff" * 1_000_000), ("x", None), ("", b"")]
     async with site.matcher():
-        site.write(site.topics.events, application_id.encode(), to_bytes(event), headers=headers)
+        site.write_bytes(site.topics.events, application_id.encode(), to_bytes(event), headers=headers)
         site.flush()
         (dispatch,) = await site.dispatches(1)
 
@@ -179,8 +179,8 @@ async def test_large_records_pass_or_are_put_aside(kafka: str, topic_prefix: str
     inflated = make_event(application_id, payload=b"x" * (5 * record_max_bytes))
     async with site.matcher():
         for value in (to_bytes(fitting), to_bytes(tight), to_bytes(inflated), b"j" * (5 * record_max_bytes)):
-            site.write(site.topics.events, key, value)
-        site.write(site.topics.events, b"k" * record_max_bytes, b"junk")
+            site.write_bytes(site.topics.events, key, value)
+        site.write_bytes(site.topics.events, b"k" * record_max_bytes, b"junk")
         site.flush()
         site.send(application_id)
         await site.dispatches(2)
@@ -302,7 +302,7 @@ async def test_json_events_are_matched(kafka: str, topic_prefix: str) -> None:
         ' "payload_content_type": "application/json", "labels": {"region": "eu"}}'
     )
     async with site.matcher():
-        site.write(site.topics.events, application_id.encode(), value.encode())
+        site.write_bytes(site.topics.events, application_id.encode(), value.encode())
         site.flush()
         (dispatch,) = await site.dispatches(1)
 

@@ -36,7 +36,7 @@ def send_all(site: MatcherSite, applications: dict[str, set[str]]) -> list[Event
     """`EVENTS` events, application after application in turn."""
     events = [make_event(application_id) for _ in range(EVENTS // APPLICATIONS) for application_id in applications]
     for event in events:
-        site.write(site.topics.events, event.application_id.encode(), to_bytes(event))
+        site.write_bytes(site.topics.events, event.application_id.encode(), to_bytes(event))
     site.flush()
     return events
 

@@ -1,6 +1,5 @@
 """One installation whose processes have clocks of their own, and the load that tells whether a wrong one does harm."""
 
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +13,7 @@ from pipeline.postgres.archive.tables import TABLES
 from tests.integration.archive.tables import count_rows, list_partitions, read_rows
 from tests.support.api import Api
 from tests.support.eventually import eventually
+from tests.support.free_ports import find_free_port
 from tests.support.python_clock import PythonClock
 from tests.support.receiver import FailTimes, Receiver
 from tests.support.single_process import SingleProcess
@@ -170,7 +170,7 @@ async def run_installation(
             clocks[name] = PythonClock(folder / name)
             clocks[name].set(wrong_s.get(name, 0))
             # the same port after each start of it
-            port = {"HOOKLINE_GATEWAY_PORT": str(find_port())}
+            port = {"HOOKLINE_GATEWAY_PORT": str(find_free_port())}
             environ = stack.environ | port | dict(clocks[name].environ)
             processes[name] = SingleProcess(name, environ)
             await processes[name].start()
@@ -189,9 +189,3 @@ async def try_clock(installation: Installation, name: str, shift_s: int, *, is_e
     assert LOGGED[name] in installation.processes[name].log()
     await installation.heal(name)
     return outcome, words
-
-
-def find_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

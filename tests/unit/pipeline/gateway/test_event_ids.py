@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
+from tests.support.eventually import eventually
 
 EVENT, ANOTHER = 1, 2
 
@@ -140,7 +141,7 @@ async def test_a_cancelled_batch_leaves_nothing_claimed() -> None:
     ids = make(archive)
     archive.may_answer.clear()
     batch = asyncio.create_task(ids.claim_all([("a", "1"), ("a", "2")], [EVENT, EVENT]))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: archive.questions)
     batch.cancel()
     await asyncio.wait([batch])
     archive.may_answer.set()

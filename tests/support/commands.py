@@ -1,15 +1,15 @@
-"""`hookline` commands run to their end, and what is left running of a data directory."""
+"""`hookline` commands as an operator calls them, run to their end."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import psutil
-
-from tests.support.processes import ROOT, describe, is_running, select_environ
+from tests.support.processes import ROOT, select_environ
+from tests.support.stack import Stack
 
 TIMEOUT_S = 120.0
 
@@ -39,14 +39,7 @@ async def run_hookline(*arguments: str, environ: Mapping[str, str] | None = None
     return Finished(code=process.returncode, out=out.decode(), err=err.decode())
 
 
-def find_left(data_dir: Path) -> list[str]:
-    """All processes of the machine that have to do with a data directory, by command line or settings."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = [*process.cmdline(), *process.environ().values()]
-        except psutil.Error:
-            continue
-        if any(str(data_dir) in word for word in words) and process.pid != os.getpid() and is_running(process):
-            found.append(describe(process))
-    return found
+async def run_ledger(stack: Stack, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run `hookline ledger` for tests that check that nothing was lost: exit code and answer, or its error."""
+    ended = await run_hookline("ledger", "--json", *arguments, environ=stack.environ)
+    return ended.code, json.loads(ended.out) if ended.out else {"error": ended.err}

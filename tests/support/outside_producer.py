@@ -1,0 +1,33 @@
+"""A producer like one outside of Hookline, for tests that write into topics themselves."""
+
+from typing import Any
+
+from confluent_kafka import Producer
+
+from pipeline.topics import Topic
+
+FLUSH_TIMEOUT_S = 60.0
+ROOM_TIMEOUT_S = 0.1
+
+
+class OutsideProducer:
+    """Places keys as Hookline does. `options`: of librdkafka, as `compression_type="gzip"`."""
+
+    def __init__(self, bootstrap_servers: str, **options: Any) -> None:
+        given = {name.replace("_", "."): value for name, value in options.items()}
+        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", **given})
+
+    def write_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, **options: Any) -> None:
+        """Write one record, once there is room for it. `options`: of `produce`, `headers` for example."""
+        while True:
+            try:
+                self._producer.produce(topic.name, key=key, value=value, **options)
+                break
+            except BufferError:
+                self._producer.poll(ROOM_TIMEOUT_S)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Wait until every record is acknowledged."""
+        left = self._producer.flush(FLUSH_TIMEOUT_S)
+        assert left == 0, f"{left} records were not acknowledged"
