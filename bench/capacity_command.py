@@ -142,7 +142,7 @@ def format_capacity(demand: "Demand", planned: "Capacity", figures: "Figures") -
 
 
 def format_bytes(value: float) -> str:
-    """In the largest unit of which there is at least one."""
+    """Format a size in the largest unit of which there is at least one."""
     for size, unit in UNITS:
         if value >= size:
             return f"{value / size:,.1f} {unit}"

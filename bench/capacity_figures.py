@@ -27,7 +27,7 @@ def write_figures(figures: Figures, path: Path) -> None:
 
 
 def derive_figures(results: Sequence[ScenarioResult]) -> Figures:
-    """From the saturation of a machine by three kinds of events. Raises `BenchError` when a case is missing."""
+    """Derive figures from a machine's saturation by three kinds of events. Raises `BenchError` for a missing case."""
     result = next((result for result in results if result.scenario == SATURATION_NAME), None)
     cases = {case.name: case for case in result.cases} if result is not None else {}
     missing = [name for name in (PLAIN_CASE, LARGE_CASE, FAN_OUT_CASE) if name not in cases]

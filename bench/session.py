@@ -41,7 +41,7 @@ class Session:
 
 
 async def run_session(session: Session, screen: BenchScreen) -> bool:
-    """Run it; is all well? Each result is written at once; a case that fails does not end the session.
+    """Run a session; is all well? Each result is written at once; a case that fails does not end the session.
 
     Raises `BenchError` when it cannot begin.
     """
@@ -61,7 +61,7 @@ async def run_session(session: Session, screen: BenchScreen) -> bool:
 
 
 def write_result(out: Path, result: ScenarioResult) -> None:
-    """Its JSON file and the report of all results in the folder; its plots, with their points, in a folder below."""
+    """Write the run's JSON file and the report of all results into the folder; plots and their points go below it."""
     without_curves = [msgspec.structs.replace(case, curves=None) for case in result.cases]
     kept = msgspec.structs.replace(result, cases=without_curves)
     (out / f"{result.scenario}.json").write_bytes(_format_compactly(kept))

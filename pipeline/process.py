@@ -85,7 +85,9 @@ class Process:
     tracing: "Tracing | None" = None
 
     def list_unready(self) -> dict[str, str]:
-        """Why it should not be given work at this moment; empty when it may. A balancer asks, and goes by it."""
+        """List why the process should not be given work at this moment; empty when it may. A balancer asks, and goes by
+        it.
+        """
         problems = self.health.problems(self.health.ready)
         if self.stopping.is_set():
             problems["process"] = "it is stopping"
@@ -156,7 +158,7 @@ async def _supervise(
     """Run `main` to its end; the exit code. The reason is logged before anything is closed that might hang."""
 
     def end_soon(code: int, why: str = "what was still running did not end") -> None:
-        """Before anything else, the log's line included: whatever hangs from here on."""
+        """End soon, whatever hangs from here on; called before anything else, the log's line included."""
         ending.expect_end(END_WITHIN_S, code=code, why=why)
 
     supervisor = Supervisor(

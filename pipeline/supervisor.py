@@ -155,7 +155,7 @@ async def cancel_leftovers(*, within_s: float) -> list[str]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Was it one of our functions that the loop called?"""
+    """Was the callback one of our functions that the loop called?"""
     at: TracebackType | None = error.__traceback__
     while at is not None:
         path = at.tb_frame.f_code.co_filename

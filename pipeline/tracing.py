@@ -140,7 +140,7 @@ class Tracing:
 
 def start_tracing(process: str, *, to_receivers: bool) -> Tracing:
     """Spans of `process`, exported in batches by a thread of their own."""
-    # What the environment says comes last: it counts.
+    # Attributes of the environment come last, so that they win.
     own = Resource(
         {"service.name": f"hookline-{process}", "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"}
     )
@@ -151,7 +151,7 @@ def start_tracing(process: str, *, to_receivers: bool) -> Tracing:
 
 
 def add_trace_ids(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """For structlog: a line that is logged while a span is current says which."""
+    """Add the ids of the current span to a line, for structlog."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         line["trace_id"] = trace.format_trace_id(context.trace_id)

@@ -115,7 +115,7 @@ def write_number(number: int) -> bytes:
 
 
 def write_text(text: str) -> bytes:
-    """Its length, and UTF-8."""
+    """Write the length, then UTF-8."""
     encoded = text.encode()
     length = len(encoded)
     return (NUMBERS[length] if length < SMALL else _write_long(length)) + encoded
@@ -126,7 +126,7 @@ _write_name = lru_cache(NAMES_REMEMBERED)(write_text)
 
 
 def write_octets(octets: bytes) -> bytes:
-    """Their number, and themselves."""
+    """Write the number of bytes, then the bytes."""
     return write_number(len(octets)) + octets
 
 

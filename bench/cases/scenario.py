@@ -35,7 +35,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """At fixed times, at a share of the rate that another case of the scenario has reached."""
+    """Events are sent at fixed times, at a share of the rate that another case of the scenario has reached."""
 
     of: str
     share: float

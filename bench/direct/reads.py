@@ -92,7 +92,7 @@ async def _read_closed(
 async def _read_open(
     connections: Sequence[ReadConnection], name: str, next_target: NextTarget, rate_per_s: float, seconds: float
 ) -> Measured:
-    """At fixed times, whatever the answers; latencies from when each was to be asked, a wait for a connection too."""
+    """Ask at fixed times, whatever the answers; latencies count from the due time, a wait for a connection included."""
     latencies_us: list[int] = []
     failures = 0
     free: asyncio.LifoQueue[ReadConnection] = asyncio.LifoQueue()

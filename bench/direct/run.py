@@ -40,7 +40,7 @@ class Clock:
 
 
 async def run_direct_case(installation: Installation, case: Case, watching: Watching, *, is_ours: bool) -> CaseResult:
-    """Measure it. `is_ours`: the installation is thrown away afterwards. Raises `BenchError`."""
+    """Measure a case. `is_ours`: the installation is thrown away afterwards. Raises `BenchError`."""
     if not is_ours:
         raise BenchError(f"{case.name!r} fills the archive: it is measured in a new installation, without --api")
     clock, loop_us_before = Clock(datetime.now(UTC), time.monotonic()), measure_loop_us()

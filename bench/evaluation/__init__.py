@@ -1,1 +1,1 @@
-"""From journals and samples to figures, results and comparisons. Pure, but for reading the journals."""
+"""Journals and samples become figures, results and comparisons. Pure, but for reading the journals."""

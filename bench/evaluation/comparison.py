@@ -50,7 +50,7 @@ class Change:
 
     @property
     def ratio(self) -> float:
-        """After by before, the median of the pairs."""
+        """Divide after by before; the median of the pairs."""
         return statistics.median(_divide(after, before) for before, after in self.pairs)
 
 

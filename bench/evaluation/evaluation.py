@@ -1,4 +1,4 @@
-"""From journals and samples to the figures of a run. Pure."""
+"""Journals and samples become the figures of a run. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -178,5 +178,5 @@ def _thin(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _count_seconds(per_second: Mapping[int, int]) -> list[list[int]]:
-    """With those in which nothing arrived."""
+    """Count the seconds, those without an arrival included."""
     return [[second, per_second.get(second, 0)] for second in range(max(per_second, default=-1) + 1)]

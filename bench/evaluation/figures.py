@@ -1,4 +1,4 @@
-"""From many latencies to a few figures. Pure."""
+"""Many latencies become a few figures. Pure."""
 
 import math
 from collections import defaultdict

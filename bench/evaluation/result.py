@@ -83,7 +83,7 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):
-    """For plots, a point a second from the start of the run; `acceptance`, `delivery` and `delivered` by group."""
+    """Points for plots, one a second from the start of the run; `acceptance`, `delivery` and `delivered` by group."""
 
     at_s: list[float]
     cores: dict[str, list[float]]

@@ -75,14 +75,14 @@ class BenchChild(Generic[MessageT]):
 
     @property
     def last(self) -> MessageT:
-        """Its last line. There must be one. Raises `BenchError` when its lines cannot be read."""
+        """Return its last line. There must be one. Raises `BenchError` when its lines cannot be read."""
         if self._find_failure() is not None:
             raise self._describe_end()
         assert self._last is not None, f"{self._module} has said nothing yet"  # noqa: S101 - `wait_for` comes first
         return self._last
 
     async def tell(self, command: Command) -> None:
-        """Give it a command. Raises `BenchError` when it is gone."""
+        """Give a command to the child. Raises `BenchError` when the child is gone."""
         process = self._running()
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         process.stdin.write(msgspec.json.encode(command) + b"\n")
@@ -127,7 +127,7 @@ class BenchChild(Generic[MessageT]):
 
 
 def build_environ() -> dict[str, str]:
-    """For a child: the modules that we run, whatever else is called `pipeline` where we were started."""
+    """Build a child's environment, in which `pipeline` is the package that runs here, wherever it was started."""
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",

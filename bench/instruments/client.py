@@ -36,7 +36,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport.write(data)
 
     def close(self) -> None:
-        """Close it; whatever was asked gets no answer."""
+        """Close the connection; open requests get no answer."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -89,7 +89,7 @@ class PreciseTimer:
         self._libc.timerfd_settime(self._fd, 0, ctypes.byref(self._setting), None)
 
     def close(self) -> None:
-        """Never ring again."""
+        """Ring no more."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 

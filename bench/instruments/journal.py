@@ -22,7 +22,7 @@ def write_columns(folder: Path, name: str, columns: Mapping[str, "array[int]"]) 
 
 
 def read_columns(folder: Path, name: str, types: Mapping[str, str]) -> dict[str, "array[int]"]:
-    """Read them again."""
+    """Read columns that `write_columns` wrote."""
     columns = open_columns(types)
     for column, values in columns.items():
         path = folder / f"{name}.{column}"

@@ -120,5 +120,5 @@ def read_plan(path: Path, kind: type[T]) -> T:
 
 
 def write_plan(path: Path, plan: msgspec.Struct) -> None:
-    """Leave it for the process that is about to start."""
+    """Leave the plan for the process that is about to start."""
     path.write_bytes(msgspec.json.encode(plan))

@@ -50,7 +50,7 @@ class RequestWriter:
         )
 
     def find_audience(self, number: int) -> int:
-        """To which audience an event goes."""
+        """Find the audience that an event goes to."""
         return number // self._batch % len(self._audiences)
 
     def _write_batch(self, number: int, intended_us: int) -> bytes:

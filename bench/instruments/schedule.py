@@ -7,7 +7,7 @@ from pipeline.core.units import SECOND_US
 
 
 class Schedule:
-    """With a rate the times are fixed once it starts, whatever happens to requests."""
+    """A load's schedule. Its times are fixed once it starts if it has a rate, whatever happens to requests."""
 
     __slots__ = ("_allowed", "_is_limited", "_most", "_period_us", "_start_us", "_stop_us")
 
@@ -20,7 +20,7 @@ class Schedule:
         self._stop_us: int | None = None
 
     def start(self, at_us: int) -> None:
-        """From then on."""
+        """Begin at this time."""
         self._start_us = at_us
 
     def stop(self, at_us: int) -> None:

@@ -46,7 +46,7 @@ async def run_case(
     conditions: Conditions,
     watching: Watching,
 ) -> CaseResult:
-    """Run it. `rate_of`: events a second that another case has reached. Raises `BenchError`."""
+    """Run a case. `rate_of`: events a second that another case has reached. Raises `BenchError`."""
     started_at, started_s = datetime.now(UTC), time.monotonic()
     async with set_stage(
         installation, case, payloads=payloads, rate_of=rate_of, conditions=conditions, watching=watching

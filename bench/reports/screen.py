@@ -52,7 +52,7 @@ class BenchScreen:
             self.say(text)
 
     def say(self, text: str) -> None:
-        """Something that stays to be read."""
+        """Print a line that stays to be read."""
         self._console.print(Text(text), soft_wrap=True)
 
     def show_sample(self, sample: Sample) -> None:

@@ -76,7 +76,7 @@ class _Axis:
         return cls(10.0**low, 10.0 ** max(high, low + 1), is_logarithmic)
 
     def place(self, value: float) -> float:
-        """From 0 at the bottom to 1 at the top."""
+        """Place a value between 0 at the bottom and 1 at the top."""
         if not self.is_logarithmic:
             return value / self.most
         value = max(value, self.least)
@@ -135,7 +135,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
 
 
 def _choose_ticks(most: float) -> list[float]:
-    """From 0 to at least `most`, in steps of 1, 2 or 5 times a power of ten."""
+    """Choose ticks from 0 to at least `most`, in steps of 1, 2 or 5 times a power of ten."""
     raw = most / TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))

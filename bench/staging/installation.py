@@ -24,7 +24,7 @@ TAIL_BYTES = 2000
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it is. Unknown parts are empty; figures that depend on them are not measured.
+    """Addresses and pids of an installation. Unknown parts are empty; figures that depend on them are not measured.
 
     `apis`: of all gateways; `metrics`: by process, `pids`: by name, on this machine. `kafka_dir`: Kafka's data.
     """
@@ -84,7 +84,7 @@ def find_installation(data_dir: Path) -> Installation:
 
 
 def _complete(found: Installation, data_dir: Path) -> Installation:
-    """With what the data directory tells besides."""
+    """Add what only the data directory knows: the addresses of all gateways, and Kafka's directory."""
     files = [data_dir / "run" / f"gateway.{pid}.json" for pid in found.pids["gateway"]]
     apis = tuple(msgspec.json.decode(file.read_bytes(), type=GatewayFile).api for file in files)
     # a Kafka that was given keeps its data elsewhere

@@ -34,7 +34,9 @@ async def prepare(
     payload: str,
     on_step: Callable[[str], None],
 ) -> None:
-    """Make it so. `kafka`: its settings but for the address. Raises `BenchError` when it cannot be done here."""
+    """Prepare the installation. `kafka`: its settings but for the address. Raises `BenchError` when it cannot be done
+    here.
+    """
     match preparation:
         case None:
             return

@@ -33,7 +33,9 @@ class Provisioned:
 
 
 async def provision(control: Control, case: Case, *, receiver: str, pool: Pool | None) -> list[Provisioned]:
-    """Make it all. `receiver`: the URL without a path; `pool`: the database, when it is known. Raises `BenchError`."""
+    """Create all that a case needs. `receiver`: the URL without a path; `pool`: the database, if known. Raises
+    `BenchError`.
+    """
     organization_id = (await control.create("/organizations", {"name": "Benchmark"}))["organization_id"]
     provisioned = []
     first = 0
@@ -101,7 +103,7 @@ async def _provision_idle(control: Control, pool: Pool | None, application_id: s
 
 
 async def _provision_application(control: Control, name: str, organization_id: str) -> tuple[str, str]:
-    """Its id and a secret."""
+    """Create an application; its id and a secret."""
     application = await control.create("/applications", {"organization_id": organization_id, "name": name})
     application_id: str = application["application_id"]
     secret = await control.create("/application_secrets", {"application_id": application_id, "name": "bench"})

@@ -94,7 +94,7 @@ async def set_stage(
     conditions: Conditions,
     watching: Watching,
 ) -> AsyncIterator[Stage]:
-    """Make it all, and put it away afterwards. `rate_of`: as in `run_case`. Raises `BenchError`."""
+    """Start all that a case needs, and remove it afterwards. `rate_of`: as in `run_case`. Raises `BenchError`."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookline-bench-run-")))
         pool = await stack.enter_async_context(_open_database(installation))

@@ -1,4 +1,4 @@
-"""From what one delivery came to, to the attempt that the archive keeps of it. Pure."""
+"""Outcomes of deliveries become the attempts that the archive keeps. Pure."""
 
 from collections.abc import Mapping
 

@@ -113,7 +113,7 @@ class EndpointMemory:
         return health is not None and health.disable_reason is not None
 
     def succeed(self, endpoint: Endpoint, now_us: int) -> None:
-        """A request succeeded."""
+        """Note a request that succeeded."""
         self._guard.note(endpoint.subscription_id, self._steady_us(), is_failure=False, is_fault=False)
         if endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None:
             self._find_health(endpoint).succeed()

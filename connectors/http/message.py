@@ -1,4 +1,4 @@
-"""From a delivery and a target to the request that is sent, signed at the moment of sending."""
+"""Deliveries and targets become requests, signed at the moment of sending."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

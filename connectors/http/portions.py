@@ -12,7 +12,7 @@ PORTION = 5
 
 
 class Portions:
-    """For the loop on which it is used."""
+    """Portions of work. Belongs to the loop on which it is used."""
 
     __slots__ = ("_is_renewing", "_left", "_size", "_waiting")
 

@@ -66,7 +66,7 @@ class Sender:
         self._portions = Portions()
 
     async def send(self, delivery: Delivery, target: Target) -> Sent:
-        """Send it. Raises `ShortageError` when this process lacked something."""
+        """Send the request. Raises `ShortageError` when this process lacked something."""
         # the duration is of the monotonic clock: the other one may be set while the request is open
         started_at_us, begun_us = self._clock_us(), monotonic_us()
         self._kill_points.reach("before_sending")

@@ -24,7 +24,7 @@ def read_delivery(record: LogRecord) -> Delivery | SchemaError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """In the order in which a delivery meets them; the arguments are those of the functions named here."""
+    """The steps of a delivery, in their order; the arguments are those of the functions named here."""
 
     read: Callable[[LogRecord], Delivery | SchemaError] = read_delivery
     build: Callable[..., tuple[Request, dict[str, str]]] = build_request

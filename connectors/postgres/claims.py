@@ -69,7 +69,7 @@ class Claims:
     # Where the log begins anew.
 
     def note_break(self, place: Place, position: int) -> None:
-        """From here on the partition's records are those of another log, from `position` on."""
+        """Note that the partition's records are those of another log, from `position` on."""
         self._breaks[place] = (position, self._ids.find(place[0]))
         self._positions.forget_vacant(place)
 

@@ -1,4 +1,4 @@
-"""From records of the log to rows of the archive. Pure: no connection, no clock.
+"""Records of the log become rows of the archive. Pure: no connection, no clock.
 
 A record of the events topic that is no event has no row: the matcher writes its dead letter. An unreadable record of
 the other topics, which only our own processes write, becomes a dead letter here; so does one that no table takes.

@@ -81,7 +81,7 @@ class Flow:
         return self._settling.settled_at_s
 
     def waits_for_s(self) -> float:
-        """For how long work could have been started, and none was."""
+        """Seconds for which work could have been started, and none was."""
         return self._puts.starts.waits_for_s()
 
     def admit(self, record: LogRecord, partition: Partition, now_us: int) -> None:

@@ -26,7 +26,7 @@ class Owned:
         self._partitions[partition.place] = partition
 
     def remove(self, partition: Partition) -> bool:
-        """Own it no more. False: another one has taken its place."""
+        """Own the partition no more. False: another one has taken its place."""
         partition.is_ours = False
         if self._partitions.get(partition.place) is not partition:
             return False

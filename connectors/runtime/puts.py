@@ -17,8 +17,10 @@ from pipeline.core.lanes.parked_pace import ParkedPace
 
 
 class Puts:
-    """At most `open_max` calls of `put` at once. A place is held until its records are settled, so that no more is
-    repeated after a kill than might be open."""
+    """Bounds calls of `put`: `open_max` at once.
+
+    A place is held until its records are settled, so that no more is repeated after a kill than might be open.
+    """
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ FILL_AGAIN_US = 60_000_000
 
 
 class Shares:
-    """Without `parking` nothing is bounded: every record is taken in."""
+    """Bounds what is taken in. A sink without `parking` has no bounds: every record is taken in."""
 
     def __init__(
         self, budget: Budget, lanes: Lanes[Work], find_gate: Callable[[Hashable], Gate], parking: Parking | None

@@ -38,7 +38,7 @@ class Starts:
         return taken
 
     def waits_for_s(self) -> float:
-        """For how long work could have been started, and none was."""
+        """Seconds for which work could have been started, and none was."""
         return time.monotonic() - self._started_at_s if self._lanes.has_runnable else 0.0
 
     def note_idle(self, at_us: int) -> None:

@@ -210,7 +210,7 @@ class Client(Transport):
     async def put_organization_quotas(
         self, organization_id: str, body: models.QuotasForm, *, if_match: str | None = None
     ) -> Answer[models.QuotasShown]:
-        """Set them all. With the master key only."""
+        """Set all quotas of an organization. With the master key only."""
         return await self.call(
             "PUT",
             "/organizations/{organization_id}/quotas",
@@ -266,7 +266,7 @@ class Client(Transport):
         )
 
     async def delete_application(self, application_id: str) -> Answer[bytes]:
-        """Delete it with its secrets and subscriptions; waiting deliveries are cancelled."""
+        """Delete an application with its secrets and subscriptions; waiting deliveries are cancelled."""
         return await self.call("DELETE", "/applications/{application_id}", parts={"application_id": application_id})
 
     async def list_application_secrets(self, *, application_id: str) -> Answer[list[models.SecretShown]]:
@@ -282,7 +282,7 @@ class Client(Transport):
         return await self.call("PUT", "/application_secrets/{token}", parts={"token": token}, body=body)
 
     async def delete_application_secret(self, token: str, *, application_id: str) -> Answer[bytes]:
-        """Revoke it: the next request with it is refused."""
+        """Revoke a secret: the next request with it is refused."""
         return await self.call(
             "DELETE", "/application_secrets/{token}", parts={"token": token}, query={"application_id": application_id}
         )
@@ -310,7 +310,7 @@ class Client(Transport):
         )
 
     async def delete_service_token(self, token_id: str, *, organization_id: str) -> Answer[bytes]:
-        """Revoke it: the next request with it is refused here, and within a second at every other gateway."""
+        """Revoke a token: the next request with it is refused here, and within a second at every other gateway."""
         return await self.call(
             "DELETE",
             "/service_token/{token_id}",
@@ -329,11 +329,11 @@ class Client(Transport):
         )
 
     async def post_event_types(self, body: models.EventTypeForm) -> Answer[models.EventTypeShown]:
-        """Create it, or activate it again. One that exists is answered in the same way."""
+        """Create an event type, or activate it again. One that exists is answered in the same way."""
         return await self.call("POST", "/event_types", body=body)
 
     async def delete_event_type(self, name: str, *, application_id: str) -> Answer[bytes]:
-        """Deactivate it: the next event of this type is refused."""
+        """Deactivate an event type: the next event of this type is refused."""
         return await self.call(
             "DELETE", "/event_types/{name}", parts={"name": name}, query={"application_id": application_id}
         )
@@ -442,7 +442,7 @@ class Client(Transport):
         )
 
     async def delete_subscription(self, subscription_id: str, *, application_id: str) -> Answer[bytes]:
-        """Delete it; waiting deliveries are cancelled. Deleted again: the same answer."""
+        """Delete a subscription; waiting deliveries are cancelled. Deleted again: the same answer."""
         return await self.call(
             "DELETE",
             "/subscriptions/{subscription_id}",
@@ -542,7 +542,7 @@ class Client(Transport):
         )
 
     async def list_search(self, *, application_id: str, q: str) -> Answer[list[models.Found]]:
-        """Whatever of the application has the id `q`; nothing when it is no id."""
+        """Show what the application has under the id `q`; an empty list when it is no id."""
         return await self.call("GET", "/search", query={"application_id": application_id, "q": q})
 
     async def list_deliveries(

@@ -703,7 +703,7 @@ class ReplayForm(TypedDict):
 
 
 class Found(TypedDict):
-    """Something that has this id. `path`: where the API shows it."""
+    """An object that has this id. `path`: where the API shows it."""
 
     id: str
     path: str

@@ -102,7 +102,7 @@ class Capacity:
 
 
 def plan_capacity(demand: Demand, figures: Figures) -> Capacity:
-    """Compute it. Raises ValueError for a load that is none."""
+    """Compute the capacity. Raises ValueError for a load that is none."""
     _check(demand)
     needs = {kind: _plan_kind(kind, demand, figures) for kind in PROCESS_KINDS}
     most = max(needs[kind].processes for kind in PROCESS_KINDS if kind != "gateway")

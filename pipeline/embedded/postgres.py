@@ -157,7 +157,7 @@ def _write_password(path: Path, user: str | None) -> None:
 
 
 def _remove_stale_pid_file(cluster: Path) -> None:
-    """After kill -9 the file stays, and PostgreSQL takes a process that got that pid meanwhile for a running server."""
+    """Remove the file that kill -9 left: PostgreSQL takes a process that has that pid now for a running server."""
     path = cluster / "postmaster.pid"
     if not path.exists():
         return

@@ -140,7 +140,9 @@ class Agreement:
         return found
 
     async def _try(self, healing: Awaitable[object], application_id: str) -> bool:
-        """Did it succeed? A failure concerns this application only; it is tried again in the next round."""
+        """Try to agree; did it succeed? A failure concerns this application only, which is tried again in the next
+        round.
+        """
         try:
             await healing
             return True

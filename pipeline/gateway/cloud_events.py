@@ -151,7 +151,7 @@ def _require_json(body: bytes) -> None:
 
 
 def _to_content(event: CloudEvent) -> EventContent:
-    """Convert it as if it had come by `POST /event`: the same rules hold."""
+    """Convert a CloudEvent as if it had come by `POST /event`: the same rules hold."""
     is_binary = event.payload_content_type == BINARY_TYPE
     now_us = wall_us()
     return EventContent(

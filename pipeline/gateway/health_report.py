@@ -61,7 +61,9 @@ class ApiHealth:
         return self._key is None or hmac.compare_digest(key.encode(), self._key.encode())
 
     async def describe(self) -> tuple[bool, HealthReport]:
-        """Is it ready; and the report. The database decides nothing: without it events are accepted and delivered."""
+        """Is the gateway ready; and the report. The database decides nothing: without it events are accepted and
+        delivered.
+        """
         database = await self._ask_database()
         problems = self._process.list_unready()
         report: HealthReport = {

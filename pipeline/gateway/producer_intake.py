@@ -90,7 +90,7 @@ class ProducerIntake:
         return not await self._write([letter])
 
     async def _is_ready(self, record: ProducerRecord, application_id: str, accepted: Mapping[str, int]) -> bool:
-        """Can it be judged now?"""
+        """Has the application room today for one more event, and is the schema of the record known?"""
         wanted = accepted.get(application_id, 0) + 1
         if await self._gateway.usage.find_room(application_id, wanted) < wanted:
             return False

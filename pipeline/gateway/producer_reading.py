@@ -29,7 +29,7 @@ class ProducerReading:
         self._pattern = re.compile(find_topic_pattern(prefix))
 
     def is_of_producers(self, topic: str) -> bool:
-        """Is it a topic of an application's producers?"""
+        """Is the topic one of an application's producers?"""
         return self._pattern.fullmatch(topic) is not None
 
     async def read(self, letter: ArchivedLetter, content: LetterContent) -> tuple[bytes, bytes] | str:

@@ -1,4 +1,4 @@
-"""From PostgreSQL to the log: a change is answered only after every stage can know of it.
+"""Changes go from PostgreSQL to the log: each is answered only after every stage can know of it.
 
 The order is what makes "the very next event" exact: the change is committed, then what changed and the head that makes
 it apply are in their topics, then the marker is in the events topic, and only then the client hears of it. What a crash

@@ -83,7 +83,7 @@ class SchemaRegistry:
         )
 
     async def learn(self, schema_id: int) -> None:
-        """After this `read` knows it. Raises `RegistryUnavailableError`."""
+        """Learn a schema, so that `read` knows it. Raises `RegistryUnavailableError`."""
         if self._url is None or schema_id in self._known or self._unknown.get(schema_id, 0) > self._clock():
             return
         try:

@@ -54,7 +54,7 @@ def _inflate(body: bytes, window_bits: int, max_bytes: int) -> tuple[bytes, byte
     """The content of a stream, and what follows it."""
     inflater = zlib.decompressobj(window_bits)
     try:
-        # one byte more than is allowed tells that there are more; 0 would be no limit
+        # one byte more than is allowed shows that the body is too long; 0 would be no limit
         content = inflater.decompress(body, max_bytes + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from error

@@ -23,7 +23,7 @@ class Findings:
         self._tree: dict[str, Any] = {}
 
     def add(self, field: str, code: str, message: str, **params: object) -> None:
-        """Something is wrong with `field` (`target.url` for a nested one)."""
+        """Add a problem of `field` (`target.url` for a nested one)."""
         *path, name = field.split(".")
         tree = self._tree
         for part in path:
@@ -40,18 +40,18 @@ class Findings:
         return Problem("Validation", validation=self._tree)
 
     def check_text(self, field: str, text: str, *, least: int = 1, most: int) -> None:
-        """Between `least` and `most` characters, none of them a control character."""
+        """Check for `least` to `most` characters, none of them a control character."""
         self.check_length(field, text, least=least, most=most)
         if not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text):
             self.add(field, "non_control_character", "it must have no control characters")
 
     def check_length(self, field: str, text: str, *, least: int = 1, most: int) -> None:
-        """Between `least` and `most` characters."""
+        """Check for `least` to `most` characters."""
         if not least <= len(text) <= most:
             self.add(field, "length", f"it must have {least} to {most} characters", min=least, max=most)
 
     def check_pairs(self, field: str, pairs: Mapping[str, str], *, least: int, most: int) -> None:
-        """Between `least` and `most` pairs, keys and values of 1 to 50 bytes. Codes: `<field>-size` and so on."""
+        """Check for `least` to `most` pairs, keys and values of 1 to 50 bytes. Codes: `<field>-size` and so on."""
         if not least <= len(pairs) <= most:
             self.add(field, f"{field}-size", f"there must be {least} to {most} pairs", min=least, max=most)
         problem = find_pairs_problem(pairs)

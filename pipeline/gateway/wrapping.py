@@ -139,7 +139,7 @@ def answer_unrouted(request: web.BaseRequest, error: web.HTTPException) -> web.R
 
 
 def find_again(refuse: Handler) -> Handler:
-    """For a path that is no route as it stands: slashes at the end are optional, repeated ones are one.
+    """Find the route of a path that is none as it stands: slashes at the end are optional, repeated ones are one.
 
     A route that is found has a frame that counts the request; a path without a route goes to `refuse`.
     """

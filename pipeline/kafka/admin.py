@@ -231,7 +231,7 @@ class LogEnds:
         await asyncio.to_thread(self._consumer.close)
 
     def _ask_ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
-        # of all ways to ask it is the one that takes one request; a timestamp of -1 is the end in Kafka's protocol
+        # the only way to ask that takes one request; a timestamp of -1 is the end in Kafka's protocol
         asked = [TopicPartition(topic, partition, LATEST) for partition in partitions]
         with self._lock:
             try:

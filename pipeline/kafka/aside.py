@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Aside:
-    """Its thread begins with the first call. Unlike an executor's it does not keep the process from ending."""
+    """Calls in a thread that begins with the first call, and unlike an executor's does not delay the process' end."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -18,7 +18,7 @@ class Aside:
         self._thread: threading.Thread | None = None
 
     def call(self, function: Callable[[], T]) -> "Future[T]":
-        """Its result comes some time later. One that was cancelled meanwhile is not begun."""
+        """Call in the thread; the result comes later. A call that was cancelled meanwhile is not begun."""
         future: Future[T] = Future()
 
         def run() -> None:

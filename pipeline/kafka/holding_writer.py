@@ -57,7 +57,7 @@ class Write:
 
 
 class HoldingWriter:
-    """Between a process and its producer. `run` for ever. What it returns fails never; it may take as long as it takes.
+    """Stands between a process and its producer while `run` runs. Its futures never fail, and may take any time.
 
     A record that is refused for good is replaced by what `replace` says.
     """

@@ -100,7 +100,7 @@ def consumer_options(
 
 
 def retries_options(options: Mapping[str, str | int | float | bool]) -> Options:
-    """For the reader of retry topics beside a member of a group with these `options`."""
+    """Options for the reader of retry topics beside a member of a group with these `options`."""
     # a partition whose next record is due is fetched again when the fetch that is under way returns
     return {**options, "fetch.wait.max.ms": 100}
 

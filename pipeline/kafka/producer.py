@@ -158,7 +158,7 @@ class LogProducer:
         self._timer.cancel()
 
     def _step_soon(self, wait_s: float = 0.0) -> None:
-        """After so long, or at once with other records of this turn of the loop; unless a step is near anyway."""
+        """Send after so long, or at once with other records of this turn of the loop; unless a step is near anyway."""
         if self._timer.is_set and not self._timer.is_holding and not self._pace.is_slow:
             return
         self._pace.hurry()

@@ -89,7 +89,7 @@ class Smaller:
 
 
 def _shorten(attempt: Attempt) -> Attempt:
-    """Without request and response; the outcome stays."""
+    """Drop request and response; the outcome stays."""
     detail = attempt.error_detail
     return msgspec.structs.replace(
         attempt,

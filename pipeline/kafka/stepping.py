@@ -130,7 +130,7 @@ class Stepper:
         return [fault for question in asked if (fault := self._resolve(question)) is not None]
 
     def _resolve(self, question: Question) -> ReadFault | None:
-        """Answer it and move reading there."""
+        """Answer the question, and move reading there."""
         place = question.place
         if self._probe is None:
             self._probe = Probe(self._config)

@@ -57,7 +57,7 @@ class WriteProbe:
         return "; ".join(self._problems[topic] for topic in chosen if topic in self._problems) or None
 
     async def ask(self, topic: Topic) -> bool:
-        """Does it take a record now?"""
+        """Does the topic take a record now?"""
         written = self._under_way.get(topic)
         if written is None or written.done():
             written = self._producer.send_bytes([(topic, PROBE_KEY, self._make_probe(topic))])

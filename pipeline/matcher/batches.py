@@ -120,7 +120,7 @@ def is_in_place(begin: int, batch: Any, following: Any, *, may_begin_before: boo
 
 
 def unpack(batch: Any) -> Batch | None:
-    """Its records; None: they cannot be read."""
+    """Unpack the records of a batch; None: they cannot be read."""
     try:
         return Batch(batch) if batch.validate_crc() else None
     except Exception:  # whatever aiokafka, a decompressor or Cython stumbles over
@@ -128,7 +128,7 @@ def unpack(batch: Any) -> Batch | None:
 
 
 def _each_raw(records: Any) -> Iterator[Any]:
-    """Its batches. One that is not even a header is the error that it led to, and the last."""
+    """Yield the batches of a fetch. One that is not even a header is the error that it led to, and the last."""
     try:
         while records.has_next():
             yield records.next_batch()

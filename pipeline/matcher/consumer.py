@@ -120,7 +120,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call it here. As with a thread, it goes on when its caller is cancelled."""
+        """Call the function here. As with a thread, it goes on when its caller is cancelled."""
         result = fun(*args, **kwargs)
         if not inspect.isawaitable(result):
             return result
@@ -195,7 +195,7 @@ class Consumer(driver.Consumer):
         self.is_holding.set()
 
     def let_go(self, tp: TP) -> None:
-        """Fetch it again."""
+        """Fetch the partition again."""
         self.held.discard(tp)
         if not self.held:
             self.is_holding.clear()

@@ -1,4 +1,4 @@
-"""From the records of a chunk to what has to be written: deliveries, one dispatch an event, dead letters."""
+"""Records of a chunk become what has to be written: deliveries, one dispatch an event, dead letters."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Progress:
-    """In: records read and their writes. Out: commits, never ahead of an acknowledgement.
+    """Takes records read and their writes; yields commits, never ahead of an acknowledgement.
 
     A commit can hang for half a minute while a broker is away, so it is never on the path of the work: the newest
     watermark supersedes the ones that were not committed yet. `commit` answers False when the group has gone on
@@ -50,7 +50,7 @@ class Progress:
         return mark
 
     async def add(self, written: "asyncio.Future[Placement]", settled: Settled) -> None:
-        """Something is on its way; waits while too much is. With it the records of `settled` are done with."""
+        """Add writes that are under way; wait while there are too many. The records of `settled` are done with them."""
         if self._written.empty():
             self._settled_at_s = time.monotonic()
         await self._written.put((written, settled))

@@ -44,7 +44,7 @@ class Reading:
         self.batch_ends: dict[TP, int] = {}  # of the last batch that was read
 
     def note(self, tp: TP, first: Fetched, last: Fetched, committed: int | None) -> None:
-        """Something was fetched. `committed`: where reading began, if nothing of the partition was fetched before."""
+        """Note a fetch. `committed`: where reading began, if nothing of the partition was fetched before."""
         expected = self._next_offsets.get(tp, committed)
         if expected is not None and first.offset > expected:
             self._gaps.append(Gap(tp, expected, first.offset))

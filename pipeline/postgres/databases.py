@@ -76,7 +76,7 @@ class Databases:
         return self._primary
 
     def list_checks(self) -> dict[str, Check]:
-        """For health: `postgres`, `postgres-reads-1`, …"""
+        """List the checks of health: `postgres`, `postgres-reads-1`, …"""
         names = ["postgres", *(f"postgres-reads-{number}" for number in range(1, len(self._watches)))]
         return {name: watch.check for name, watch in zip(names, self._watches, strict=True)}
 

@@ -114,7 +114,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
 
 
 async def check_connection(connection: AsyncConnection[TupleRow]) -> None:
-    """Before a connection is handed out. When one died while it was idle, so did the others, most likely.
+    """Check a connection before it is handed out. When one died while it was idle, so did the others, most likely.
 
     Without this each of them would cost the request that meets it a wait that doubles.
     """

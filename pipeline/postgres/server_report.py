@@ -78,7 +78,7 @@ class ServerReport:
 
 
 async def read_report(connection: AsyncConnection[TupleRow], *, limit: int) -> ServerReport:
-    """At most `limit` rows a section. Changes nothing."""
+    """Read at most `limit` rows a section. Changes nothing."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(SERVER)
         (server,) = await cursor.fetchall()

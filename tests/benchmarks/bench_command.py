@@ -18,19 +18,19 @@ TIMEOUT_S = 400.0  # the first start on a machine downloads Kafka
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How it ended. `err`: what it said."""
+    """An ended command. `err`: what it said."""
 
     code: int
     err: str
 
 
 async def run_bench(*arguments: str, out: Path) -> Ran:
-    """Run it to its end, with default settings."""
+    """Run the benchmark to its end, with default settings."""
     return await _finish(await _start(*arguments, out=out))
 
 
 async def interrupt_bench(*arguments: str, out: Path) -> Ran:
-    """Start it, and end it by SIGTERM as soon as something runs below it. Its temporary files are in `out`."""
+    """Start the benchmark, and end it by SIGTERM once a process runs below it. Its temporary files are in `out`."""
     process = await _start(*arguments, out=out, TMPDIR=str(out))
     try:
         await eventually(lambda: any(out.glob("hookline-bench-*/run/*.pid")), timeout_s=TIMEOUT_S)

@@ -115,7 +115,7 @@ async def test_what_is_to_be_there_before_the_load_is_there(up: HooklineUp, tmp_
 
 
 async def test_what_does_not_arrive_is_told(up: HooklineUp, tmp_path: Path) -> None:
-    """With deliver frozen events are accepted and never delivered: exit code 1, and the report says how many."""
+    """Events accepted while deliver is frozen are never delivered: exit code 1, and the report says how many."""
     up.send("deliver", signal.SIGSTOP)
     try:
         ran = await run_bench("end-to-end", "--give-up-after", "3", "--data-dir", str(up.data_dir), *LOAD, out=tmp_path)

@@ -202,7 +202,7 @@ async def test_an_answer_that_makes_no_sense_ends_the_run(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("module", [GENERATOR, RECEIVER])
 async def test_an_instrument_whose_reports_fail_ends(tmp_path: Path, module: str) -> None:
-    """Its parent would wait for figures that never come. The reason is in its log."""
+    """A parent would wait for figures that never come. The reason is in the instrument's log."""
     if module == GENERATOR:
         plan: GeneratorPlan | ReceiverPlan = GeneratorPlan(
             apis=["http://127.0.0.1:1"], streams=[], payloads=[], has_event_ids=False, journal_dir=str(tmp_path)

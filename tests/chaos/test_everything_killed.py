@@ -6,5 +6,5 @@ from tests.e2e.killing import kill_everything_once
 
 
 async def test_nothing_accepted_is_lost_when_everything_is_killed_once(tmp_path: Path) -> None:
-    """During 10,000 events."""
+    """Each process is killed once during 10,000 events."""
     await kill_everything_once(tmp_path, 10_000)

@@ -73,7 +73,7 @@ async def lose_tail(stack: Stack, broker: OwnBroker, topic: Topic, load: Load, r
 
 
 async def test_a_tail_that_is_lost_of_each_topic(tmp_path: Path, postgres: str, migrated_template: str) -> None:
-    """Within seconds an event is accepted, delivered and archived again; the loss is counted. 9 crashes."""
+    """An event is accepted, delivered and archived again within seconds; the loss is counted. 9 crashes."""
     broker = OwnBroker(await asyncio.to_thread(EmbeddedKafka.start, tmp_path), tmp_path)
     figures: dict[str, Figures] = {}
     try:

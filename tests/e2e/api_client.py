@@ -34,5 +34,5 @@ async def read_event(report: UpReport, event_id: str) -> dict[str, Any]:
 
 
 def open_session(report: UpReport) -> aiohttp.ClientSession:
-    """With the application's secret."""
+    """Open a session with the application's secret."""
     return aiohttp.ClientSession(headers={"Authorization": f"Bearer {report.application_secret}"})

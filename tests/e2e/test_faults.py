@@ -6,5 +6,5 @@ from tests.e2e.killing import kill_everything_once
 
 
 async def test_nothing_accepted_is_lost_when_everything_is_killed_once(tmp_path: Path) -> None:
-    """During 4,000 events; the long form is in tests/chaos."""
+    """Each process is killed once during 4,000 events; the long form is in tests/chaos."""
     await kill_everything_once(tmp_path, 4_000)

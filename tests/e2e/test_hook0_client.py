@@ -81,7 +81,7 @@ async def test_a_repeated_event_is_a_conflict(stack: Stack) -> None:
 
 
 async def test_a_service_token_through_the_generated_client(stack: Stack) -> None:
-    """Its five operations; and what the client does with the token is done within its organization."""
+    """The client's five operations work, and what it does with the token is done within its organization."""
     organization = await stack.api.call("POST", "/organizations", {"name": "Acme"})
     organization_id = organization.json["organization_id"]
     tokens = aio.ServiceTokenAsyncApi(hook0.AsyncHttpTransport(stack.api.url, MASTER_KEY))
@@ -101,7 +101,7 @@ async def test_a_service_token_through_the_generated_client(stack: Stack) -> Non
 
 
 async def test_the_generated_client_reads_and_writes_everything(stack: Stack) -> None:
-    """Its decoders find every member they demand: a whole life of an application through the generated half."""
+    """The client's decoders find every member they demand: an application's whole life through the generated half."""
     transport = hook0.AsyncHttpTransport(stack.api.url, MASTER_KEY)
     organization = await stack.api.call("POST", "/organizations", {"name": "Acme"})
     organization_id = UUID(organization.json["organization_id"])

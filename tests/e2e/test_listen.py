@@ -49,7 +49,7 @@ class Listener:
 
 @asynccontextmanager
 async def listen(tmp_path: Path, *arguments: str) -> AsyncIterator[Listener]:
-    """Start it on a free port; it is killed in the end unless it has ended."""
+    """Start `hookline listen` on a free port; it is killed in the end unless it has ended."""
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pipeline.cli", "listen", "--port", "0", *arguments),
@@ -135,7 +135,7 @@ async def test_programs_get_objects_with_bodies(tmp_path: Path) -> None:
 
 
 async def test_a_secret_in_a_file_may_be_rotated(tmp_path: Path) -> None:
-    """Without a restart, and never on the command line."""
+    """A new secret in the file applies without a restart, and is never on the command line."""
     file = tmp_path / "secret"
     file.write_text(SECRET)
     async with listen(tmp_path, "--secret-file", str(file)) as listener:
@@ -191,7 +191,7 @@ async def find_last(listener: Listener, word: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_stops_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
-    """At once, in order; also while a connection is open."""
+    """SIGINT and SIGTERM end it at once, in order; also while a connection is open."""
     async with listen(tmp_path) as listener, aiohttp.ClientSession() as session:
         async with session.get(listener.url) as response:
             assert 200 == response.status

@@ -175,7 +175,7 @@ async def test_retries_leave_when_they_are_due_after_a_restart(
 async def test_retries_leave_when_they_are_due_during_rebalances(
     kafka: str, postgres: str, migrated_template: str, tmp_path: Path
 ) -> None:
-    """While retries fall due all the time, a second process takes half of the partitions over, and gives them back.
+    """A second process takes half of the partitions over, and gives them back, while retries fall due all the time.
 
     Partitions in a rebalance have no owner for up to a second; retries due then have that much less left of their time.
     """

@@ -31,7 +31,7 @@ GIVEN = (
     ],
 )
 async def test_a_mistake_is_named(tmp_path: Path, arguments: tuple[str, ...], code: int, reason: str) -> None:
-    """Without a traceback; nothing is printed that a script could take for an id."""
+    """An error has no traceback, and nothing is printed that a script could take for an id."""
     finished = await run_hookline("send", "--data-dir", str(tmp_path), *GIVEN, *defaults(arguments), *arguments)
 
     assert (code, "") == (finished.code, finished.out)
@@ -44,7 +44,7 @@ def defaults(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def test_a_kafka_that_is_away_is_named(tmp_path: Path) -> None:
-    """Within the time that producing may take."""
+    """The error comes within the time that producing may take."""
     environ = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "HOOKLINE_KAFKA_PRODUCE_TIMEOUT_S": "1"}
     finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *GIVEN, "{}", environ=environ)
 

@@ -152,7 +152,7 @@ async def test_a_stop_during_the_start_leaves_nothing(environ: dict[str, str], t
 
 
 def is_up(process: psutil.Process, data_dir: Path) -> bool:
-    """Is it the `hookline up` of this data directory?"""
+    """Is the process the `hookline up` of this data directory?"""
     try:
         words = process.cmdline()
     except psutil.Error:

@@ -14,7 +14,7 @@ REFUSAL_MAX_S = 60.0  # a few seconds on a machine that does nothing else; Kafka
 
 
 async def start_up(data_dir: Path, *arguments: str, environ: dict[str, str] | None = None) -> Finished:
-    """Start it, and see it refuse in order."""
+    """Start `hookline up`, and see it refuse in order."""
     started_at_s = time.monotonic()
     finished = await run_hookline("up", "--json", "--data-dir", str(data_dir), *arguments, environ=environ)
 
@@ -67,7 +67,7 @@ async def test_a_taken_port_is_refused(tmp_path: Path) -> None:
     ],
 )
 async def test_wrong_settings_are_named(tmp_path: Path, environ: dict[str, str], reason: str) -> None:
-    """Before anything is started."""
+    """The refusal comes before anything is started."""
     finished = await start_up(tmp_path, environ=environ)
 
     assert reason in last_line(finished)

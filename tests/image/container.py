@@ -101,5 +101,5 @@ class Container:
             return await self._process.wait()
 
     def log(self) -> str:
-        """All it has logged."""
+        """Read all that the container has logged."""
         return self.log_path.read_text()

@@ -135,7 +135,7 @@ async def test_nothing_but_tmp_can_be_written() -> None:
 
 
 async def test_the_image_shows_its_help_and_has_no_installer() -> None:
-    """Without a command it prints its help; pip and compilers stayed behind in the stage that built it."""
+    """The image's help is printed without a command; pip and compilers stayed behind in the stage that built it."""
     root = list_roots()[0]
     config = read_config()
     async with Container(root, {}, *config["Cmd"]) as container:

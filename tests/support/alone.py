@@ -23,7 +23,9 @@ class Turns:
 
     @contextmanager
     def take(self, *, alone: bool) -> Iterator[None]:
-        """With others, or alone. A test that waits for the room to be empty keeps the door shut: none overtakes it."""
+        """Take a place with others, or alone. A test that waits for the room to be empty keeps the door shut: none
+        overtakes it.
+        """
         with open_locked(self._room, None) as room:
             with open_locked(self._door, fcntl.LOCK_EX):
                 fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)

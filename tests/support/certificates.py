@@ -32,7 +32,7 @@ class Authority:
         asks_for_client_certificate: bool = False,
         is_named_in_subject_only: bool = False,
     ) -> ssl.SSLContext:
-        """For a server called `name`; give another name than the one it is reached by for a wrong one."""
+        """Make the context of a server called `name`; give another name than it is reached by for a wrong one."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         ends_at = datetime.now(UTC) + (-LIFETIME if is_expired else expires_in)
@@ -61,13 +61,15 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), _write_key(key).decode()
 
     def self_signed_context(self, name: str = "localhost") -> ssl.SSLContext:
-        """For a server without an authority: its certificate is signed with its own key, and it is no authority."""
+        """Make the context of a server without an authority: its certificate is signed with its own key, and is no
+        authority.
+        """
         ends_at = datetime.now(UTC) + LIFETIME
         certificate = self._sign(self._name, self._key.public_key(), ends_at, host=name)
         return self._load(f"{name}-self-signed.pem", self._key, certificate)
 
     def client_context(self) -> ssl.SSLContext:
-        """For a client that trusts this authority and no other."""
+        """Make the context of a client that trusts this authority and no other."""
         return ssl.create_default_context(cafile=str(self.ca_file))
 
     def _load(self, file_name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> ssl.SSLContext:

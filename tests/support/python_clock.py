@@ -32,7 +32,7 @@ class PythonClock:
         self.set(0)
 
     def set(self, shift_s: float) -> None:
-        """From now on the process is so many seconds ahead (behind, when negative)."""
+        """Put the process so many seconds ahead (behind, when negative) from now on."""
         partial = self._file.with_suffix(".partial")
         partial.write_text(f"{shift_s:.0f}")
         partial.rename(self._file)

@@ -68,7 +68,7 @@ class Replica:
             connection.execute(statement.encode())
 
     def stop(self) -> None:
-        """At once, as a server does that lost its power."""
+        """Stop at once, as a server does that lost its power."""
         if self._server.poll() is None:
             self._server.send_signal(3)  # SIGQUIT
         self._server.wait(30)

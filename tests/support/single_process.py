@@ -121,7 +121,7 @@ class SingleProcess:
         return self._run_dir / f"{self.name}.log"
 
     def log(self) -> str:
-        """All it has logged."""
+        """Read all that the process has logged."""
         return self.log_path.read_text()
 
     @property

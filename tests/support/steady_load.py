@@ -23,7 +23,7 @@ ARRIVAL_TIMEOUT_S = 60.0
 
 @dataclass(slots=True)
 class Change:
-    """Something that was done to the processes, and when (monotonic)."""
+    """A change that was made to the processes, and when (monotonic)."""
 
     name: str
     begun_s: float

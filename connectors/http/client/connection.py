@@ -21,7 +21,7 @@ IDLE_MARGIN_S = 0.5  # before the time that the server itself names
 
 
 class Connection(asyncio.Protocol):
-    """At most one exchange at a time. `is_reusable` says whether there may be another."""
+    """A connection with at most one exchange at a time. `is_reusable` says whether there may be another."""
 
     __slots__ = (
         "_done",
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._idle_since_s = now_s
 
     def is_fresh(self, now_s: float) -> bool:
-        """Has it been idle for so short that its endpoint still keeps it?"""
+        """Has the connection been idle for so short that its endpoint still keeps it?"""
         return self.is_reusable and now_s - (self._idle_since_s or 0.0) < self._idle_max_s
 
     def is_quiet(self) -> bool:

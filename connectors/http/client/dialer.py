@@ -1,4 +1,4 @@
-"""From an origin to a connection: check, resolve, check again, dial exactly the checked address, shake hands."""
+"""Origins become connections: check, resolve, check again, dial exactly the checked address, shake hands."""
 
 import asyncio
 import errno

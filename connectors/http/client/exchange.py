@@ -30,7 +30,7 @@ class ErrorClass(StrEnum):
 
 
 class Certificate(NamedTuple):
-    """From when and until when it is valid; microseconds since the epoch."""
+    """Times at which a certificate's validity begins and ends; microseconds since the epoch."""
 
     begins_at_us: int
     expires_at_us: int

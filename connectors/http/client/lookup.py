@@ -64,7 +64,7 @@ def start_daemon(run: Callable[[], None]) -> None:
 
 
 class Lookups:
-    """At most `at_once_max` look-ups at a time, and of one zone an eighth of that; others wait for their turn."""
+    """Bounds look-ups: `at_once_max` run at a time, and an eighth of that for one zone; others wait for their turn."""
 
     def __init__(self, lookup: Lookup, *, at_once_max: int, start_thread: StartThread = start_daemon) -> None:
         self._lookup = lookup

@@ -1,4 +1,4 @@
-"""From a host name to the addresses that may be dialled. Connections go to addresses returned here and to no others."""
+"""Host names become addresses that may be dialled. Connections go to addresses returned here and to no others."""
 
 import asyncio
 import socket

@@ -57,7 +57,7 @@ def format_line(arrival: Arrival) -> str:
 
 
 def describe_signature(arrival: Arrival) -> str:
-    """Whether it is genuine, in words."""
+    """Describe in words whether the signature is genuine."""
     found = arrival.verification
     if found is None:
         return f"{NOT_CHECKED} ({arrival.body_problem or 'no secret was given'})"

@@ -57,7 +57,7 @@ class Child:
         return self._running().pid
 
     async def start(self) -> None:
-        """Start it; it is not ready yet."""
+        """Start the process; it is not ready yet."""
         if self._process is not None:
             self._announcement_file().unlink(missing_ok=True)
         if self.log_file.exists() and self.log_file.stat().st_size > LOG_MAX_BYTES:
@@ -121,7 +121,7 @@ class Child:
             return None
 
     def read_refusal(self) -> str:
-        """Why it refused to start, as it said in the last lines of its log."""
+        """Read why the process refused to start, from the last lines of its log."""
         lines = self._tail()
         for line in reversed(lines):
             with contextlib.suppress(ValueError):
@@ -187,7 +187,7 @@ def build_environ(
 
 
 class Children:
-    """Makes them. Their ports are chosen here, so that one that is started again keeps its addresses."""
+    """Makes our processes. Their ports are chosen here, so that one that is started again keeps its addresses."""
 
     def __init__(
         self,

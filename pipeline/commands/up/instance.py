@@ -128,7 +128,7 @@ class Instance:
         return report
 
     async def watch(self) -> None:
-        """Never returns; raises when keeping one of them failed unexpectedly."""
+        """Watch until cancelled; raises when keeping one of them failed unexpectedly."""
         await asyncio.gather(*(keeper.keeping for keeper in self._keepers))
 
     async def stop(self) -> None:

@@ -10,7 +10,7 @@ FILE_NAME = "report.json"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Without a demo its members are empty. `metrics`: by process, `deliver`, `deliver.2`, …; `pids`: by name."""
+    """Addresses, ids and secrets; a demo's are empty without one. `metrics`: by process; `pids`: by name."""
 
     api: str
     organization_id: str = ""
@@ -32,7 +32,7 @@ def format_report(report: Report) -> str:
 
 
 def write_report(root: Path, report: Report) -> None:
-    """Leave it in the data directory, for `hookline send`."""
+    """Leave the report in the data directory, for `hookline send`."""
     write_private(run_dir(root) / FILE_NAME, format_report(report) + "\n")
 
 

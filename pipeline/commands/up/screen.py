@@ -91,7 +91,7 @@ class Screen:
             self._status = None
 
     def say(self, line: str) -> None:
-        """Something that stays to be read."""
+        """Print a line that stays to be read."""
         with suppress(OSError):
             if self._console.is_terminal:
                 self._console.print(Text(line), soft_wrap=True)

@@ -40,7 +40,7 @@ class Running(Protocol):
 
 
 class Guarded(Protocol):
-    """Its guard."""
+    """Return the service's guard."""
 
     @property
     def guard(self) -> "Ended": ...
@@ -70,7 +70,7 @@ class Service:
         return self._service.pid
 
     async def start(self) -> None:
-        """Start it, and wait until it is ready. Raises `EmbeddedError`."""
+        """Start the service, and wait until it is ready. Raises `EmbeddedError`."""
         self._starting = run_in_thread(self._launch)
         # the caller may be cancelled; `stop` then waits for the start under way
         self._service = await asyncio.shield(self._starting)
@@ -87,7 +87,7 @@ class Service:
         return _SIGNALLED - code if code > _SIGNALLED else code
 
     async def stop(self, timeout_s: float) -> bool:
-        """Stop it in order, by force after `timeout_s`; did it end in order?"""
+        """Stop the service in order, by force after `timeout_s`; did it end in order?"""
         if self._starting is not None:
             with contextlib.suppress(Exception):  # it is not needed any more, whatever went wrong
                 async with asyncio.timeout(ABANDON_AFTER_S):

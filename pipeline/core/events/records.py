@@ -35,7 +35,7 @@ class Event(Record, frozen=True, kw_only=True, gc=False):
 
 
 class RoutesChanged(Record, frozen=True, kw_only=True, gc=False):
-    """From here on in the log, routes of at least this version apply."""
+    """A marker: routes of at least this version apply from here on in the log."""
 
     application_id: str
     routes_version: int
@@ -300,7 +300,7 @@ class RecordVersionError(ValueError):
 
 
 def write_as(versions: Mapping[str, int]) -> None:
-    """From now on this process writes these records (by name) in older versions of their schemas.
+    """Write these records (by name) in older versions of their schemas from now on, in the whole process.
 
     For the time in which an installation has processes of two releases: readers know the versions of their release and
     of those before. Raises `RecordVersionError`.

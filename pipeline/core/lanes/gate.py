@@ -193,7 +193,7 @@ class EndpointGate:
             self.opened_until_us = now_us + self._open_for_us
 
     def choose_tier(self, jam: Jam, now_us: int, delays_s: Sequence[int], *, waited_in: int | None = None) -> int:
-        """In which retry tier to wait for the breaker's probe, or for a turn. `delays_s`: of the tiers, ascending.
+        """Choose the tier in which to wait for the breaker's probe, or for a turn, by the tiers' ascending `delays_s`.
 
         `waited_in`: the tier it comes from, when it is parked again. An endpoint without a success has no speed to
         reckon with: then each time is longer. Thousands of deliveries of hanging endpoints came back every second.

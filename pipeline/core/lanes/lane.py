@@ -60,10 +60,10 @@ class Gate(Protocol):
         """The lane's state, with `waiting` items in it."""
 
     def start(self, now_us: int) -> None:
-        """Something was started."""
+        """Count a start."""
 
     def end(self, now_us: int) -> None:
-        """Something ended, however."""
+        """Count an end, of whatever outcome."""
 
     def note_drained(self, us_per_item: float, now_us: int) -> None:
         """The lane has given out all that it had, at this speed."""
@@ -90,7 +90,7 @@ class Lane(Generic[T]):
 
     @property
     def is_parked(self) -> bool:
-        """Does it hold parked items only?"""
+        """Does the lane hold parked items only?"""
         fresh, retries, _ = self.queues
         return not fresh and not retries
 

@@ -157,7 +157,7 @@ class Lanes(Generic[T]):
         return None
 
     def refresh(self, key: Hashable, now_us: int) -> None:
-        """Something of this lane ended, or its gate opened: it may have a turn again."""
+        """Give the lane a turn again: a request of it ended, or its gate opened."""
         lane = self._lanes.get(key)
         if lane is not None:
             self._line_up(lane, now_us)

@@ -45,7 +45,7 @@ def format_note(watermark: int, note: CommitNote) -> str:
 
 
 def parse_note(watermark: int, metadata: str | None) -> CommitNote:
-    """The note of a commit at `watermark`. What cannot be read says nothing: then more is repeated, nothing is lost."""
+    """The note of a commit at `watermark`. An unreadable note counts as none: more is repeated, nothing is lost."""
     version, _, rest = (metadata or "").partition(";")
     seen, _, encoded = rest.partition(";")
     if version != VERSION:

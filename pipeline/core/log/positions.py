@@ -53,7 +53,7 @@ class Positions:
         ranges.append((begin, end))
 
     def forget_vacant(self, place: Place) -> None:
-        """The log of this partition is another one from here on: its offsets mean other records."""
+        """Forget the vacant offsets of a partition whose log is another one from here on."""
         if place in self._vacant:
             self._vacant[place].clear()
 

@@ -35,7 +35,7 @@ def is_service_link(variable: str, value: str) -> bool:
 
 
 def list_service_links(environ: Mapping[str, str]) -> list[str]:
-    """Their names, sorted."""
+    """List the names of services, sorted."""
     return sorted(name for name, value in environ.items() if name.startswith(PREFIX) and is_service_link(name, value))
 
 

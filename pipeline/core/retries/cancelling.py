@@ -4,7 +4,7 @@ from pipeline.core.events.records import Delivery, Endpoint
 
 
 def is_cancelled(delivery: Delivery, endpoint: Endpoint) -> bool:
-    """Was it matched before the subscription was last disabled by its owner, or is that deleted?
+    """Was the delivery matched before its subscription was last disabled by its owner, or is that deleted?
 
     An attempt that a person asked for of this very subscription is cancelled only by deleting it.
 

@@ -85,7 +85,7 @@ class EndpointHealth:
             self.is_warning = self.is_dirty = True
 
     def has_failed_for(self, longest_us: int) -> bool:
-        """Has it failed for longer than this, in enough attempts to say so?"""
+        """Has the endpoint failed for longer than this, in enough attempts to say so?"""
         return self.failed_for_us > longest_us and self.failures >= DISABLE_FAILURES_MIN
 
     def should_tell(self, steady_us: int) -> bool:

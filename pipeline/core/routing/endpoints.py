@@ -35,7 +35,7 @@ class Endpoints:
         return self._endpoints.get(subscription_id)
 
     def is_alive(self, subscription_id: str) -> bool:
-        """Is it known, and not deleted?"""
+        """Is the endpoint known, and not deleted?"""
         endpoint = self._endpoints.get(subscription_id)
         return endpoint is not None and not endpoint.deleted
 
@@ -70,7 +70,7 @@ class Endpoints:
 
 
 def _strip(endpoint: Endpoint) -> Endpoint:
-    """Without secrets and whatever else only sending needs. Method and URL stand in cancelled attempts."""
+    """Drop secrets and all that only sending needs. Method and URL stand in cancelled attempts."""
     return msgspec.structs.replace(
         endpoint,
         headers={},

@@ -41,7 +41,7 @@ PATTERN_TYPES_MAX = 1_000
 
 
 class Span:
-    """Something that applied from version `since` until before version `until`."""
+    """A value that applied from version `since` until before version `until`."""
 
     __slots__ = ("name", "since", "until")
 

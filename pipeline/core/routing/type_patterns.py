@@ -8,7 +8,7 @@ WILDCARDS = frozenset({"*", "**"})
 
 
 def is_pattern(name: str) -> bool:
-    """Does it have a wildcard?"""
+    """Does the pattern have a wildcard?"""
     return "*" in name and not WILDCARDS.isdisjoint(name.split("."))
 
 

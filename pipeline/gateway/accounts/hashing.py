@@ -28,12 +28,12 @@ class Passwords:
         return await self._run(self._hasher.hash, password)
 
     async def check(self, password_hash: str | None, password: str) -> bool:
-        """Is it this password? `password_hash` None: the user has none, and no password fits. Raises `Problem`."""
+        """Is the password right? `password_hash` None: the user has none, and no password fits. Raises `Problem`."""
         is_right = await self._run(self._verify, password_hash or self._no_password, password)
         return is_right and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Was it hashed at other costs than today's?"""
+        """Was the password hashed at other costs than today's?"""
         return self._hasher.check_needs_rehash(password_hash)
 
     def _verify(self, password_hash: str, password: str) -> bool:

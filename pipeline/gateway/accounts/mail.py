@@ -50,7 +50,7 @@ class Mailer:
         return self._server is not None
 
     def send(self, mail: Mail) -> None:
-        """Hand it over soon. One too many is dropped."""
+        """Hand a mail over soon. One too many is dropped."""
         try:
             self._waiting.put_nowait(mail)
         except asyncio.QueueFull:

@@ -171,7 +171,7 @@ class Provider:
 
 
 def _is_subject(subject: str) -> bool:
-    """At most 255 ASCII characters (OpenID Connect Core 1.0 §2)."""
+    """Is the subject of at most 255 ASCII characters (OpenID Connect Core 1.0 §2)?"""
     return 0 < len(subject) <= SUBJECT_MAX_CHARS and subject.isascii() and subject.isprintable()
 
 

@@ -101,7 +101,7 @@ async def rename(request: web.Request) -> web.Response:
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """Revoke it: the next request with it is refused."""
+    """Revoke a secret: the next request with it is refused."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     token, application_id = take_path_id(request, "token"), take_application_id(request)
     await caller.require_application(application_id)

@@ -161,7 +161,7 @@ async def rename(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Delete it with its secrets and subscriptions; waiting deliveries are cancelled."""
+    """Delete an application with its secrets and subscriptions; waiting deliveries are cancelled."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)

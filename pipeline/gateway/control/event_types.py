@@ -88,7 +88,7 @@ async def show_all(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Create it, or activate it again. One that exists is answered in the same way."""
+    """Create an event type, or activate it again. One that exists is answered in the same way."""
     gateway = request.app[GATEWAY]
     _, form, application_id = await read_own_form(request, _decoder)
     findings = Findings()
@@ -114,7 +114,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def deactivate(request: web.Request) -> web.Response:
-    """Deactivate it: the next event of this type is refused."""
+    """Deactivate an event type: the next event of this type is refused."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)

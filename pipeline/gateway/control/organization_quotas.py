@@ -74,7 +74,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """Set them all. With the master key only."""
+    """Set all quotas of an organization. With the master key only."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     organization_id = take_path_id(request, "organization_id")

@@ -155,7 +155,7 @@ async def rename(request: web.Request) -> web.Response:
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """Revoke it: the next request with it is refused here, and within a second at every other gateway."""
+    """Revoke a token: the next request with it is refused here, and within a second at every other gateway."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     token_id, organization_id = take_path_id(request, "token_id"), take_id(request, "organization_id")
     await caller.require_organization(organization_id)

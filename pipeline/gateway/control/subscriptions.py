@@ -250,7 +250,7 @@ async def replace(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Delete it; waiting deliveries are cancelled. Deleted again: the same answer."""
+    """Delete a subscription; waiting deliveries are cancelled. Deleted again: the same answer."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription_id, application_id = take_path_id(request, "subscription_id"), take_application_id(request)
     await caller.require_application(application_id)

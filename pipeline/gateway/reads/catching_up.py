@@ -64,7 +64,7 @@ class CatchingUp:
             self._dispatched.popitem(last=False)
 
     def is_dispatched(self, application_id: str, end: int) -> bool:
-        """Is it known that the application's events before `end` are archived with their matches?"""
+        """Are the application's events before `end` known to be archived with their matches?"""
         topic_id, before = self._dispatched.get(application_id, (None, -1))
         return end <= before and topic_id == self._find_topic_id()
 

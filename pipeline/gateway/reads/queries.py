@@ -22,7 +22,7 @@ LIMIT_MAX = 1_000
 
 
 def read_uuid(text: str) -> str:
-    """Its canonical form. Raises `ValueError`."""
+    """Read an id in its canonical form. Raises `ValueError`."""
     return str(UUID(text))
 
 

@@ -22,7 +22,7 @@ Q = Parameter(
 
 
 class Found(TypedDict):
-    """Something that has this id. `path`: where the API shows it."""
+    """An object that has this id. `path`: where the API shows it."""
 
     type: Literal["event", "delivery", "request_attempt", "subscription", "dead_letter"]
     id: Id
@@ -34,7 +34,7 @@ def list_routes() -> list[Operation]:
 
 
 async def show_found(request: web.Request) -> web.Response:
-    """Whatever of the application has the id `q`; nothing when it is no id."""
+    """Show what the application has under the id `q`; an empty list when it is no id."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id, text = take_application_id(request), take(request, "q")
     await caller.require_application(application_id)

@@ -56,7 +56,7 @@ class RawLog:
         self._client: AIOKafkaClient | None = None
 
     def fetch(self, place: Place, offset: int, max_bytes: int) -> Piece:
-        """At least one batch as the broker sees it, whatever `max_bytes`, unless `offset` is the log's end."""
+        """Fetch at least one batch as the broker sees it, whatever `max_bytes`, unless `offset` is the log's end."""
 
         async def ask(client: AIOKafkaClient, leader: int) -> Piece | None:
             wanted = [(place[0], [(place[1], offset, max_bytes)])]

@@ -45,7 +45,7 @@ class Scanner:
         return any(self._is_bad(piece, each) for piece, each in self._survey.each_batch(place, begin, end))
 
     def find_damaged(self, place: Place, begin: int, bytes_max: int) -> int | None:
-        """If there is one in the next `bytes_max` bytes: the offset behind all of these. None: there is not."""
+        """Find damage in the next `bytes_max` bytes: the offset behind all of it. None: there is none."""
         size, is_damaged, position = 0, False, begin
         for piece, each in self._survey.each_batch(place, begin, EVERYTHING):
             is_damaged = is_damaged or self._is_bad(piece, each)

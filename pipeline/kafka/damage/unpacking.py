@@ -42,7 +42,7 @@ def bound_unpacking(max_bytes: int) -> None:
 
 
 def may_exceed(data: bytes, at: int, size: int, max_bytes: int) -> bool:
-    """Is it not certain that the batch there unpacks to so much at most, or that librdkafka sees to it (zstd)?"""
+    """May the batch unpack to more than so many bytes? False also where librdkafka sees to it (zstd)."""
     codec_id = data[at + CODEC_AT] & CODEC_MASK
     if codec_id == SNAPPY:
         try:

@@ -25,7 +25,7 @@ class Stretch(NamedTuple):
 
 
 class Way:
-    """Through one part of a log. Blocks; for one thread."""
+    """A way through one part of a log. Blocks; for one thread."""
 
     def __init__(self, scanner: Scanner, place: Place, begin: int, end: int) -> None:
         self._scanner = scanner

@@ -18,7 +18,7 @@ QUERY_TIMEOUT_S = 10.0
 
 
 class Clients:
-    """For the consumer's thread."""
+    """Kafka clients of the consumer's thread."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Clients:
     def _for_each(
         self, call: Callable[[Consumer, list[TopicPartition]], object], parts: Sequence[TopicPartition]
     ) -> None:
-        """Call it with each client and those of `parts` that it reads, unless there are none."""
+        """Call `call` with each client and those of `parts` that it reads, unless there are none."""
         for client in (self.group, self.retries):
             own = [part for part in parts if self.find(part.topic) is client]
             if client is not None and own:

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Committer:
-    """For the consumer's thread."""
+    """Commits from the consumer's thread."""
 
     def __init__(self, requests: Requests, clients: Clients, assigned: Assigned, handover: Handover) -> None:
         self._requests = requests

@@ -85,7 +85,7 @@ class LogConsumer:
         self._in_flight.release(records, size_bytes)
 
     def full_for_s(self) -> float:
-        """For how long reading has stopped because too much is in flight; 0: it has not."""
+        """Seconds for which reading has stopped because too much is in flight; 0: it has not."""
         since_s = self._in_flight.full_since_s
         return 0.0 if since_s is None else time.monotonic() - since_s
 

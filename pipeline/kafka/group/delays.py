@@ -29,7 +29,7 @@ class Delays:
         return self._wakes[0][0] if self._wakes else None
 
     def find_wait_us(self, record: LogRecord, now_us: int) -> int:
-        """For how long the record is not due; 0 or less: it is."""
+        """Find the microseconds until the record is due; 0 or less: it is."""
         delay_us = self.by_topic_us.get(record.topic)
         return 0 if delay_us is None else record.timestamp_us + delay_us - now_us
 

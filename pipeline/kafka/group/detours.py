@@ -57,7 +57,7 @@ class Detour:
 
 
 class Detours:
-    """For the consumer's thread; the log is looked at in a thread of its own."""
+    """Detours around damage. Belongs to the consumer's thread; the log is looked at in a thread of its own."""
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class Detours:
         self._assigned.reached[place] = reached._replace(offset=fault.end, epoch=None)
 
     def _leave(self, place: Place, position: int) -> None:
-        """Its client goes on from here."""
+        """Leave the detour: the partition's client goes on from here."""
         del self._detours[place]
         self._clients.move(place, position, self._assigned.reached[place].epoch)
         self._pauses.go_on(place)

@@ -38,7 +38,7 @@ class MemberFile:
             os.pwrite(file, member.encode(), 0)
 
     def close(self) -> None:
-        """The process has left the group: there is nothing to remember."""
+        """Forget the member: the process has left the group."""
         if self._slot is not None:
             file, path = self._slot
             # A process that has opened the file and not locked it yet keeps one without a name, which is read by none.

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class Gaps:
-    """For the consumer's thread."""
+    """Gaps in offsets. Belongs to the consumer's thread."""
 
     def __init__(self, requests: Requests, clients: Clients, handover: Handover) -> None:
         self._requests = requests

@@ -1,4 +1,4 @@
-"""From the consumer's thread to the loop: records, faults, questions. Called by the thread alone."""
+"""Records, faults and questions go from the consumer's thread to the loop. Called by the thread alone."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence

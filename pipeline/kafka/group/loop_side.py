@@ -33,7 +33,7 @@ class LoopSide:
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def start(self, handler: Handler) -> None:
-        """Before anything else is called."""
+        """Set the handler, before anything else is called."""
         self._handler = handler
 
     @property

@@ -12,7 +12,7 @@ from pipeline.kafka.record import LogRecord, Place
 
 
 class Pauses:
-    """For the consumer's thread. It decides nothing about records, so it does not ask the loop."""
+    """Pauses of partitions. Belongs to the consumer's thread; decides nothing about records, so asks nothing."""
 
     def __init__(self, clients: Clients, in_flight: InFlight, assigned: Assigned) -> None:
         self._clients = clients

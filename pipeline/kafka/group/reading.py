@@ -17,7 +17,7 @@ from pipeline.kafka.recovery import Reached
 
 
 class Reading:
-    """For the consumer's thread."""
+    """Reading of partitions. Belongs to the consumer's thread."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Repairs:
-    """For the consumer's thread; `Recovery` finds the answers in one of its own."""
+    """Repairs of reading. Belongs to the consumer's thread; `Recovery` finds the answers in one of its own."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From the loop to the consumer's thread: what the loop asks for. The loop appends, the thread takes."""
+"""Requests go from the loop to the consumer's thread. The loop appends, the thread takes."""
 
 import threading
 from collections import deque

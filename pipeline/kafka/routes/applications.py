@@ -32,7 +32,7 @@ NO_HEAD = Head(0, "", deleted=True, control_plane_id="", epoch=0)
 
 
 class Application:
-    """Its versions, as many as are kept. `staged`: parts that were read and take effect with the next head."""
+    """An application's versions, as many as are kept. `staged`: parts that take effect with the next head."""
 
     __slots__ = ("head", "history", "organization_id", "secrets", "staged", "versions")
 

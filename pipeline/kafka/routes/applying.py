@@ -44,7 +44,7 @@ class Applications:
         self._met = None
 
     def apply(self, key: str, value: bytes | None, appended_at_us: int) -> None:
-        """One record of the topic."""
+        """Apply one record of the topic."""
         application_id, is_part = key.partition("/")[::2]
         record: Record | None = None
         if value is not None:

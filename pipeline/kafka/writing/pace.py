@@ -42,28 +42,28 @@ class StepPace:
 
     @property
     def busy_s(self) -> float:
-        """To the next step while acknowledgements come."""
+        """Seconds to the next step while acknowledgements come."""
         return max(self._pace_min_s, self.pace_s)
 
     @property
     def next_s(self) -> float:
-        """To the next step."""
+        """Seconds to the next step."""
         return SLOW_PACE_S if self.is_slow else self.busy_s
 
     def hold_s(self, linger_s: float) -> float:
-        """For how long a record of a topic that lingers is held."""
+        """Seconds for which a record of a topic that lingers is held."""
         return max(linger_s, self._gather_s(HELD_MAX_S))
 
     def hurry(self) -> None:
-        """Something new was sent."""
+        """Step at the quick pace again: a record was sent."""
         self._idle_steps = 0
 
     def note(self, handed_over_s: float) -> None:
-        """A record was acknowledged."""
+        """Note an acknowledgement."""
         self._oldest_s = min(self._oldest_s, handed_over_s)
 
     def end_step(self, now_s: float, acknowledged: int) -> None:
-        """A step is done, which brought so many answers."""
+        """End a step, which brought so many acknowledgements."""
         if not acknowledged:
             self._idle_steps += 1
             return

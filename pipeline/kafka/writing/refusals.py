@@ -16,7 +16,7 @@ class Refusals:
         self._reasons: dict[str, str] = {}
 
     def note(self, failure: TopicRefusedError) -> None:
-        """A topic took no record."""
+        """Note that a topic took no record."""
         if failure.topic not in self._reasons:
             log.error("topic_refuses", topic=failure.topic, reason=str(failure))
         self._reasons[failure.topic] = str(failure)

@@ -18,7 +18,7 @@ class StepTimer:
         return self._handle is not None
 
     def set_soon(self, wait_s: float) -> None:
-        """After so long; 0: at the end of this turn of the loop."""
+        """Ring after so long; 0: at the end of this turn of the loop."""
         self.cancel()
         self._handle = self._loop.call_later(wait_s, self._take) if wait_s else self._loop.call_soon(self._take)
 

@@ -138,7 +138,7 @@ def load_headers(text: str | None) -> Headers:
 
 
 async def note_redriven_events(pool: Pool, dead_ids: Sequence[str], *, topic: str) -> None:
-    """Before they are sent: which events (letters of `topic`) come again, and on which day their first rows are."""
+    """Note, before they are sent, which events (letters of `topic`) come again, and the day of their first rows."""
     async with pool.connection() as connection:
         await connection.execute(
             "insert into redriven_events (application_id, event_id, day) "

@@ -18,7 +18,7 @@ class ShownState:
 
 
 async def save_state(pool: Pool, state: EndpointState) -> None:
-    """Keep it, unless a newer one is there."""
+    """Keep the state, unless a newer one is there."""
     async with pool.connection() as connection:
         await connection.execute(
             "insert into endpoint_states as s (subscription_id, changed_at_us, failing_since_us, opened_until_us, "

@@ -105,7 +105,7 @@ async def adopt_filled(pool: Pool, application_id: str) -> None:
 
 
 async def list_filled_ids(pool: Pool, application_id: str) -> tuple[list[str], list[str]]:
-    """Its events, and the attempts of their deliveries."""
+    """List the application's events, and the attempts of their deliveries."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select event_id::text, first_attempt_id::text from deliveries where application_id = %s", (application_id,)

@@ -34,7 +34,7 @@ class EventFilter:
 
     @property
     def is_selective(self) -> bool:
-        """Does it ask for more than the application's events in their order?"""
+        """Does the search ask for more than the application's events in their order?"""
         return bool(self.event_types or self.labels) or (self.received_min_us, self.received_max_us) != (None, None)
 
 

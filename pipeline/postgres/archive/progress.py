@@ -39,7 +39,7 @@ async def read_next_offsets(
 
 
 async def is_dispatched(pool: Pool, application_id: str, event_id: str) -> bool:
-    """Is it known what this event matched?"""
+    """Are the matches of this event known?"""
     found = await pool.fetch(IS_DISPATCHED, (application_id, event_id), tuple_row)
     return bool(found[0][0])
 

@@ -56,7 +56,7 @@ async def list_secrets(pool: Pool, application_id: str) -> list[ApplicationSecre
 
 
 async def rename_secret(pool: Pool, application_id: str, token_hash: bytes, name: str | None) -> datetime | None:
-    """Rename it; returns its creation time, None when there is no such valid secret. Names are not published."""
+    """Rename a secret; returns its creation time, None when there is no such valid secret. Names are not published."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update application_secrets set name = %s where application_id = %s and token_hash = %s "

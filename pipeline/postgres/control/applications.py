@@ -47,7 +47,7 @@ async def raise_version(connection: AsyncConnection[TupleRow], application_id: s
 async def create_application(
     pool: Pool, application: Application, *, applications_max: int | None = None
 ) -> bool | None:
-    """Create it: True; None: there is no such organization; False: it has `applications_max` already."""
+    """Create an application: True; None: there is no such organization; False: it has `applications_max` already."""
     async with pool.connection() as connection, connection.transaction():
         # others who create one wait here, so that they count this one
         cursor = await connection.execute(
@@ -104,7 +104,7 @@ async def rename_application(pool: Pool, application_id: str, name: str, *, was:
 
 
 async def delete_application(pool: Pool, application_id: str) -> bool:
-    """Delete it with all its parts; waiting deliveries are cancelled. False when there is none."""
+    """Delete an application with all its parts; waiting deliveries are cancelled. False when there is none."""
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:

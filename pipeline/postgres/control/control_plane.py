@@ -10,7 +10,7 @@ from pipeline.postgres.pool import Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationState:
-    """Its newest version, and the one that was published last."""
+    """An application's newest version, and the one that was published last."""
 
     application_id: str
     routes_version: int

@@ -27,7 +27,7 @@ class EventType:
 async def create_event_type(
     pool: Pool, application_id: str, event_type: EventType, *, event_types_max: int | None = None
 ) -> bool | None:
-    """Create it, or activate it again; one that is active stays as it is.
+    """Create an event type, or activate it again; one that is active stays as it is.
 
     True; None when there is no such application; False when it has `event_types_max` others already.
     """

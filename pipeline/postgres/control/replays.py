@@ -141,7 +141,7 @@ async def note_asked(pool: Pool, application_id: str, event: ReplayedEvent, aske
 
 
 async def withdraw_asked(pool: Pool, application_id: str, attempt_ids: Sequence[str]) -> None:
-    """The log did not take them: they were not asked for."""
+    """Withdraw replays that the log did not take, as if they had not been asked for."""
     async with pool.connection() as connection:
         await connection.execute(
             "delete from replays where application_id = %s and attempt_id = any(%s::uuid[])",

@@ -41,7 +41,7 @@ class ScheduleChangedError(Exception):
 
 
 async def create_schedule(pool: Pool, schedule: RetrySchedule, *, schedules_max: int) -> bool | None:
-    """Create it: True; None: there is no such application; False: it has `schedules_max` already."""
+    """Create a schedule: True; None: there is no such application; False: it has `schedules_max` already."""
     async with pool.connection() as connection, connection.transaction():
         if await raise_version(connection, schedule.application_id) is None:
             return None

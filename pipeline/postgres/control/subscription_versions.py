@@ -7,7 +7,7 @@ from psycopg.rows import TupleRow
 async def keep_versions(
     connection: AsyncConnection[TupleRow], application_id: str, version: int, subscription_id: str | None = None
 ) -> None:
-    """In the transaction that changed one subscription, or all: end the old state at `version`, begin the new one."""
+    """End the old state of one subscription, or of all, at `version`, in the change's transaction; begin another."""
     values = {"application_id": application_id, "version": version, "subscription_id": subscription_id}
     which = (
         "application_id = %(application_id)s "

@@ -136,7 +136,7 @@ def _read_secrets(row: DictRow) -> tuple[SealedSecret, ...]:
 
 
 async def create_subscription(pool: Pool, subscription: Subscription, *, subscriptions_max: int) -> bool | None:
-    """Create it: True; None: there is no such application; False: it has `subscriptions_max` already.
+    """Create a subscription: True; None: there is no such application; False: it has `subscriptions_max` already.
 
     Raises `UnknownEventTypesError`, `UnknownRetryScheduleError`.
     """
@@ -301,7 +301,8 @@ async def rotate_secret(
 async def disable_subscription(
     pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int, hold_s: float
 ) -> bool:
-    """Disable it on our own account, unless its owner changed it after `seen_version`. True when this did it.
+    """Disable a subscription on our own account, unless its owner changed it after `seen_version`. True when this did
+    it.
 
     What waits is kept for `hold_s`: its owner, who did not ask for this, may enable it again.
     """

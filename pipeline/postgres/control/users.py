@@ -97,7 +97,7 @@ async def list_users(pool: Pool, *, email: str | None, after: str | None, most: 
 
 
 async def delete_user(pool: Pool, user_id: str) -> bool:
-    """With memberships and sessions. False when there is none."""
+    """Delete a user with memberships and sessions. False when there is none."""
     async with pool.connection() as connection:
         cursor = await connection.execute("delete from users where user_id = %s", (user_id,))
         return cursor.rowcount == 1

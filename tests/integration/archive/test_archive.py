@@ -157,7 +157,7 @@ async def test_a_stop_in_mid_load_leaves_all_in_order(kafka: str, topic_prefix: 
 
 
 async def test_it_refuses_a_database_that_is_behind(kafka: str, topic_prefix: str, empty_database: str) -> None:
-    """Instead of failing at the first row, it says at the start what to do."""
+    """The archive says at the start what to do, instead of failing at the first row."""
     site = await ArchiveSite(kafka, topic_prefix, empty_database).prepare()
     archive = site.archive()
     await archive.start(wait_ready=False)

@@ -57,7 +57,7 @@ async def test_kill_in_mid_load(kafka: str, topic_prefix: str, database: str) ->
 
 @pytest.mark.parametrize("shift", ["to the start", "to the end", "gone"])
 async def test_kafkas_offsets_do_not_matter(kafka: str, topic_prefix: str, database: str, shift: str) -> None:
-    """Whatever happened to the group's offsets, PostgreSQL knows where to read on."""
+    """PostgreSQL knows where to read on, whatever happened to the group's offsets."""
     site = await ArchiveSite(kafka, topic_prefix, database).prepare()
     archive = site.archive()
     async with archive:
@@ -121,7 +121,7 @@ async def find_problems(archive: SingleProcess) -> dict[str, str]:
 
 @pytest.fixture
 async def proxy(database: str) -> AsyncIterator[TcpProxy]:
-    """In front of PostgreSQL."""
+    """A proxy in front of PostgreSQL."""
     parts = urlsplit(database)
     async with TcpProxy(parts.hostname or "", parts.port or 5432) as running:
         yield running

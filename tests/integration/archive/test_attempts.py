@@ -153,7 +153,7 @@ async def test_each_failure_owes_another_attempt(database: str) -> None:
 
 
 async def test_a_delivery_that_was_given_up_owes_nothing(database: str) -> None:
-    """After the last failure there is no next attempt; redriven, it is there once it was made."""
+    """A delivery has no next attempt after its last failure; redriven, it has one once it was made."""
     log = Log()
     dispatch = make_dispatch(make_event(make_id()), make_id())
     last = change(make_attempt(dispatch, outcome="failed"), next_due_at_us=None)

@@ -37,7 +37,7 @@ def tell_today() -> date:
 
 
 def make_organization(database: str, *applications: str) -> str:
-    """Its id."""
+    """Make an organization; its id."""
     organization_id = str(uuid4())
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("insert into organizations values (%s, 'Acme')", (organization_id,))

@@ -90,7 +90,7 @@ def test_tables_are_as_the_code_says(database: str, table: ArchiveTable) -> None
 
 @pytest.mark.parametrize("table", TABLES, ids=TABLE_NAMES)
 def test_a_row_of_any_day_has_a_place(database: str, table: ArchiveTable) -> None:
-    """Without any day partition the default one takes it: no clock can stop the archive."""
+    """The default partition takes a row that has no day partition: no clock can stop the archive."""
     with psycopg.connect(database) as connection:
         rows = connection.execute(
             "select inhrelid::regclass::text from pg_inherits where inhparent = %s::regclass", (table.name,)

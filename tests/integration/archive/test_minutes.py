@@ -63,7 +63,7 @@ def read_minutes(database: str) -> Counter[tuple[Any, ...]]:
 
 
 async def test_every_new_row_counts_once(database: str) -> None:
-    """In one batch and over several; a repeat in the log, or of a batch that was committed, adds nothing."""
+    """Rows count once in one batch and over several; a repeat in the log, or of a committed batch, adds nothing."""
     log = Log()
     application_id, one, other = make_id(), make_id(), make_id()
     attempts = make_attempts(application_id, one) + make_attempts(application_id, other)
@@ -104,7 +104,7 @@ async def test_what_a_clock_may_have_written_is_counted(database: str) -> None:
 
 
 async def test_a_rebuild_makes_them_again(database: str) -> None:
-    """From the rows that are there; what the log then brings once more is counted as its rows are."""
+    """Minutes are made from the rows that are there; what the log then brings once more is counted as its rows are."""
     log = Log()
     attempts = make_attempts(make_id(), make_id()) + make_attempts(make_id(), make_id())
     async with open_writer(database) as writer:

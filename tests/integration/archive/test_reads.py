@@ -99,7 +99,7 @@ async def test_text_of_any_kind_is_kept(database: str) -> None:
 
 
 async def test_the_newest_events_are_listed(database: str) -> None:
-    """In the order of the log, newest first, a bounded number, of one application; by no clock of a producer.
+    """Events come in the order of the log, newest first, a bounded number, of one application; by no producer's clock.
 
     The first ones say that they were received 20 years from now: they hid all that came later.
     """

@@ -33,7 +33,7 @@ async def open_sink(database: str) -> AsyncIterator[tuple[ArchiveSink, Outage, M
 
 
 async def test_where_to_read_on(database: str) -> None:
-    """Behind the last row; from the beginning where there is none, whatever Kafka remembers."""
+    """Reading goes on behind the last row, or from the beginning where there is none, whatever Kafka remembers."""
     log = Log()
     async with open_sink(database) as (sink, _, _):
         assert {EVENTS_0: 0} == await sink.assigned({EVENTS_0: None})

@@ -107,7 +107,7 @@ async def test_offsets_are_where_the_rows_are(database: str) -> None:
 
 
 async def test_a_batch_that_is_repeated_changes_nothing(database: str) -> None:
-    """After a connection broke at the commit its outcome is unknown: a repeat is refused, and can be seen."""
+    """The outcome is unknown after a connection broke at the commit: a repeat is refused, and can be seen."""
     log = Log()
     event = make_event(make_id())
     dispatch = make_dispatch(event, make_id(), make_id())
@@ -185,7 +185,7 @@ async def test_a_repeat_around_midnight_is_one_row(database: str, days: int) -> 
 
 @pytest.mark.parametrize("days", [0, 1, 2, 20])
 async def test_an_event_that_is_redriven_days_later_is_one_row(database: str, days: int) -> None:
-    """Its record comes again in the log, on another day: its first row stays the only one, and it is matched now."""
+    """The record comes again in the log, on another day: its first row stays the only one, and it is matched now."""
     log, event = Log(), make_event(make_id())
     first_us = NOW_US - days * DAY_US
     letter = change(make_dead_letter(event), source_appended_at_us=first_us)
@@ -302,7 +302,7 @@ async def test_an_owner_frozen_while_it_sends_rows_is_ended(database: str) -> No
     ],
 )
 async def test_postgres_refuses_a_position_that_does_not_follow(database: str, change: str) -> None:
-    """From any writer: from another start than the position, with a count that does not add up, backwards."""
+    """A writer with another start than the position, a count that does not add up, or a step backwards is refused."""
     async with open_writer(database) as writer:
         await Owner(writer).write(Log().append(make_event(make_id())))
     with psycopg.connect(database) as connection, pytest.raises((psycopg.errors.RaiseException, CheckViolation)):
@@ -347,7 +347,7 @@ async def test_an_offset_without_a_record_is_stepped_over_when_it_is_said(databa
 
 
 async def test_two_that_claim_the_same_do_not_deadlock(database: str) -> None:
-    """In a rebalance several processes claim many partitions at once, in whatever order."""
+    """Several processes claim many partitions at once in a rebalance, in any order."""
     places = [(TOPICS.events.name, number) for number in range(20)]
     writers = [ArchiveWriter(configure(database)) for _ in range(4)]
     rounds = []

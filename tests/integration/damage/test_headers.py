@@ -48,7 +48,7 @@ FLIPS = {
 
 
 class Faults(ReadFaults):
-    """Keeps them, by what was flipped."""
+    """Keeps faults, by what was flipped."""
 
     def __init__(self) -> None:
         super().__init__(Metrics("test"))
@@ -88,7 +88,7 @@ def flip_headers(broker: OwnBroker, topic: Topic) -> None:
 
 
 async def test_a_view_starts_without_what_cannot_be_read(broker: OwnBroker, prefix: str) -> None:
-    """Whatever bit it is: all other batches are applied, and the offsets of the bad one are named."""
+    """All other batches are applied, whatever bit it is, and the offsets of the bad one are named."""
     config = KafkaConfig(bootstrap_servers=broker.servers, topic_prefix=prefix, partitions=len(FLIPS))
     topics = declare_topics(prefix=prefix, partitions=len(FLIPS), event_retention_s=86_400)
     make_topic(broker, topics.routes)

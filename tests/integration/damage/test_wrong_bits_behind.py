@@ -109,7 +109,7 @@ async def test_states_of_endpoints(broker: OwnBroker, postgres: str, migrated_te
 
 
 def write_states(broker: OwnBroker, topic: Topic, states: list[EndpointState]) -> None:
-    """In batches, all to one partition."""
+    """Write states in batches, all to one partition."""
     producer = Producer({"bootstrap.servers": broker.servers, "compression.type": "zstd", "linger.ms": 500})
     for begin in range(0, len(states), BATCH_RECORDS):
         for state in states[begin : begin + BATCH_RECORDS]:

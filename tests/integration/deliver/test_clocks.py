@@ -73,7 +73,7 @@ async def deliver_with_clock(kafka: str, topic_prefix: str, folder: Path, shift_
 
 
 async def end_and_start_again(process: SingleProcess) -> None:
-    """Its clock was set back: it ends by itself, with the reason, and is started again as a supervisor would do."""
+    """The process whose clock was set back ends by itself, with the reason, and starts again as under a supervisor."""
     assert 1 == await process.wait(timeout_s=WITHIN_S)
     assert "was set back by" in process.log()
     await process.start()

@@ -56,7 +56,7 @@ async def test_retries_until_it_succeeds(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_gives_up(kafka: str, topic_prefix: str) -> None:
-    """After the last attempt there is a dead letter that says why, and no further request."""
+    """A dead letter says why after the last attempt, and no further request is made."""
     site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver(default=Status(400)) as receiver:
         subscriber = site.subscribe(receiver.url("/a"), retry_delays_s=[0.1])
@@ -129,7 +129,7 @@ async def test_what_was_altered_is_not_sent(kafka: str, topic_prefix: str) -> No
 
 
 async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> None:
-    """Beside an endpoint that hangs, all deliveries of another one arrive, whatever the order they came in."""
+    """All deliveries of one endpoint arrive beside another one that hangs, whatever the order they came in."""
     site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         receiver.script("/hangs", Hang())
@@ -145,7 +145,7 @@ async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> N
 
 
 async def test_restart_repeats_only_what_was_in_flight(kafka: str, topic_prefix: str) -> None:
-    """After kill -9 nothing is lost, and only requests that were open are made again."""
+    """Kill -9 loses nothing, and only requests that were open are made again."""
     site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver:
         receiver.script("/hangs", Hang())
@@ -191,7 +191,7 @@ async def test_retry_waits_over_a_restart(kafka: str, topic_prefix: str) -> None
 
 
 async def test_longer_lane_is_parked(kafka: str, topic_prefix: str) -> None:
-    """Beside others, what is too much for one lane waits in Kafka, counts no attempt, and arrives in the end."""
+    """Deliveries beyond one lane's share wait in Kafka beside others, count no attempt, and arrive in the end."""
     site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         receiver.script("/slower", Slow(delay_ms=5))

@@ -86,7 +86,7 @@ async def test_what_cannot_be_written_down_is_not_sent_without_end(kafka: str, t
 
 
 async def has_held_back(process: SingleProcess) -> bool:
-    """Did it have deliveries in hand, and find once more that it cannot write? It would have sent them by then."""
+    """Did deliver have deliveries in hand, and find once more that it cannot write? It would have sent them by then."""
     address = (await process.wait_ready())["metrics"]
     async with aiohttp.ClientSession() as session, session.get(address) as response:
         in_hand = re.search(r"^hookline_in_flight (\d+)", await response.text(), re.MULTILINE)
@@ -149,7 +149,7 @@ async def test_an_attempt_that_is_too_large_is_written_smaller(kafka: str, topic
 
 
 async def test_a_retry_that_is_too_large_is_a_dead_letter(kafka: str, topic_prefix: str) -> None:
-    """With its reason and the delivery in it, so that it can be sent again."""
+    """The dead letter has the reason and the delivery, so that it can be sent again."""
     site = await DeliverSite(kafka, topic_prefix).prepare()
     await alter_topic(kafka, site.topics.retries[0], "max.message.bytes", "2000")
     async with Receiver() as receiver:

@@ -46,7 +46,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_stopping_ends_the_program_and_its_guard(start: Start) -> None:
-    """After stop() neither is left."""
+    """Program and guard are both gone after stop()."""
     guarded = start("/bin/sleep", "600")
     assert guarded.is_alive()
 
@@ -76,7 +76,7 @@ async def test_an_impatient_stop_leaves_nothing_behind(start: Start, tmp_path: P
 
 
 async def test_a_killed_guard_takes_the_program_with_it(start: Start) -> None:
-    """Even kill -9 of the guard itself leaves nothing behind."""
+    """Kill -9 of the guard itself leaves nothing behind, either."""
     guarded = start("/bin/sleep", "600")
 
     guarded.guard.kill()

@@ -110,6 +110,6 @@ def test_data_of_another_version_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("option", "name"), [("port", "Kafka"), ("controller_port", "Kafka's controller")])
 def test_a_taken_port_is_refused(tmp_path: Path, option: str, name: str) -> None:
-    """Before anything is started."""
+    """The refusal comes before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(EmbeddedError, match=f"for {name} is taken"):
         EmbeddedKafka.start(tmp_path, **{option: other.getsockname()[1]})

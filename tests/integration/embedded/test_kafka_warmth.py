@@ -97,7 +97,7 @@ def test_a_rehearsal_ends_with_its_broker(tmp_path: Path) -> None:
 
 
 def test_a_preparation_that_fails_says_so(tmp_path: Path) -> None:
-    """With the end of its log."""
+    """The error carries the end of the log."""
     with lock_directory(tmp_path, "test", keep_silent) as lock:
         failing = start_guarded(
             "it",

@@ -96,6 +96,6 @@ def test_data_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
-    """Before anything is started."""
+    """The refusal comes before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(EmbeddedError, match="for PostgreSQL is taken"):
         EmbeddedPostgres.start(tmp_path, port=other.getsockname()[1])

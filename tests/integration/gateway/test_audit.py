@@ -110,7 +110,7 @@ async def test_pages_lead_on_and_back(stack: Stack) -> None:
 
 
 async def test_users_are_noted_too(stack: Stack) -> None:
-    """Their making, a new password and their end; without the password."""
+    """The making of a user, a new password and its end are noted; the password is not."""
     person = await make_person(stack.api)
     new = {"new_password": "sieben nasse Handtuecher"}
     assert 204 == (await stack.api.call("POST", "/auth/password", new, token=person.access)).status

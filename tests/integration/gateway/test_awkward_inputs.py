@@ -199,7 +199,7 @@ async def test_headers(stack: Stack, known: dict[str, str]) -> None:
 
 
 async def test_what_was_taken_can_be_read(stack: Stack, known: dict[str, str]) -> None:
-    """After all that, everything can still be listed, through the other gateway too."""
+    """Everything can still be listed after all that, through the other gateway too."""
     for api in stack.apis:
         for path in ("events", "event_types", "subscriptions", "request_attempts", "application_secrets"):
             reply = await api.call("GET", f"/{path}?application_id={known['application_id']}")

@@ -83,7 +83,7 @@ async def test_each_event_has_its_own_result(stack: Stack) -> None:
 
 
 async def test_a_batch_with_a_key_can_be_sent_again(stack: Stack) -> None:
-    """Under one Idempotency-Key the same batch is accepted once, through whichever gateway, and answered alike."""
+    """One batch under one Idempotency-Key is accepted once, through whichever gateway, and answered alike."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         await stack.api.subscribe(space, receiver.url("/a"), TYPE)

@@ -25,7 +25,7 @@ def make(**members: Any) -> dict[str, Any]:
 
 
 async def post(stack: Stack, space: Space, body: bytes, content_type: str, **attributes: str) -> Reply:
-    """Send it."""
+    """Send a CloudEvent."""
     headers = {"Authorization": f"Bearer {space.secret}", "Content-Type": content_type}
     headers |= {f"ce-{name}": value for name, value in attributes.items()}
     path = f"/cloudevents?application_id={space.application_id}"

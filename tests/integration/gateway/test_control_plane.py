@@ -167,7 +167,7 @@ async def test_subscriptions(stack: Stack) -> None:
 
 
 async def test_a_subscription_of_a_deactivated_type_can_be_changed(stack: Stack) -> None:
-    """Its owner can disable it, and keep or leave the type; a type that it did not name is still refused."""
+    """The owner can disable it, and keep or leave the type; a type that it did not name is still refused."""
     space = await stack.api.make_space(TYPE, "a.b.c", "d.e.f")
     created = await stack.api.subscribe(space, URL, TYPE, "a.b.c")
     for name in ("a.b.c", "d.e.f"):

@@ -1,5 +1,6 @@
 """Dead letters over HTTP and by command: listed, shown, and sent again to a good end."""
 
+import asyncio
 import json
 from uuid import uuid4
 

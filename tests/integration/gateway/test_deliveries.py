@@ -38,7 +38,7 @@ async def wait_for_state(stack: Stack, space: Space, subscription: dict[str, Any
 
 
 def has_requests(receiver: Receiver, count: int) -> bool:
-    """Has it come so often?"""
+    """Has the request come so often?"""
     return len(receiver.requests("/a")) == count
 
 
@@ -48,7 +48,7 @@ def list_ids(items: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_a_request_that_takes_long_is_in_progress(stack: Stack) -> None:
-    """After a second, under Hook0's name for it; then it has its outcome. Each is found by its status."""
+    """The request is shown after a second, under Hook0's name for it, then with its outcome; its status finds it."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         receiver.script("/slow", Hang())
@@ -211,7 +211,7 @@ async def test_a_payload_is_shown_as_it_is(stack: Stack) -> None:
 
 
 async def test_a_test_event_is_a_real_one(stack: Stack) -> None:
-    """To the one subscription, also while it is disabled: signed, listed, with its response."""
+    """The test event goes to the one subscription, also while it is disabled: signed, listed, with its response."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         made = await stack.api.subscribe(space, receiver.url("/a"), TYPE, is_enabled=False)

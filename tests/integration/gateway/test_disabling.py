@@ -46,7 +46,7 @@ async def test_410_disables(stack: Stack) -> None:
 
 @pytest.mark.asyncio(loop_scope="package")
 async def test_what_waits_is_held_when_hookline_disables(stack: Stack) -> None:
-    """Its owner did not ask for that: enabled again within the day, what waited is delivered."""
+    """Deliveries that waited arrive if the subscription, not disabled by its owner, is enabled within the day."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         receiver.script("/a", Status(503))
@@ -74,7 +74,7 @@ async def test_what_waits_is_held_when_hookline_disables(stack: Stack) -> None:
 
 
 async def test_failing_for_long_disables(kafka: str, postgres: str, migrated_template: str) -> None:
-    """Without a success for the set time a subscription is disabled; one that recovers in time is not."""
+    """A subscription without a success for the set time is disabled; one that recovers in time is not."""
     names = ("gateway", "matcher", "deliver", "archive")
     async with (
         run_stack(kafka, postgres, migrated_template, *names, DELIVER_DISABLE_AFTER_S="6") as stack,
@@ -115,7 +115,7 @@ async def test_reserved_event_types_cannot_be_made(stack: Stack) -> None:
 
 @pytest.mark.asyncio(loop_scope="package")
 async def test_a_rotated_secret_signs_beside_the_old_one(stack: Stack) -> None:
-    """While the overlap lasts a receiver can verify with either secret; the API shows the new one."""
+    """A receiver can verify with either secret while the overlap lasts; the API shows the new one."""
     from tests.support.verification import verify_delivery, verify_standard
 
     space = await stack.api.make_space(TYPE)

@@ -21,7 +21,7 @@ DRAIN_S = "5"
 async def test_requests_go_on_while_the_balancer_takes_it_out(
     kafka: str, postgres: str, migrated_template: str
 ) -> None:
-    """After SIGTERM readiness fails first; new connections and requests are served until the drain is over."""
+    """SIGTERM fails readiness first; new connections and requests are served until the drain is over."""
     async with run_stack(kafka, postgres, migrated_template, "gateway", GATEWAY_DRAIN_S=DRAIN_S) as stack:
         (gateway,) = stack.processes["gateway"]
         space = await stack.api.make_space(TYPE)
@@ -54,7 +54,7 @@ async def test_requests_go_on_while_the_balancer_takes_it_out(
 
 
 async def test_a_gateway_without_kafka_is_not_ready(tmp_path: Path, postgres: str, migrated_template: str) -> None:
-    """Its requests would be answered 503: a balancer gives them to another one; it is not restarted for it."""
+    """A balancer gives the gateway's requests to another one, as it would answer 503; it is not restarted for it."""
     broker = await asyncio.to_thread(EmbeddedKafka.start, tmp_path)
     port = int(broker.bootstrap_servers.rpartition(":")[2])
     try:
@@ -90,7 +90,7 @@ async def test_the_api_tells_how_it_is(stack: Stack) -> None:
 
 
 async def test_health_can_be_kept_for_those_with_a_key(kafka: str, postgres: str, migrated_template: str) -> None:
-    """With `HOOKLINE_GATEWAY_HEALTH_KEY` the API shows it only with that key."""
+    """The API shows health only with the key if `HOOKLINE_GATEWAY_HEALTH_KEY` is set."""
     async with run_stack(kafka, postgres, migrated_template, "gateway", GATEWAY_HEALTH_KEY="sesame") as stack:
         without = await stack.api.call("GET", "/health")
         wrong = await stack.api.call("GET", "/health?key=open")

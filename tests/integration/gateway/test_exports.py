@@ -182,6 +182,6 @@ def fill(database: str, application_id: str) -> None:
 
 
 def empty(database: str, application_id: str) -> None:
-    """Take them out again: the log does not have them."""
+    """Take the rows out again: the log does not have them."""
     with psycopg.connect(database) as connection:
         connection.execute("delete from events where application_id = %s", (application_id,))

@@ -20,7 +20,7 @@ END_OTHERS = (
 
 
 async def test_read_only_sessions_are_given_up(kafka: str, postgres: str, migrated_template: str) -> None:
-    """While the server takes no changes they get a 503 and health says so; soon after it does, a secret is revoked."""
+    """Changes get a 503, and health says so, while the server takes none; soon after it does, a secret is revoked."""
     async with run_stack(kafka, postgres, migrated_template, "gateway") as stack:
         space = await stack.api.make_space(TYPE)
         path = f"/application_secrets/{space.secret}?application_id={space.application_id}"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 async def run_script(api: str, master_key: str) -> tuple[int, str]:
-    """Its exit code and output, as the chart runs it: its text as an argument."""
+    """Run the script as the chart does, its text as an argument; exit code and output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -39,7 +39,7 @@ async def test_an_event_is_accepted_and_nothing_stays(stack: Stack) -> None:
 
 
 async def test_it_fails_where_nothing_is_accepted(stack: Stack) -> None:
-    """With a key that is not the installation's, for example."""
+    """The test fails with a key that is not the installation's, for example."""
     code, said = await run_script(stack.api.url, "00000000-0000-4000-8000-000000000000")
 
     assert 1 == code

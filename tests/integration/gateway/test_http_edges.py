@@ -234,7 +234,7 @@ async def test_a_head_that_drips_is_given_up(impatient: Stack) -> None:
 
 
 async def test_slow_clients_do_not_stall_others(impatient: Stack) -> None:
-    """While hundreds of requests drip, a whole one is answered at once; afterwards none of them is open any more."""
+    """A whole request is answered at once while hundreds of others drip; afterwards none of them is open any more."""
     space = await impatient.api.make_space(TYPE)
     head = write_request("POST", f"{API_PATH}/event".encode(), JSON | {"Content-Length": b"1000"}, b"{")
     slow = [asyncio.create_task(drip(impatient, head)) for _ in range(100)]

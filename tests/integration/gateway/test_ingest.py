@@ -61,7 +61,7 @@ async def test_an_accepted_event_is_readable_at_once(stack: Stack) -> None:
     ],
 )
 async def test_a_time_of_any_age_is_shown_as_it_was(stack: Stack, occurred_at: str, shown: str) -> None:
-    """Before 1970, far away to the microsecond, a leap second (RFC 3339 §5.7): one was shown as 1970, one refused."""
+    """Times before 1970, far dates to the microsecond and leap seconds (RFC 3339 §5.7) are shown as they were sent."""
     space = await stack.api.make_space(TYPE)
     body = describe_event(space.application_id, TYPE, occurred_at=occurred_at)
     accepted = await stack.api.call("POST", "/event", body, token=space.secret)
@@ -72,7 +72,7 @@ async def test_a_time_of_any_age_is_shown_as_it_was(stack: Stack, occurred_at: s
 
 
 async def test_an_id_is_made_when_there_is_none(stack: Stack) -> None:
-    """Without an id the event gets a UUIDv7, also when it is null."""
+    """An event without an id gets a UUIDv7, also when the id is null."""
     space = await stack.api.make_space(TYPE)
     body = describe_event(space.application_id, TYPE, event_id=None, metadata=None)
     replies = [

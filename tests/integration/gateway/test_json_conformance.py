@@ -129,7 +129,7 @@ async def send_in_batches(stack: Stack, space: Space, ids: list[str]) -> list[bo
 
 
 async def write(stack: Stack, space: Space, json_ids: list[str], avro_ids: list[str]) -> None:
-    """Straight into Kafka."""
+    """Write straight into Kafka."""
     producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
     for case, json_id, avro_id in zip(CASES, json_ids, avro_ids, strict=True):
         event = Event(

@@ -14,7 +14,7 @@ NEW_KEYS = "new:" + "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
 
 
 async def test_keys_rotate(kafka: str, postgres: str, migrated_template: str) -> None:
-    """With both keys given, `keys rotate` seals everything with the new one; the old one is then not needed."""
+    """`keys rotate` seals everything with the new one of two given keys; the old one is then not needed."""
     async with (
         run_stack(kafka, postgres, migrated_template, "gateway", SEALING_KEYS=KEYS) as stack,
         Receiver() as receiver,

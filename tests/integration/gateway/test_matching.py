@@ -28,7 +28,7 @@ async def list_targets(stack: Stack, space: Space, event_id: str) -> set[str]:
 
 
 async def test_patterns_and_filters_decide_together(stack: Stack) -> None:
-    """From the very next event on; a type that comes later is selected too."""
+    """Both decide from the very next event on; a type that comes later is selected too."""
     space = await stack.api.make_space(PAID, OPEN)
     async with Receiver() as receiver:
         wanted: dict[str, tuple[list[str], dict[str, Any] | None]] = {
@@ -66,7 +66,7 @@ async def test_patterns_and_filters_decide_together(stack: Stack) -> None:
 
 
 async def test_a_filter_is_tried(stack: Stack) -> None:
-    """On a payload, or on an event; what is no filter is refused, here and in a subscription."""
+    """A filter is tried on a payload or on an event; what is no filter is refused, here and in a subscription."""
     space = await stack.api.make_space(PAID)
     event_id = await stack.api.send(space, PAID, payload=json.dumps({"total": 100}))
 

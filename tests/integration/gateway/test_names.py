@@ -46,7 +46,7 @@ async def create(stack: Stack, space: Space, name: str) -> Reply:
 
 
 async def write(stack: Stack, space: Space, *values: bytes) -> None:
-    """Straight into Kafka."""
+    """Write straight into Kafka."""
     producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
     for value in values:
         producer.produce(stack.topics.events.name, value=value, key=space.application_id)

@@ -59,7 +59,7 @@ async def log_in(stack: Stack, **changed: str) -> tuple[int, Any]:
 
 
 async def test_a_new_user_and_the_same_one_again(stack: Stack, provider: OpenIdProvider) -> None:
-    """With an organization of their own; known by the provider's subject, whatever the address is later."""
+    """A new user has an organization, and is known by the provider's subject, whatever the address is later."""
     email = new_email()
     provider.claims = {"sub": email, "email": email}
     status, first = await log_in(stack)
@@ -78,7 +78,7 @@ async def test_a_new_user_and_the_same_one_again(stack: Stack, provider: OpenIdP
 
 
 async def test_who_has_a_user_keeps_it(stack: Stack, provider: OpenIdProvider) -> None:
-    """With the same verified address; one that the provider has not verified is refused."""
+    """A user with the same verified address is kept; an address that the provider has not verified is refused."""
     person = await make_person(stack.api)
     provider.claims = {"sub": person.email, "email": person.email, "email_verified": False}
     unverified = await log_in(stack)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 async def test_the_document_is_served_to_anybody(stack: Stack) -> None:
-    """At both of its addresses, and as a page."""
+    """The document is served at both of its addresses, and as a page."""
     document = describe_api(list_operations(), base_path=API_PATH)
     for path in ("/swagger.json", "/openapi.json"):
         reply = await stack.api.call("GET", path, headers={})

@@ -20,7 +20,7 @@ TYPE = "billing.invoice.paid"
 
 
 async def test_kafka_away(tmp_path: Path, postgres: str, migrated_template: str) -> None:
-    """Without Kafka events get a 503 with Retry-After and never a 2xx; back again they are accepted, each once."""
+    """Events get a 503 with Retry-After and never a 2xx without Kafka; back again they are accepted, each once."""
     broker = await asyncio.to_thread(EmbeddedKafka.start, tmp_path)
     port = int(broker.bootstrap_servers.rpartition(":")[2])
     try:
@@ -116,7 +116,7 @@ async def change_without_kafka(stack: Stack, space: Space) -> tuple[list[Reply],
 
 
 async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str) -> None:
-    """Without PostgreSQL events are accepted and delivered; reads and changes wait for it, with a 503 that says so."""
+    """Events are accepted and delivered without PostgreSQL; reads and changes wait for it, with a 503 that says so."""
     parts = urlsplit(postgres)
     assert parts.hostname is not None
     async with TcpProxy(parts.hostname, parts.port or 5432) as proxy, Receiver() as receiver:

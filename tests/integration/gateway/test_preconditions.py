@@ -13,7 +13,7 @@ TYPE = "billing.invoice.paid"
 
 
 async def test_what_was_changed_meanwhile_is_not_replaced(stack: Stack) -> None:
-    """With the `ETag` it has it is replaced, with an older one it stays (RFC 9110 §13.1.1)."""
+    """A `PUT` with the present `ETag` replaces; one with an older one does not (RFC 9110 §13.1.1)."""
     space = await stack.api.make_space(TYPE)
     made = await stack.api.subscribe(space, "http://example.com/", TYPE)
     path = f"/subscriptions/{made['subscription_id']}"

@@ -250,7 +250,7 @@ async def test_a_topic_is_one_application_s(stack: Stack) -> None:
 
 
 async def test_a_dead_letter_is_read_once_more(stack: Stack, registry: SchemaRegistry) -> None:
-    """With its headers: what has become an event is delivered once, and what has not says why."""
+    """A letter is read with its headers: an event is delivered once, and what has not become one says why."""
     async with Receiver() as receiver:
         space, producer = await make_producer(stack, receiver, "/again")
         binary = to_binary(cloud_event(3))

@@ -27,7 +27,7 @@ async def signing(kafka: str, postgres: str, migrated_template: str) -> AsyncIte
 
 
 async def test_a_delivery_is_verified_by_its_public_key(signing: Stack) -> None:
-    """During an overlap by both; the address fails without its key, for another id, and once the secret is over."""
+    """Both keys verify during an overlap; the address fails without its key, for another id, and after its end."""
     space = await signing.api.make_space(TYPE)
     async with Receiver() as receiver:
         made = await signing.api.subscribe(space, receiver.url("/a"), TYPE)

@@ -107,7 +107,7 @@ async def test_a_change_costs_what_it_changes(stack: Stack) -> None:
 
 
 async def read_application(stack: Stack, application_id: str) -> list[tuple[str, bytes | None]]:
-    """Its records in the routes topic, in order: what stands behind the slash of the key, and the value."""
+    """Read an application's records in the routes topic, in order: the key's part behind the slash, and the value."""
     topic = stack.topics.routes
     everywhere = dict.fromkeys(range(topic.partitions), 0)
     records, _ = await asyncio.to_thread(read_tail, stack.kafka, topic, everywhere, records_max=1_000_000)
@@ -145,7 +145,7 @@ async def test_an_application_published_before_there_were_parts(stack: Stack) ->
 
 
 async def test_one_application_that_cannot_be_published_holds_up_no_other(stack: Stack) -> None:
-    """Whatever is wrong with it."""
+    """Other applications are published, whatever is wrong with one."""
     broken, other = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
     await stack.api.subscribe(broken, URL, TYPE)
     with psycopg.connect(stack.database_url, autocommit=True) as database:
@@ -245,7 +245,7 @@ async def test_what_can_never_be_published_is_not_saved(stack: Stack, tmp_path: 
 
 
 async def test_a_gateway_that_died_while_it_published(stack: Stack) -> None:
-    """Its lease runs out; until then a change waits, and then it is published."""
+    """The dead gateway's lease runs out; until then a change waits, and then it is published."""
     space = await stack.api.make_space(TYPE)
     with psycopg.connect(stack.database_url, autocommit=True) as database:
         database.execute(

@@ -47,7 +47,7 @@ async def count_outcome(stack: Stack, space: Space) -> tuple[str, int]:
 
 
 async def test_deliveries_follow_the_schedule_of_their_subscription(stack: Stack) -> None:
-    """Its delays are the subscription's; after a change of the schedule alone the next event follows the new ones."""
+    """The schedule's delays are the subscription's; the event after a change of the schedule follows the new ones."""
     space = await stack.api.make_space(TYPE)
     schedule = await make_schedule(stack, space)
     schedule_id = schedule["retry_schedule_id"]

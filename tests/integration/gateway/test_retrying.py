@@ -34,7 +34,7 @@ async def enable(stack: Stack, space: Space, made: dict[str, Any], is_enabled: b
 
 
 async def test_a_retry_is_one_more_attempt_also_while_disabled(stack: Stack) -> None:
-    """Under the same `webhook-id`, with today's secret, marked; others of the subscription stay cancelled."""
+    """The retry has the same `webhook-id` and today's secret, and a mark; others of the subscription stay cancelled."""
     space = await stack.api.make_space(TYPE)
     async with Receiver() as receiver:
         receiver.script("/a", Status(500), Status(200))

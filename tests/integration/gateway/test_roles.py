@@ -90,7 +90,7 @@ async def test_what_viewers_and_editors_may(stack: Stack) -> None:
 
 
 async def test_who_is_removed_is_refused_at_every_gateway(stack: Stack) -> None:
-    """Within a second, as is who becomes a viewer."""
+    """Removal applies at every gateway within a second, as does becoming a viewer."""
     space, person = await stack.api.make_space(TYPE), await make_person(stack.api)
     await invite(stack, space, person, "editor")
     path = f"/organizations/{space.organization_id}/invite"

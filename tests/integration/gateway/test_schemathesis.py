@@ -42,7 +42,7 @@ EXCEPTIONS = (
 async def run_schemathesis(
     stack: Stack, folder: Path, *options: str, checks: tuple[str, ...], known: dict[str, str]
 ) -> tuple[int | None, str]:
-    """Its exit code and output. `known`: parameters that have one value."""
+    """Run schemathesis; exit code and output. `known`: parameters that have one value."""
     config = folder / "schemathesis.toml"
     lines = [f'"{name}" = {json.dumps(value)}' for name, value in known.items()]
     # checks that the command line names are made of every operation

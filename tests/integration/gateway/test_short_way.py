@@ -63,7 +63,7 @@ CHANGES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 async def test_both_ways_refuse_the_same(stack: Stack, change: dict[str, Any]) -> None:
-    """Whatever is wrong with an event, the answer is the one that the documentation names."""
+    """The answer to a wrong event is the one that the documentation names, whatever is wrong with it."""
     space = await stack.api.make_space(TYPE)
     async with RawHttp(stack.api.url) as client:
         bodies = [describe_event(space.application_id, TYPE) | change for _ in range(2)]

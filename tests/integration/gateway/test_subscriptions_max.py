@@ -20,8 +20,8 @@ def read_version(stack: Stack, application_id: str) -> int:
 
 
 async def test_an_application_has_no_more_than_it_may(kafka: str, postgres: str, migrated_template: str) -> None:
-    """However many are asked for at once, of any gateway. A refusal names the limit and changes nothing; what was
-    deleted makes room, and another application's are its own affair.
+    """The limit holds however many are asked for at once, of any gateway. A refusal names it and changes nothing;
+    deleting makes room, and other applications do not count.
     """
     names = ("gateway", "gateway")
     async with run_stack(kafka, postgres, migrated_template, *names, GATEWAY_SUBSCRIPTIONS_MAX="3") as stack:

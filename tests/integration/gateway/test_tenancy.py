@@ -94,7 +94,7 @@ def mix(own: Tenant, foreign: dict[str, str]) -> Iterator[tuple[str, dict[str, s
 
 
 def make_known(ids: dict[str, str]) -> dict[str, str]:
-    """With what makes a body valid."""
+    """Make known what makes a body valid."""
     return ids | {
         "name": TYPE,
         "example": "{}",
@@ -154,7 +154,7 @@ async def take_stock(stack: Stack, tenant: Tenant) -> dict[str, Any]:
 
 
 async def test_another_organization_does_not_exist(stack: Stack) -> None:
-    """Its ids are answered as ids that do not exist, and nothing of it is shown or changed."""
+    """Ids of another organization are answered as ids that do not exist, and nothing of it is shown or changed."""
     async with Receiver() as receiver:
         own, other = await make_tenant(stack, receiver, "ours"), await make_tenant(stack, receiver, "theirs")
         before = await take_stock(stack, other)

@@ -113,7 +113,7 @@ async def ask(api: Api, request: tuple[str, str, Any], token: str) -> tuple[int,
 
 
 async def test_what_is_another_s_does_not_exist(stack: Stack) -> None:
-    """For every route and token; nothing of the other is shown, and nothing of it changes."""
+    """No route shows or changes anything of the other with any token."""
     own, other = await make_tenant(stack.api), await make_tenant(stack.api)
     unknown = {name: str(uuid4()) for name in other.ids}
     log = f"/audit_log?organization_id={other.space.organization_id}"

@@ -49,7 +49,7 @@ async def test_a_type_that_is_missing_is_made(stack: Stack, tmp_path: Path) -> N
 
 
 async def test_what_is_no_type_is_refused(stack: Stack, tmp_path: Path) -> None:
-    """With one line that says what a type looks like."""
+    """The refusal is one line that says what a type looks like."""
     space = await stack.api.make_space(TYPE)
     finished = await trigger(stack, space, "invoice", tmp_path)
 

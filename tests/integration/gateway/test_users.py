@@ -178,7 +178,7 @@ async def test_a_password_is_reset_by_e_mail(stack: Stack, mailbox: Mailbox) -> 
 
 
 async def test_another_verification_link(stack: Stack, mailbox: Mailbox) -> None:
-    """For who is not verified yet; for all others nothing comes, and the answer is the same."""
+    """An unverified user gets another link; for all others nothing comes, and the answer is the same."""
     waiting, verified, unknown = new_email(), (await make_person(stack.api)).email, new_email()
     await stack.api.call("POST", "/register", describe_person(waiting), headers=PUBLIC)
     for email in (verified, unknown, waiting):
@@ -214,7 +214,7 @@ async def test_refused_registrations(stack: Stack, members: dict[str, str], expe
 
 
 async def test_one_user_for_an_address(stack: Stack) -> None:
-    """Whatever its case; and when two register at the same moment."""
+    """One address has one user, whatever its case, and when two register at the same moment."""
     email = new_email()
     replies = await asyncio.gather(
         *(stack.apis[n].call("POST", "/register", describe_person(e)) for n, e in enumerate((email, email.upper())))
@@ -225,7 +225,7 @@ async def test_one_user_for_an_address(stack: Stack) -> None:
 
 
 async def test_guessing_is_bounded(stack: Stack) -> None:
-    """For an unknown address as for a known one: the same answers, then 429 with a time to wait."""
+    """An unknown address is answered as a known one: the same answers, then 429 with a time to wait."""
     for email in ((await make_person(stack.api)).email, new_email()):
         replies = [
             await stack.apis[1].call("POST", "/auth/login", {"email": email, "password": "wrong"}, headers=PUBLIC)

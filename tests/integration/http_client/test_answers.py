@@ -98,7 +98,7 @@ async def test_many_at_once() -> None:
 
 
 async def test_a_cancelled_request_leaves_nothing() -> None:
-    """Its connection is dropped, whether it was being dialled or waited on."""
+    """The request's connection is dropped, whether it was being dialled or waited on."""
     async with Receiver(default=Slow(60_000)) as receiver, open_client() as client:
         sending = asyncio.create_task(client.send(make_request(receiver.url("/a"))))
         await eventually(lambda: receiver.open_requests == 1)

@@ -141,7 +141,7 @@ async def test_reset_before_the_answer(within: str) -> None:
 
 
 async def test_closed_without_an_answer() -> None:
-    """In order, but an answer it is not."""
+    """The connection is closed in order, but there is no answer."""
     result, _ = await send(CloseUnanswered())
 
     assert isinstance(result, Failure)

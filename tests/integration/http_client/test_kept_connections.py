@@ -40,7 +40,7 @@ async def test_what_has_come_in_is_noticed_before_the_loop_does() -> None:
 
 
 async def test_an_endpoint_that_closes_after_each_answer() -> None:
-    """Without saying so in a header. Every request has a new connection, and none is lost to the closing of the old."""
+    """The endpoint closes without saying so in a header. Every request has a new connection, and none is lost."""
     connections = closed = 0
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -58,7 +58,7 @@ async def test_a_url_that_means_loopback_is_never_reached(host: str) -> None:
 
 
 async def test_what_is_denied_is_denied_to_trying_as_well() -> None:
-    """With private addresses allowed, the networks that are denied stay out of reach."""
+    """Networks that are denied stay out of reach when private addresses are allowed."""
     async with Receiver() as receiver:
         for denied, is_reached in (("", True), ("127.0.0.0/8", False), ("10.0.0.0/8", True)):
             config = DeliverConfig(allow_private_addresses=True, denied_networks=denied)

@@ -48,7 +48,7 @@ async def send_to(tls: ssl.SSLContext, identity: TlsIdentity | None, *, name: st
 
 
 async def test_a_subscriptions_own_authority(authority: Authority) -> None:
-    """With it the endpoint is believed; the connection is kept, and the handshake has its time written down."""
+    """The endpoint is believed with that authority; the connection is kept, the handshake's time is written down."""
     async with Receiver(tls=authority.server_context(), name="localhost") as receiver, open_client() as client:
         receiver.script("/a", Status(200, b"ok"))
         first, second = [await client.send(with_identity(receiver.url("/a"), trust(authority))) for _ in range(2)]

@@ -75,7 +75,7 @@ async def test_a_setting_that_differs_is_set(kafka: str, topic_prefix: str) -> N
 
 
 async def test_an_open_transaction_is_found(kafka: str, topic_prefix: str) -> None:
-    """While it is open, with what it holds back, its own records included; committed or taken back, no more."""
+    """An open transaction is found with what it holds back, its own records included; committed or aborted, no more."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=2)
     topic = topics.events
     free = Producer({"bootstrap.servers": kafka})
@@ -126,7 +126,7 @@ async def test_another_number_of_partitions_is_refused(kafka: str, topic_prefix:
 
 
 def test_missing_topics_are_named(kafka: str, topic_prefix: str) -> None:
-    """With the command that makes them."""
+    """The message has the command that makes them."""
     topics = declare_topics(prefix=topic_prefix, partitions=2, event_retention_s=DAY_S)
 
     with pytest.raises(StartError, match=r"topics are missing: .*\.events.*`hookline topics apply`"):
@@ -134,7 +134,7 @@ def test_missing_topics_are_named(kafka: str, topic_prefix: str) -> None:
 
 
 def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the setting that says where it is."""
+    """The message names the setting that says where the broker is."""
     monkeypatch.setattr("pipeline.kafka.admin.ANSWER_TIMEOUT_S", 1.0)
     topics = declare_topics(prefix="x.", partitions=2, event_retention_s=DAY_S)
 

@@ -119,7 +119,7 @@ def read_committed(config: KafkaConfig, topic_prefix: str, topic: Topic) -> dict
 
 
 async def test_everything_is_read_once_in_order(kafka: str, topic_prefix: str) -> None:
-    """From the beginning where nothing was committed; each partition in its order."""
+    """Reading begins at the beginning where nothing was committed; each partition comes in its order."""
     config, topics = await make_topics(kafka, topic_prefix)
     client, clerk = PlainClient(kafka), Clerk()
     client.write(topics.events, [(b"%d" % (n % 20), b"%d" % n) for n in range(2000)])
@@ -354,7 +354,7 @@ async def test_what_was_put_away_does_not_hold_up_what_is_new(kafka: str, topic_
 
 
 async def test_what_was_put_away_comes_back_in_pieces(kafka: str, topic_prefix: str) -> None:
-    """In order, and between them the loop gets to do everything else."""
+    """Retries come in order, and between pieces the loop gets to do everything else."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     back = replace(topics.retries[0], delay_s=0)
     PlainClient(kafka).write(back, [(b"k", b"%d" % number) for number in range(1000)])

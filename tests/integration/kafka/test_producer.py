@@ -189,7 +189,7 @@ async def test_what_a_broker_refuses_in_a_batch_is_refused_by_itself(kafka: str,
 
 
 async def test_a_topic_that_refuses_is_named_until_it_takes_records(kafka: str, topic_prefix: str) -> None:
-    """Its timestamps are to be within a second of the broker's clock: what lies behind is refused with its reason."""
+    """The topic takes timestamps within a second of the broker's clock: older ones are refused, with the reason."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=1)
     await alter_topic(kafka, topics.events, "message.timestamp.type", "CreateTime")
     await alter_topic(kafka, topics.events, "message.timestamp.before.max.ms", "0")
@@ -211,7 +211,7 @@ async def test_a_topic_that_refuses_is_named_until_it_takes_records(kafka: str, 
 
 
 async def test_no_clock_of_ours_makes_a_broker_refuse(kafka: str, topic_prefix: str) -> None:
-    """Whatever time a record claims: the broker sets its own. (With the producer's, KIP-937 sets a limit: an hour.)"""
+    """The broker sets its own time, whatever a record claims. (For the producer's, KIP-937 sets a limit: an hour.)"""
     _, topics = await make_topics(kafka, topic_prefix, partitions=1)
     client = Producer({"bootstrap.servers": kafka})
     problems: list[object] = []

@@ -249,7 +249,7 @@ async def test_what_is_settled_later_is_committed_then(kafka: str, topic_prefix:
 
 @pytest.mark.parametrize("how", ["put", "settling"])
 async def test_a_failure_ends_the_process_uncommitted(kafka: str, topic_prefix: str, how: str) -> None:
-    """Whatever it was, it is not passed over: it comes out of `run`, and the record is read again."""
+    """A failure of any kind is not passed over: it comes out of `run`, and the record is read again."""
     on_kafka, sink = await make_runtime(kafka, topic_prefix), ScriptedSink()
     on_kafka.write(b"a", b"fine", b"fail" if how == "put" else b"late")
 
@@ -292,7 +292,7 @@ async def test_a_sink_that_knows_better_begins_elsewhere(kafka: str, topic_prefi
 
 
 async def test_what_was_parked_goes_at_a_pace(kafka: str, topic_prefix: str) -> None:
-    """Even with room for all of it at once, what is new does not wait behind it; in the end all of it is put."""
+    """New records do not wait behind parked ones, even with room for all at once; in the end all of them are put."""
     on_kafka = await make_runtime(kafka, topic_prefix)
     parked = numbered(b"p", 150)
     sink = ScriptedSink(at_once=1000, parked=frozenset(parked))

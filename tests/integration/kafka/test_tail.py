@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 
 
 async def test_the_end_of_each_partition(kafka: str, topic_prefix: str) -> None:
-    """From where it was asked for to the present end, in order; never more than the last so many."""
+    """The tail goes from the place asked for to the present end, in order; never more than the last so many."""
     config, topics = await make_topics(kafka, topic_prefix, partitions=4)
     client = PlainClient(kafka)
     for partition, count in ((0, 10), (1, 10), (2, 10)):

@@ -145,7 +145,7 @@ async def test_history_is_bounded(kafka: str, topic_prefix: str) -> None:
 
 
 async def test_a_deleted_application_is_nobodys(kafka: str, topic_prefix: str) -> None:
-    """Its secrets open nothing any more, its routes match nothing; matching still knows that it was there."""
+    """The application's secrets open nothing, its routes match nothing; matching still knows that it was there."""
     application_id, secret = str(uuid4()), b"h" * 32
     async with open_routes(kafka, topic_prefix) as (view, board):
         board.publish(make_routes(application_id, 1, secret_hashes=[secret]))
@@ -165,7 +165,7 @@ async def test_a_deleted_application_is_nobodys(kafka: str, topic_prefix: str) -
 
 
 async def test_secrets_come_and_go(kafka: str, topic_prefix: str) -> None:
-    """With the snapshot that has them."""
+    """Secrets come and go with the snapshot that has them."""
     one, other = str(uuid4()), str(uuid4())
     a, b, c = b"a" * 32, b"b" * 32, b"c" * 32
     async with open_routes(kafka, topic_prefix) as (view, board):
@@ -337,7 +337,7 @@ async def test_deleted_endpoints_are_told(kafka: str, topic_prefix: str) -> None
 
 
 async def test_a_view_of_a_kafka_that_is_away_says_so() -> None:
-    """Instead of starting without what it should know."""
+    """The view says so instead of starting without what it should know."""
     topics = declare_topics(prefix="x.", partitions=1, event_retention_s=3600)
     view = LogView(configure("127.0.0.1:1", "x."), topics.routes, lambda *_: None)
 

@@ -54,7 +54,7 @@ def consumer_of(app: faust.App) -> Consumer:
 
 
 async def test_exactly_what_was_asked_for_is_committed(kafka: str, topic_prefix: str) -> None:
-    """Whatever has been read; nothing for partitions of another owner."""
+    """The commit has all that was read, and nothing for partitions of another owner."""
     site = await MatcherSite(kafka, topic_prefix, partitions=2).prepare()
     name = site.topics.events.name
     for partition in (0, 1):
@@ -109,7 +109,7 @@ async def test_a_partition_without_a_position_is_no_crash(kafka: str, topic_pref
 
 
 async def test_records_of_a_fetch_come_as_one_chunk(kafka: str, topic_prefix: str) -> None:
-    """Over all partitions, each in its order, in chunks of a bounded size."""
+    """Chunks have a bounded size, and take from all partitions, each in its order."""
     site = await MatcherSite(kafka, topic_prefix, partitions=4).prepare()
     for number in range(1000):
         site.write_bytes(site.topics.events, None, b"%d" % number, partition=number % 4)

@@ -153,7 +153,7 @@ async def test_headers_of_any_size_do_no_harm(kafka: str, topic_prefix: str) -> 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 async def test_producers_choose_their_own_compression(kafka: str, topic_prefix: str, compression: str) -> None:
-    """Whatever codec an outside producer uses, its events are read."""
+    """Events of an outside producer are read, whatever codec it uses."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1, compression_type=compression).prepare()
     application_id = make_id()
     site.publish(application_id, {make_id(): {}})
@@ -211,7 +211,7 @@ async def test_an_event_with_ten_thousand_matches(kafka: str, topic_prefix: str)
 
 
 async def test_an_event_behind_a_marker_is_matched_with_the_new_routes(kafka: str, topic_prefix: str) -> None:
-    """However quickly one follows the other. Versions appended in the millisecond of the event may apply as well."""
+    """The new routes apply, however soon the event follows. Versions appended in its millisecond may apply as well."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     application_id, subscription_ids = make_id(), [make_id() for _ in range(10)]
     async with site.matcher(MATCHER_ROUTES_WAIT_S="30"):

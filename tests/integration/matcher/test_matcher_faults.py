@@ -148,7 +148,7 @@ async def test_what_arrives_in_a_rebalance_is_not_lost(kafka: str, topic_prefix:
 
 
 async def test_commits_do_not_outrun_writing(kafka: str, topic_prefix: str) -> None:
-    """Whenever one looks: what is committed has its dispatches in the log."""
+    """Committed events have their dispatches in the log at any time."""
     site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
     applications = prepare_applications(site)
     async with site.matcher(MATCHER_COMMIT_INTERVAL_S="0.05", MATCHER_CHUNK_MAX_RECORDS="20"):

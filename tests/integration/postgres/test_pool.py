@@ -100,7 +100,7 @@ async def test_back_soon_after_a_long_outage(database: str) -> None:
 
 @pytest.mark.parametrize("is_bare", [False, True])
 async def test_read_only_sessions_are_replaced(database: str, is_bare: bool) -> None:
-    """After a failover sessions are to a server that takes no changes: they are closed when there is a better one."""
+    """Sessions to a server that takes no changes after a failover are closed when there is a better one."""
     with psycopg.connect(database, autocommit=True) as admin:
         alter = SQL("alter database {} set default_transaction_read_only = {}")
         admin.execute(alter.format(Identifier(name_of(database)), SQL("on")))

@@ -69,7 +69,7 @@ async def test_replicas_are_read_in_turns_and_left_out_when_behind(tmp_path: Pat
 
 
 def write(url: str) -> None:
-    """Something that a replica has to replay."""
+    """Write a row that a replica has to replay."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("create table if not exists written (n int)")
         connection.execute("insert into written select generate_series(1, 1000)")

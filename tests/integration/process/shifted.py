@@ -69,7 +69,7 @@ class Installation:
             await process.start()
 
     async def heal(self, name: str) -> None:
-        """Start it again with the right time."""
+        """Start the process again with the right time."""
         await self.processes[name].stop()
         self.clocks[name].set(0)
         await self.processes[name].start()

@@ -68,7 +68,7 @@ async def test_refused_starts_end(kafka: str, postgres: str, migrated_template: 
 
 
 async def test_a_failure_in_any_task_ends_the_process(kafka: str, postgres: str, migrated_template: str) -> None:
-    """With exit code 1 and its reason; the gateway's port is closed then."""
+    """The process ends with exit code 1 and the reason; the gateway's port is closed then."""
     async with run_stack(kafka, postgres, migrated_template) as stack:
 
         async def fail(name: str, task: str) -> tuple[str, str, int, bool]:

@@ -101,7 +101,7 @@ class Running:
         return announced
 
     async def end(self) -> tuple[int, str]:
-        """Its exit code, and what it has logged."""
+        """Wait for the end: exit code, and the log."""
         async with asyncio.timeout(TIMEOUT_S):
             _, logged = await self.process.communicate()
         assert self.process.returncode is not None
@@ -204,7 +204,7 @@ async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_metrics_are_served(tmp_path: Path) -> None:
-    """In Prometheus' text format, with the process' name, where it announced it."""
+    """Metrics are in Prometheus' text format, with the process' name, where it announced it."""
     async with start("well", tmp_path) as running:
         status, text = await running.ask("/metrics")
 
@@ -213,7 +213,7 @@ async def test_metrics_are_served(tmp_path: Path) -> None:
 
 
 async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    """With the setting to change."""
+    """The message names the setting to change."""
     (tmp_path / "first").mkdir()
     async with start("well", tmp_path / "first") as running:
         port = (await running.addresses())["metrics"].removesuffix("/metrics").rpartition(":")[2]
@@ -240,7 +240,7 @@ async def test_it_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 async def test_a_start_that_is_refused_ends_whatever_hangs(tmp_path: Path) -> None:
-    """With its reason and its code, soon: a task that swallows its cancellation, a thread that sleeps."""
+    """The process ends soon with its reason and code: a task swallows its cancellation, or a thread sleeps."""
     for what in ("swallow", "thread"):
         async with start(what, tmp_path) as running:
             begun_s = time.monotonic()
@@ -263,7 +263,7 @@ async def test_it_ends_while_a_library_holds_the_interpreter(tmp_path: Path) -> 
 
 
 async def test_a_signal_is_heard_from_the_first_moment(tmp_path: Path) -> None:
-    """While it starts, and while its loop is stuck in a call."""
+    """A signal is heard while the process starts, and while its loop is stuck in a call."""
 
     async def stop(what: str) -> tuple[int, str]:
         (tmp_path / what).mkdir()

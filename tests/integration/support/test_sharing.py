@@ -32,13 +32,13 @@ def fail_to_start() -> Iterator[str]:
 
 @pytest.fixture
 def socket_path() -> Iterator[str]:
-    """In a short directory: the path of a socket may have 107 characters."""
+    """The path is in a short directory: a socket's may have 107 characters."""
     with tempfile.TemporaryDirectory(prefix="hookline-test-sharing-") as directory:
         yield f"{directory}/socket"
 
 
 def test_workers_share_one_service(socket_path: str, tmp_path: Path) -> None:
-    """However many ask at once, it is started once, and stopped when the run ends."""
+    """The service is started once, however many ask at once, and stopped when the run ends."""
     path = tmp_path / "log"
     with Services(socket_path), ThreadPoolExecutor(8) as workers:
         addresses = list(workers.map(lambda _: ask(socket_path, keep_log, str(path)), range(8)))
@@ -58,7 +58,7 @@ def test_services_of_other_arguments_are_others(socket_path: str, tmp_path: Path
 
 
 def test_a_service_that_does_not_start_fails_who_asked(socket_path: str) -> None:
-    """With the reason, which was raised in another process."""
+    """The error has the reason, which was raised in another process."""
     with Services(socket_path), pytest.raises(RuntimeError, match=re.escape("OSError: no room")):
         ask(socket_path, fail_to_start)
 

@@ -73,7 +73,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
 
 
 async def test_a_killed_process_is_started_again(make: Make) -> None:
-    """Its pid file names the new one, it announces itself anew, and one line tells of it."""
+    """The pid file names the new process, it announces itself anew, and one line says so."""
     bench = make("steady")
     announced = await bench.start()
     former_pid = bench.read_pid()
@@ -102,7 +102,7 @@ async def test_it_waits_longer_each_time(make: Make) -> None:
 
 
 async def test_a_process_that_refuses_its_first_start_is_not_started_again(make: Make) -> None:
-    """Its own reason is handed on: the person need not look for it in a log."""
+    """The process' own reason is handed on: the person need not look for it in a log."""
     bench = make("refuse")
 
     with pytest.raises(StartError, match=r"^sleeper cannot start: there is no log$"):
@@ -111,7 +111,7 @@ async def test_a_process_that_refuses_its_first_start_is_not_started_again(make:
 
 
 async def test_a_process_that_ends_before_it_has_logs_says_why_as_well(make: Make) -> None:
-    """Its log is plain text then. It is tried again, since it may have been an accident."""
+    """The log is plain text then. The process is tried again, since it may have been an accident."""
     bench = make("garbled")
     await bench.keeper.start()
     await eventually(lambda: bench.said)

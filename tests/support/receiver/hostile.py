@@ -163,7 +163,7 @@ class InformationalFlood:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Something that is not HTTP."""
+    """Bytes that are not HTTP."""
 
     sent: bytes = b"SSH-2.0-OpenSSH_9.2\r\n"
 

@@ -8,7 +8,7 @@ from bench.capacity_command import capacity, format_bytes
 
 
 def run_capacity(*arguments: str) -> Result:
-    """With no settings of the desk's."""
+    """Run the command with no settings of the desk's."""
     desk = dict.fromkeys(name for name in os.environ if name.startswith("HOOKLINE_"))
     return CliRunner(env=desk).invoke(capacity, arguments)
 
@@ -24,7 +24,7 @@ def test_a_plan_names_everything_one_has_to_provide() -> None:
 
 
 def test_programs_get_one_object() -> None:
-    """With the load it is for."""
+    """Each program gets an object with the load it is for."""
     run = run_capacity("--events", "50", "--json")
     plan = json.loads(run.output)
 
@@ -38,7 +38,7 @@ def test_programs_get_one_object() -> None:
     [(0, "0.0 MiB"), (1024**2 * 1.5, "1.5 MiB"), (1024**3, "1.0 GiB"), (1024**4 * 2000, "2,000.0 TiB")],
 )
 def test_sizes_are_readable(value: float, text: str) -> None:
-    """In the largest unit of which there is at least one."""
+    """A size is in the largest unit of which there is at least one."""
     assert text == format_bytes(value)
 
 

@@ -52,7 +52,7 @@ def test_figures_come_from_the_saturation_of_a_machine() -> None:
 
 
 def test_a_case_that_is_missing_is_named() -> None:
-    """Rather no figures than half of them."""
+    """The error names the case; half of the figures would mislead."""
     with pytest.raises(BenchError, match=FAN_OUT_CASE):
         derive_figures([make_result(*CASES[:2], scenario=SATURATION_NAME)])
 

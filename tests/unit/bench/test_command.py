@@ -8,7 +8,7 @@ from bench.command import bench
 
 
 def run_bench(*arguments: str) -> Result:
-    """With no settings of the desk's."""
+    """Run the command with no settings of the desk's."""
     desk = dict.fromkeys(name for name in os.environ if name.startswith("HOOKLINE_"))
     return CliRunner(env=desk).invoke(bench, arguments)
 

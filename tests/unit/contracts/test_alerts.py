@@ -48,7 +48,7 @@ def test_a_recording_rule_asks_for_what_exists(name: str) -> None:
 
 
 def test_what_is_asked_for_by_a_recorded_name_is_recorded() -> None:
-    """In alerts and runbooks."""
+    """Recorded names stand in alerts and runbooks."""
     texts = [rule["expr"] for rule in ALERTS.values()] + [page.read_text() for page in RUNBOOKS.iterdir()]
     asked = {name for text in texts for name in RECORDED_NAME.findall(text)}
 
@@ -86,7 +86,7 @@ def test_a_runbook_has_an_alert() -> None:
 
 @alerts
 def test_an_alert_says_how_urgent_it_is_and_what_is_wrong(alert: str) -> None:
-    """In a label that routes it, and one sentence for who is woken; what it fills in, the expression has."""
+    """An alert has a label that routes it, and one sentence for who is woken; the expression has what it fills in."""
     rule = ALERTS[alert]
     filled_in = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
     kept = re.findall(r"\bby \(([^)]*)\)", rule["expr"])
@@ -113,5 +113,5 @@ def test_a_process_is_a_job() -> None:
 
 
 def test_the_rules_are_loaded() -> None:
-    """Beside the file that names them, where the compose file puts both."""
+    """The rules stand beside the file that names them, where the compose file puts both."""
     assert [] == [file for file in PROMETHEUS["rule_files"] if not (ROOT / "ops/prometheus" / file).exists()]

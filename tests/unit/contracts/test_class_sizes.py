@@ -34,7 +34,7 @@ def find_attributes(node: ast.ClassDef) -> set[str]:
 
 @pytest.mark.parametrize("path", list_modules(), ids=name)
 def test_a_class_is_small(path: Path) -> None:
-    """At most 250 lines and 12 attributes."""
+    """A class has at most 250 lines and 12 attributes."""
     classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
     sizes = {node.name: ((node.end_lineno or 0) - node.lineno + 1, len(find_attributes(node))) for node in classes}
 

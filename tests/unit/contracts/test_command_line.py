@@ -6,7 +6,7 @@ from tests.unit.contracts.command_line import find_command_lines, find_problem
 
 
 def test_command_lines_are_found_in_shell_blocks_and_inline_code() -> None:
-    """With their continuation lines, without what belongs to the shell."""
+    """Lines are found with their continuations, without what belongs to the shell."""
     markdown = (
         "Use `hookline settings`, or `.venv/bin/hookline topics plan`.\n"
         "```sh\nA=1 hookline dead redrive --dry-run \\\n    --reason exhausted  # why\nhookline keys new > a.key\n```\n"

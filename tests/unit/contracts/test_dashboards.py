@@ -21,7 +21,7 @@ SQL_SOURCE = "hookline-postgres"
 
 
 def is_sql(target: dict[str, Any]) -> bool:
-    """Does it ask PostgreSQL?"""
+    """Does the panel ask PostgreSQL?"""
     return bool(target["datasource"]["uid"] == SQL_SOURCE)
 
 
@@ -148,7 +148,7 @@ def test_recording_rules_that_are_shown_exist() -> None:
 
 @files
 def test_panels_do_not_cover_each_other(file: Any) -> None:
-    """On Grafana's grid of 24 columns."""
+    """The grid is Grafana's, of 24 columns."""
     cells = [
         (x, y)
         for panel in DASHBOARDS[file.stem]["panels"]

@@ -84,7 +84,9 @@ def test_commands_in_messages_and_docstrings_exist(folder: str) -> None:
 
 
 def test_settings_named_outside_of_the_code_exist() -> None:
-    """In documents, compose file, image, dashboards and alerts; `HOOKLINE_KAFKA_*` stands for those that start so."""
+    """Settings exist that documents, compose file, image, dashboards and alerts name; `HOOKLINE_KAFKA_*` stands for all
+    of that prefix.
+    """
     known = frozenset(list_variables()) | TEST_VARIABLES
     unknown = [
         f"{name(path)}: {variable}"

@@ -17,7 +17,7 @@ SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
 
 @pytest.mark.parametrize("form", [kafka_producer.format_json, kafka_producer.format_avro])
 def test_what_the_kafka_producer_writes_is_an_event(form: Callable[[str, str, str, dict[str, str]], bytes]) -> None:
-    """In both forms, byte for byte the payload that was given."""
+    """The event has, in both forms, byte for byte the payload that was given."""
     value = form(APPLICATION, "shop.order.paid", '{"order": 42}', {"environment": "demo"})
     event = parse_event(
         value,

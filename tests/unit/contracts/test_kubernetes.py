@@ -80,7 +80,7 @@ def test_a_process_is_a_deployment(chart: str, name: str) -> None:
 
 @charts
 def test_jobs_run_sub_commands_that_end(chart: str) -> None:
-    """Before the processes, which refuse to start without topics and tables."""
+    """Jobs run before the processes, which refuse to start without topics and tables."""
     jobs = find(RENDERED[chart], "Job")
 
     assert {"topics", "migrate"} == set(jobs)
@@ -203,7 +203,9 @@ def test_gateways_scale_on_processor_and_memory() -> None:
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_workers_scale_on_runnable_lag(name: str) -> None:
-    """At most one per partition; up at once, down slowly; without Prometheus as many as without an autoscaler."""
+    """Workers are at most one per partition, up at once, down slowly; as many as without an autoscaler if Prometheus is
+    away.
+    """
     spec = find(RENDERED["production"], "ScaledObject")[name]["spec"]
     settings = load_settings(read_environment(DEPLOYMENTS["production"][name]["spec"]["template"]["spec"]))
     (trigger,) = spec["triggers"]
@@ -299,7 +301,7 @@ def test_metrics_are_read_under_the_names_that_rules_ask_for() -> None:
 
 
 def test_figures_can_have_another_name() -> None:
-    """In the processes and in what scales them."""
+    """Another name applies in the processes and in what scales them."""
     pod = DEPLOYMENTS["managed"]["deliver"]["spec"]["template"]["spec"]
 
     assert "hook0" == load_settings(read_environment(pod)).metrics.namespace

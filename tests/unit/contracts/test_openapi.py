@@ -36,7 +36,7 @@ def list_problems(described: Any) -> set[str]:
 
 @operations
 def test_an_operation_is_described_whole(operation: Operation) -> None:
-    """With its parameters, its body, its answer, every problem at its status, and whether it asks for a token."""
+    """An operation has its parameters, body, answer, every problem at its status, and whether it asks for a token."""
     described = find_described(operation)
     listed = {(each["in"], each["name"], each["required"]) for each in described["parameters"]}
     in_path = {("path", each, True) for each in re.findall(r"{(\w+)}", operation.path)}

@@ -26,7 +26,7 @@ def test_every_connector_is_a_process_that_is_started_with_the_others() -> None:
 
 
 def test_a_process_is_called_like_its_consumer_group() -> None:
-    """Behind the prefix of the installation."""
+    """The name stands behind the prefix of the installation."""
     assert set(PROCESSES) == list_consumer_groups()
 
 

@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_there(site: Path) -> None:
-    """At the place that its file has in the repository."""
+    """Each page is at the place that its file has in the repository."""
     pages = list_pages(read_navigation())
     places = [site / re.sub(r"(?:^|/)README\.md$", "", page).removesuffix(".md") / "index.html" for page in pages]
 
@@ -64,7 +64,7 @@ def test_links_to_what_is_no_page_become_text() -> None:
 
 
 def test_the_receivers_page_verifies_what_is_signed() -> None:
-    """Its Python answers yes to a delivery's signature, and no to another body and an old one."""
+    """The page's Python answers yes to a delivery's signature, and no to another body and an old one."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/receivers.md").read_text(), re.DOTALL)
     found: dict[str, object] = {}
     exec(code, found)  # noqa: S102 - our own page

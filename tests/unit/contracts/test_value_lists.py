@@ -93,12 +93,12 @@ def test_the_states_of_a_delivery() -> None:
 
 
 def test_the_steps_of_figures() -> None:
-    """From a minute up."""
+    """Steps are from a minute up."""
     assert set(get_args(Step)) == read_list(read_section(API, "Figures"), "`step` (", ";")
 
 
 def test_the_errors_of_attempts() -> None:
-    """On the page of the API, and where the record is described."""
+    """Errors are listed on the page of the API, and where the record is described."""
     in_api = read_list(read_section(API, "Request attempts and responses"), "when it failed:", "The body is text")
     (row,) = re.findall(r"^\| `error_class` .*$", read_section(TOPICS, "attempt"), re.MULTILINE)
 

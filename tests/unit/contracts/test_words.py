@@ -70,7 +70,7 @@ def test_ordinary_text_is_not_found(text: str) -> None:
 
 
 def test_the_pages_that_matter_are_looked_at() -> None:
-    """Among the files are code, documents, locks and data."""
+    """The files include code, documents, locks and data."""
     looked_at = {name(path) for path in TEXTS}
 
     assert {"README.md", "pyproject.toml", "requirements/run.txt", ".ci/run", "pipeline/cli.py"} <= looked_at

@@ -36,7 +36,7 @@ def is_number(field: FieldInfo) -> bool:
 
 
 def test_defaults_are_valid() -> None:
-    """Without any variable a process starts: on one machine, for trying."""
+    """A process starts without any variable: on one machine, for trying."""
     assert Settings() == load_settings({})
 
 
@@ -174,7 +174,7 @@ def test_settings_do_not_change() -> None:
 
 @given(st.text(min_size=1))
 def test_an_unknown_variable_is_always_an_error(suffix: str) -> None:
-    """Whatever stands behind the prefix."""
+    """The rest of the name does not matter."""
     variable = PREFIX + suffix
     if variable in list_variables():
         return

@@ -32,7 +32,7 @@ def log(form: str) -> list[str]:
 
 
 def test_libraries_log_in_the_processs_form() -> None:
-    """In JSON every line of a library is an object too, with its logger, its text and the process."""
+    """Every line of a library is a JSON object too, with its logger, its text and the process."""
     lines = [json.loads(line) for line in log("json")]
 
     assert ["started", *["library_says"] * 3] == [line["event"] for line in lines]
@@ -48,7 +48,7 @@ def test_libraries_log_in_the_processs_form() -> None:
 
 @pytest.mark.parametrize("text", ["started", "said='no node 3", "worker failed", "ZeroDivisionError: division by zero"])
 def test_the_console_shows_both(text: str) -> None:
-    """On a console a person reads the same facts."""
+    """A person reads the same facts on a console."""
     assert text in "\n".join(log("console"))
 
 

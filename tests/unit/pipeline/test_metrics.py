@@ -14,14 +14,14 @@ CATALOGUE: dict[str, MetricWrapperBase] = {
 
 
 def describe(metric: MetricWrapperBase) -> tuple[str, str]:
-    """Its full name, as scraped, and its help text."""
+    """Describe a metric: full name, as scraped, and help text."""
     (family,) = metric.describe()
     return family.name + ("_total" if isinstance(metric, Counter) else ""), family.documentation
 
 
 @pytest.mark.parametrize("metric", CATALOGUE.values(), ids=CATALOGUE.keys())
 def test_every_metric_is_ours_and_explained(metric: MetricWrapperBase) -> None:
-    """Its name starts with `hookline_`, its help is a sentence."""
+    """A metric's name starts with `hookline_`, its help is a sentence."""
     name, text = describe(metric)
 
     assert re.fullmatch(r"hookline_[a-z][a-z0-9_]+", name)

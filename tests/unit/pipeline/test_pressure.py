@@ -34,7 +34,7 @@ def gather(machine: Machine, pressure: Pressure, seconds: float, *, ran: float, 
 
 
 def test_nothing_is_gathered_where_nobody_waits() -> None:
-    """On a calm machine a record goes out at once, however much of its own processor the process uses."""
+    """A record goes out at once on a calm machine, however much of its own processor the process uses."""
     machine = Machine()
     pressure = machine.make_pressure()
 

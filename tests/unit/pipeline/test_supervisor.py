@@ -23,11 +23,11 @@ async def hang() -> None:
 
 
 async def end() -> None:
-    """At once."""
+    """End at once."""
 
 
 async def test_the_first_failure_is_the_reason() -> None:
-    """Later ones do not replace it."""
+    """Failures that come later do not replace the first."""
     work = Supervisor()
     work.start("first", fail("first"))
     work.start("second", fail("second"))
@@ -38,7 +38,9 @@ async def test_the_first_failure_is_the_reason() -> None:
 
 
 async def test_the_first_failure_is_announced_at_once() -> None:
-    """Before it is logged, and before its reader has a turn: what hangs from then on has a deadline. Once."""
+    """The announcement comes once, before it is logged, and before its reader has a turn: what hangs from then on has a
+    deadline.
+    """
     announced: list[str] = []
     work = Supervisor(on_failure=lambda: announced.append("now"))
     work.fail("here", BoomError("first"))
@@ -64,7 +66,7 @@ async def test_what_ends_or_is_cancelled_is_no_failure() -> None:
 
 
 async def test_a_task_that_a_test_wants_to_fail_does() -> None:
-    """While its work goes on; no other."""
+    """The task may fail while its work goes on; no other may."""
     work = Supervisor(fail_at="wanted")
     other = work.start("other", hang())
     work.start("wanted", hang())
@@ -111,7 +113,7 @@ async def test_what_concerns_one_connection_is_logged(library: bool) -> None:
 
 
 async def test_one_that_fails_ends_all() -> None:
-    """Its exception is raised when the others have ended."""
+    """The exception of the one that fails is raised when the others have ended."""
     ended = []
 
     async def work() -> None:
@@ -128,7 +130,7 @@ async def test_one_that_fails_ends_all() -> None:
 
 
 async def test_a_task_of_the_loop_that_a_test_wants_to_fail_does() -> None:
-    """Whichever it is: so all of them can be tried on a real process."""
+    """Any task may be chosen, so that all of them can be tried on a real process."""
     with pytest.raises(RuntimeError, match="fails, as HOOKLINE_PROCESS_FAIL_AT wants it"):
         await Supervisor(fail_at="b").run_together(asyncio.Event(), a=hang(), b=hang())
 
@@ -139,7 +141,7 @@ async def test_one_that_ends_ends_all() -> None:
 
 
 async def test_asked_to_stop_it_stops() -> None:
-    """Without an exception."""
+    """The supervisor stops without an exception."""
     stopping = asyncio.Event()
     running = asyncio.create_task(run_together(stopping, a=hang(), b=hang()))
     stopping.set()

@@ -13,7 +13,7 @@ MARKER_VALUE = to_bytes(RoutesChanged(application_id="a", routes_version=1, chan
 
 @given(st.binary())
 def test_other_bytes_are_a_schema_error(value: bytes) -> None:
-    """Never another exception, so that no caller has to know the library below."""
+    """Other bytes raise no other exception, so that no caller has to know the library below."""
     with pytest.raises(SchemaError):
         decode(value)
 
@@ -39,7 +39,7 @@ def test_absurd_lengths_are_a_schema_error(header: bytes, length: bytes) -> None
 
 @pytest.mark.parametrize("cut", range(1, len(MARKER_VALUE)))
 def test_a_truncated_record_is_a_schema_error(cut: int) -> None:
-    """Wherever it was cut."""
+    """The error is the same wherever the record was cut."""
     with pytest.raises(SchemaError):
         decode(MARKER_VALUE[:-cut])
 

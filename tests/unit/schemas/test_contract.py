@@ -235,7 +235,7 @@ NOT_NEWEST = [writer for writer in WRITERS if writer.version < NEWEST[writer.nam
 
 @pytest.mark.parametrize("writer", NOT_NEWEST, ids=[f"{each.name} v{each.version}" for each in NOT_NEWEST])
 def test_a_record_is_written_for_readers_of_an_older_release(writer: Writer) -> None:
-    """With its older version it has what that version knows, and the rest reads as the default."""
+    """The older version of a record has what that version knows, and the rest reads as the default."""
     record = from_bytes(schemas.encode(writer.name, read_example(NEWEST[writer.name])))
     try:
         write_as({writer.name: writer.version})
@@ -254,7 +254,7 @@ def test_a_record_is_written_for_readers_of_an_older_release(writer: Writer) -> 
 
 
 def test_a_record_that_the_release_before_does_not_know_can_be_left_out() -> None:
-    """With version 0, and written again without it."""
+    """The setting has version 0 for it, and the record is written again without it."""
     try:
         write_as({"open_requests": 0})
         assert not is_written(OpenRequests)
@@ -272,6 +272,6 @@ def test_a_record_that_the_release_before_does_not_know_can_be_left_out() -> Non
     ],
 )
 def test_a_version_that_never_was_is_refused(versions: dict[str, int], said: str) -> None:
-    """Before anything is written."""
+    """The refusal comes before anything is written."""
     with pytest.raises(RecordVersionError, match=said):
         write_as(versions)

@@ -28,7 +28,7 @@ def write(schema: Any, value: Any) -> bytes:
 
 
 def test_it_reads_what_the_schema_wrote() -> None:
-    """Whatever the schema is called: two schemas may give one name to different types."""
+    """Two schemas may give one name to different types."""
     other = {"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}
     order = {"id": "a", "lines": [1, 2], "paid": None}
 
@@ -38,7 +38,7 @@ def test_it_reads_what_the_schema_wrote() -> None:
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_a_schema_error(data: bytes) -> None:
-    """Never another exception."""
+    """Other bytes raise no other exception."""
     read = compile_reader(json.dumps(ORDER))
     try:
         found = read(data)

@@ -18,7 +18,7 @@ async def test_the_first_truthy_value_is_returned() -> None:
 
 
 async def test_an_async_check_is_awaited() -> None:
-    """Its value counts, not the coroutine, which is always truthy."""
+    """The awaited value counts, not the coroutine, which is always truthy."""
     answers = iter([[], [7]])
 
     async def check() -> list[int]:

@@ -12,7 +12,9 @@ from tests.support.processes import select_environ, tail
 
 @given(st.text(alphabet=printable + "äß→", max_size=300))
 def test_a_topic_prefix_is_fit_for_kafka(test: str) -> None:
-    """Whatever a test is called: allowed characters, short, and without `_`, which Kafka takes for `.` in metrics."""
+    """A prefix has allowed characters, is short, and has no `_`, which Kafka takes for `.` in metrics, whatever the
+    test.
+    """
     prefix = format_prefix(test, "1f2e3d4c")
 
     assert re.fullmatch(r"[a-zA-Z0-9-]+\.", prefix)
@@ -21,7 +23,7 @@ def test_a_topic_prefix_is_fit_for_kafka(test: str) -> None:
 
 
 def test_a_topic_prefix_says_whose_it_is() -> None:
-    """For a person who looks at the broker."""
+    """The prefix is for a person who looks at the broker."""
     assert format_prefix("test_events_are_kept[3 brokers]", "1f2e3d4c") == "test-events-are-kept-3-brokers-1f2e3d4c."
 
 

@@ -43,7 +43,7 @@ def test_paths_have_scripts_of_their_own() -> None:
 
 
 def test_a_new_script_replaces_the_old_one() -> None:
-    """For a path, and by a pattern for all paths that were played already."""
+    """The new script counts for a path, and by a pattern for all paths that were played already."""
     scripts = Scripts(default=Ok())
     scripts.set("/down", [Hang()])
     assert Hang() == scripts.take("/down")
@@ -74,6 +74,6 @@ def test_text_takes_python_forms() -> None:
 
 @pytest.mark.parametrize("text", ["Explode()", "Status()", "503", "", "__import__('os')", "Status(503).code"])
 def test_other_text_is_refused(text: str) -> None:
-    """With a ValueError, and nothing but steps is ever called."""
+    """The refusal is a ValueError, and nothing but steps is ever called."""
     with pytest.raises(ValueError, match="is not a step"):
         parse_step(text)

@@ -15,7 +15,7 @@ from bench.instruments.stamp import OPENING, Stamp, close_payload, format_stamp
 
 @pytest.mark.parametrize("size_bytes", [100, 250, 1000, 8000, 26_328])
 def test_a_payload_has_the_size_asked_for(size_bytes: int) -> None:
-    """With its mark, to the byte; and it is a JSON object."""
+    """A payload with its mark has the size to the byte, and is a JSON object."""
     payload = generate_payload(size_bytes)
     body = OPENING.encode() + format_stamp(Stamp(10**15, 0, 0)) + close_payload(payload).encode()
 

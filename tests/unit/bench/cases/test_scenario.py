@@ -111,7 +111,7 @@ def test_rows_bursts_and_counts_can_be_wished() -> None:
 
 
 def test_a_case_measures_half_a_minute_by_default() -> None:
-    """After as much of warm-up."""
+    """The half minute follows after as much of warm-up."""
     case = Case(name="x", groups=(Group(load=Open(rate_per_s=1)),))
 
     assert (Phase(name=WARM_UP, seconds=WARM_UP_S), Phase(name=MEASURED, seconds=30.0, is_measured=True)) == case.phases

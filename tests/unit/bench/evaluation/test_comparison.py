@@ -1,4 +1,4 @@
-"""Better, worse or noise: of committed results, changed on purpose."""
+"""Comparisons say better, worse or noise: of committed results, changed on purpose."""
 
 import subprocess
 import sys

@@ -59,11 +59,11 @@ def test_an_answer_that_never_came_may_be_an_event() -> None:
 
 
 def test_sick_endpoints_need_not_have_got_everything() -> None:
-    """Their events are archived all the same."""
+    """Events of sick endpoints are archived all the same."""
     assert [] == find_problems(must_arrive=False, delivered=10, archived_succeeded=9)
     assert [] != find_problems(must_arrive=False, archived_events=599)
 
 
 def test_without_a_database_only_the_receiver_is_asked() -> None:
-    """For installations somewhere else."""
+    """The database is missing when the installation is somewhere else."""
     assert [] == find_problems(archived_events=None, archived_deliveries=None, archived_succeeded=None)

@@ -96,7 +96,7 @@ def test_a_phase_says_what_a_thousand_deliveries_cost() -> None:
 
 
 def test_without_deliveries_events_are_counted() -> None:
-    """For the gateway alone: what it accepted, and the events that were archived."""
+    """A case for the gateway alone counts what it accepted, and the events that were archived."""
     samples = [make_sample(second, is_delivering=False) for second in range(13)]
     figures = evaluate_phase(TIMES[1], {}, [make_evidence(0)], samples, run_start_us=START_US, server=None)
 

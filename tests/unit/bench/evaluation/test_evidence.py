@@ -54,7 +54,7 @@ def test_an_event_is_to_arrive_at_each_of_its_endpoints() -> None:
 
 
 def test_what_arrives_elsewhere_is_told() -> None:
-    """At another audience's endpoint, or with a number that was never sent."""
+    """Arrivals at another audience's endpoint, or with a number that was never sent, are named."""
     arrivals = [arrive(0, 1), arrive(7, 0)]
 
     assert Reckoning(expected=1, arrived=0, repeated=0, lost=1, unasked=2) == reckon(
@@ -86,7 +86,7 @@ def test_of_a_batch_each_event_counts() -> None:
 
 
 def test_events_without_subscriptions_expect_nothing() -> None:
-    """For measuring the gateway alone."""
+    """Cases for the gateway alone have no subscriptions."""
     assert Reckoning(expected=0, arrived=0, repeated=0, lost=0, unasked=0) == reckon(
         make_sent(ACCEPTED), [], first=0, audiences=1, fan_out=0
     )

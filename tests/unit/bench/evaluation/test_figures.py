@@ -24,7 +24,7 @@ def test_so_many_do_not_exceed_it(values: list[int], share: float) -> None:
 
 
 def test_a_summary_is_in_milliseconds() -> None:
-    """In any order of the values."""
+    """The order of the values does not matter."""
     latencies_us = [number * 1000 for number in range(1, 1001)]
     random.Random(1).shuffle(latencies_us)
     summary = summarize(latencies_us)

@@ -64,7 +64,7 @@ def test_event_ids_are_uuids_and_differ() -> None:
 
 
 def test_a_batch_is_of_one_application() -> None:
-    """Its events are numbered on from the first one, and all bear its time."""
+    """A batch's events are numbered on from the first one, and all bear its time."""
     writer = make_writer(batch=4)
     line, headers, body = split(writer.write(4, INTENDED_US))
 

@@ -25,7 +25,7 @@ STAMPS = st.builds(
 
 @given(stamp=STAMPS, payload=st.dictionaries(st.text(), st.text(max_size=20), max_size=3))
 def test_a_mark_is_read_as_it_was_written(stamp: Stamp, payload: dict[str, str]) -> None:
-    """Whatever the payload is; and the body is the payload with one member more."""
+    """A mark can be read in any payload, and the body is the payload with one member more."""
     body = OPENING.encode() + format_stamp(stamp) + close_payload(json.dumps(payload)).encode()
 
     assert stamp == read_stamp(body[:END])
@@ -43,7 +43,7 @@ def test_any_object_can_take_a_mark(payload: str) -> None:
 
 
 def test_what_is_no_object_takes_none() -> None:
-    """Better refused than sent without."""
+    """A body that cannot carry the mark is refused rather than sent without."""
     with pytest.raises(ValueError, match="JSON object"):
         close_payload("[1]")
 

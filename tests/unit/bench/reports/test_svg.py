@@ -30,7 +30,7 @@ def list_points(document: ElementTree.Element) -> list[list[tuple[float, float]]
 
 @pytest.mark.parametrize("is_logarithmic", [True, False])
 def test_lines_stay_within_the_picture(is_logarithmic: bool) -> None:
-    """Whatever the values; more is higher up, later further to the right."""
+    """A line stays inside for all values; more is higher up, later further to the right."""
     document = draw_lines(
         is_logarithmic=is_logarithmic,
         small=[(0.0, 0.001), (10.0, 0.5)],

@@ -9,7 +9,7 @@ from pipeline.commands.up.report import Report, write_report
 
 
 def test_what_runs_in_a_data_directory_is_found(tmp_path: Path) -> None:
-    """From the report that `hookline up` leaves there; the addresses of all gateways from their own files."""
+    """The installation comes from the report of `hookline up`; the gateways' addresses come from their own files."""
     (tmp_path / "run").mkdir()
     report = Report(
         api="http://127.0.0.1:8080/api/v1",

@@ -34,7 +34,7 @@ def test_the_start_is_named_until_all_is_settled() -> None:
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.data())
 def test_never_names_the_end_too_early(offsets: list[int], data: st.DataObject) -> None:
-    """Whatever the order in which records are settled, the end is named exactly when all of them are."""
+    """The end is named exactly when all records are settled, whatever their order."""
     tail = AttemptsTail(0, end=100)
     for offset in offsets:
         tail.add(PLACE, offset)

@@ -13,7 +13,7 @@ def make_memory() -> EndpointMemory:
 
 
 def test_a_deleted_endpoint_is_forgotten() -> None:
-    """Its unsealed secrets, its health and its gate; what is in flight to it can still end."""
+    """Unsealed secrets, health and gate are forgotten; what is in flight to the endpoint can still end."""
     memory, endpoint = make_memory(), make_endpoint("https://example.com/")
     target, gate = memory.compile(endpoint), memory.gate(endpoint.subscription_id.encode())
     memory.fail(endpoint, NOW_US, error="500", is_gone=False, is_fault=True)

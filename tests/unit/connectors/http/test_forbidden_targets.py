@@ -161,7 +161,7 @@ async def test_a_name_that_changes_its_mind(bad: str) -> None:
 
 @pytest.mark.parametrize("errno", [socket.EAI_AGAIN, socket.EAI_FAIL])
 async def test_a_name_server_that_fails(errno: int) -> None:
-    """Its own class: another time it may answer."""
+    """The failure has a class of its own: another time it may answer."""
     world = World(socket.gaierror(errno, "failure"))
     failure = await send(world, "https://example.com/")
 

@@ -55,7 +55,7 @@ def test_what_they_do_is_no_shortage(error: Exception) -> None:
 @pytest.mark.parametrize(("error", "kind"), OURS, ids=repr)
 @pytest.mark.parametrize("step", ["resolve", "connect", "tls", "send"])
 async def test_a_delivery_waits_for_what_we_lack(error: Exception, kind: str, step: str) -> None:
-    """At whatever step: parked, without an attempt, and nothing is said about the endpoint."""
+    """The delivery is parked at any step, without an attempt, and nothing is said about the endpoint."""
 
     def fail(*_: object) -> Any:
         raise error

@@ -41,7 +41,7 @@ async def test_a_success_is_one_attempt() -> None:
 
 
 async def test_a_failure_is_a_retry_and_then_an_attempt() -> None:
-    """In this order: a crash in between repeats the attempt, and loses nothing."""
+    """The retry is written before the attempt: a crash in between repeats the attempt, and loses nothing."""
     alone = SinkAlone(client=ScriptedClient(FAILURE))
     await alone.put()
 
@@ -75,7 +75,7 @@ async def test_a_copy_is_not_sent() -> None:
 
 
 async def test_cancelled_when_disabled() -> None:
-    """Without a request."""
+    """The delivery is cancelled without a request."""
     alone = SinkAlone(make_endpoint("https://example.com/", enabled=False))
     await alone.put()
 
@@ -140,7 +140,7 @@ STEPS = ["endpoint", "compile", "build", "resolve", "connect", "send", "judge", 
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_an_unforeseen_exception_is_a_failed_attempt(step: str) -> None:
-    """At whatever step: retried by the schedule, archived with its detail, and the sink goes on with the next one."""
+    """The delivery is retried by the schedule, at any step, archived with its detail, and the sink goes on."""
     alone = fail_at(step)
     await alone.put()
 

@@ -85,7 +85,7 @@ def test_no_cookies_no_encodings() -> None:
 
 
 def test_a_subscription_may_name_its_agent() -> None:
-    """Its own value takes the place of ours, and is not sent beside it."""
+    """The subscription's own value takes the place of ours, and is not sent beside it."""
     sent = read_headers(build(headers={"User-Agent": "acme/1", "ACCEPT": "text/plain"})[0])
 
     assert "acme/1" == sent["user-agent"]
@@ -103,7 +103,7 @@ def test_a_subscription_may_name_its_content_type(headers: dict[str, str], expec
 
 
 def test_requests_say_where_they_come_from() -> None:
-    """With a hop given, the header is there; it is not among the signed ones, which relays may have to change."""
+    """The header is there if a hop is given; it is not among the signed ones, which relays may have to change."""
     hop = derive_hop("eu")
     sent = read_headers(build(signing=replace(SIGNING, hop=hop))[0])
 
@@ -161,7 +161,7 @@ def test_deliveries_that_cannot_be_sent(field: str, value: str) -> None:
 
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=4), st.text(max_size=20), st.text())
 def test_no_text_breaks_out_of_its_place(headers: dict[str, str], event_type: str, path: str) -> None:
-    """Whatever the texts: one request line, one line per header, or a refusal."""
+    """All texts make one request line and one line per header, or are refused."""
     target = compile_target(make_endpoint(f"https://example.com/{path}", headers=headers), SEALER)
     if target.origin is None:
         return
@@ -178,7 +178,7 @@ def test_no_text_breaks_out_of_its_place(headers: dict[str, str], event_type: st
 
 
 def test_secrets_that_have_ended_do_not_sign() -> None:
-    """While secrets rotate both sign; afterwards the old one does not."""
+    """Both secrets sign while they rotate; afterwards the old one does not."""
     old = "11111111-1111-4111-8111-111111111111"
     both, _, _ = build(secrets=((SECRET, None), (old, NOW_US + 1)))
     one, _, _ = build(secrets=((SECRET, None), (old, NOW_US)))

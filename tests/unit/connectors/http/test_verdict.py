@@ -103,7 +103,7 @@ def test_retry_after_that_makes_no_sense(text: str) -> None:
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_no_retry_after_raises(text: str) -> None:
-    """Whatever the text: nothing, or a time that is not in the past."""
+    """The result for any text is nothing, or a time that is not in the past."""
     seconds = read_retry_after({"retry-after": text}, NOW_S)
 
     assert seconds is None or seconds >= 0

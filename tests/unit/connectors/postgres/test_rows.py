@@ -37,7 +37,7 @@ def build(*records: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_an_event_is_one_row() -> None:
-    """Its day is that of the broker's time; its maps are JSON."""
+    """The row's day is that of the broker's time; its maps are JSON."""
     event = make_event(make_id())
     at_us = NOW_US - 3 * 86_400_000_000
     stored = Log().append(event, appended_at_us=at_us)
@@ -119,7 +119,7 @@ def test_a_dead_letter_keeps_the_trace_of_its_record(kind: str) -> None:
 
 
 def test_a_dead_letter_is_a_row() -> None:
-    """With the record it is about."""
+    """The row has the record that the letter is about."""
     letter = make_dead_letter(make_event(make_id()))
     ((row,),) = build(Log().append(letter)).values()
 

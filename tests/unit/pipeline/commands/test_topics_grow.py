@@ -20,7 +20,7 @@ def test_growing_in_place_is_refused(wanted: str, code: int, said: str, monkeypa
 
 
 def test_the_way_names_the_new_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To copy from: prefix and number."""
+    """The lines are to be copied: prefix and number."""
     monkeypatch.delenv("HOOKLINE_TEST_KAFKA", raising=False)
     monkeypatch.delenv("HOOKLINE_TEST_DATABASE", raising=False)
     monkeypatch.setenv("HOOKLINE_KAFKA_TOPIC_PREFIX", "shop.")

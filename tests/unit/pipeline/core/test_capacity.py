@@ -68,7 +68,7 @@ def test_fan_out_costs_where_deliveries_are() -> None:
 
 
 def test_disks_grow_by_what_is_kept() -> None:
-    """In Kafka all replicas together; from the average, if one is given."""
+    """Kafka's disks count all replicas; figures are from the average, if one is given."""
     demand = replace(DEMAND, average_events_per_s=100.0, log_days=2.0, replicas=3, archive_days=30.0)
     plan = plan_capacity(demand, FIGURES)
     events_per_day = 100 * 86_400
@@ -116,7 +116,7 @@ def test_more_never_needs_less(events_per_s: float, fan_out: float, latency_ms: 
     "members", [{"events_per_s": 0.0}, {"fan_out": -1.0}, {"attempts_per_delivery": 0.5}, {"payload_bytes": 0.0}]
 )
 def test_a_load_that_is_none_is_refused(members: dict[str, float]) -> None:
-    """With the name of what is wrong."""
+    """The refusal names what is wrong."""
     with pytest.raises(ValueError, match=next(iter(members))):
         plan_capacity(replace(DEMAND, **members), FIGURES)  # type: ignore[arg-type]  # numbers all of them
 
@@ -128,7 +128,7 @@ COSTS = st.floats(0, 1000)
 def test_a_cost_is_found_from_three_measurements(
     process: str, per_event: float, per_delivery: float, per_kb: float
 ) -> None:
-    """Whatever it is made of."""
+    """The cost is found whatever the measurements are made of."""
     cost = Cost(per_event=per_event, per_delivery=per_delivery, per_kb=per_kb)
 
     def measure(fan_out: float, payload_bytes: float) -> float:

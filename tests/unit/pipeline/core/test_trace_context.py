@@ -37,7 +37,7 @@ def test_what_is_no_context_is_not_carried_on(value: str) -> None:
 
 
 def test_a_later_version_is_carried_on() -> None:
-    """Its first fields are those of version 00."""
+    """The first fields are those of version 00."""
     later = "01" + PARENT[2:] + "-more"
 
     assert (("traceparent", later.encode()),) == make_headers(later, None)

@@ -64,7 +64,7 @@ async def test_a_failed_one_is_free_again() -> None:
 
 
 async def test_many_are_asked_for_at_once() -> None:
-    """However many requests come at a time, the archive is asked a few times, not once for each."""
+    """The archive is asked a few times, not once for each of many requests at a time."""
     archive = Archive()
     ids = make(archive)
     claims = await asyncio.gather(*(ids.claim(("a", str(number)), EVENT) for number in range(500)))
@@ -112,7 +112,7 @@ async def test_a_batch() -> None:
 
 
 async def test_another_event_under_a_known_id_is_told_apart() -> None:
-    """Whether it was accepted here, is archived, or is being accepted at this moment."""
+    """An id knows whether its event was accepted here, is archived, or is being accepted at this moment."""
     ids = make(Archive(("a", "old")))
     await ids.claim(("a", "1"), EVENT)
     waiting = asyncio.create_task(ids.claim(("a", "1"), ANOTHER))

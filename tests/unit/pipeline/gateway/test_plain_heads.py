@@ -36,7 +36,7 @@ def read(data: bytes) -> PlainHead | None:
     ],
 )
 def test_the_heads_of_usual_clients_are_plain(more: tuple[str, ...]) -> None:
-    """Their requests are what the short way is for."""
+    """The short way is for the requests of usual clients."""
     data = write_head(*more, *FIELDS)
 
     trace = (("traceparent", PARENT.encode()),) if f"traceparent: {PARENT}" in more else None

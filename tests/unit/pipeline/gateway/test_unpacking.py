@@ -31,7 +31,7 @@ forms = pytest.mark.parametrize("form", FORMS)
 
 @forms
 def test_what_was_compressed_comes_out(form: str) -> None:
-    """In each encoding, up to the last byte that is allowed."""
+    """The body comes out of each encoding, up to the last byte that is allowed."""
     encoding, body = FORMS[form]
 
     assert unpack(body, encoding, max_bytes=len(CONTENT)) == CONTENT
@@ -51,7 +51,7 @@ def test_more_than_is_allowed_is_refused(form: str) -> None:
     ids=["gzip", "zstd", "zstd of unknown length"],
 )
 def test_a_bomb_is_not_unpacked(encoding: str, bomb: bytes) -> None:
-    """However little of it arrives."""
+    """A bomb is refused, however little of it arrives."""
     with pytest.raises(TooLargeError):
         unpack(bomb, encoding, max_bytes=1_000_000)
 

@@ -42,7 +42,7 @@ def test_the_newest_that_had_been_announced_or_published(
 
 @given(histories(), st.data())
 def test_behind_a_marker_never_an_older_version(history: list[Published], data: st.DataObject) -> None:
-    """Whatever the clocks of the brokers say: what was announced in the log applies."""
+    """The version announced in the log applies, whatever the clocks of the brokers say."""
     announced = data.draw(st.sampled_from(history))
 
     assert choose(history, data.draw(st.integers(0, 2000)), announced.number) >= announced.number

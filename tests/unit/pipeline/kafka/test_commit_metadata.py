@@ -61,6 +61,6 @@ def test_metadata_that_is_no_text_is_asked_for_again() -> None:
 
 
 def test_metadata_that_stays_unreadable_is_an_error() -> None:
-    """After half a minute."""
+    """The error comes after half a minute."""
     with pytest.raises(KafkaException, match="no text"):
         ask([False] * 10)

@@ -76,7 +76,7 @@ async def test_nothing_is_caused_before_every_topic_has_taken_a_probe() -> None:
 
 
 async def test_what_is_refused_is_held_and_closes_the_writer() -> None:
-    """Its promise stays open, and is kept when the topic takes it."""
+    """The write's promise stays open, and is kept when the topic takes it."""
     log = ScriptedLog()
     async with run_writer(log) as writer:
         promise = writer.send_bytes([record(b"a")])

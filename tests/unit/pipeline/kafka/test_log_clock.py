@@ -17,7 +17,7 @@ def test_until_something_is_known_it_is_the_hosts() -> None:
 
 
 def test_it_is_the_brokers_once_a_record_was_acknowledged() -> None:
-    """However wrong the host's is; that is said."""
+    """The broker's clock counts, however wrong the host's is; that is said."""
     metrics = Metrics("test")
     clock = LogClock(metrics)
     now_us = monotonic_us()

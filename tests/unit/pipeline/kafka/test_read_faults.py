@@ -5,7 +5,7 @@ FAULT = ReadFault(("events", 0), "unreadable", 30, 40, "crc")
 
 
 def test_what_is_lost_counts_once() -> None:
-    """However often it is met; health names the last range and how much it is in all."""
+    """A loss counts once, however often it is met; health names the last range and how much it is in all."""
     metrics = Metrics("test", topics=["events"])
     faults = ReadFaults(metrics)
     for fault in (FAULT, FAULT._replace(begin=50, end=55), FAULT):

@@ -57,7 +57,7 @@ def make_delivery() -> Delivery:
 
 
 def test_an_attempt_keeps_what_it_came_to() -> None:
-    """Without what was sent and answered; a second refusal is not about its size any more."""
+    """The attempt goes without request and response; a second refusal is not about its size any more."""
     event = make_event(str(uuid4()))
     attempt = make_attempt(make_dispatch(event, str(uuid4())), 0)
     into, shorter = replace_by_one(TOPICS.attempts, attempt)
@@ -74,7 +74,7 @@ def test_an_attempt_keeps_what_it_came_to() -> None:
 
 
 def test_a_delivery_becomes_a_dead_letter_that_can_be_sent_again() -> None:
-    """With the reason, and the delivery whole in it; under the same id however often it is refused."""
+    """The dead letter has the reason, and the delivery whole; its id is the same however often it is refused."""
     delivery = make_delivery()
     into, letter = replace_by_one(TOPICS.retries[0], delivery)
     _, again = replace_by_one(TOPICS.retries[0], delivery)
@@ -138,7 +138,7 @@ def test_a_probe_has_no_smaller_form() -> None:
 
 
 def test_what_cannot_be_read_becomes_a_dead_letter() -> None:
-    """Whatever the bytes are; its detail has a bound."""
+    """Any bytes become a dead letter; its detail has a bound."""
     error = RecordRefusedError("x" * 10_000)
     counted: list[str] = []
     smaller = Smaller(TOPICS, lambda: NOW_US, on_dead=counted.append)

@@ -17,7 +17,7 @@ def acknowledge(pace: StepPace, taken_s: float, *, steps: int) -> None:
     ("taken_s", "pace_s"), [(0.001, PACE_MIN_S), (0.02, 0.02 * PACE_SHARE), (0.5, PACE_MAX_S)], ids=str
 )
 def test_the_pace_follows_the_time_an_acknowledgement_takes(taken_s: float, pace_s: float) -> None:
-    """Within its bounds: quick Kafka gets small batches at once, slow Kafka fewer and larger ones."""
+    """The pace follows within its bounds: quick Kafka gets small batches at once, slow Kafka fewer and larger ones."""
     pace = StepPace(0.0)
     acknowledge(pace, taken_s, steps=200)
 
@@ -26,7 +26,7 @@ def test_the_pace_follows_the_time_an_acknowledgement_takes(taken_s: float, pace
 
 
 def test_a_process_may_ask_for_larger_batches() -> None:
-    """Its least pace holds for its own steps; what suits Kafka is reported as it is."""
+    """The process' least pace holds for its own steps; what suits Kafka is reported as it is."""
     pace = StepPace(0.01)
 
     assert 0.01 == pace.busy_s

@@ -21,7 +21,7 @@ def make_probe(log: ScriptedLog) -> WriteProbe:
 
 
 async def test_a_topic_that_refuses_is_named() -> None:
-    """With Kafka's reason; the others are well, and it is when it takes a record again."""
+    """The topic is named with Kafka's reason; the others are well, and so is it when it takes a record again."""
     log = ScriptedLog()
     probe = make_probe(log)
     asking = asyncio.create_task(probe.ask(TOPICS.routes))

@@ -43,7 +43,7 @@ def flip(byte: int, bit: int) -> bytes:
 
 @pytest.mark.parametrize("position", [0, 5, 30, 59])
 def test_good_batches_are_handed_out(position: int) -> None:
-    """From the position on, whatever batch it is in."""
+    """Batches are handed out from the position on, whatever batch it is in."""
     data = write()
     offsets, then, is_held = read(data[position // BATCH_RECORDS * len(data) // BATCHES :], position)
 
@@ -86,7 +86,7 @@ def test_what_the_broker_leaves_out_is_not_passed_over() -> None:
 
 
 def test_records_that_were_read_aside_look_like_fetched_ones() -> None:
-    """In order, from the position on; the next fetch begins behind the last of them."""
+    """Records come in order, from the position on; the next fetch begins behind the last of them."""
     aside = ReadAside(7, [LogRecord("events", 0, offset, b"k", b"value", 1_000_000) for offset in (7, 8)])
     records = list(aside)
 

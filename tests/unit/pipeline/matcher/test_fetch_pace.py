@@ -34,7 +34,7 @@ def test_what_comes_fast_is_gathered() -> None:
 
 @pytest.mark.parametrize("rate_per_s", [1.0, 50.0, 200.0])
 def test_what_comes_by_itself_does_not_wait(rate_per_s: float) -> None:
-    """Whatever came before: no load is gathered only because it has been."""
+    """No load is gathered only because one came before."""
     pace = FetchPace()
     now_s, _ = run(pace, 100.0, 3.0, rate_per_s=5 * GATHERED_PER_S)
 

@@ -80,7 +80,7 @@ def fail(*_: object, **__: object) -> Event:
 
 
 async def test_an_unforeseen_exception_is_one_dead_letter() -> None:
-    """In routes or in following a marker: the events behind it are matched."""
+    """An exception in routes or in following a marker makes one letter: the events behind it are matched."""
     metrics, routes = Metrics("matcher"), FailingRoutes()
     routes.publish(make_routes({ANYTHING: {}}))
     records = [
@@ -99,7 +99,7 @@ async def test_an_unforeseen_exception_is_one_dead_letter() -> None:
 
 
 async def test_an_unforeseen_exception_while_reading_is_one_dead_letter() -> None:
-    """Whatever the record is."""
+    """Any record may raise."""
     with capture_logs():
         written = read(await match(make_matcher(known_routes(), parse=fail), [store(make_event(), offset=1)]))
 
@@ -150,7 +150,7 @@ async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
 
 
 async def test_an_event_nobody_wants_is_dispatched() -> None:
-    """Its type is known and no subscription selects its labels: a dispatch without matches, and no dead letter."""
+    """The event's type is known and no subscription selects it: a dispatch without matches, and no dead letter."""
     routes = FixedRoutes()
     routes.publish(make_routes({US: {"region": "us"}}))
     ((topic, _, dispatch),) = read(await match(make_matcher(routes), [store(make_event())]))
@@ -171,7 +171,7 @@ async def test_an_event_nobody_wants_is_dispatched() -> None:
     ],
 )
 async def test_what_is_refused_is_dead(event: object, reason: str) -> None:
-    """With the reason, its coordinates, what it was, and whose it was."""
+    """The letter has the reason, its coordinates, what it was, and whose it was."""
     stored = store(event, offset=7)  # type: ignore[arg-type]  # parametrized values have no types
     ((topic, key, letter),) = read(await match(make_matcher(known_routes()), [stored]))
 
@@ -195,7 +195,7 @@ async def test_what_is_refused_is_dead(event: object, reason: str) -> None:
 
 
 async def test_events_of_a_deleted_application_are_dead() -> None:
-    """Whatever its routes were."""
+    """The events are dead, whatever the application's routes were."""
     routes = FixedRoutes()
     routes.publish(make_routes({ANYTHING: {}}, deleted=True))
     ((_, _, letter),) = read(await match(make_matcher(routes), [store(make_event())]))
@@ -267,7 +267,7 @@ async def test_behind_a_marker_its_version_is_asked_for() -> None:
 
 
 async def test_a_marker_whose_routes_do_not_come_is_passed() -> None:
-    """After the wait the routes that are there apply, and nothing claims otherwise."""
+    """The routes that are there apply after the wait, and nothing claims otherwise."""
     routes = known_routes()
     written = await match(make_matcher(routes), [store(make_marker(9)), store(make_event())])
 
@@ -311,7 +311,7 @@ async def test_a_marker_holds_for_its_own_application() -> None:
     st.sampled_from([1, 1000, RECORD_MAX_BYTES]),
 )
 async def test_a_dead_letter_always_fits_into_a_record(value: bytes | None, key: bytes | None, times: int) -> None:
-    """However large what it reports is: a dead letter that cannot be written would stop the partition for ever."""
+    """A letter fits, however large what it reports is: one that cannot be written would stop the partition for ever."""
     stored = StoredRecord(key=None if key is None else key * times, value=value)
     ((_, dead_key, dead_value, *_),) = await match(make_matcher(known_routes()), [stored])
     letter = from_bytes(dead_value)

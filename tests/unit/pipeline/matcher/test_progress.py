@@ -69,7 +69,7 @@ async def open_desk(*, in_flight_max: int = 10) -> AsyncIterator[Desk]:
 
 
 async def test_nothing_is_committed_before_it_is_acknowledged() -> None:
-    """In the order of the log: what was acknowledged early waits for what was before it."""
+    """Commits are in the order of the log: what was acknowledged early waits for what was before it."""
     async with open_desk() as desk:
         first, second = await desk.add({ONE: 4}), await desk.add({ONE: 9, OTHER: 2})
         second.set_result(DONE)
@@ -146,7 +146,7 @@ async def test_too_much_on_its_way_waits() -> None:
 
 
 async def test_draining_waits_for_all_and_commits() -> None:
-    """Before partitions are given away, and at the end."""
+    """Draining comes before partitions are given away, and at the end."""
     async with open_desk() as desk:
         written = [await desk.add({ONE: offset}) for offset in range(3)]
         draining = asyncio.create_task(desk.progress.drain())
@@ -173,7 +173,7 @@ async def test_what_was_not_written_ends_the_work() -> None:
 
 
 async def test_health() -> None:
-    """With nothing on its way all is well, however long ago something was."""
+    """Health is well with nothing on its way, however long ago something was."""
     async with open_desk() as desk:
         assert desk.progress.check() is None
         await desk.add({ONE: 1})

@@ -38,7 +38,7 @@ def test_everything_comes_once_and_each_application_in_its_order(keys: list[byte
 
 @given(st.integers(1, 5000), st.integers(1, 20))
 def test_one_waits_for_one_turn_of_each_other(many: int, others: int) -> None:
-    """However many records of one application came before."""
+    """An application waits one turn, however many records of another one came before."""
     ahead = ReadAhead()
     fill(ahead, [b"many"] * many)
     fill(ahead, [b"%d" % number for number in range(others)], many)

@@ -279,7 +279,7 @@ async def test_a_kept_connection_that_ends_says_so() -> None:
 
 
 async def test_a_tls_alert_is_put_into_words() -> None:
-    """With TLS 1.3, that a client certificate is missing is told after the handshake only."""
+    """TLS 1.3 reports a missing client certificate only after the handshake."""
     connection, _ = open_connection()
     future = connection.send(POST)
     alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required (_ssl.c:2580)")
@@ -298,7 +298,7 @@ async def test_a_tls_alert_is_put_into_words() -> None:
     ],
 )
 async def test_an_answer_too_many_is_not_taken_for_the_next_one(end: bytes) -> None:
-    """Whatever follows an answer unasked, in the same packet or later, ends the connection."""
+    """Bytes that follow an answer unasked, in the same packet or later, end the connection."""
     together, connection_1, wire_1 = exchange(OK + end)
     apart, connection_2, wire_2 = exchange(OK, end)
 
@@ -334,7 +334,7 @@ async def test_an_answer_before_the_request_was_read() -> None:
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n", b"\r\n"])
 async def test_a_head_request_has_no_body(framing: bytes) -> None:
-    """Whatever length the answer speaks of, it is complete with its head, and any bytes behind it are dropped."""
+    """The answer is complete with its head, whatever length it states, and any bytes behind it are dropped."""
     for behind in (b"", b"hello", b"5\r\nhello\r\n"):
         result, connection, _ = exchange(b"HTTP/1.1 200 OK\r\n" + framing + behind, request=HEAD)
 
@@ -372,7 +372,7 @@ async def test_sending_on_a_closed_connection() -> None:
 @example([OK + OK], False, "eof")
 @example([b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n"], False, "eof")
 async def test_arbitrary_bytes_raise_nothing(parts: Sequence[bytes], is_head: bool, end: str) -> None:
-    """Whatever an endpoint sends, in whatever pieces: there is an outcome, within the limits, and no exception."""
+    """Any bytes, in any pieces, come to an outcome within the limits, and to no exception."""
     connection, _ = open_connection()
     future = connection.send(HEAD if is_head else POST)
     for part in parts:

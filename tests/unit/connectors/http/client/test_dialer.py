@@ -30,7 +30,7 @@ def allow(_: str) -> bool:
 
 
 async def test_the_first_that_is_there() -> None:
-    """In the order they were found."""
+    """The addresses are tried in the order they were found."""
     network = Network("b", "c")
     sock, address = await dial_any(["a", "b", "c"], 443, is_allowed=allow, connect=network.connect, timeout_s=5)
     sock.close()
@@ -39,7 +39,7 @@ async def test_the_first_that_is_there() -> None:
 
 
 async def test_all_are_tried() -> None:
-    """However many there are, and whatever is wrong with the others; the last one's answer is the error."""
+    """All addresses are tried, whatever is wrong with the others; the last one's answer is the error."""
     network = Network()
     addresses = [str(number) for number in range(60)]
     with pytest.raises(DialError) as raised:
@@ -53,7 +53,9 @@ async def test_all_are_tried() -> None:
 
 
 async def test_the_last_look_is_right_before() -> None:
-    """Whatever was checked before: one that is not allowed, and none is dialled."""
+    """A look right before dialling decides, whatever was checked before: one address is not allowed, and none is
+    dialled.
+    """
     network = Network("a", "b")
     with pytest.raises(DialError) as raised:
         await dial_any(

@@ -55,7 +55,7 @@ async def test_asks() -> None:
 
 
 async def test_a_slow_zone_delays_nobody_else() -> None:
-    """However many names of one domain are silent, they hold an eighth of the look-ups, and others go on."""
+    """Silent names of one domain hold an eighth of the look-ups, however many they are, and others go on."""
     server = NameServer()
     lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
     slow = [lookups.ask(f"{number}.slow.com") for number in range(100)]
@@ -150,7 +150,7 @@ def test_zone(name: str, zone: str) -> None:
 
 
 async def test_a_refused_thread_gives_its_place_back() -> None:
-    """However many threads the system refuses, names are looked up once it has some again."""
+    """Names are looked up once the system has threads again, however many it refused."""
     refused = 10 * AT_ONCE_MAX
 
     def start_thread(run: Callable[[], None]) -> None:
@@ -169,7 +169,7 @@ async def test_a_refused_thread_gives_its_place_back() -> None:
 
 
 async def test_a_name_knows_whether_others_hold_its_place() -> None:
-    """Its own zone's silence is its own affair, that of other zones is not."""
+    """A silent zone is blamed for its own look-ups, and not for those of others."""
     server = NameServer()
     lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
     held = [lookups.ask(f"{number}.slow-{zone}.com") for zone in range(ZONE_SHARE) for number in range(ZONE_MAX + 1)]

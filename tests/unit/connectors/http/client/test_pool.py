@@ -67,7 +67,7 @@ def test_nobody_gets_a_connection_with_another_identity() -> None:
 
 @pytest.mark.parametrize("idle_max", [0, 1, 3])
 def test_there_is_a_bound_over_all_origins(idle_max: int) -> None:
-    """Beyond it, the connections of the origin used longest ago are closed first."""
+    """Connections beyond the bound are closed, those of the origin used longest ago first."""
     pool = Pool(idle_max=idle_max)
     wires = []
     for number in range(5):

@@ -50,7 +50,7 @@ async def test_a_silent_address_does_not_hold_up_the_next() -> None:
 
 
 async def test_a_refusal_is_answered_by_the_next_at_once() -> None:
-    """Without waiting for the step."""
+    """The next address is dialled without waiting for the step."""
     async with asyncio.timeout(30):
         assert "b" == await connect(Network(a="refuses", b="answers"), "a", "b", timeout_s=1_000_000)
 

@@ -71,7 +71,7 @@ async def test_where_private_addresses_are_allowed_neighbours_have_names() -> No
 @pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize("bad", ["127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "::1", "fd00::1", "fe80::1%2", "x"])
 async def test_one_bad_address_spoils_the_name(position: int, bad: str) -> None:
-    """Wherever among good ones it stands: dialling the others first would only be a matter of luck."""
+    """One bad address refuses the name, wherever it stands: dialling the others first would be a matter of luck."""
     addresses = ["1.1.1.1", "8.8.8.8"]
     addresses.insert(position, bad)
 
@@ -115,7 +115,7 @@ async def test_a_name_that_is_not_there(lookup: Answers) -> None:
 
 @pytest.mark.parametrize("errno", [socket.EAI_AGAIN, socket.EAI_FAIL])
 async def test_a_resolver_that_fails_is_asked_again(errno: int) -> None:
-    """Its failure is not remembered."""
+    """A resolver's failure is not remembered."""
     lookups: list[Answers] = [fail(errno), lambda _: ["1.1.1.1"]]
     resolver = make_resolver(lambda name: lookups.pop(0)(name))
 
@@ -135,7 +135,7 @@ async def test_a_name_that_cannot_be_encoded() -> None:
 
 
 async def test_remembers_for_a_while() -> None:
-    """Within its time an answer is used again; then the name is asked for again, and its new address judged."""
+    """An answer is used again within its time; then the name is asked for again, and its new address judged."""
     clock = Clock()
     answers = [["1.1.1.1"], ["127.0.0.1"], ["8.8.8.8"]]
     resolver = make_resolver(lambda _: answers.pop(0), clock=clock)

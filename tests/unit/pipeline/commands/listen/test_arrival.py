@@ -92,7 +92,7 @@ def test_a_long_body_is_cut() -> None:
 
 
 def test_programs_get_the_same_as_an_object() -> None:
-    """With the body if asked for."""
+    """The program gets the body as well if asked for."""
     shown = show(ARRIVAL, shows_body=True)
 
     assert {
@@ -112,5 +112,5 @@ def test_programs_get_the_same_as_an_object() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    """With a mark that shows it."""
+    """A mark shows where the text was cut."""
     assert ["abc", "ab…", "a?c"] == [clean("abc", 3), clean("abc", 2), clean("a\nc", 3)]

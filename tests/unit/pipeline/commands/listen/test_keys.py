@@ -10,7 +10,7 @@ ONE, TWO = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11", "6b3c1f0e-9a52-4a8e-8f5b-2d1c
 
 
 def test_given_secrets_and_those_of_the_file_count(tmp_path: Path) -> None:
-    """In either form, several a file."""
+    """Secrets are in either form, several a file."""
     file = tmp_path / "secrets"
     file.write_text(f"{TWO}\n{format_standard_secret(ONE)}\n")
 

@@ -6,7 +6,7 @@ from pipeline.commands.sending.pace import IN_FLIGHT_MAX, SendError, send_all
 
 
 async def test_all_are_sent_a_bounded_number_at_a_time() -> None:
-    """However many there are, memory and connections are bounded."""
+    """Memory and connections are bounded, however many events there are."""
     in_flight = most = accepted = 0
 
     async def send() -> str:

@@ -20,7 +20,7 @@ def test_text_and_files_are_read(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_read() -> None:
-    """With a single dash."""
+    """A single dash stands for standard input."""
     assert b"\x00\xff" == read_payload("-", io.BytesIO(b"\x00\xff"))
 
 
@@ -47,6 +47,6 @@ def test_each_content_type_has_its_form() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_sent(payload: bytes, content_type: str, reason: str) -> None:
-    """With what to do about it."""
+    """The refusal says what to do about it."""
     with pytest.raises(StartError, match=reason):
         format_payload(payload, content_type)

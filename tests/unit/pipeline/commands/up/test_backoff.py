@@ -2,7 +2,7 @@ from pipeline.commands.up.keeper import Backoff
 
 
 def test_it_doubles_to_ten_seconds() -> None:
-    """From 0.2 s on, for what dies again and again."""
+    """The wait begins with 0.2 s, for what dies again and again."""
     backoff = Backoff()
 
     delays = [backoff.take(0.1) for _ in range(8)]

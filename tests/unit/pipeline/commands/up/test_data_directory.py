@@ -30,7 +30,7 @@ def test_a_second_one_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_another_layout_is_refused(tmp_path: Path) -> None:
-    """Whatever wrote it, we would read it wrongly."""
+    """A directory of another layout would be read wrongly."""
     (tmp_path / "version").write_text("2\n")
 
     with pytest.raises(EmbeddedError, match="holds data of layout 2, this is 1"):
@@ -46,7 +46,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_one_left_is_swept_away(tmp_path: Path) -> None:
-    """Its pids may belong to other processes by now, its addresses to none."""
+    """The pids may belong to other processes by now, the addresses to none."""
     (tmp_path / "run").mkdir()
     for name in ("deliver.1.pid", "deliver.123.json", "report.json"):
         (tmp_path / "run" / name).write_text("1")

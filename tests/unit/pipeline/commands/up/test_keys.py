@@ -45,7 +45,7 @@ def test_given_keys_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_given_key_file_is_handed_on_by_its_absolute_path(tmp_path: Path) -> None:
-    """Wherever the processes look from."""
+    """The file is found wherever the processes look from."""
     file = tmp_path / "given.key"
     file.write_text(GIVEN_KEYS)
 
@@ -55,7 +55,7 @@ def test_a_given_key_file_is_handed_on_by_its_absolute_path(tmp_path: Path) -> N
 
 
 def test_a_lost_sealing_key_is_not_replaced(tmp_path: Path) -> None:
-    """With a new one nothing that is kept could be opened any more: that must be said, not found out later."""
+    """A new key could open nothing that is kept: that must be said, not found out later."""
     with pytest.raises(StartError, match=r"is missing, and the secrets in .* cannot be opened"):
         provide_keys(load_settings({}), open_data(tmp_path, is_new=False))
 

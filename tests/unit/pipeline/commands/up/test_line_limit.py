@@ -43,7 +43,7 @@ def test_the_rest_is_said_when_its_second_is_over_though_nothing_follows() -> No
 
 
 def test_the_rest_is_said_at_the_end() -> None:
-    """In the second that the flood came in."""
+    """The rest is said in the second that the flood came in."""
     shown: list[str] = []
     line_limit = LineLimit(shown.append, Clock())
     for number in range(SHOWN_PER_SECOND + 1):
@@ -54,7 +54,7 @@ def test_the_rest_is_said_at_the_end() -> None:
 
 
 def test_nothing_is_said_when_nothing_was_left_out() -> None:
-    """However often it is asked."""
+    """The answer is empty, however often it is asked."""
     shown: list[str] = []
     line_limit = LineLimit(shown.append, Clock())
     line_limit.pass_on("one")

@@ -21,7 +21,7 @@ async def hang() -> None:
 
 
 async def end() -> None:
-    """At once."""
+    """End at once."""
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ async def end() -> None:
     ids=["start", "watch", "relay"],
 )
 async def test_a_task_that_dies_ends_it(start: Callable, watch: Callable, relay: Callable) -> None:  # type: ignore[type-arg]  # each one a function of this file
-    """With the reason that the task gave."""
+    """The end has the reason that the task gave."""
     with pytest.raises(BoomError):
         await start_and_watch(asyncio.Event(), start=start, watch=watch, relay=relay)
 

@@ -37,7 +37,7 @@ def read(delivery: Delivery, *, is_structured: bool) -> Any:
 @pytest.mark.parametrize("is_structured", [True, False])
 @given(event_type=TYPES, text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_sdk_reads_any_type_and_text(is_structured: bool, event_type: str, text: str) -> None:
-    """Whatever characters they have."""
+    """The SDK reads all characters."""
     event = read(
         make(event_type=event_type, payload=text.encode(), payload_content_type=TEXT_TYPE), is_structured=is_structured
     )

@@ -102,7 +102,7 @@ def test_never_raises_for_damaged_avro(event: Event, damage: list[tuple[int, int
     st.sampled_from(["application_id", "event_id", "event_type", "payload", "labels", "metadata", "occurred_at", "x"]),
 )
 def test_never_raises_for_json_of_another_shape(inside: object, member: str) -> None:
-    """Whatever JSON stands in whichever member, it becomes an event or a reason."""
+    """Any JSON in any member becomes an event or a reason."""
     assert isinstance(parse(make_json(**{member: inside})), Event | Unreadable)
 
 
@@ -260,7 +260,7 @@ def test_binary_payloads_are_decoded(payload: bytes) -> None:
 
 
 def test_a_cloud_event_in_the_structured_mode_is_an_event() -> None:
-    """Its application is the record's key; without a time it occurred when it was appended."""
+    """The record's key is the application; an event without a time occurred when it was appended."""
     attributes = b'"specversion":"1.0","id":"7","source":"/billing","type":"billing.invoice.paid","region":"eu"'
     value = b"{" + attributes + b',"data":{"n": 1}}'
     application_id = "0190f1a2-0000-7000-8000-000000000001"

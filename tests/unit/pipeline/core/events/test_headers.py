@@ -30,7 +30,7 @@ def test_headers_that_are_not_theirs(name: str) -> None:
 
 
 def test_the_signatures_header_is_the_configured_one() -> None:
-    """With another name for the signature, that one is ours, and the usual one is not."""
+    """The configured name is ours, and the usual one is not."""
     assert find_header_problem("X-Signature", "1", signature_header="x-signature") is not None
     assert find_header_problem("X-Hook0-Signature", "1", signature_header="x-signature") is None
 
@@ -67,7 +67,7 @@ def test_values_that_cannot_be_sent(value: str) -> None:
 
 @given(st.text(), st.text())
 def test_what_is_let_through_stays_one_line(name: str, value: str) -> None:
-    """Whatever the texts: with no problem, they make exactly one header line."""
+    """A text without a problem makes exactly one header line."""
     if find_header_problem(name, value) is not None:
         return
     line = f"{name}: {value}".encode("ascii")

@@ -45,7 +45,7 @@ def test_every_derived_id_has_the_form_that_ids_have(some_id: str) -> None:
 
 @given(st.text())
 def test_only_the_canonical_form_is_an_id(text: str) -> None:
-    """Whatever the text, a yes means: it reads and writes as a UUID unchanged."""
+    """A text that is taken reads and writes as a UUID unchanged."""
     assert not is_uuid(text) or str(UUID(text)) == text
 
 

@@ -25,13 +25,13 @@ def test_json_as_rfc_8259_has_it(case: JsonCase) -> None:
 
 @given(JSON_VALUES, st.booleans())
 def test_whatever_a_library_writes_is_json(value: object, ensure_ascii: bool) -> None:
-    """With and without escapes."""
+    """Lines are JSON with and without escapes."""
     assert find_json_problem(json.dumps(value, ensure_ascii=ensure_ascii).encode()) is None
 
 
 @given(st.binary(max_size=50), st.integers(0, 600))
 def test_it_never_raises(text: bytes, depth: int) -> None:
-    """Whatever the bytes are, however deep they begin."""
+    """The check never raises, whatever the bytes are, however deep they begin."""
     find_json_problem(text)
     find_json_problem(b"[" * depth + text)
     find_json_problem(b'{"a":' * depth + text + b"}" * depth)

@@ -7,7 +7,7 @@ from pipeline.core.events.loop_detection import HOP_HEADER, HOPS_MAX, derive_hop
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_any_name_makes_a_header(name: str) -> None:
-    """Whatever a deployment is called, its hop can be sent, and is one hop."""
+    """The hop of any deployment's name can be sent, and is one hop."""
     hop = derive_hop(name)
 
     assert find_value_problem(HOP_HEADER, hop) is None

@@ -64,7 +64,9 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case["description"] for case in CASES])
 def test_what_rfc_3339_allows(case: dict[str, Any]) -> None:
-    """Its §5.6 and §5.7, by cases of others: leap seconds where they can be, either case of T and Z, nothing else."""
+    """RFC 3339's §5.6 and §5.7, by cases of others: leap seconds where they can be, either case of T and Z, nothing
+    else.
+    """
     try:
         parse_moment(case["data"])
     except ValueError:
@@ -91,13 +93,13 @@ def test_what_rfc_3339_allows(case: dict[str, Any]) -> None:
     ],
 )
 def test_what_comes_in_is_shown(text: str, shown: str) -> None:
-    """Before 1970, far dates to the microsecond, leap seconds as the second after."""
+    """Times before 1970, far dates to the microsecond, and leap seconds as the second after are shown."""
     assert shown == show_moment(parse_moment(text))
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_it_agrees_with_python(at: datetime) -> None:
-    """Wherever Python has the date as well."""
+    """Both agree wherever Python has the date as well."""
     assert at.isoformat(timespec="microseconds").replace("+00:00", "Z") == show_datetime(at)
     assert parse_moment(at.isoformat()) == parse_moment(show_datetime(at))
 

@@ -51,7 +51,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", FINE)
 def test_names_that_are_fine(name: str) -> None:
-    """Whatever shows can be a name."""
+    """A name may have any characters that show."""
     assert find_event_type_problem(name) is None
 
 

@@ -129,7 +129,7 @@ def test_what_a_schema_reads(framed: FramedData) -> None:
 
 
 def test_binary_payloads_of_avro_stay_bytes() -> None:
-    """Under the content type of bytes."""
+    """The payload has the content type of bytes."""
     framed = FramedData(
         value=AVRO | {"payload": b"\xff\x00", "payload_content_type": "application/octet-stream+base64"}
     )
@@ -223,7 +223,7 @@ JSON: Any = st.recursive(
     st.dictionaries(st.sampled_from([*AVRO]), JSON).map(lambda members: AVRO | members) | JSON,
 )
 def test_any_bytes_are_an_event_or_a_reason(value: bytes, headers: dict[str, str | bytes], read_as: Any) -> None:
-    """Never an exception: one record must not stop a topic."""
+    """The reader raises nothing: one record must not stop a topic."""
     found = read(make(value, headers), FramedData(value=read_as))
 
     assert isinstance(found, Event | Unreadable)

@@ -105,7 +105,7 @@ class Hogs(RuleBasedStateMachine):
         assert self.budget.may_open(newcomer.application, Standing.PROVEN)
 
     def teardown(self) -> None:
-        """Whatever was taken is given back in the end."""
+        """All that was taken is given back in the end."""
         for lane in self.lanes:
             while lane.sizes:
                 account = self.account(lane)
@@ -142,7 +142,7 @@ class FallenIll(Hogs):
 
     @invariant()
     def a_proven_lane_is_always_admitted(self) -> None:
-        """Unless the others are proven, too, or what they have open cannot be taken from them."""
+        """A proven lane is admitted unless the others are proven too, or cannot give back what they have open."""
         open_records = sum(lane.open for lane in self.lanes)
         proven = sum(len(lane.sizes) for lane in self.lanes if lane.standing is Standing.PROVEN)
         if proven or open_records or sum(sum(lane.sizes) for lane in self.lanes) > BYTES_MAX / 2:
@@ -165,7 +165,7 @@ test_lanes_that_fall_ill_give_back.__doc__ = "Proven lanes that turn slow while 
 )
 @settings(max_examples=60, deadline=None)
 def test_nobody_starves(lengths: list[tuple[int, int, int]], standing: Standing) -> None:
-    """Whatever waits is admitted at last, when what is parked is offered again and again: also slow, also large."""
+    """All work that waits is admitted at last, slow or large, when what is parked is offered again and again."""
     budget = Budget(records_max=RECORDS_MAX, bytes_max=BYTES_MAX, places_max=PLACES_MAX)
     parked = deque(
         (key, application, size) for key, (application, count, size) in enumerate(lengths) for _ in range(count)
@@ -223,7 +223,7 @@ def test_a_record_larger_than_any_share_is_admitted() -> None:
 
 
 def test_an_application_alone_may_hold_everything() -> None:
-    """Unless its lanes are slow, and until another one comes that holds less: the process is not at its limit then."""
+    """The process is not at its limit until another application comes that holds less, unless the lanes are slow."""
     budget = Budget(records_max=100, bytes_max=10_000, places_max=1)
     slow = budget.find("slow", "a", Standing.SLOW)
     while budget.admits(slow):

@@ -120,7 +120,7 @@ def test_not_willing_is_not_unable() -> None:
 
 @given(st.floats(0.5, 200), st.lists(st.integers(0, 400_000), min_size=1, max_size=200))
 def test_the_rate_holds(rate_per_s: float, steps_us: list[int]) -> None:
-    """Whatever the pattern of time, no more is started than a second's worth at once and the rate from then on."""
+    """A gate starts a second's worth at once and the rate from then on, and no more, in any pattern of time."""
     gate = EndpointGate(GatePolicy(concurrency=100, concurrency_max=100, rate_per_s=rate_per_s))
     now_us = START_US
     started = 0
@@ -146,7 +146,7 @@ def test_new_bounds_are_adopted() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "ok", "fault", "refused"]), st.integers(0, 20 * SECOND_US))))
 def test_never_beyond_its_bounds(steps: list[tuple[str, int]]) -> None:
-    """Whatever happens in whatever order: at least one, at most the cap, and never stuck for good."""
+    """The limit is at least one, at most the cap, and never stuck for good, in any order of outcomes."""
     gate = EndpointGate(POLICY)
     now_us = START_US
     for step, wait_us in steps:
@@ -170,7 +170,7 @@ def test_never_beyond_its_bounds(steps: list[tuple[str, int]]) -> None:
 
 
 def test_what_is_parked_comes_back_within_bounds() -> None:
-    """However much waits for an endpoint: with a full lane, and while a probe shows whether it is back."""
+    """Parked deliveries come back within bounds with a full lane, and while a probe tests the endpoint."""
     full, probing = EndpointGate(POLICY), EndpointGate(POLICY)
     break_open(probing, START_US)
     now_us = probing.opened_until_us
@@ -233,7 +233,7 @@ def test_a_lane_whose_speed_is_not_known_is_taken_to_be_slow() -> None:
 
 
 def test_what_is_parked_again_waits_longer_each_time() -> None:
-    """Without a success the wait rises to the longest tier for parking; a success brings the speed back."""
+    """The wait rises to the longest tier for parking without a success; a success brings the speed back."""
     gate = EndpointGate(POLICY)
     tiers = [gate.choose_tier(NO_JAM, START_US, RETRY_TIERS_S)]
     for _ in range(len(RETRY_TIERS_S)):

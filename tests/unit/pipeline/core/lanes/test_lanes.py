@@ -152,7 +152,7 @@ class Work(RuleBasedStateMachine):
         assert not any(gate.overrun for gate in self.gates.values())
 
     def teardown(self) -> None:
-        """Whatever happened before: once gates are open, everything that waits comes out."""
+        """Everything that waits comes out once gates are open, whatever happened before."""
         self.now_us += 2000
         while self.open:
             key = self.open.pop()
@@ -183,7 +183,7 @@ test_counts_conserve_and_gates_hold_in_batches.__doc__ = "The same when several 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.integers(1, 30), min_size=2), st.booleans())
 def test_turns_go_round(lengths: dict[str, int], slow: bool) -> None:
-    """However long the lanes are, none is served twice before each that has work was served once; slow ones alike."""
+    """No lane is served twice before each that has work was served once, however long they are; slow ones alike."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(limit=1000, slow=slow))
     for key, length in lengths.items():
         for number in range(length):
@@ -291,7 +291,7 @@ def test_slow_lanes_wait_when_their_share_is_used_up() -> None:
 
 
 def test_a_lane_that_is_much_longer_than_the_others_is_full() -> None:
-    """Its owner waits elsewhere; lanes that are all as long are not full, since parking would free nothing."""
+    """The lane's owner waits elsewhere; lanes that are all as long are not full, since parking would free nothing."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, limit=0))
     for key in ("a", "b", "c"):
         assert all(lanes.offer(key, number, NOW_US) for number in range(5))
@@ -307,14 +307,14 @@ def test_a_lane_that_is_much_longer_than_the_others_is_full() -> None:
 
 
 def test_a_long_lane_of_a_slow_endpoint_is_full() -> None:
-    """Even when it is alone: what waits behind slow requests would fill the process."""
+    """The lane is full even when it is alone: what waits behind slow requests would fill the process."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, slow=True, limit=0))
 
     assert [True] * 5 + [False] == [lanes.offer("a", number, NOW_US) for number in range(6)]
 
 
 def test_a_lone_lane_is_not_full() -> None:
-    """Without competing lanes, a lane of a quick endpoint takes every record."""
+    """A lane of a quick endpoint takes every record if no other lane competes."""
     lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=5, limit=0))
 
     assert all(lanes.offer("a", number, NOW_US) for number in range(1000))
@@ -364,7 +364,7 @@ def test_what_is_put_back_comes_first() -> None:
 
 
 def test_what_is_put_back_finds_its_lane_again() -> None:
-    """Its lane was empty, and so had been forgotten."""
+    """The lane was empty, and so had been forgotten."""
     gate = ScriptedGate()
     lanes: Lanes[int] = Lanes(lambda _: gate)
     lanes.offer("a", 1, NOW_US)
@@ -378,7 +378,7 @@ def test_what_is_put_back_finds_its_lane_again() -> None:
 
 
 def test_parked_work_of_slow_lanes_does_not_use_up_the_pace() -> None:
-    """Their places bound them; counted, they would keep back what was parked of quick lanes."""
+    """Places bound slow lanes; counted, they would keep back what was parked of quick ones."""
     slow = ScriptedGate(slow=True)
     lanes: Lanes[int] = Lanes(lambda _: slow)
     lanes.offer("a", 1, NOW_US, Rank.PARKED)
@@ -387,7 +387,7 @@ def test_parked_work_of_slow_lanes_does_not_use_up_the_pace() -> None:
 
 
 def test_a_standing_without_a_place_is_not_searched() -> None:
-    """However many groups wait."""
+    """The search does not depend on how many groups wait."""
     quick = ScriptedGate()
     asked: list[Hashable] = []
     lanes: Lanes[int] = Lanes(lambda _: quick, find_group=lambda key: key)

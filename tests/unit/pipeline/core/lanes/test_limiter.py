@@ -35,7 +35,7 @@ def test_the_rate_is_kept(pauses_us: list[int], rate_per_s: float) -> None:
 
 @given(PAUSES, st.floats(0.1, 1000))
 def test_the_wait_is_enough_and_not_too_long(pauses_us: list[int], rate_per_s: float) -> None:
-    """After the stated wait a caller may send; a microsecond earlier it may not."""
+    """A caller may send after the stated wait; a microsecond earlier it may not."""
     limiter = DestinationLimiter(rate_per_s=rate_per_s, open_max=0)
     now_us = 0
     for pause_us in pauses_us:

@@ -25,7 +25,7 @@ def run(pace: ParkedPace, now_us: int, ticks: int, *, delay_us: int | None, want
 
 
 def test_what_is_new_slows_the_parked_down_when_it_takes_longer() -> None:
-    """To the least rate, and not below; once new records come as usual, the rate grows again."""
+    """Parked records slow down to the least rate, and not below; the rate grows again once new ones come as usual."""
     pace = ParkedPace(rate_min_per_s=RATE_MIN_PER_S)
     now_us, _ = run(pace, SECOND_US, 60, delay_us=USUAL_US)
     quick = pace.rate_per_s
@@ -70,7 +70,7 @@ def test_a_load_that_has_come_to_stay_is_what_is_usual_in_the_end() -> None:
 @settings(deadline=None)  # a list may stand for half a minute, with 200 turns a second
 @given(st.lists(st.tuples(st.integers(1, 20), st.none() | st.integers(-SECOND_US, 100 * SECOND_US)), max_size=6))
 def test_the_rate_stays_within_its_bounds(loads: list[tuple[int, int | None]]) -> None:
-    """Whatever the clocks say; and no more is started than the highest rate allows."""
+    """The rate is within its bounds, whatever the clocks say, and no more is started than the highest rate allows."""
     pace, now_us = ParkedPace(rate_min_per_s=RATE_MIN_PER_S), SECOND_US
     for ticks, delay_us in loads:
         before_us = now_us

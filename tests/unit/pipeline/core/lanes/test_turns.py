@@ -21,7 +21,7 @@ def test_groups_take_turns_whatever_their_size(sizes: dict[str, int]) -> None:
 
 
 def test_members_of_a_group_take_turns() -> None:
-    """In the order they came."""
+    """Members take turns in the order they came."""
     turns: Turns[int] = Turns()
     for number in range(3):
         turns.append("a", number)
@@ -41,7 +41,7 @@ def test_a_group_that_may_not_is_passed_over() -> None:
 
 
 def test_a_member_may_leave() -> None:
-    """Before its turn came."""
+    """A member may leave before its turn came."""
     turns: Turns[int] = Turns()
     turns.append("a", 1)
     turns.append("a", 2)

@@ -12,7 +12,7 @@ def make(limit: int = 10) -> DailyQuota:
 
 
 def test_what_is_accepted_here_counts_at_once() -> None:
-    """Before it is added up, and not twice afterwards."""
+    """An accepted event counts before it is added up, and not twice afterwards."""
     quota = make()
     quota.count("a", 4)
     added = quota.take_own()

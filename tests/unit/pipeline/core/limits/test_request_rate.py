@@ -33,7 +33,7 @@ def test_keys_are_bounded() -> None:
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200), st.floats(0.5, 50), st.integers(1, 20))
 def test_never_more_than_burst_and_rate(pauses_s: list[float], rate_per_s: float, burst: int) -> None:
-    """In any time, at most the burst and what the rate gives are served; who waits as told is served."""
+    """The burst and what the rate gives are served at most, in any time; a client that waits as asked is served."""
     rate = RequestRate(rate_per_s=rate_per_s, burst=burst)
     now_s, served_at_s = 0.0, []
     for pause_s in pauses_s:

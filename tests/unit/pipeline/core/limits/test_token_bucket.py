@@ -12,7 +12,7 @@ STEPS = st.lists(st.integers(0, SECOND_US), min_size=1, max_size=60)
 
 @given(rate_per_s=RATES, steps_us=STEPS)
 def test_never_more_than_burst_and_rate(rate_per_s: int, steps_us: list[int]) -> None:
-    """Whatever the pattern of asking: a second's worth at once, and the rate after that."""
+    """A bucket gives a second's worth at once, and the rate after that, in any pattern of asking."""
     bucket = TokenBucket(rate_per_s=rate_per_s, burst=rate_per_s, tokens=rate_per_s)
     now_us = started = 0
     bucket.earn(0)
@@ -40,7 +40,7 @@ def test_after_the_wait_one_may_start(rate_per_s: int, steps_us: list[int]) -> N
 
 
 def test_what_started_without_a_token_is_owed() -> None:
-    """Later starts wait longer."""
+    """Starts without a token make later ones wait longer."""
     bucket = TokenBucket(rate_per_s=10, burst=1, tokens=1)
     for _ in range(3):
         bucket.take()

@@ -25,7 +25,7 @@ def test_what_adds_up_is_balanced() -> None:
 
 
 def test_each_missing_one_is_seen() -> None:
-    """Whatever count is one too low, the remainder says so."""
+    """The remainder shows any count that is one too low."""
     for name in WHOLE.keys() - {"events", "deliveries"}:
         account = Account(**WHOLE | {name: WHOLE[name] - 1})
 

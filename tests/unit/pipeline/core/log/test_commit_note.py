@@ -53,7 +53,7 @@ def test_any_metadata_can_be_read(watermark: int, metadata: str | None) -> None:
 def test_damage_never_invents_what_was_before_the_watermark(
     known: tuple[int, tuple[Range, ...]], attempts_offset: int | None, data: st.DataObject
 ) -> None:
-    """However its characters were changed, a note's ranges are ascending and beyond the watermark."""
+    """A note's ranges are ascending and beyond the watermark, however its characters were changed."""
     watermark, done = known
     characters = list(format_note(watermark, CommitNote(done=done, attempts_offset=attempts_offset)))
     at = data.draw(st.integers(0, len(characters) - 1))

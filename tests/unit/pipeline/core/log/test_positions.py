@@ -58,7 +58,7 @@ def test_what_was_said_to_be_vacant_is_forgotten_behind() -> None:
 
 
 def test_a_partition_that_went_away_is_not_spoken_of() -> None:
-    """Later reports about such a partition change nothing."""
+    """Reports that come later about such a partition change nothing."""
     positions = begin(0)
     positions.forget(PLACE)
     positions.note_vacant(PLACE, 0, 2)
@@ -73,7 +73,7 @@ def test_a_partition_that_went_away_is_not_spoken_of() -> None:
     lost=st.none() | st.integers(0, 40),
 )
 def test_no_record_is_ever_left_out(has_record: list[bool], cuts: list[int], lost: int | None) -> None:
-    """Over any log, in any batches: all records are in the steps, or the step that lacks one is refused."""
+    """All records of any log, in any batches, are in the steps, or the step that lacks one is refused."""
     offsets = [offset for offset, is_record in enumerate(has_record) if is_record]
     positions, expected = begin(NOTHING_YET), 0
     for offset in offsets:

@@ -10,7 +10,7 @@ IDS = st.lists(st.integers(0, 20), max_size=100)
 
 @given(IDS, st.integers(0, 10))
 def test_the_newest_are_known_and_no_more(ids: Sequence[int], max_ids: int) -> None:
-    """Like a list that is scanned: an id counts as known while it is among the last `max_ids` that were new."""
+    """The set is like a scanned list: an id counts as known while it is among the last `max_ids` that were new."""
     recent, naive = RecentIds(max_ids), list[int]()
     for each in ids:
         is_new = each not in naive

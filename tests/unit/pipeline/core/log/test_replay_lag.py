@@ -50,7 +50,7 @@ def test_without_a_note_nothing_is_known() -> None:
 
 
 def test_another_primary_begins_anew() -> None:
-    """After a fail-over the places of the old log say nothing."""
+    """Places of the old log say nothing after a fail-over."""
     lag = ReplayLag()
     lag.note_primary(0.0, 1000)
     lag.note_primary(1.0, 500)

@@ -7,7 +7,7 @@ steps = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3 * STEP_US)), min_
 
 
 def test_nothing_is_known_before_anything_was_read() -> None:
-    """Rather nothing than a guess."""
+    """An age is not guessed."""
     assert None is UnsettledAge().oldest_us(0)
 
 
@@ -27,7 +27,7 @@ def test_an_age_is_never_too_low_and_at_most_a_second_too_high(steps: list[tuple
 
 
 def test_what_comes_after_all_was_settled_is_young() -> None:
-    """Whatever the age of the last record before it, and before it has been read."""
+    """The age of the last record before it does not count, nor before it has been read."""
     ages = UnsettledAge()
     ages.note(7, 1_000_000)
     ages.catch_up(8, 900_000_000)

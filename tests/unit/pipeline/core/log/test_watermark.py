@@ -98,7 +98,7 @@ test_nothing_unsettled_is_ever_committed.__doc__ = "Whatever the order of taking
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_window_of_thousands_fits_into_metadata(seed: int) -> None:
-    """With 10,000 records in flight and every other one settled the note is cut, and still true."""
+    """The note is cut with 10,000 records in flight and every other one settled, and is still true."""
     mark, dice, settled = Watermark(5), random.Random(seed), set[int]()
     for offset in range(5, 10_005):
         mark.take(offset)

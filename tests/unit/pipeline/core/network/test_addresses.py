@@ -108,7 +108,7 @@ def test_tunnels_end_nowhere(address: IPv4Address) -> None:
 
 @given(st.text())
 def test_a_text_that_is_no_address_is_refused(text: str) -> None:
-    """Whatever the text, it is refused or reads as an address that is public."""
+    """Any text is refused or reads as a public address."""
     assert not is_public(text) or is_public(ip_address(text))
 
 

@@ -34,7 +34,7 @@ def write_forwarded(address: IPv4Address | IPv6Address) -> str:
 def test_what_a_client_invents_is_not_believed(
     invented: str, client: IPv4Address | IPv6Address, path: list[IPv4Address | IPv6Address]
 ) -> None:
-    """Whatever stands left of the first address that is not our proxy's, the client is that address."""
+    """The client is the first address that is not our proxy's, whatever stands left of it."""
     hops = [client, *path]
 
     assert str(client) == BY_LIST.find_client(PROXY, [", ".join([invented, *map(str, hops)])])
@@ -45,7 +45,7 @@ def test_what_a_client_invents_is_not_believed(
 
 @given(strangers, st.lists(inventions, max_size=5))
 def test_who_is_not_our_proxy_is_the_client(peer: IPv4Address | IPv6Address, fields: list[str]) -> None:
-    """Its headers are its own inventions."""
+    """Headers of a client that is not our proxy are its own inventions."""
     assert str(peer) == BY_LIST.find_client(str(peer), fields)
     assert str(peer) == BY_FORWARDED.find_client(str(peer), fields)
 
@@ -121,7 +121,7 @@ def test_forwarded_is_read_as_rfc_7239_says(field: str, client: str) -> None:
     ],
 )
 def test_addresses_are_read_as_proxies_write_them(text: str, address: str) -> None:
-    """With a port or without; one address has one form."""
+    """An address is read with a port or without; one address has one form."""
     assert ip_address(address) == parse_address(text)
 
 

@@ -120,7 +120,7 @@ def test_an_address_in_disguise_is_an_address(host: str, address: str) -> None:
     ],
 )
 def test_a_local_name_is_refused(host: str) -> None:
-    """In the same words as an address that is not public."""
+    """The refusal has the same words as for an address that is not public."""
     assert find_problem(f"http://{host}/") == UNREACHABLE
 
 

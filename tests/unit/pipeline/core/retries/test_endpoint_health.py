@@ -36,7 +36,7 @@ def test_the_first_failure_is_told_and_counts_from_then() -> None:
 
 
 def test_a_flapping_endpoint_does_not_fill_the_log() -> None:
-    """However often it changes, it is told every few seconds at most; what is urgent does not wait."""
+    """A state that changes often is published every few seconds at most; what is urgent does not wait."""
     health = EndpointHealth()
     told = 0
     for now_us in range(TELL_INTERVAL_US, 5 * TELL_INTERVAL_US, 10_000):
@@ -115,7 +115,7 @@ def test_healthy_endpoints_have_nothing_to_tell() -> None:
 
 
 def test_an_expiring_certificate_is_told_once_a_day() -> None:
-    """However many connections are made, and whatever else is told of the endpoint meanwhile."""
+    """The warning comes once, however many connections are made, and whatever else is published of the endpoint."""
     health, warned_at_us = EndpointHealth(), []
     for now_us in range(NOW_US, NOW_US + 3 * WARN_INTERVAL_US, WARN_INTERVAL_US // 24):
         health.see_expiry(now_us, NOW_US + 9 * DAY_US)
@@ -146,7 +146,7 @@ def test_a_successor_does_not_warn_again(endpoint_version: int) -> None:
 
 
 def test_a_warning_that_is_told_again_is_the_same_event() -> None:
-    """After a crash between telling and committing; tomorrow's is another."""
+    """A crash between publishing and committing repeats the event; tomorrow's is another."""
     health = EndpointHealth()
     health.see_expiry(NOW_US, NOW_US + 9 * DAY_US)
     today = tell(health, NOW_US)

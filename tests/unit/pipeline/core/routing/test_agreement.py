@@ -33,5 +33,5 @@ def test_verdicts(logged: tuple[int, str] | None, verdict: Verdict) -> None:
 
 
 def test_nothing_is_missed_of_an_application_that_was_never_published() -> None:
-    """Its first change is under way."""
+    """The application's first change is under way."""
     assert Verdict.AGREED is judge(None, newest=(1, "a"), published=(0, ""))

@@ -81,7 +81,7 @@ def test_what_is_accepted(form: dict[str, Any], expected: bool) -> None:
 
 @pytest.mark.parametrize("payload", [b"no json", b"[" * 600, b""])
 def test_what_is_no_json_is_never_accepted(payload: bytes) -> None:
-    """Whatever is asked for, its opposite too."""
+    """A filter accepts no text that is not JSON, and neither does its opposite."""
     wanted = where("", "exists", True)
     for form in (wanted, {"not": wanted}):
         assert not Content(payload, JSON_TYPE).is_accepted_by(parse_filter(form))

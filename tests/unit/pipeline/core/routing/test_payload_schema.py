@@ -105,7 +105,7 @@ def test_an_older_dialect_can_be_named() -> None:
 
 @given(VALUES)
 def test_any_schema_is_read_or_refused(schema: Any) -> None:
-    """Never anything else, whatever JSON it is; and so are payloads."""
+    """Any JSON is read as a schema or refused, with no other exception; and so are payloads."""
     try:
         found = read(schema)
     except PayloadSchemaError:

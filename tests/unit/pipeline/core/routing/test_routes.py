@@ -77,7 +77,7 @@ def test_no_labels_select_every_event_of_the_type() -> None:
 
 
 def test_a_deleted_application_matches_nothing() -> None:
-    """Whatever its last snapshot still holds."""
+    """A deleted application matches nothing, whatever its last snapshot still holds."""
     subscriptions: list[dict[str, object]] = [{"enabled": True, "event_types": ["a.b.c"], "labels": {}}]
 
     assert [] == compile_routes(make_routes(subscriptions, deleted=True)).match("a.b.c", {})

@@ -28,7 +28,7 @@ def test_a_secret_comes_back(secret: bytes, context: str, nonce: bytes) -> None:
 
 @given(st.binary(), st.data())
 def test_a_changed_bit_is_noticed(secret: bytes, data: st.DataObject) -> None:
-    """Whichever bit of nonce, ciphertext or tag was changed, it opens no more."""
+    """A changed bit of nonce, ciphertext or tag makes a secret that does not open."""
     sealer = Sealer([("new", NEW)])
     sealed = sealer.seal(secret, context="c", nonce=NONCE)
     bit = data.draw(st.integers(0, len(sealed.sealed) * 8 - 1))
@@ -56,7 +56,7 @@ def test_a_secret_moved_to_another_owner_does_not_open() -> None:
 
 
 def test_keys_rotate() -> None:
-    """With a new key in front, what was sealed before still opens, and what is sealed now takes the new one."""
+    """Secrets sealed before still open with a new key in front, and new ones are sealed with it."""
     before = Sealer([("old", OLD)]).seal(b"secret", context="c", nonce=NONCE)
     sealer = Sealer([("new", NEW), ("old", OLD)])
 
@@ -81,7 +81,7 @@ def test_another_key_of_the_same_name_does_not_open() -> None:
 
 
 def test_there_must_be_a_key() -> None:
-    """Without one nothing could be sealed; the message names the settings."""
+    """Sealing needs a key; the message names the settings."""
     with pytest.raises(SealingError, match="HOOKLINE_SEALING_KEY_FILE"):
         Sealer([])
 

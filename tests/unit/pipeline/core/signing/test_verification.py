@@ -93,7 +93,7 @@ def test_while_a_secret_is_rotated_either_one_is_enough(known: list[bytes]) -> N
 
 
 def test_a_receiver_with_both_secrets_accepts_either_sender() -> None:
-    """Whichever of its keys signed."""
+    """Either of the receiver's keys may have signed."""
     for key in (KEY, OTHER_KEY):
         assert verify([KEY, OTHER_KEY], headers=sign(key), body=BODY, now_s=NOW_S).is_genuine
 
@@ -152,7 +152,7 @@ def test_v1_is_not_replaced_by_a_v0_that_holds() -> None:
     ],
 )
 def test_a_malformed_hook0_signature_is_named(value: str, reason: str) -> None:
-    """In one sentence that says what is wrong with it."""
+    """The finding is one sentence that says what is wrong with it."""
     finding = check_changed_hook0(value)
 
     assert isinstance(finding, str)
@@ -174,7 +174,7 @@ def test_a_malformed_hook0_signature_is_named(value: str, reason: str) -> None:
     ],
 )
 def test_malformed_standard_headers_are_named(changed: dict[str, str | None], reason: str) -> None:
-    """In one sentence that says what is wrong with them."""
+    """The finding is one sentence that says what is wrong with them."""
     headers = {name: value for name, value in (sign(KEY) | changed).items() if value is not None}
 
     finding = check_standard([KEY], headers=headers, body=BODY, now_s=NOW_S)
@@ -185,7 +185,7 @@ def test_malformed_standard_headers_are_named(changed: dict[str, str | None], re
 
 @given(st.dictionaries(st.sampled_from([HOOK0_HEADER, *STANDARD_HEADERS, "x-a"]), st.text(max_size=60)))
 def test_no_header_whatever_raises_or_verifies(headers: dict[str, str]) -> None:
-    """Whatever strangers send becomes a finding."""
+    """Headers of strangers become a finding."""
     found = verify([KEY], headers=headers, body=BODY, now_s=NOW_S)
 
     assert not found.is_genuine

@@ -53,7 +53,7 @@ async def test_a_request_is_not_answered_by_what_was_asked_before_it_came() -> N
 
 
 async def test_a_request_that_is_given_up_leaves_the_others_waiting() -> None:
-    """Its round goes on for those who wait for it too."""
+    """The round of a request that is given up goes on for those who wait for it too."""
     log = Log()
     given_up, patient = (asyncio.create_task(log.catching_up.ask(0)) for _ in range(2))
     await log.was_asked.wait()

@@ -83,7 +83,7 @@ def test_all_good_batches_are_found() -> None:
 
 
 def test_all_good_records_behind_an_offset_are_found() -> None:
-    """In the middle of a batch, of the bad one, or between two: a broker that is misled by a header is asked again."""
+    """A reader in the middle of a batch, in the bad one, or between two finds them: the broker is asked again."""
     for byte, bit in BITS:
         for begin in (0, 1, 25, 29, 30, 31, 35, 39, 40, 41, 59):
             file = File()
@@ -99,7 +99,7 @@ def test_all_good_records_behind_an_offset_are_found() -> None:
 
 
 def test_behind_the_last_batch_there_is_nothing() -> None:
-    """Whatever is wrong before: a reader that waits there for more names nothing."""
+    """A reader that waits at the end for more names nothing, whatever is wrong before."""
     for byte, bit in BITS:
         file = File()
         file.flip(byte, bit)
@@ -108,7 +108,9 @@ def test_behind_the_last_batch_there_is_nothing() -> None:
 
 
 def test_a_batch_that_is_larger_than_a_look_is_found() -> None:
-    """From where it begins on, and from before: a look from the record before it shows only a part of it."""
+    """The batch is found from where it begins, and from before: a look from the record before it shows only a part of
+    it.
+    """
     file = File(make_batch(0, VALUES) + make_batch(BATCH_RECORDS, [b"x" * LOOK_BYTES]) + make_batch(11, VALUES))
     for begin in (0, 5, BATCH_RECORDS, 11):
         found = [each for _, each in each_batch(file.fetch, begin, 21, 2 * LOOK_BYTES)]
@@ -119,7 +121,7 @@ def test_a_batch_that_is_larger_than_a_look_is_found() -> None:
 
 
 def test_a_look_at_it_names_it() -> None:
-    """Whatever stopped a reader at the bad batch: it goes on at the first offset behind it that the broker can give."""
+    """A reader stopped at the bad batch by anything goes on at the first offset behind it that the broker can give."""
     for byte, bit in BITS:
         file = File()
         file.flip(byte, bit)

@@ -6,7 +6,7 @@ from pipeline.postgres.archive.bodies import pack_body, unpack_body
 
 @given(st.binary(max_size=5000), st.integers(0, 4000))
 def test_a_body_comes_back_byte_for_byte(body: bytes, compress_min_bytes: int) -> None:
-    """Whatever the body and the setting are, reading gives what was written."""
+    """Reading gives what was written, for any body and setting."""
     stored, compressed = pack_body(body, compress_min_bytes=compress_min_bytes)
 
     assert body == unpack_body(stored, compressed=compressed)
