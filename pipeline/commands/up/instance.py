@@ -3,15 +3,13 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipeline.commands.up.children import LISTEN, Child, Children, ShowLine, build_environ
 from pipeline.commands.up.data_directory import DataDirectory, write_private
-from pipeline.commands.up.demo import Demo, provide_demo, read_demo
+from pipeline.commands.up.demo import Demo, provide_demo
 from pipeline.commands.up.keeper import Keeper, Kept, Say
 from pipeline.commands.up.keys import provide_keys
 from pipeline.commands.up.report import Report, remove_report, write_report
@@ -28,7 +26,6 @@ from pipeline.commands.up.services import (
 )
 from pipeline.config import Settings
 from pipeline.core.process_kinds import PROCESS_KINDS
-from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.ports import LOOPBACK, FreePorts
 from pipeline.embedded.progress import Progress
 from pipeline.supervisor import first_failure
@@ -88,7 +85,7 @@ class Instance:
         ports, given, settings, data = self._ports, self._given, self._settings, self._data
         kafka, bootstrap_servers = plan_kafka(given, settings, data, ports, self._progress)
         postgres = PostgresPlan(given, settings, data, ports, self._progress)
-        receiver_port = self._choose_receiver_port() if self._options.has_demo else 0
+        receiver_port = self._ports.take("hookline listen") if self._options.has_demo else 0
         children: list[tuple[Child, Keeper]] = []
 
         async def prepare_children() -> None:
@@ -199,14 +196,6 @@ class Instance:
             demo = await provide_demo(client, self._data.demo_file, receiver=receiver)
         write_private(self._data.receiver_secret_file, f"{demo.subscription_secret}\n")
         return demo
-
-    def _choose_receiver_port(self) -> int:
-        """The one of the last start, if it is free: deliveries that still wait go there."""
-        former = urlsplit(read_demo(self._data.demo_file).receiver)
-        with suppress(EmbeddedError, ValueError):
-            if former.port:
-                return self._ports.take("hookline listen", former.port)
-        return self._ports.take("hookline listen")
 
     def _list_pids(self) -> dict[str, list[int]]:
         pids: dict[str, list[int]] = {}
