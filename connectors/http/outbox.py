@@ -136,19 +136,27 @@ class Outbox:
         return self.write(self.encode_dead(record, reason, detail, delivery))
 
     def publish_state(self, state: EndpointState) -> None:
-        """Write how an endpoint does. Not waited for: a state that is lost is written again when it changes."""
-        self._publish(state.subscription_id, state)
+        """Write the health of an endpoint. Not awaited: a state that is lost is written again when it changes."""
+
+        def report(error: BaseException) -> None:
+            log.warning("endpoint_state_unpublished", subscription_id=state.subscription_id, reason=str(error))
+
+        self._publish(state.subscription_id, state, report)
 
     def publish_open_requests(self, requests: OpenRequests) -> None:
-        """Write which requests are open. Not waited for: without it they are shown as pending."""
-        if is_written(OpenRequests):
-            self._publish(OPEN_REQUESTS_KEY, requests)
+        """Write which requests are open. Not awaited: requests whose record is lost are shown as pending."""
 
-    def _publish(self, key: str, record: Record) -> None:
+        def report(error: BaseException) -> None:
+            log.warning("open_requests_unpublished", requests=len(requests.requests), reason=str(error))
+
+        if is_written(OpenRequests):
+            self._publish(OPEN_REQUESTS_KEY, requests, report)
+
+    def _publish(self, key: str, record: Record, report: Callable[[BaseException], None]) -> None:
         written = self.write((self._topics.endpoint_states, key.encode(), to_bytes(record)))
 
         def on_done(done: Written) -> None:
             if not done.cancelled() and (error := done.exception()) is not None:
-                log.warning("endpoint_state_not_told", subscription_id=key, reason=str(error))
+                report(error)
 
         written.add_done_callback(on_done)
