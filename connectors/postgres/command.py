@@ -114,8 +114,10 @@ def rebuild(dry_run: bool) -> None:
     from connectors.postgres.rebuild import rebuild as write_again
     from pipeline import process
     from pipeline.config import load_settings
+    from pipeline.kafka.listening import refuse_closed
 
     settings = load_settings(os.environ)
+    refuse_closed(settings.kafka)
     if dry_run:
         planned, bounds = asyncio.run(make_plan(settings))
         click.echo(f"missing tables: {', '.join(planned.missing_tables) or 'none'}")

@@ -46,6 +46,7 @@ async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
     from pipeline.gateway.diagnosis import find_differences
     from pipeline.kafka.admin import verify_topics
     from pipeline.kafka.endpoints_view import EndpointsView
+    from pipeline.kafka.listening import refuse_closed
     from pipeline.kafka.routes_view import RoutesView
     from pipeline.postgres import migrations
     from pipeline.postgres.control.control_plane import read_identity
@@ -53,6 +54,7 @@ async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
     from pipeline.topics import declare_topics_for
 
     topics = declare_topics_for(settings.kafka)
+    await asyncio.to_thread(refuse_closed, settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name="doctor")

@@ -71,11 +71,13 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
 
 async def _count(wait_s: float) -> "Result":
     from pipeline.config import load_settings
+    from pipeline.kafka.listening import refuse_closed
     from pipeline.ledger.count import Counter
     from pipeline.postgres.archive.ledger_counts import open_long_connection
     from pipeline.topics import declare_topics_for
 
     settings = load_settings(os.environ)
+    await asyncio.to_thread(refuse_closed, settings.kafka)
     counter = Counter(settings.kafka, declare_topics_for(settings.kafka))
     async with await open_long_connection(settings.database) as connection:
         return await counter.count(connection, wait_s=wait_s)

@@ -40,7 +40,7 @@ def plan() -> None:
     from pipeline.kafka.admin import plan_topics
     from pipeline.kafka.open_transactions import find_open_transactions
 
-    config, declared = _declare()
+    config, declared = _declare_reachable()
     changes = {change.topic: change for change in plan_topics(config, declared)}
     whole = [topic for topic in declared.all() if topic.name not in changes or changes[topic.name].kind == "configure"]
     held = find_open_transactions(config, whole)
@@ -66,7 +66,7 @@ def apply() -> None:
     """
     from pipeline.kafka.admin import apply_topics
 
-    config, declared = _declare()
+    config, declared = _declare_reachable()
     done = apply_topics(config, declared)
     for change in done:
         _show(
@@ -89,7 +89,7 @@ def producer(application_id: UUID, partitions: int, principal: str | None) -> No
     """
     from pipeline.kafka.admin import create_producer_topic
 
-    config, _ = _declare()
+    config, _ = _declare_reachable()
     name = create_producer_topic(config, str(application_id), partitions)
     click.echo(name)
     if principal is not None:
@@ -141,6 +141,15 @@ def _declare() -> "tuple[KafkaConfig, Topics]":
 
     config = load_settings(os.environ).kafka
     return config, declare_topics_for(config)
+
+
+def _declare_reachable() -> "tuple[KafkaConfig, Topics]":
+    """Declare topics of a Kafka that runs. Raises `StartError` when no broker listens."""
+    from pipeline.kafka.listening import refuse_closed
+
+    config, declared = _declare()
+    refuse_closed(config)
+    return config, declared
 
 
 def _show(topic: str, word: str, detail: str) -> None:

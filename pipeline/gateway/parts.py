@@ -9,6 +9,7 @@ from pipeline.config import Settings
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.listening import refuse_closed
 from pipeline.kafka.producer import LogProducer
 from pipeline.metrics import Metrics
 from pipeline.postgres import migrations
@@ -32,6 +33,7 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[GatewayP
     """Connect, and close again. Raises `StartError` when Kafka or PostgreSQL cannot be used as they are."""
     choose_versions(settings)
     topics = declare_topics_for(settings.kafka)
+    await asyncio.to_thread(refuse_closed, settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name=name)

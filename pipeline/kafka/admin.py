@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
 from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import name_topic
 from pipeline.kafka.client_errors import CLIENT_ERRORS
+from pipeline.kafka.listening import describe_unreachable
 from pipeline.kafka.options import connect_options, view_options
 from pipeline.start_error import StartError
 from pipeline.topics import Topic, Topics
@@ -168,11 +169,7 @@ def _list_partitions(admin: AdminClient, config: KafkaConfig) -> dict[str, int]:
     except KafkaException as error:
         admin.poll(0)  # has the client's errors reported
         reason = CLIENT_ERRORS.last or error.args[0].str()
-        hint = "wrong user or password (HOOKLINE_KAFKA_USERNAME, HOOKLINE_KAFKA_PASSWORD)?" if config.username else ""
-        raise StartError(
-            f"cannot reach Kafka at {config.bootstrap_servers}: {reason}. Is it running, is "
-            f"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS right? {hint}".rstrip()
-        ) from error
+        raise StartError(describe_unreachable(config, reason)) from error
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
 

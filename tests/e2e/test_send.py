@@ -1,5 +1,6 @@
 """`hookline send` when things are not right: one clear line, and an exit code. What it sends arrives in `test_up`."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,24 @@ def defaults(arguments: tuple[str, ...]) -> tuple[str, ...]:
     return () if "--api" in arguments else ("--api", "http://127.0.0.1:1/api/v1")
 
 
-async def test_a_kafka_that_is_away_is_named(tmp_path: Path) -> None:
+async def test_a_kafka_that_is_silent_is_named(tmp_path: Path) -> None:
     """The error comes within the time that producing may take."""
-    environ = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "HOOKLINE_KAFKA_PRODUCE_TIMEOUT_S": "1"}
-    finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *GIVEN, "{}", environ=environ)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = f"127.0.0.1:{silent.getsockname()[1]}"
+        environ = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": servers, "HOOKLINE_KAFKA_PRODUCE_TIMEOUT_S": "1"}
+        finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *GIVEN, "{}", environ=environ)
 
     assert (1, "") == (finished.code, finished.out)
-    assert "Kafka at 127.0.0.1:1 did not take it" in finished.err
+    assert f"Kafka at {servers} did not take it" in finished.err
+
+
+async def test_a_kafka_that_does_not_run_is_named(tmp_path: Path) -> None:
+    """The error comes at once, before an event is written."""
+    environ = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *GIVEN, "{}", environ=environ)
+
+    assert (2, "") == (finished.code, finished.out)
+    assert "cannot reach Kafka at 127.0.0.1:1: it refuses connections" in finished.err
 
 
 async def test_what_the_matcher_would_not_take_is_not_sent_to_kafka(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Events straight into the events topic, as producers that speak Kafka do: Avro, keyed by the application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from pipeline.config import KafkaConfig
 from pipeline.core.events.event import find_problem
 from pipeline.core.events.records import Event
 from pipeline.core.log.checksum import sum_content
+from pipeline.kafka.listening import refuse_closed
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.metrics import Metrics
 from pipeline.start_error import StartError
@@ -48,6 +50,7 @@ async def open_kafka(
     problem = find_problem(build())
     if problem is not None:
         raise StartError(problem)
+    await asyncio.to_thread(refuse_closed, config)
     producer = LogProducer(config, Metrics("send"), linger_ms=LINGER_MS)
 
     async def send() -> str:

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 
-NOWHERE = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-REASON = "cannot reach Kafka at 127.0.0.1:1: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed"
+# with a name that has no address, so that a command, too, leaves it to the client
+SERVERS = "127.0.0.1:1,no-such-name.invalid:9092"
+NOWHERE = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": SERVERS}
+REASON = f"cannot reach Kafka at {SERVERS}: "
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
