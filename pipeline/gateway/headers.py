@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from urllib.parse import urlencode
 
 from aiohttp import web
 from yarl import URL
@@ -34,13 +35,20 @@ def is_host(value: str) -> bool:
     return match is not None and int(match.group(1) or 0) <= PORT_MAX
 
 
-def _find_origin(request: web.Request) -> URL:
+def _find_origin(request: web.Request) -> str:
     """Where the client thinks that we are; without a `Host`, the address that it reached."""
     host = request.headers.get("Host", "").strip(":")
     if host:
-        return URL(f"{request.scheme}://{host}")
+        return f"{request.scheme}://{host}"
     address, port = (request.get_extra_info("sockname") or ("127.0.0.1", 80))[:2]
-    return URL.build(scheme=request.scheme, host=address, port=port)
+    return str(URL.build(scheme=request.scheme, host=address, port=port))
+
+
+@lru_cache(maxsize=HOSTS_REMEMBERED)
+def _show_base(origin: str, path: str) -> str:
+    """The URL of a path, percent-encoded, below an origin, which may have a path of its own."""
+    base = URL(origin)
+    return str(base.with_path(base.raw_path.rstrip("/") + path, encoded=True))
 
 
 def link_to(request: web.Request, public_url: str | None, **query: str | None) -> str:
@@ -48,13 +56,12 @@ def link_to(request: web.Request, public_url: str | None, **query: str | None) -
 
     A member that is None is left out.
     """
-    base = URL(public_url) if public_url is not None else _find_origin(request)
-    path = base.raw_path.rstrip("/") + request.rel_url.raw_path
     kept = [(name, value) for name, value in request.query.items() if name not in query]
     added = [(name, value) for name, value in query.items() if value is not None]
-    url = base.with_path(path, encoded=True).with_query([*kept, *added])
-    # raw: percent-encoded ASCII, so that nothing in it ends the header or the link
-    return str(url)
+    # percent-encoded ASCII, so that nothing in it ends the header or the link
+    encoded = urlencode([*kept, *added])
+    base = _show_base(public_url or _find_origin(request), request.rel_url.raw_path)
+    return f"{base}?{encoded}" if encoded else base
 
 
 def set_links(

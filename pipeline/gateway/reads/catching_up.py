@@ -5,6 +5,7 @@ round asks Kafka once for the ends of all wanted partitions, and PostgreSQL once
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipeline.postgres.pool import Pool
 from pipeline.topics import Topic
 
 APPLICATIONS_REMEMBERED = 10_000
+HOLDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,54 @@ def _take_notice(round_: "asyncio.Task[Mapping[int, Progress]]") -> None:
         round_.exception()
 
 
+class ArchivedLately:
+    """Positions of the archive read a moment ago. They only rise, so an end at or before one needs no other look-up.
+
+    A restored database can set them back: so each holds for a second.
+    """
+
+    def __init__(self, find_now_s: Callable[[], float] = time.monotonic) -> None:
+        self._find_now_s = find_now_s
+        self._positions: dict[int, tuple[str | None, int, float]] = {}  # topic id, position, until when
+
+    def note(self, topic_id: str | None, positions: Mapping[int, int]) -> None:
+        """Positions just read, by partition."""
+        until_s = self._find_now_s() + HOLDS_S
+        for partition, position in positions.items():
+            self._positions[partition] = (topic_id, position, until_s)
+
+    def find(self, topic_id: str | None, partitions: Collection[int]) -> dict[int, int] | None:
+        """The positions of all these partitions; None when one of them must be read."""
+        now_s = self._find_now_s()
+        found = {}
+        for partition in partitions:
+            known_id, position, until_s = self._positions.get(partition, (None, 0, 0.0))
+            if topic_id is None or known_id != topic_id or until_s <= now_s:
+                return None
+            found[partition] = position
+        return found
+
+
 def follow_archive(ends: LogEnds, pool: Pool, topic: Topic, ids: TopicIds) -> CatchingUp:
     """`pool`: of the primary; a replica may lag."""
+    lately = ArchivedLately()
+
+    async def read_positions(topic_id: str | None, partitions: Collection[int]) -> dict[int, int]:
+        positions = await read_next_offsets(pool, topic.name, partitions, topic_id)
+        lately.note(topic_id, positions)
+        return positions
 
     async def ask(partitions: Collection[int]) -> Mapping[int, Progress]:
-        found, archived = await asyncio.gather(
-            ends.end_offsets(topic, partitions),
-            read_next_offsets(pool, topic.name, partitions, ids.find(topic.name)),
-        )
+        topic_id = ids.find(topic.name)
+        known = lately.find(topic_id, partitions)
+        if known is None:
+            found, archived = await asyncio.gather(
+                ends.end_offsets(topic, partitions), read_positions(topic_id, partitions)
+            )
+        else:
+            found = await ends.end_offsets(topic, partitions)
+            is_known = all(found[partition] <= known[partition] for partition in partitions)
+            archived = known if is_known else await read_positions(topic_id, partitions)
         return {partition: Progress(found[partition], archived[partition]) for partition in partitions}
 
     return CatchingUp(ask, lambda: ids.find(topic.name))

@@ -1,7 +1,7 @@
 """`GET /events`, `GET /events/{event_id}`."""
 
 import base64
-from typing import TypedDict, cast
+from typing import Any, TypedDict
 
 import orjson
 from aiohttp import web
@@ -29,7 +29,7 @@ from pipeline.postgres.archive.lists import EventFilter, list_events
 from pipeline.postgres.archive.reads import ArchivedEvent, ArchivedPayload, find_event
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound to it: clients demand an address, and events from Kafka have none
-
+NO_PAIRS: dict[str, str] = {}
 
 FILTERS = (
     APPLICATION_ID,
@@ -129,6 +129,6 @@ def show_summary(event: ArchivedEvent) -> EventShown:
     }
 
 
-def _show_pairs(text: str) -> dict[str, str]:
-    # the archive has them as JSON, and so has the answer
-    return cast("dict[str, str]", orjson.Fragment(text))
+def _show_pairs(text: str) -> Any:
+    """Labels or metadata: the archive has them as JSON, and so has the answer."""
+    return NO_PAIRS if text == "{}" else orjson.Fragment(text)

@@ -26,8 +26,7 @@ from pipeline.postgres.archive.attempts import (
     ArchivedAttempt,
     ArchivedResponse,
     Status,
-    find_attempt,
-    find_response,
+    find_exchange,
     list_attempts,
 )
 
@@ -141,11 +140,11 @@ async def show_attempt(request: web.Request) -> web.Response:
     attempt_id = take_path_id(request, "request_attempt_id")
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    attempt = await find_anywhere(gateway, lambda pool: find_attempt(pool, application_id, attempt_id))
-    if attempt is None:
+    found = await find_anywhere(gateway, lambda pool: find_exchange(pool, application_id, attempt_id))
+    if found is None:
         raise Problem("NotFound")
-    exchange = await find_anywhere(gateway, lambda pool: find_response(pool, application_id, attempt_id))
-    info: AttemptInfo = {**show_item(attempt), **show_exchange(exchange)}
+    attempt, response = found
+    info: AttemptInfo = {**show_item(attempt), **show_exchange(response)}
     return answer_json(info)
 
 
@@ -154,22 +153,24 @@ def show_item(attempt: ArchivedAttempt) -> AttemptShown:
     has_failed = attempt.outcome in ("failed", "cancelled")
     has_request = attempt.outcome in ("succeeded", "failed")
     is_open = attempt.status == "in_progress"
+    created_at = show_moment(attempt.created_at_us)
+    finished_at = show_moment_or_none(attempt.finished_at_us)
     return {
         "request_attempt_id": attempt.attempt_id,
         "delivery_id": attempt.delivery_id,
         "event_id": attempt.event_id,
         "event": {"event_id": attempt.event_id, "event_type_name": attempt.event_type},
         "subscription": {"subscription_id": attempt.subscription_id, "description": attempt.description},
-        "created_at": show_moment(attempt.created_at_us),
+        "created_at": created_at,
         "picked_at": show_moment_or_none(attempt.started_at_us) if has_request or is_open else None,
-        "failed_at": show_moment_or_none(attempt.finished_at_us) if has_failed else None,
-        "succeeded_at": show_moment_or_none(attempt.finished_at_us) if attempt.outcome == "succeeded" else None,
+        "failed_at": finished_at if has_failed else None,
+        "succeeded_at": finished_at if attempt.outcome == "succeeded" else None,
         "delay_until": show_moment_or_none(attempt.due_at_us),
         "asked_at": show_moment_or_none(attempt.asked_at_us),
         "response_id": attempt.attempt_id if has_request else None,
         "retry_count": attempt.attempt_number - 1,
         "http_response_status": attempt.response_status,
-        "status": show_status(attempt),
+        "status": _show_status(attempt, created_at, finished_at),
     }
 
 
@@ -192,20 +193,18 @@ def show_exchange(exchange: ArchivedResponse | None) -> ExchangeShown:
     }
 
 
-def show_status(attempt: ArchivedAttempt) -> StatusShown:
+def _show_status(attempt: ArchivedAttempt, created_at: str, finished_at: str | None) -> StatusShown:
     """Show an attempt's state. Processing is counted from when it became due."""
     if attempt.status == "in_progress":
-        return {"type": "in_progress", "since": show_moment(attempt.started_at_us or attempt.created_at_us)}
-    if attempt.outcome is None:
-        since = show_moment(attempt.created_at_us)
+        return {"type": "in_progress", "since": show_moment_or_none(attempt.started_at_us) or created_at}
+    if attempt.outcome is None or finished_at is None:
         if attempt.status == "waiting" and attempt.due_at_us is not None:
-            return {"type": "waiting", "since": since, "until": show_moment(attempt.due_at_us)}
-        return {"type": "pending", "since": since}
-    at_us = attempt.finished_at_us or 0
-    processing_us = at_us - max(attempt.created_at_us, attempt.due_at_us or 0)
+            return {"type": "waiting", "since": created_at, "until": show_moment(attempt.due_at_us)}
+        return {"type": "pending", "since": created_at}
+    processing_us = (attempt.finished_at_us or 0) - max(attempt.created_at_us, attempt.due_at_us or 0)
     return {
         "type": attempt.status,
-        "at": show_moment(at_us),
+        "at": finished_at,
         # cancelled before it was due: no time at all; clocks of two machines may differ
         "full_processing_ms": max(0, processing_us // 1000),
     }

@@ -16,8 +16,8 @@ from functools import cache
 from typing import Literal, get_args
 
 import msgspec
-from psycopg.rows import class_row
-from psycopg.sql import SQL, Composed
+from psycopg.rows import args_row, class_row, tuple_row
+from psycopg.sql import SQL, Composable, Composed
 from psycopg.sql import Literal as Number
 
 from pipeline.clock import wall_us
@@ -37,9 +37,10 @@ Status = Literal["waiting", "pending", "in_progress", "successful", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
-class ArchivedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt, made or owed. `outcome`: None while it is owed, else succeeded, failed or cancelled.
+class ArchivedAttempt(msgspec.Struct, frozen=True):
+    """An attempt, made or owed; a row of `LISTED`.
 
+    `outcome`: None while it is owed, else succeeded, failed or cancelled.
     `status` in_progress: the request was open for more than a second when deliver told of it, and has no outcome yet.
     """
 
@@ -94,8 +95,9 @@ class ArchivedResponse:
     elapsed_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ResponseRow:
+class _ResponseRow(msgspec.Struct, frozen=True):
+    """A row of `RESPONSE_COLUMNS`."""
+
     attempt_id: str
     request_method: str
     request_url: str
@@ -150,13 +152,14 @@ LISTED = SQL("""
 select * from (
 select o.attempt_id::text, o.attempt_number, o.delivery_id::text, o.event_id::text, o.event_type,
     o.subscription_id::text, s.description, o.created_at_us, o.due_at_us, o.asked_at_us,
-    coalesce(a.started_at_us, u.started_at_us) as started_at_us, a.response_status, a.error_class,
     case when a.outcome is not null then a.outcome when c.cancelled then 'cancelled' end as outcome,
+    coalesce(a.started_at_us, u.started_at_us) as started_at_us,
     case when a.outcome is not null then a.finished_at_us
         when c.cancelled then greatest(o.created_at_us, c.cancelled_before_us) end as finished_at_us,
+    a.response_status, a.error_class,
     case when a.outcome = 'succeeded' then 'successful' when a.outcome is not null or c.cancelled then 'failed'
         when u.attempt_id is not null then 'in_progress'
-        when o.due_at_us > %(now_us)s then 'waiting' else 'pending' end as status
+        when o.due_at_us > %(now_us)s then 'waiting' else 'pending' end as status{more}
 from (select * from owed order by created_at_us {way}, attempt_id {way} limit {scanned}) o
 left join {made}
 left join open_requests u on u.attempt_id = o.attempt_id and a.outcome is null and u.until_us > %(now_us)s
@@ -169,13 +172,13 @@ END_OF_SCAN = SQL("""
 {owed}
 select created_at_us, attempt_id::text from owed order by created_at_us {way}, attempt_id {way} limit 1 offset {offset}
 """)
+RESPONSE_COLUMNS = SQL("""
+    o.attempt_id::text as response_id, a.request_method, a.request_url, a.request_headers, a.timings_us,
+    a.next_due_at_us, a.error_class, a.error_detail, a.response_status, a.response_headers, a.response_body,
+    a.response_compressed, a.finished_at_us - a.started_at_us""")
 ANSWERED = SQL("""
 {owed}
-select o.attempt_id::text, a.request_method, a.request_url, a.request_headers, a.timings_us, a.next_due_at_us,
-    a.error_class, a.error_detail, a.response_status as status, a.response_headers as headers,
-    a.response_body as body, a.response_compressed as compressed, a.finished_at_us - a.started_at_us as elapsed_us
-from owed o join {made}
-where a.outcome <> 'cancelled' limit 1
+select {columns} from owed o join {made} where a.outcome <> 'cancelled' limit 1
 """)
 
 
@@ -185,7 +188,7 @@ async def list_attempts(pool: Pool, wanted: ListFilter, *, statuses: Sequence[st
     values = list_values(wanted) | {"now_us": wall_us()} | ({"statuses": list(statuses)} if statuses else {})
     # only the filters that are set take part in the plan
     texts = _compose_page(frozenset(values), is_backward=is_backward)
-    found = await pool.fetch(texts.page, values, class_row(ArchivedAttempt))
+    found = await pool.fetch(texts.page, values, args_row(ArchivedAttempt))
     first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
     end = last if not statuses or len(found) == PAGE_MAX else None
     if end is None and statuses:
@@ -200,19 +203,33 @@ async def find_attempt(pool: Pool, application_id: str, attempt_id: str) -> Arch
     found = await pool.fetch(
         ONE_ATTEMPT,
         {"application_id": application_id, "attempt_id": attempt_id, "now_us": wall_us()},
-        class_row(ArchivedAttempt),
+        args_row(ArchivedAttempt),
     )
     return found[0] if found else None
 
 
-async def find_response(pool: Pool, application_id: str, attempt_id: str) -> ArchivedResponse | None:
-    """The response to an attempt, or its error; None when there was no request."""
-    found = await pool.fetch(
-        ONE_RESPONSE, {"application_id": application_id, "attempt_id": attempt_id}, class_row(_ResponseRow)
-    )
+async def find_exchange(
+    pool: Pool, application_id: str, attempt_id: str
+) -> tuple[ArchivedAttempt, ArchivedResponse | None] | None:
+    """One attempt with the response to it, as `find_attempt` and `find_response` have them: one query for both."""
+    values = {"application_id": application_id, "attempt_id": attempt_id, "now_us": wall_us()}
+    found = await pool.fetch(ONE_EXCHANGE, values, tuple_row)
     if not found:
         return None
     row = found[0]
+    attempt = ArchivedAttempt(*row[:ATTEMPT_COLUMNS])
+    has_request = attempt.outcome in ("succeeded", "failed")
+    return attempt, _read_response(_ResponseRow(*row[ATTEMPT_COLUMNS:])) if has_request else None
+
+
+async def find_response(pool: Pool, application_id: str, attempt_id: str) -> ArchivedResponse | None:
+    """The response to an attempt, or its error; None when there was no request."""
+    values = {"application_id": application_id, "attempt_id": attempt_id}
+    found = await pool.fetch(ONE_RESPONSE, values, args_row(_ResponseRow))
+    return _read_response(found[0]) if found else None
+
+
+def _read_response(row: _ResponseRow) -> ArchivedResponse:
     return ArchivedResponse(
         attempt_id=row.attempt_id,
         request_method=row.request_method,
@@ -248,10 +265,18 @@ def _owe(conditions: Sequence[SQL], *, way: SQL, limit: int) -> Composed:
 OF_APPLICATION = SQL("{row}.application_id = %(application_id)s")
 DESCENDING = SQL("desc")
 OWED_ONE = _owe((OF_APPLICATION, SQL("{row}.{id} = %(attempt_id)s")), way=DESCENDING, limit=1)
-ONE_ATTEMPT = LISTED.format(
-    owed=OWED_ONE, made=MADE, way=DESCENDING, scanned=SQL("1"), statuses=SQL(""), page=SQL("1")
-).as_bytes(None)
-ONE_RESPONSE = ANSWERED.format(owed=OWED_ONE, made=MADE).as_bytes(None)
+
+
+def _find_one(more: Composable) -> bytes:
+    return LISTED.format(
+        owed=OWED_ONE, made=MADE, way=DESCENDING, scanned=SQL("1"), statuses=SQL(""), page=SQL("1"), more=more
+    ).as_bytes(None)
+
+
+ATTEMPT_COLUMNS = len(ArchivedAttempt.__struct_fields__)
+ONE_ATTEMPT = _find_one(SQL(""))
+ONE_EXCHANGE = _find_one(SQL(", ") + RESPONSE_COLUMNS)
+ONE_RESPONSE = ANSWERED.format(owed=OWED_ONE, made=MADE, columns=RESPONSE_COLUMNS).as_bytes(None)
 CONDITIONS = {
     "application_id": OF_APPLICATION,
     "event_id": SQL("{row}.event_id = %(event_id)s"),
@@ -279,6 +304,7 @@ def _compose_page(given: frozenset[str], *, is_backward: bool) -> ScanTexts:
         scanned=Number(scanned),
         statuses=SQL("where status = any(%(statuses)s)") if "statuses" in given else SQL(""),
         page=Number(PAGE_MAX),
+        more=SQL(""),
     )
     end_of_scan = END_OF_SCAN.format(owed=owed, way=way, offset=Number(SCANNED_MAX - 1))
     return ScanTexts(page=page.as_bytes(None), end_of_scan=end_of_scan.as_bytes(None))

@@ -3,7 +3,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from pipeline.gateway.reads.catching_up import CatchingUp, Progress
+from pipeline.gateway.reads.catching_up import HOLDS_S, ArchivedLately, CatchingUp, Progress
 
 
 class Log:
@@ -86,3 +86,26 @@ async def test_what_was_dispatched_is_remembered_up_to_its_offset() -> None:
     assert not catching_up.is_dispatched("other", 0)
     log.topic_id = "second"
     assert not catching_up.is_dispatched("one", 7)
+
+
+def test_a_position_holds_for_a_second_in_its_topic() -> None:
+    """A topic that was deleted and made again, a partition not read, and a second later: each is read again."""
+    now_s = 10.0
+    lately = ArchivedLately(lambda: now_s)
+    lately.note("first", {0: 7, 1: 9})
+
+    assert {0: 7} == lately.find("first", [0])
+    assert {0: 7, 1: 9} == lately.find("first", [0, 1])
+    assert lately.find("first", [0, 2]) is None
+    assert lately.find("second", [0]) is None
+
+    now_s += HOLDS_S
+    assert lately.find("first", [0]) is None
+
+
+def test_a_position_of_a_topic_without_an_id_does_not_hold() -> None:
+    """A topic without an id may be another one the next time."""
+    lately = ArchivedLately(lambda: 10.0)
+    lately.note(None, {0: 7})
+
+    assert lately.find(None, [0]) is None
