@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
+from pipeline.core.events.ids import read_uuid
 from pipeline.core.rights import Actor, Grant
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.token_grants import TokenGrants
@@ -66,7 +67,7 @@ class Tokens:
                 return await self._find_granted(self.service, hash_token(token))
             if token.startswith(ACCESS_PREFIX):
                 return await self._find_granted(self.sessions, hash_token(token))
-            canonical = str(UUID(token))
+            canonical = read_uuid(token)
         except ValueError:
             raise Problem("AuthInvalidBiscuit") from None
         grant = self.find_at_once(canonical)

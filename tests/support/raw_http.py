@@ -100,8 +100,14 @@ async def _read(reader: asyncio.StreamReader, *, is_head: bool) -> RawReply:
     if headers.get("transfer-encoding") == "chunked" and not is_head:
         body = await _read_chunks(reader)
     else:
-        body = await reader.readexactly(0 if is_head else int(headers.get("content-length", 0)))
+        # a body that nothing announces is what comes before the connection ends
+        is_closing = is_head and headers.get("connection") == "close"
+        body = await (reader.read() if is_closing else reader.readexactly(0 if is_head else _read_length(headers)))
     return RawReply(int(status_line.split(" ")[1]), headers, body, head)
+
+
+def _read_length(headers: dict[str, str]) -> int:
+    return int(headers.get("content-length", 0))
 
 
 def write_request(method: str, target: bytes, headers: dict[str, bytes], body: bytes | None = None) -> bytes:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE, TEXT_TYPE
+from pipeline.core.events.ids import read_uuid
 from pipeline.core.events.moments import parse_moment
 from pipeline.core.events.names import PAIR_MAX_BYTES
 from pipeline.core.events.records import Event
@@ -98,7 +99,7 @@ def parse_attributes(attributes: Mapping[str, str], body: bytes, content_type: s
 def derive_event_id(source: str, event_id: str) -> str:
     """The event id of a CloudEvent: its own if it is a UUID, else one that follows from its source and it."""
     try:
-        return str(UUID(event_id))
+        return read_uuid(event_id)
     except ValueError:
         return str(uuid5(NAMESPACE_URL, f"{source}\n{event_id}"))
 

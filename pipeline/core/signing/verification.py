@@ -9,8 +9,8 @@ import binascii
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
+from pipeline.core.events.ids import read_uuid
 from pipeline.core.signing.signature import STANDARD_PREFIX, sign_standard
 
 TOLERANCE_S = 300
@@ -129,7 +129,7 @@ def parse_secret(text: str) -> bytes:
             return key
     else:
         try:
-            return str(UUID(text)).encode()
+            return read_uuid(text).encode()
         except ValueError:
             pass
     raise ValueError(f"a secret is a UUID, or {STANDARD_PREFIX} followed by base64")

@@ -116,7 +116,7 @@ async def revoke(request: web.Request) -> web.Response:
 def _check(form: SecretForm) -> None:
     findings = Findings()
     if form.name is not None:
-        findings.check_text("name", form.name, most=NAME_MAX_CHARS)
+        findings.check_text("name", form.name, least=0, most=NAME_MAX_CHARS)
     findings.raise_if_any()
 
 

@@ -191,7 +191,7 @@ def list_scopes(operations: Iterable[Operation]) -> frozenset[str]:
 
 def _check(form: TokenForm, known_scopes: frozenset[str]) -> None:
     findings = Findings()
-    findings.check_text("name", form.name, most=NAME_MAX_CHARS)
+    findings.check_text("name", form.name, least=0, most=NAME_MAX_CHARS)
     if isinstance(form.scopes, list):
         unknown = sorted(set(form.scopes) - known_scopes)
         if not 1 <= len(form.scopes) <= SCOPES_MAX:

@@ -15,6 +15,7 @@ from aiohttp import web
 from uuid_utils import uuid7
 
 from pipeline.core.events.headers import REDACTED
+from pipeline.core.events.ids import read_uuid
 from pipeline.core.events.moments import EPOCH, show_datetime, show_moment, show_moment_or_none, to_us
 from pipeline.core.events.records import name_client_key_context
 from pipeline.core.signing.asymmetric import format_public_key
@@ -339,7 +340,7 @@ def read_secret(text: str) -> str | None:
     try:
         if text.startswith(STANDARD_PREFIX):
             text = base64.b64decode(text.removeprefix(STANDARD_PREFIX), validate=True).decode("ascii")
-        return str(UUID(text))
+        return read_uuid(text)
     except ValueError:
         return None
 

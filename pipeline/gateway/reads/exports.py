@@ -78,6 +78,8 @@ async def _send(request: web.Request, lines: AsyncGenerator[dict[str, Any], None
         detail = "As many exports as HOOKLINE_GATEWAY_EXPORTS_MAX allows are running in this gateway; try again later."
         raise Problem("ServiceUnavailable", detail=detail)
     stream = NdjsonStream(request)
+    if request.method == "HEAD":
+        return await stream.end()
     async with exports, aclosing(lines):
         try:
             async for line in lines:
@@ -124,7 +126,8 @@ class NdjsonStream:
     async def _write(self, data: bytes) -> None:
         if not self.response.prepared:
             await self.response.prepare(self._request)
-        if data:
+        # aiohttp would send it (RFC 9110 §9.3.2: an answer to HEAD has no body)
+        if data and self._request.method != "HEAD":
             async with asyncio.timeout(self._timeout_s):
                 await self.response.write(data)
 

@@ -3,13 +3,14 @@
 import base64
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
+from pipeline.core.events.ids import read_uuid
 from pipeline.core.events.moments import parse_moment, parse_query_moment, show_moment
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import set_links
@@ -19,11 +20,8 @@ from pipeline.postgres.archive.paging import Cursor, ListFilter, find_neighbours
 
 CURSOR_MAX_CHARS = 200
 LIMIT_MAX = 1_000
-
-
-def read_uuid(text: str) -> str:
-    """Read an id in its canonical form. Raises `ValueError`."""
-    return str(UUID(text))
+# `date.fromisoformat` reads more of ISO 8601: weeks, and no hyphens
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def read_names(text: str) -> tuple[str, ...]:
@@ -52,7 +50,7 @@ def read_cursor(text: str) -> Cursor:
     match fields:
         case {"date": str(date), "id": str(attempt_id)}:
             is_backward = fields.get("back") is True
-            return Cursor(created_at_us=parse_moment(date), attempt_id=str(UUID(attempt_id)), is_backward=is_backward)
+            return Cursor(created_at_us=parse_moment(date), attempt_id=read_uuid(attempt_id), is_backward=is_backward)
     raise ValueError("it has no date and id")
 
 
@@ -139,7 +137,7 @@ LETTER_FILTERS = (
 def take_path_id(request: web.Request, name: str) -> str:
     """A UUID of the path, in its canonical form. Answers 404 when it is none."""
     try:
-        return str(UUID(request.match_info[name]))
+        return read_uuid(request.match_info[name])
     except ValueError as error:
         raise web.HTTPNotFound(text=f"{name} must be a UUID") from error
 
@@ -162,13 +160,16 @@ def take(request: web.Request, name: str) -> Any:
     declared = next((parameter for parameter in request[OPERATION].query if parameter.name == name), None)
     if declared is None:
         raise LookupError(f"the operation does not declare {name!r}")
-    text = request.query.get(name)
-    if text is None:
+    texts = request.query.getall(name, ())
+    if len(texts) > 1:
+        # a proxy that checks one of them must not be passed by the other
+        raise web.HTTPBadRequest(text=f"Query deserialize error: duplicate field `{name}`")
+    if not texts:
         if declared.is_required:
             raise web.HTTPBadRequest(text=f"Query deserialize error: missing field `{name}`")
         return None
     try:
-        return declared.read(text)
+        return declared.read(texts[0])
     except ValueError as error:
         raise web.HTTPBadRequest(text=f"Query deserialize error: `{name}` must be {declared.wanted}") from error
 
@@ -239,8 +240,15 @@ def show_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
+def read_day(text: str) -> date:
+    """Read a full-date of RFC 3339. Raises `ValueError`."""
+    if DAY.fullmatch(text) is None:
+        raise ValueError(text)
+    return date.fromisoformat(text)
+
+
 def declare_day(name: str, meaning: str) -> Parameter:
     """A day in the query, `2026-11-24`."""
     schema = {"type": "string", "format": "date"}
     wanted = "a date such as 2026-11-24"
-    return Parameter(name=name, schema=schema, read=date.fromisoformat, wanted=wanted, meaning=meaning)
+    return Parameter(name=name, schema=schema, read=read_day, wanted=wanted, meaning=meaning)

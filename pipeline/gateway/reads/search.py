@@ -1,10 +1,10 @@
 """`GET /search`: the objects with an id that was found in a log, a header or a mail."""
 
 from typing import Literal, TypedDict
-from uuid import UUID
 
 from aiohttp import web
 
+from pipeline.core.events.ids import read_uuid
 from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -39,7 +39,7 @@ async def show_found(request: web.Request) -> web.Response:
     application_id, text = take_application_id(request), take(request, "q")
     await caller.require_application(application_id)
     try:
-        wanted = str(UUID(text.strip()))
+        wanted = read_uuid(text.strip())
     except ValueError:
         return answer_json([])
     return answer_json(await find(gateway, application_id, wanted))

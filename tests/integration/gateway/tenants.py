@@ -197,7 +197,7 @@ class Request:
     new: tuple[str, ...] = ()
 
     def translate(self, values: Mapping[str, str]) -> "Request":
-        """The same with other values in place of those."""
+        """Replace those values by others."""
         return Request(
             method=self.method,
             path=translate(self.path, values),
@@ -329,7 +329,7 @@ def mark_place(number: int) -> str:
 
 
 def invent(values: Sequence[str]) -> dict[str, str]:
-    """For each value one of the same form that does not exist."""
+    """Invented values of the same form, by value."""
     invented = {}
     for value in values:
         if UUID_TEXT.fullmatch(value):

@@ -199,14 +199,15 @@ async def test_a_payload_is_shown_as_it_is(stack: Stack) -> None:
         headers = {"Authorization": f"Bearer {space.secret}"} | ({"Range": wanted} if wanted is not None else {})
         return await stack.api.call("GET", path, headers=headers)
 
-    whole, part, tail, beyond, odd = [
-        await ask(wanted) for wanted in (None, "bytes=2-3", "bytes=-2", "bytes=9-", "pages=1-2")
+    whole, part, tail, beyond, none, odd = [
+        await ask(wanted) for wanted in (None, "bytes=2-3", "bytes=-2", "bytes=9-", "bytes=-0", "pages=1-2")
     ]
 
     assert (200, b'{"n":  1}', "application/json") == (whole.status, whole.body, whole.headers["Content-Type"])
     assert (206, b'n"', "bytes 2-3/9") == (part.status, part.body, part.headers["Content-Range"])
     assert (206, b"1}") == (tail.status, tail.body)
     assert (416, "RangeNotSatisfiable") == beyond.problem
+    assert (416, "RangeNotSatisfiable") == none.problem
     assert (200, whole.body) == (odd.status, odd.body)
 
 

@@ -327,6 +327,10 @@ async def test_an_application_secret_stays_in_its_application(stack: Stack) -> N
         ("GET", "/events?application_id=x", (400, "InvalidQuery")),
         ("GET", "/events/x?application_id={application_id}", (404, "NotFound")),
         ("GET", "/subscriptions/x", (404, "NotFound")),
+        ("GET", "/events?application_id={application_id}&application_id={application_id}", (400, "InvalidQuery")),
+        ("GET", "/deliveries?application_id={application_id}&state=dead&state=dead", (400, "InvalidQuery")),
+        ("GET", "/events_per_day/application?application_id={application_id}&from=20261101", (400, "InvalidQuery")),
+        ("GET", "/events/export?application_id={application_id}&to=2026-W45-1", (400, "InvalidQuery")),
         ("GET", "/request_attempts?application_id={application_id}&min_created_at=now", (400, "InvalidQuery")),
         ("GET", "/request_attempts?application_id={application_id}&pagination_cursor=junk", (400, "InvalidQuery")),
         ("GET", "/nowhere", (404, "NotFound")),
@@ -355,6 +359,56 @@ async def test_names_have_a_length(stack: Stack, path: str, body: dict[str, Any]
 
     assert (422, "Validation") == reply.problem
     assert {"length"} == codes_of(reply.json["validation"])
+
+
+@pytest.mark.parametrize(
+    ("path", "owner"), [("/application_secrets", "application"), ("/service_token", "organization")]
+)
+async def test_names_of_tokens_have_a_maximum_only(stack: Stack, path: str, owner: str) -> None:
+    """Names of 0 to 50 characters are taken, as at Hook0."""
+    space = await stack.api.make_space()
+    body = {f"{owner}_id": getattr(space, f"{owner}_id")}
+    made = [await stack.api.call("POST", path, body | {"name": name}) for name in ("", "x" * 50)]
+    refused = await stack.api.call("POST", path, body | {"name": "x" * 51})
+
+    assert [(201, ""), (201, "x" * 50)] == [(reply.status, reply.json["name"]) for reply in made]
+    assert (422, "Validation") == refused.problem
+    assert {"name"} == refused.json["validation"].keys()
+
+
+@pytest.mark.parametrize("form", ["{hyphenless}", "{id}", "{upper}", "{{{id}}}", "urn:uuid:{id}"])
+async def test_forms_of_ids_that_are_read(stack: Stack, form: str) -> None:
+    """The forms of a UUID in a path, a query and as a token; the answer has the canonical one."""
+    space = await stack.api.make_space(TYPE)
+    event_id = await stack.api.send(space, TYPE)
+
+    def write(text: str) -> str:
+        return form.format(id=text, hyphenless=text.replace("-", ""), upper=text.upper())
+
+    query = {"application_id": write(space.application_id)}
+    reply = await stack.api.call("GET", f"/events/{write(event_id)}", token=write(space.secret), query=query)
+
+    assert (200, event_id) == (reply.status, reply.json["event_id"])
+
+
+@pytest.mark.parametrize("change", ["fullwidth digit", "odd hyphens", "0x", "underscores"])
+async def test_what_only_looks_like_an_id(stack: Stack, change: str) -> None:
+    """Texts that only Python reads as a UUID, or as the hexadecimal number of one, are refused."""
+    space = await stack.api.make_space(TYPE)
+    event_id = "00000000-0000-4000-8000-000000000001"
+    await stack.api.send(space, TYPE, event_id=event_id)
+    changed = {
+        "fullwidth digit": "\uff10" + event_id[1:],
+        "odd hyphens": "0-0000000-0000-4000-8000-000000000001",
+        "0x": "0x" + event_id.replace("-", "")[2:],
+        "underscores": "0_0_" + event_id.replace("-", "")[4:],
+    }[change]
+    query = {"application_id": space.application_id}
+    in_path = await stack.api.call("GET", f"/events/{changed}", token=space.secret, query=query)
+    in_query = await stack.api.call("GET", "/deliveries", token=space.secret, query=query | {"event_id": changed})
+
+    assert (404, "NotFound") == in_path.problem
+    assert (400, "InvalidQuery") == in_query.problem
 
 
 async def test_every_answer_has_security_headers(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a caller of one organization asks, with ids of another in it: the other's are as ids that do not exist.
+"""Ids of another organization are as ids that do not exist, in every request by every kind of caller.
 
 Requests are drawn from the API's document, to every operation that it has: in each place for an id stands one's own or
 the other's, of the right kind or of another. The same request with invented ids must have the same answer (status,
@@ -120,7 +120,7 @@ async def test_the_document_that_is_served_is_walked(stack: Stack, world: World)
 async def test_what_is_another_s_is_as_what_does_not_exist(
     stack: Stack, world: World, path: str, method: str, data: st.DataObject
 ) -> None:
-    """For this operation, by any caller, with whatever ids."""
+    """Requests to this operation, by any caller, with any ids."""
     requests = Requests(DOCUMENT, path, method, own=world.own, other=world.other)
     caller = data.draw(st.sampled_from(CALLERS) | st.sampled_from(POWERFUL), label="caller")
     request = requests.draw(data.draw)
@@ -152,7 +152,7 @@ async def test_what_is_another_s_is_as_what_does_not_exist(
 
 
 async def test_the_callers_are_what_they_are_called(stack: Stack, world: World) -> None:
-    """After all of these requests their own is answered as it was, and nothing was sent to the other's endpoint."""
+    """Callers get their own answered as before all of these requests, and nothing was sent to the other's endpoint."""
     query = {"application_id": world.own.space.application_id}
     asked = {}
     for caller, token in world.callers.items():
