@@ -1,14 +1,26 @@
-"""Outcomes that come in a crowd, taken in portions: a few in each turn of the loop, and in between the others' sockets.
+"""Outcomes that come in a crowd: spread over a while, and then taken a few in each turn of the loop.
 
 When a network fails, hundreds of requests that began together time out together. Each outcome is judged and written,
 and frees a place at which the next request begins. All in one turn of the loop, those of a thousand hanging endpoints
-held up the healthy ones (p99 50.6 ms, p99.9 158; in portions 22.6 and 55.5: `hookline bench neighbours`).
+held up the healthy ones (p99 50.6 ms, p99.9 158; in portions 22.6 and 55.5: `hookline bench neighbours`). Portions
+leave the loop to others, but not the machine: archive, Kafka and PostgreSQL have their part of each outcome, and the
+requests that begin together end together again. So an outcome that took long waits for a random part of that time.
 """
 
 import asyncio
 from collections import deque
 
+from pipeline.core.units import SECOND_US
+
 PORTION = 5
+# What took less than this does not wait. More of the time would spread a crowd sooner, and hold places longer.
+SPREAD_FROM_US = SECOND_US
+SPREAD_SHARE = 0.2
+
+
+def choose_spread_s(took_us: int, draw: float) -> float:
+    """Seconds for which an outcome waits whose request took `took_us`. `draw`: random, from 0 to 1."""
+    return draw * SPREAD_SHARE * took_us / SECOND_US if took_us > SPREAD_FROM_US else 0.0
 
 
 class Portions:

@@ -1,5 +1,6 @@
 """One request for one delivery: build and sign it, send it, measure how long it took."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -7,21 +8,16 @@ from connectors.http.client.exchange import ErrorClass, Failure, Request, Result
 from connectors.http.client.shortage import ShortageError
 from connectors.http.message import HeaderError, Signing
 from connectors.http.open_requests import OpenRequestBook
-from connectors.http.portions import Portions
+from connectors.http.portions import Portions, choose_spread_s
 from connectors.http.steps import Steps
 from connectors.http.target import Target
 from pipeline.clock import monotonic_us
 from pipeline.core.events.records import Delivery
-from pipeline.core.units import SECOND_US
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
 
 if TYPE_CHECKING:
     from pipeline.tracing import Tracing
-
-
-# What took longer than this, or failed, may end together with many others.
-CROWDED_US = SECOND_US
 
 
 class Client(Protocol):
@@ -80,7 +76,10 @@ class Sender:
             raise ShortageError(result.detail)
         self._kill_points.reach("after_sending")
         took_us = monotonic_us() - begun_us
-        if took_us > CROWDED_US or isinstance(result, Failure):
+        spread_s = choose_spread_s(took_us, self._steps.draw_jitter())
+        if spread_s:
+            await asyncio.sleep(spread_s)
+        if spread_s or isinstance(result, Failure):
             await self._portions.take()
         return Sent(result, headers, started_at_us, started_at_us + took_us)
 

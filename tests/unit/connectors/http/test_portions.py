@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from connectors.http.portions import Portions
+from connectors.http.portions import SPREAD_SHARE, Portions, choose_spread_s
+from pipeline.core.units import SECOND_US
 
 SIZE = 5
 
@@ -68,3 +69,16 @@ async def test_those_who_give_up_take_no_place() -> None:
 
     assert [number for number in range(100) if number not in given_up] == went_on
     assert by_turn.index(20) < 20
+
+
+@pytest.mark.parametrize("took_s", [2, 15, 60])
+def test_requests_that_ended_together_are_spread(took_s: int) -> None:
+    """Each waits for its part of a fifth of the time that they took, so that the next ones do not begin together."""
+    spread_s = [choose_spread_s(took_s * SECOND_US, number / 10) for number in range(11)]
+
+    assert [pytest.approx(SPREAD_SHARE * took_s * number / 10) for number in range(11)] == spread_s
+
+
+def test_a_quick_outcome_does_not_wait() -> None:
+    """A healthy endpoint's outcomes are taken at once."""
+    assert choose_spread_s(SECOND_US, 1.0) == 0
