@@ -3,13 +3,16 @@
 Work whose outcome cannot be written down would be done again by the next process, and the one after that. So a process
 waits for `wait_open` before it causes anything: at the start until every topic has taken a probe, later as long as
 something is held, or no acknowledgement comes. It goes on by itself when the topics take records again.
+
+A record that is refused for good is replaced only when its topic takes a probe after that. A topic that refuses even
+the smallest record is wrong, not the record: replaced one by one, all deliveries would become dead letters.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -56,6 +59,14 @@ class Write:
         self.started_s = started_s
 
 
+class Doubted(NamedTuple):
+    """Records of one write that were refused for good, and others of it to hold."""
+
+    write: Write
+    refused: list[tuple[ToSend, RecordRefusedError]]
+    held: list[ToSend]
+
+
 class HoldingWriter:
     """Stands between a process and its producer while `run` runs. Its futures never fail, and may take any time.
 
@@ -73,12 +84,14 @@ class HoldingWriter:
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._held: deque[tuple[Write, list[ToSend]]] = deque()
+        self._doubted: deque[Doubted] = deque()
         self._under_way: dict[Write, None] = {}  # the oldest first
         self._opened = asyncio.Event()
         self._reason = ""
 
     def __len__(self) -> int:
-        return len(self._producer) + sum(len(records) for _, records in self._held)
+        doubted = sum(len(each.refused) + len(each.held) for each in self._doubted)
+        return len(self._producer) + doubted + sum(len(records) for _, records in self._held)
 
     async def wait_open(self) -> None:
         """Return when the outcome of new work can be written."""
@@ -117,7 +130,9 @@ class HoldingWriter:
         """Runs for ever: prove that topics take records, and write held ones."""
         wait_s = RETRY_MIN_S
         while True:
-            if self._unproven:
+            if self._doubted:
+                is_well = await self._settle_doubted()
+            elif self._unproven:
                 is_well = await self._prove()
             elif self._held:
                 is_well = await self._write_held()
@@ -132,17 +147,9 @@ class HoldingWriter:
     # Proving.
 
     async def _prove(self) -> bool:
-        probe = to_bytes(Probe(process=self._process, written_at_us=wall_us()))
         if not self._reason:
             self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
-        probes = [self._producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in self._unproven]
-        outcomes = await asyncio.gather(*probes, return_exceptions=True)
-        failed = {}
-        for topic, outcome in zip(self._unproven, outcomes, strict=True):
-            if isinstance(outcome, KafkaUnavailableError):
-                failed[topic] = f"{topic.name}: {outcome}"
-            elif isinstance(outcome, BaseException):
-                raise outcome
+        failed = await self._probe(self._unproven, timeout_s=None)
         self._unproven = list(failed)
         if failed:
             self._reason = "; ".join(failed.values())
@@ -150,6 +157,54 @@ class HoldingWriter:
         else:
             self._judge()
         return not failed
+
+    async def _probe(self, topics: Iterable[Topic], *, timeout_s: float | None) -> dict[Topic, str]:
+        """The topics that do not take the smallest record there is, or do not say so in time, each with the reason."""
+        probe = to_bytes(Probe(process=self._process, written_at_us=wall_us()))
+        written = {topic: self._producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in topics}
+        await asyncio.wait(written.values(), timeout=timeout_s)
+        failed = {}
+        for topic, outcome in written.items():
+            if not outcome.done():
+                outcome.add_done_callback(_take_notice)
+                failed[topic] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
+            elif isinstance(error := outcome.exception(), KafkaUnavailableError):
+                failed[topic] = f"{topic.name}: {error}"
+            elif error is not None:
+                raise error
+        return failed
+
+    async def _settle_doubted(self) -> bool:
+        """Replace records that were refused for good, or hold them. Were all replaced?"""
+        doubted, self._doubted = self._doubted, deque()
+        failed = await self._probe_again(record[0] for each in doubted for record, _ in each.refused)
+        is_well = True
+        for each in doubted:
+            replaced, held = self._replace_or_hold(each.refused, failed)
+            is_well = self._go_on(each.write, replaced, [*each.held, *held]) and is_well
+        return is_well
+
+    async def _probe_again(self, topics: Iterable[Topic]) -> dict[Topic, str]:
+        """See `_probe`, of topics that refused a record for good. One that fails closes the writer until it is well."""
+        failed = await self._probe(dict.fromkeys(topics), timeout_s=STALLED_AFTER_S)
+        self._unproven += [topic for topic in failed if topic not in self._unproven]
+        return failed
+
+    def _replace_or_hold(
+        self, refused: Sequence[tuple[ToSend, RecordRefusedError]], failed: Mapping[Topic, str]
+    ) -> tuple[list[ToSend], list[ToSend]]:
+        """Replacements of records, and those without one. `failed`: topics that take nothing, with the reason."""
+        replaced: list[ToSend] = []
+        held: list[ToSend] = []
+        for record, failure in refused:
+            instead = None if record[0] in failed else self._replace(record, failure)
+            if instead is None:
+                held.append(record)
+                self._reason = failed.get(record[0]) or f"{record[0].name}: {failure}"
+            else:
+                log.error("record_replaced", topic=record[0].name, reason=str(failure), by=len(instead))
+                replaced += instead
+        return replaced, held
 
     # Writing.
 
@@ -165,38 +220,44 @@ class HoldingWriter:
 
     def _on_done(self, write: Write, records: Sequence[ToSend], done: Written) -> None:
         self._under_way.pop(write, None)
-        again = self._sort_out(records, done)
-        if again is None:
+        refused, held = self._sort_out(records, done)
+        if refused:
+            self._doubted.append(Doubted(write, refused, held))
+        elif held:
+            self._hold(write, held)
+        else:
             _resolve(write, done.result())
-            return
-        replaced, held = again
+
+    def _go_on(self, write: Write, replaced: list[ToSend], held: list[ToSend]) -> bool:
+        """Write what replaces the refused records of a write. False: some of its records are held."""
         if held:
             self._hold(write, [*held, *replaced])
         elif replaced:
             self._hand_over(write, replaced)
         else:
             _resolve(write, NOWHERE)
+        return not held
 
-    def _sort_out(self, records: Sequence[ToSend], done: Written) -> tuple[list[ToSend], list[ToSend]] | None:
-        """Replacements of records that were not written, and records to hold. None: all were written."""
+    def _sort_out(
+        self, records: Sequence[ToSend], done: Written
+    ) -> tuple[list[tuple[ToSend, RecordRefusedError]], list[ToSend]]:
+        """Records that were refused for good, and others that were not written."""
         if done.cancelled():
             return [], list(records)
         error = done.exception()
         if error is None:
-            return None
+            return [], []
         if not isinstance(error, KafkaUnavailableError):
             raise error
-        replaced: list[ToSend] = []
+        refused: list[tuple[ToSend, RecordRefusedError]] = []
         held: list[ToSend] = []
         for record, failure in error.failed or [(record, error) for record in records]:
-            instead = self._replace(record, failure) if isinstance(failure, RecordRefusedError) else None
-            if instead is None:
+            if isinstance(failure, RecordRefusedError):
+                refused.append((record, failure))
+            else:
                 held.append(record)
                 self._reason = f"{record[0].name}: {failure}"
-            else:
-                log.error("record_replaced", topic=record[0].name, reason=str(failure), by=len(instead))
-                replaced += instead
-        return replaced, held
+        return refused, held
 
     def _hold(self, write: Write, records: list[ToSend], *, is_first: bool = False) -> None:
         if not self._held:
@@ -208,21 +269,24 @@ class HoldingWriter:
         self._judge()
 
     async def _write_held(self) -> bool:
-        """Try the oldest; when it is written, all others. Was it?"""
+        """Try the oldest; when it is written, or replaced, all others. Was it?"""
         write, records = self._held[0]
         written = self._producer.send_bytes(records)
         await asyncio.wait([written])
+        refused, held = self._sort_out(records, written)
+        replaced: list[ToSend] = []
+        if refused:
+            failed = await self._probe_again(record[0] for record, _ in refused)
+            replaced, still_held = self._replace_or_hold(refused, failed)
+            held += still_held
         self._held.popleft()
-        again = self._sort_out(records, written)
-        if again is not None and again[1]:
-            self._hold(write, [*again[1], *again[0]], is_first=True)
+        if held:
+            self._hold(write, [*held, *replaced], is_first=True)
             return False
-        if again is None:
-            _resolve(write, written.result())
-        elif again[0]:
-            self._hand_over(write, again[0])
+        if refused:
+            self._go_on(write, replaced, [])
         else:
-            _resolve(write, NOWHERE)
+            _resolve(write, written.result())
         others, self._held = self._held, deque()
         for other, left in others:
             self._hand_over(other, left)
@@ -245,6 +309,12 @@ class HoldingWriter:
             log.error("outcome_not_writable", reason=self._reason)
             self._opened.clear()
         self._metrics.writable.set(is_open)
+
+
+def _take_notice(written: Written) -> None:
+    """Retrieve the error of a probe that came too late."""
+    if not written.cancelled():
+        written.exception()
 
 
 def _resolve(write: Write, placement: Placement) -> None:

@@ -41,8 +41,16 @@ def set_topic(name: str, setting: str, value: str) -> Act:
     return act
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        (name, setting)
+        for name in WRITERS
+        for setting in SETTINGS
+        # A broker asks for no more replicas than there are, here one, and takes all. A gateway goes on then.
+        if (name, setting) != ("gateway", "min.insync.replicas")
+    ],
+)
 async def test_a_setting_that_refuses_everything(
     kafka: str, postgres: str, migrated_template: str, name: str, setting: str
 ) -> None:
@@ -136,7 +144,7 @@ async def test_a_permission_that_is_taken_away(
 
 
 async def test_a_topic_that_is_deleted(kafka: str, postgres: str, migrated_template: str) -> None:
-    """The attempts, under load; made again, deliver goes on. What was in the topic and not archived is gone with it."""
+    """The attempts, under load; made again, deliver goes on. What was lost with the topic is named."""
 
     async def break_it(installation: Installation) -> None:
         admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
@@ -151,6 +159,7 @@ async def test_a_topic_that_is_deleted(kafka: str, postgres: str, migrated_templ
             break_it=break_it,
             mend_it=Installation.make_topics_again,
             kills=0,
+            may_lose=True,
         )
         report(f"deliver, attempts deleted: {result}")
 

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from pipeline.kafka.failures import KafkaUnavailableError, ToSend
+from pipeline.kafka.holding_writer import PROBE_KEY
 from pipeline.kafka.producer import Placement
+from pipeline.topics import Topic
 
 
 class ScriptedLog:
@@ -33,6 +35,20 @@ class ScriptedLog:
         written.set_result(Placement(0, len(self.writes)))
         await asyncio.sleep(0)
         return records
+
+    async def take_probes(self) -> set[Topic]:
+        """Acknowledge probes until another record is written, or none for a while; their topics."""
+        topics: set[Topic] = set()
+        while True:
+            try:
+                async with asyncio.timeout(0.05):
+                    records, _ = await self.next_write()
+            except TimeoutError:
+                return topics
+            if records[0][1] != PROBE_KEY:
+                return topics
+            topics.add(records[0][0])
+            await self.take()
 
     async def refuse(self, error: KafkaUnavailableError, *, of: Sequence[int] | None = None) -> list[ToSend]:
         """Refuse the oldest write that waits, or some of its records; what it was."""

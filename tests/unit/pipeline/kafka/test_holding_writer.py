@@ -134,8 +134,11 @@ async def test_a_record_refused_for_good_is_replaced() -> None:
         large, optional = writer.send_bytes([record(b"large")]), writer.send_bytes([record(b"optional")])
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+        probes = await log.take_probes()
         written = await log.take()
         await asyncio.gather(large, optional)
+
+        assert {TOPICS.attempts} == probes
 
         assert [record(b"half"), record(b"half")] == written
         assert writer.is_open
@@ -148,9 +151,63 @@ async def test_where_nothing_smaller_is_left_it_is_held() -> None:
     async with run_writer(log) as writer:
         promise = writer.send_bytes([record(b"a")])
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
-        assert not writer.is_open
+        await log.take_probes()
+        await eventually(lambda: not writer.is_open)
         await log.take()
         await promise
+
+
+async def test_a_topic_that_refuses_everything_is_wrong_and_not_the_record() -> None:
+    """The smallest record is refused as well: nothing is replaced, until the topic takes records of this size again."""
+    log = ScriptedLog()
+    replaced: list[ToSend] = []
+
+    def replace(refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
+        replaced.append(refused)
+        return []
+
+    async with run_writer(log, replace=replace) as writer:
+        promise = writer.send_bytes([record(b"a")])
+        for _ in range(3):  # the record, the probe because of it, and the next one
+            await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE", topic=TOPICS.attempts.name))
+        assert not writer.is_open
+        assert TOPICS.attempts.name in (writer.check() or "")
+        await log.take_probes()
+        again = await log.take()
+        await promise
+        await writer.wait_open()
+
+    assert [record(b"a")] == again
+    assert [] == replaced
+
+
+async def test_a_held_record_is_replaced_when_only_its_size_is_wrong() -> None:
+    """The topic takes a probe at last, and still not this record."""
+    log = ScriptedLog()
+    async with run_writer(log, replace=lambda refused, error: [record(b"half")]) as writer:
+        promise = writer.send_bytes([record(b"large")])
+        for _ in range(2):
+            await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+        await log.take_probes()
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+        await log.take_probes()
+        written = await log.take()
+        await promise
+        await writer.wait_open()
+
+    assert [record(b"half")] == written
+
+
+async def test_silence_after_a_refusal_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is held: whether it or its topic is wrong is not known without an answer to the probe."""
+    monkeypatch.setattr(holding_writer, "STALLED_AFTER_S", 0.05)
+    log = ScriptedLog()
+    async with run_writer(log, replace=lambda refused, error: []) as writer:
+        promise = writer.send_bytes([record(b"a")])
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+        await eventually(lambda: "no acknowledgement of a probe" in (writer.check() or ""))
+
+        assert not promise.done()
 
 
 async def test_silence_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
