@@ -11,7 +11,13 @@ TESTS = Path(__file__).resolve().parent
 if str(TESTS.parent) not in sys.path:
     sys.path.insert(0, str(TESTS.parent))
 
-pytest_plugins = ["tests.support.sharing", "tests.support.kafka", "tests.support.postgres", "tests.support.swallowed"]
+pytest_plugins = [
+    "tests.support.ending",
+    "tests.support.sharing",
+    "tests.support.kafka",
+    "tests.support.postgres",
+    "tests.support.swallowed",
+]
 
 FOLDERS = {
     "unit": "no socket, no sleep; the whole folder takes less than 10 s",
