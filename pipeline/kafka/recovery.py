@@ -62,6 +62,17 @@ class Question(NamedTuple):
     topic_id: str | None = None
 
 
+class Answer(NamedTuple):
+    """A finding. `position`: of the question that it answers, and no other; None: no question was asked.
+
+    Another answer, or a detour, may have moved the reader meanwhile: then what was found for its old place would skip
+    what lies between the two.
+    """
+
+    fault: ReadFault
+    position: int | None
+
+
 def make_question(place: Place, reached: Reached, error: KafkaError) -> Question:
     """The question to ask after an error that stopped a partition."""
     code, text = error.code(), error.str()
@@ -82,7 +93,7 @@ class Recovery:
         self._config = config
         self._ids = ids
         self._questions: queue.SimpleQueue[Question | Mapping[Place, Reached] | None] = queue.SimpleQueue()
-        self._answers: deque[ReadFault] = deque()
+        self._answers: deque[Answer] = deque()
         self._thread: threading.Thread | None = None
 
     def ask(self, question: Question) -> None:
@@ -99,7 +110,7 @@ class Recovery:
         if reached:
             self._put(reached)
 
-    def take_answer(self) -> ReadFault | None:
+    def take_answer(self) -> Answer | None:
         """A fault whose begin and end are equal was none: reading goes on where it stopped. None comes of a stall."""
         return self._answers.popleft() if self._answers else None
 
@@ -120,11 +131,12 @@ class Recovery:
             while (question := self._questions.get()) is not None:
                 try:
                     if isinstance(question, Question):
-                        answer = resolve(probe, question, self._ids)
-                        if question.kind != "stalled" or answer.begin != answer.end:
-                            self._answers.append(answer)
+                        fault = resolve(probe, question, self._ids)
+                        if question.kind != "stalled" or fault.begin != fault.end:
+                            self._answers.append(Answer(fault, question.position))
                     else:
-                        self._answers.extend(find_cuts(self._config, choose_suspects(self._config, question)))
+                        cuts = find_cuts(self._config, choose_suspects(self._config, question))
+                        self._answers.extend(Answer(cut, None) for cut in cuts)
                 except (KafkaException, TimeoutError) as error:
                     log.warning("recovery_waits", reason=str(error))
                     time.sleep(AGAIN_AFTER_S)

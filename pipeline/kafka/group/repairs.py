@@ -11,10 +11,9 @@ from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.detours import Detours
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.pauses import Pauses
-from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import OUT_OF_RANGE, UNREADABLE
 from pipeline.kafka.record import Place
-from pipeline.kafka.recovery import Question, Reached, Recovery, make_question
+from pipeline.kafka.recovery import Answer, Question, Reached, Recovery, make_question
 from pipeline.kafka.topic_ids import TopicIds
 
 log = structlog.get_logger()
@@ -91,10 +90,10 @@ class Repairs:
     def apply_answers(self) -> None:
         """Read on where it was found to be possible."""
         reached = self._assigned.reached
-        while (fault := self._recovery.take_answer()) is not None:
-            place = fault.place
-            if place not in self._assigned.stopped and not self._is_asked_while_reading(fault):
-                continue  # the partition went away meanwhile, or goes on
+        while (answer := self._recovery.take_answer()) is not None:
+            fault, place = answer.fault, answer.fault.place
+            if not applies(answer, reached.get(place), is_stopped=place in self._assigned.stopped):
+                continue
             if fault.looked is not None:
                 self._assigned.order.note(place, fault.looked)
             if fault.kind == "unreadable" and fault.begin != fault.end:
@@ -111,12 +110,6 @@ class Repairs:
                 self._clients.move(place, fault.end)
                 self._pauses.go_on(place)
 
-    def _is_asked_while_reading(self, fault: ReadFault) -> bool:
-        reached = self._assigned.reached.get(fault.place)
-        return reached is not None and (
-            fault.kind == "tail_lost" or (fault.kind == "unreadable" and reached.offset <= fault.begin < fault.end)
-        )
-
     def close(self) -> None:
         """Ask nothing more."""
         self._recovery.close()
@@ -124,3 +117,18 @@ class Repairs:
     def _ask(self, question: Question) -> None:
         self._pauses.stop(question.place)
         self._recovery.ask(self._assigned.ask_with_origin(question))
+
+
+def applies(answer: Answer, reached: Reached | None, *, is_stopped: bool) -> bool:
+    """Does the answer concern the partition as it is now? `reached`: how far it is read; None: it went away.
+
+    A partition that stopped at one place and was moved to another has an answer of its own under way, or goes on.
+    """
+    fault = answer.fault
+    if reached is None:
+        return False
+    if fault.kind == "tail_lost" and answer.position is None:
+        return fault.end <= reached.offset  # found beside reading, or before an answer that goes back further
+    if is_stopped:
+        return reached.offset == answer.position
+    return fault.kind == "unreadable" and reached.offset <= fault.begin < fault.end
