@@ -10,12 +10,14 @@ T = TypeVar("T")
 
 
 class Aside:
-    """Calls in a thread that begins with the first call, and unlike an executor's does not delay the process' end."""
+    """Calls in a thread that unlike an executor's does not delay the process' end.
+
+    It begins at once: later, in the middle of the work, there may be no memory for another thread.
+    """
 
     def __init__(self, name: str) -> None:
-        self._name = name
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def call(self, function: Callable[[], T]) -> "Future[T]":
         """Call in the thread; the result comes later. A call that was cancelled meanwhile is not begun."""
@@ -31,16 +33,12 @@ class Aside:
             else:
                 future.set_result(result)
 
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
         self._calls.put(run)
         return future
 
     def close(self) -> None:
         """Does not wait: the thread ends with the calls made so far."""
-        if self._thread is not None:
-            self._calls.put(None)
+        self._calls.put(None)
 
     def _run(self) -> None:
         while (run := self._calls.get()) is not None:

@@ -87,18 +87,18 @@ def make_question(place: Place, reached: Reached, error: KafkaError) -> Question
 
 
 class Recovery:
-    """Asked and listened to by the consuming thread."""
+    """Asked and listened to by the consuming thread. Its own thread begins at once, as that of `Aside` does."""
 
     def __init__(self, config: KafkaConfig, ids: TopicIds | None = None) -> None:
         self._config = config
         self._ids = ids
         self._questions: queue.SimpleQueue[Question | Mapping[Place, Reached] | None] = queue.SimpleQueue()
         self._answers: deque[Answer] = deque()
-        self._thread: threading.Thread | None = None
+        threading.Thread(target=self._run, name="recovery", daemon=True).start()
 
     def ask(self, question: Question) -> None:
         """The answer comes some time later, whatever happens to Kafka."""
-        self._put(question)
+        self._questions.put(question)
 
     @property
     def is_idle(self) -> bool:
@@ -108,7 +108,7 @@ class Recovery:
     def verify(self, reached: Mapping[Place, Reached]) -> None:
         """Was the log of these cut off before where they begin, and has it grown again? An answer comes only if so."""
         if reached:
-            self._put(reached)
+            self._questions.put(reached)
 
     def take_answer(self) -> Answer | None:
         """A fault whose begin and end are equal was none: reading goes on where it stopped. None comes of a stall."""
@@ -116,20 +116,14 @@ class Recovery:
 
     def close(self) -> None:
         """Does not wait: the thread ends with its present question."""
-        if self._thread is not None:
-            self._questions.put(None)
-
-    def _put(self, question: Question | Mapping[Place, Reached]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
-            self._thread.start()
-        self._questions.put(question)
+        self._questions.put(None)
 
     def _run(self) -> None:
-        probe = Probe(self._config)
+        probe: Probe | None = None  # a client of its own, which most processes never need
         try:
             while (question := self._questions.get()) is not None:
                 try:
+                    probe = probe or Probe(self._config)
                     if isinstance(question, Question):
                         fault = resolve(probe, question, self._ids)
                         if question.kind != "stalled" or fault.begin != fault.end:
@@ -142,7 +136,8 @@ class Recovery:
                     time.sleep(AGAIN_AFTER_S)
                     self._questions.put(question)
         finally:
-            probe.close()
+            if probe is not None:
+                probe.close()
 
 
 def find_cuts(config: KafkaConfig, reached: Mapping[Place, Reached]) -> list[ReadFault]:
