@@ -301,8 +301,7 @@ async def rotate_secret(
 async def disable_subscription(
     pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int, hold_s: float
 ) -> bool:
-    """Disable a subscription on our own account, unless its owner changed it after `seen_version`. True when this did
-    it.
+    """Disable a subscription on our own account, unless its owner changed it after `seen_version`. True: disabled.
 
     What waits is kept for `hold_s`: its owner, who did not ask for this, may enable it again.
     """

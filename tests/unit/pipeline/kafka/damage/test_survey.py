@@ -108,9 +108,7 @@ def test_behind_the_last_batch_there_is_nothing() -> None:
 
 
 def test_a_batch_that_is_larger_than_a_look_is_found() -> None:
-    """The batch is found from where it begins, and from before: a look from the record before it shows only a part of
-    it.
-    """
+    """The batch is found from where it begins, and from before: a look from the record before shows only a part."""
     file = File(make_batch(0, VALUES) + make_batch(BATCH_RECORDS, [b"x" * LOOK_BYTES]) + make_batch(11, VALUES))
     for begin in (0, 5, BATCH_RECORDS, 11):
         found = [each for _, each in each_batch(file.fetch, begin, 21, 2 * LOOK_BYTES)]
