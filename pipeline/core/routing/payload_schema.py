@@ -2,12 +2,14 @@
 
 The size of a schema is bounded, and what it may cost with a payload as well: references are followed when it is read,
 within itself alone and not in a circle; patterns take linear time. The library checks the rest (2020-12 and draft 7).
+One check runs in the loop of a gateway or a matcher, which all applications share: `Measure` counts what the library
+does more than once, or slowly.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
 import jsonschema_rs
@@ -24,6 +26,15 @@ WEIGHT_MAX = 2_000
 DEPTH_MAX = 32
 # weight times values of the payload, and patterns times its bytes: about a tenth of a second of one core at worst
 COST_MAX = 2_000_000
+# What `unevaluated*` stands beside is evaluated again to know what is left, 2.6 times in all; nested ones multiply.
+UNEVALUATED_FACTOR = 3
+# A remainder by a fraction is computed exactly, in some 3 µs; of a number with an exponent (`1e308`) in 15.
+FRACTION_WEIGHT = 50
+EXPONENT_WEIGHT = 1_000
+FRACTION_MIN = 1e-15  # smaller ones take longer
+# Where no branch fits, the library makes an error for each (13 µs, and a copy of its value): then only of so many.
+ERRORS_MAX = 5_000
+ERROR_BYTES_MAX = 10_000_000
 PROBLEM_MAX_CHARS = 300
 DIALECTS: dict[str, Callable[..., Any]] = {
     "https://json-schema.org/draft/2020-12/schema": jsonschema_rs.Draft202012Validator,
@@ -33,7 +44,14 @@ NEWEST = next(iter(DIALECTS))
 # what refers to more than a place within the schema, or makes such places
 UNSUPPORTED = frozenset(("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor", "$vocabulary"))
 WITH_PATTERNS = frozenset(("pattern", "patternProperties", "format"))
+UNEVALUATED = frozenset(("unevaluatedProperties", "unevaluatedItems"))
+BRANCHING = frozenset(("anyOf", "oneOf"))
+# what applies a schema to each of any number of values
+LOOPING = frozenset(
+    ("items", "additionalItems", "additionalProperties", "patternProperties", "propertyNames", *UNEVALUATED)
+)
 PATTERN_BYTES_MAX = 1_000_000
+EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{2}")
 INDEX = re.compile("0|[1-9][0-9]{0,5}")
 
 
@@ -46,20 +64,25 @@ class PayloadSchema:
     """A schema that was read."""
 
     validator: Any
-    weight: int
-    patterns: int
+    measure: "Measure"
 
     def find_problem(self, payload: bytes, content_type: str) -> str | None:
         """Why the payload does not fit, as a sentence without its subject, without its values; None: it does."""
         if content_type != JSON_TYPE:
             return f"is no {JSON_TYPE}"
         values = payload.count(b",") + payload.count(b"[") + payload.count(b"{") + 1
-        if self.weight * values + self.patterns * len(payload) > COST_MAX:
+        if self.measure.estimate_cost(payload, values) > COST_MAX:
             return f"is too large to be checked: it has {len(payload)} bytes"
         try:
-            self.validator.validate(orjson.loads(payload))
+            value = orjson.loads(payload)
         except orjson.JSONDecodeError:
             return "cannot be read"
+        if self.validator.is_valid(value):
+            return None
+        if not self.measure.is_describable(payload, values):
+            return "does not fit (it is too large to say where)"
+        try:
+            self.validator.validate(value)
         except jsonschema_rs.ValidationError as error:
             return f"does not fit {_describe(error)}"
         return None
@@ -80,7 +103,7 @@ def read_schema(text: str | bytes) -> PayloadSchema:
     if make is None:
         raise PayloadSchemaError(f"has a `$schema` that is none of {', '.join(DIALECTS)}")
     measure = Measure(schema)
-    measure.add(schema, ())
+    measure.add(schema, Place())
     options = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES_MAX, dfa_size_limit=PATTERN_BYTES_MAX)
     try:
         validator = make(schema, mask="it", offline=True, pattern_options=options)
@@ -88,7 +111,23 @@ def read_schema(text: str | bytes) -> PayloadSchema:
         raise PayloadSchemaError(f"is no JSON Schema: {_describe(error)}") from None
     except (jsonschema_rs.ReferencingError, ValueError, RecursionError) as error:
         raise PayloadSchemaError(f"is no JSON Schema: {str(error)[:PROBLEM_MAX_CHARS]}") from None
-    return PayloadSchema(validator, measure.weight, measure.patterns)
+    return PayloadSchema(validator, measure)
+
+
+class Place(NamedTuple):
+    """Where in a schema a value stands. `references`: on the way to it; `times`: it is evaluated so often."""
+
+    references: tuple[str, ...] = ()
+    depth: int = 0
+    times: int = 1
+    is_in_branch: bool = False
+    is_looped: bool = False  # in a branch, for each of any number of values
+
+    def descend(self, keyword: str) -> "Place":
+        """The place of a member's value."""
+        is_in_branch = self.is_in_branch or keyword in BRANCHING
+        is_looped = self.is_looped or (self.is_in_branch and keyword in LOOPING)
+        return self._replace(depth=self.depth + 1, is_in_branch=is_in_branch, is_looped=is_looped)
 
 
 class Measure:
@@ -96,34 +135,63 @@ class Measure:
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self.weight = 0
-        self.patterns = 0
+        self._weight = 0
+        self._patterns = 0
+        self._fractions = 0
+        self._in_branches = 0
+        self._looped = 0
 
-    def add(self, node: Any, within: tuple[str, ...], depth: int = 0) -> None:
-        """`within`: the references on the way to this place. Raises `PayloadSchemaError`."""
-        self.weight += 1
-        if self.weight > WEIGHT_MAX:
-            raise PayloadSchemaError(f"has more than {WEIGHT_MAX} values, its references followed")
-        if depth > DEPTH_MAX:
+    def estimate_cost(self, payload: bytes, values: int) -> int:
+        """The cost of a check, in `COST_MAX`'s unit. `values`: how many the payload has."""
+        cost = (self._weight + self._fractions * FRACTION_WEIGHT) * values + self._patterns * len(payload)
+        if self._fractions:
+            cost += self._fractions * EXPONENT_WEIGHT * len(EXPONENT.findall(payload))
+        return cost
+
+    def is_describable(self, payload: bytes, values: int) -> bool:
+        """Are there few enough errors to make, should the payload not fit?"""
+        return self._looped * values <= ERRORS_MAX and self._in_branches * len(payload) <= ERROR_BYTES_MAX
+
+    def add(self, node: Any, place: Place) -> None:
+        """Raises `PayloadSchemaError`."""
+        self._weight += place.times
+        self._in_branches += place.is_in_branch
+        self._looped += place.is_looped
+        if self._weight > WEIGHT_MAX:
+            raise PayloadSchemaError(
+                f"has more than {WEIGHT_MAX} values, its references followed, and what `unevaluated…` stands beside "
+                f"counted {UNEVALUATED_FACTOR} times"
+            )
+        if place.depth > DEPTH_MAX:
             raise PayloadSchemaError(f"is nested more than {DEPTH_MAX} deep, its references followed")
         if isinstance(node, list):
             for item in node:
-                self.add(item, within, depth + 1)
+                self.add(item, place._replace(depth=place.depth + 1))
         if isinstance(node, dict):
-            self._add_object(node, within, depth)
+            self._add_object(node, place)
 
-    def _add_object(self, node: Mapping[str, Any], within: tuple[str, ...], depth: int) -> None:
+    def _add_object(self, node: Mapping[str, Any], place: Place) -> None:
         unsupported = UNSUPPORTED & node.keys()
         if unsupported or ("$id" in node and node is not self._root):
             raise PayloadSchemaError(f"has `{min(unsupported, default='$id')}`, which is not supported")
-        self.patterns += len(WITH_PATTERNS & node.keys())
-        for inner in node.values():
-            self.add(inner, within, depth + 1)
+        self._patterns += len(WITH_PATTERNS & node.keys())
+        self._add_fraction(node.get("multipleOf"))
+        if UNEVALUATED & node.keys():
+            place = place._replace(times=place.times * UNEVALUATED_FACTOR)
+        for name, inner in node.items():
+            self.add(inner, place.descend(name))
         reference = node.get("$ref")
         if isinstance(reference, str):
-            if reference in within:
+            if reference in place.references:
                 raise PayloadSchemaError(f"refers to itself by {reference[:PROBLEM_MAX_CHARS]!r}")
-            self.add(self._find(reference), (*within, reference), depth + 1)
+            there = place._replace(references=(*place.references, reference), depth=place.depth + 1)
+            self.add(self._find(reference), there)
+
+    def _add_fraction(self, divisor: Any) -> None:
+        if isinstance(divisor, float):
+            self._fractions += 1
+            if divisor < FRACTION_MIN:
+                raise PayloadSchemaError(f"has a `multipleOf` of less than {FRACTION_MIN}")
 
     def _find(self, reference: str) -> Any:
         if not reference.startswith("#") or (reference != "#" and not reference.startswith("#/")):

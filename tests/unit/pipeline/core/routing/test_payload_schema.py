@@ -95,6 +95,46 @@ def test_what_would_take_too_long_is_not_begun() -> None:
     assert "is too large to be checked" in str(schema.find_problem(does_not, JSON_TYPE))
 
 
+def test_what_is_evaluated_again_is_counted() -> None:
+    """Ten `unevaluatedProperties` within each other would be evaluated thousands of times; two or three are usual."""
+
+    def nest(times: int) -> Any:
+        schema: Any = {"properties": {"a": {"type": "integer"}}}
+        for _ in range(times):
+            schema = {"allOf": [schema], "unevaluatedProperties": {"type": "string"}}
+        return schema
+
+    assert read(nest(3)).find_problem(b'{"a": 1, "b": "x"}', JSON_TYPE) is None
+    with pytest.raises(PayloadSchemaError, match="has more than 2000 values"):
+        read(nest(10))
+
+
+@pytest.mark.parametrize("branching", ["anyOf", "oneOf"])
+def test_a_misfit_in_branches_is_described_while_it_is_small(branching: str) -> None:
+    """The library makes an error for each value of each branch: of a hundred thousand they would take seconds."""
+    each_item, long_text = (
+        read({branching: [{"items": {"type": "integer"}}, {"type": "object"}]}),
+        read({"$defs": {"no": {branching: [{"type": "integer"}] * 300}}, "$ref": "#/$defs/no"}),
+    )
+
+    assert "any of the schemas listed" in str(each_item.find_problem(b'["a"]', JSON_TYPE))
+    assert "any of the schemas listed" in str(long_text.find_problem(b'"a"', JSON_TYPE))
+    too_large = "does not fit (it is too large to say where)"
+    assert too_large == each_item.find_problem(json.dumps(["a"] * 100_000).encode(), JSON_TYPE)
+    assert too_large == long_text.find_problem(json.dumps("a" * 600_000).encode(), JSON_TYPE)
+    assert each_item.find_problem(json.dumps([1] * 100_000).encode(), JSON_TYPE) is None
+
+
+def test_slow_remainders_are_counted() -> None:
+    """A remainder by a fraction is exact: numbers with exponents, and tiny divisors, make it slow."""
+    schema = read({"items": {"multipleOf": 0.01}})
+
+    assert schema.find_problem(json.dumps([12.34] * 10_000).encode(), JSON_TYPE) is None
+    assert "too large to be checked" in str(schema.find_problem(b"[" + b"1e308," * 10_000 + b"1]", JSON_TYPE))
+    with pytest.raises(PayloadSchemaError, match="has a `multipleOf` of less than"):
+        read({"multipleOf": 1e-300})
+
+
 def test_an_older_dialect_can_be_named() -> None:
     """Draft 7 has `items` as a list, 2020-12 does not know that form."""
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]}
