@@ -24,8 +24,14 @@ def describe_attempt(
     result: Result | None = None,
     next_due_at_us: int | None = None,
 ) -> Attempt:
-    """`endpoint`: None when the failure came before it was found. `outcome`: succeeded, failed or cancelled."""
+    """`endpoint`: None when the failure came before it was found. `outcome`: succeeded, failed or cancelled.
+
+    No attempt begins before its delivery was matched, whatever the clock of this process says.
+    """
     answer = result if isinstance(result, Answer) else None
+    # Two processes know the log's clock to some milliseconds each. The history lists a retry by the end of the attempt
+    # before it and a first attempt by its matching: a request quicker than that was listed the wrong way round.
+    late_us = max(0, delivery.matched_at_us - started_at_us)
     return Attempt(
         attempt_id=derive_attempt_id(delivery.delivery_id, delivery.attempt_number),
         attempt_number=delivery.attempt_number,
@@ -39,8 +45,8 @@ def describe_attempt(
         error_class=verdict.error_class,
         error_detail=verdict.detail,
         queued_at_us=record.timestamp_us,
-        started_at_us=started_at_us,
-        finished_at_us=finished_at_us,
+        started_at_us=started_at_us + late_us,
+        finished_at_us=finished_at_us + late_us,
         request_method=endpoint.method if endpoint is not None else "",
         request_url=endpoint.url if endpoint is not None else "",
         request_headers=dict(request_headers),

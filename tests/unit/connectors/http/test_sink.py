@@ -16,7 +16,7 @@ from connectors.sink import LogRecord
 from pipeline.config import DeliverConfig
 from pipeline.core.events.records import Endpoint
 from pipeline.kafka.producer import KafkaUnavailableError
-from tests.support.outbound import make_delivery, make_endpoint
+from tests.support.outbound import NOW_US, make_delivery, make_endpoint
 from tests.unit.connectors.http.sink_alone import ScriptedClient, SinkAlone, make_record
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -62,6 +62,17 @@ async def test_the_last_failure_is_a_dead_letter() -> None:
 
     assert ["dead", "attempts"] == alone.log.names()
     assert ["exhausted"] == [letter.reason for letter in alone.log.letters()]
+
+
+async def test_an_attempt_begins_after_its_matching() -> None:
+    """A clock that is some milliseconds behind the matcher's: no attempt ends before its delivery existed."""
+    alone = SinkAlone(client=ScriptedClient(FAILURE), clock_us=lambda: NOW_US - 5000)
+    await alone.put(make_delivery())
+
+    (attempt,) = alone.log.attempts()
+    (retry,) = alone.log.retries()
+    assert NOW_US == attempt.started_at_us <= attempt.finished_at_us
+    assert attempt.next_due_at_us == retry.due_at_us
 
 
 async def test_a_copy_is_not_sent() -> None:
