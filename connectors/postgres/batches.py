@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from connectors.postgres.batch_size import BatchSize
 from connectors.postgres.claims import Claims
 from connectors.postgres.days import Days
 from connectors.postgres.refusals import find_refused
@@ -14,7 +15,7 @@ from connectors.postgres.rows import NONE_REFUSED, RowBuilder, describe_place
 from connectors.sink import LogRecord
 from pipeline.metrics import Metrics
 from pipeline.postgres.archive.outage import Outage
-from pipeline.postgres.archive.refusals import is_about_a_row
+from pipeline.postgres.archive.refusals import describe_refusal, is_about_a_row, is_about_the_amount
 from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter
 
 if TYPE_CHECKING:
@@ -43,29 +44,50 @@ class Batches:
         self._days = days
         self._metrics = metrics
         self._tracing = tracing
+        self._size = BatchSize()
 
     async def write(self, records: Sequence[LogRecord]) -> None:
         """Write `records`, of each partition in rising order; returns when they are committed."""
-        if not records:
-            return
-        started_at_s = time.monotonic()
-        try:
-            added = await self._outage.sit_out(partial(self._write, records))
-        except Exception as error:
-            if not is_about_a_row(error):
-                raise
-            refused = await find_refused(records, self._try)
-            if not refused:
-                raise
+        while records:
+            started_at_s = time.monotonic()
+            written, added = await self._write_some(records)
+            self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
+            self._metrics.archive_batch_records.observe(written)
+            for table, count in added.items():
+                self._metrics.rows_total.labels(table).inc(count)
+            if self._tracing is not None:
+                self._trace(self._tracing, records[:written], time.monotonic() - started_at_s)
+            records = records[written:]
+
+    async def _write_some(self, records: Sequence[LogRecord]) -> tuple[int, dict[str, int]]:
+        """Write as many from the start as one transaction may have: their number, and the new rows by table."""
+        refused: Mapping[LogRecord, str] = NONE_REFUSED
+        while True:
+            try:
+                return await self._outage.sit_out(partial(self._write_within, records, refused))
+            except Exception as error:
+                if refused or not is_about_a_row(error):
+                    raise
+                refused = await find_refused(records[: self._size.choose(len(records))], self._try)
+                if not refused:
+                    raise
             for record, reason in refused.items():
                 log.error("record_refused", **describe_place(record), reason=reason)
-            added = await self._outage.sit_out(partial(self._write, records, refused))
-        self._metrics.archive_batch_seconds.observe(time.monotonic() - started_at_s)
-        self._metrics.archive_batch_records.observe(len(records))
-        for table, count in added.items():
-            self._metrics.rows_total.labels(table).inc(count)
-        if self._tracing is not None:
-            self._trace(self._tracing, records, time.monotonic() - started_at_s)
+
+    async def _write_within(
+        self, records: Sequence[LogRecord], refused: Mapping[LogRecord, str]
+    ) -> tuple[int, dict[str, int]]:
+        count = self._size.choose(len(records))
+        try:
+            added = await self._write(records[:count], refused)
+        except Exception as error:
+            if is_about_the_amount(error):
+                self._size.shrink(count)
+                if count > 1:
+                    log.warning("batch_given_up", records=count, reason=describe_refusal(error))
+            raise
+        self._size.grow(count)
+        return count, added
 
     def _trace(self, tracing: "Tracing", records: Sequence[LogRecord], took_s: float) -> None:
         ended_ns = time.time_ns()
@@ -77,9 +99,7 @@ class Batches:
     async def _try(self, records: Sequence[LogRecord]) -> str | None:
         return await self._outage.sit_out(lambda: self._writer.try_rows(self._rows.build(records)))
 
-    async def _write(
-        self, records: Sequence[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED
-    ) -> dict[str, int]:
+    async def _write(self, records: Sequence[LogRecord], refused: Mapping[LogRecord, str]) -> dict[str, int]:
         owners = self._claims.find_owners(records)
         records = await self._claims.leave_out_written(records)
         if not records:

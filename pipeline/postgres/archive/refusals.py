@@ -1,4 +1,5 @@
-"""Which of PostgreSQL's refusals are about one row, so that it can be left out, and which are not."""
+"""Which of PostgreSQL's refusals are about one row, so that it can be left out, which about how much is written at
+once, and which are neither."""
 
 from psycopg import DataError, IntegrityError, errors
 
@@ -12,6 +13,23 @@ REFUSALS = (
     UnicodeError,
     OverflowError,
 )
+
+# A time-out of ours or of the operator's, also one that ends whole sessions; temporary files, memory, locks, room on a
+# disk. A server that is in trouble says the same: less at once does no harm then.
+AMOUNTS = (
+    errors.QueryCanceled,
+    errors.TransactionTimeout,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.ConfigurationLimitExceeded,
+    errors.OutOfMemory,
+    errors.DiskFull,
+)
+
+
+def is_about_the_amount(error: Exception) -> bool:
+    """Might the same rows be written in several transactions although one with all of them was given up?"""
+    return isinstance(error, AMOUNTS)
 
 
 def is_about_a_row(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
+import psycopg
 import pytest
 
 from pipeline.embedded.postgres import EmbeddedPostgres
@@ -214,6 +215,36 @@ async def test_a_stop_while_taking_over_in_an_outage_ends(
         proxy.restore()
         await archive.start()
         await check(site, site.load(100))
+
+
+# Rows are slow to write, or sorting them needs files: a batch of all of them exceeds what is given, a few do not.
+SLOW_ROWS = (
+    "create function wait() returns trigger language plpgsql as $$ begin perform pg_sleep(0.002); return new; end $$",
+    "create trigger slow before insert on attempts for each row execute function wait()",
+)
+AMOUNTS = {
+    "statement_timeout": SLOW_ROWS,
+    "transaction_timeout": (*SLOW_ROWS, "alter database {name} set transaction_timeout = '1s'"),
+    "temp_file_limit": (
+        "alter database {name} set work_mem = '64kB'",
+        "alter database {name} set temp_file_limit = '100kB'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+async def test_a_server_that_takes_less_at_once(kafka: str, topic_prefix: str, database: str, name: str) -> None:
+    """A whole batch exceeds a limit of the server: it is written in as many transactions as it takes."""
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    settings = {"DATABASE_STATEMENT_TIMEOUT_S": "1"} if name == "statement_timeout" else {}
+    with psycopg.connect(database, autocommit=True) as connection:
+        for statement in AMOUNTS[name]:
+            connection.execute(statement.format(name=f'"{connection.info.dbname}"').encode())
+    load = site.load(EVENTS // 2)
+    async with site.archive(**settings) as archive:
+        await check(site, load)
+
+        assert "batch_given_up" in archive.log()
 
 
 async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
