@@ -35,16 +35,33 @@ async def list_days(connection: Connection, table: ArchiveTable) -> set[date]:
     return {_parse_day(name) for name in names if name != table.default_partition}
 
 
+async def list_strays(connection: Connection, table: ArchiveTable) -> set[date]:
+    """The days whose partition has been detached by hand: its name is taken, so that no other can be made.
+
+    Only who detached it knows what it is wanted for. Until it is renamed, attached or dropped, the default partition
+    has the day's rows.
+    """
+    cursor = await connection.execute(
+        "select c.relname from pg_class c where c.relnamespace = (select relnamespace from pg_class "
+        "where oid = %s::regclass) and c.relname ~ %s and c.relkind in ('r', 'p') and not c.relispartition",
+        (table.name, f"^{table.name}_[0-9]{{8}}$"),
+    )
+    return {_parse_day(str(row[0])) for row in await cursor.fetchall()}
+
+
 async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]:
-    """Make the partitions that are missing for `days`; their names. Rows of the day in the default partition move."""
+    """Make the partitions that are missing for `days`; their names. Rows of the day in the default partition move.
+
+    None is made whose name is taken (`list_strays`).
+    """
     wanted = sorted(set(days))
     made = []
     async with connection.transaction():
         await lock_partitions(connection)
         for table in TABLES:
-            existing = await list_days(connection, table)
+            taken = await list_days(connection, table) | await list_strays(connection, table)
             for day in wanted:
-                if day not in existing:
+                if day not in taken:
                     await make_partition(connection, table, day)
                     made.append(table.partition_of(day))
     if made:

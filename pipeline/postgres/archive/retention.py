@@ -17,6 +17,7 @@ from pipeline.postgres.archive.minutes import forget_minutes
 from pipeline.postgres.archive.partitions import (
     attach_partition,
     list_days,
+    list_strays,
     lock_partitions,
     make_partition,
 )
@@ -130,7 +131,7 @@ async def _list_expired(connection: Connection, first_kept: date, keep_hours: fl
         cursor = await connection.execute(
             SQL("select distinct day from {} where day < %s").format(Identifier(table.default_partition)), (first_kept,)
         )
-        expired |= {row[0] for row in await cursor.fetchall()}
+        expired |= {row[0] for row in await cursor.fetchall()} - await list_strays(connection, table)
     cursor = await connection.execute(
         "select day from archive_detached where restored_at > clock_timestamp() - make_interval(secs => %s)",
         (keep_hours * 3600,),
@@ -151,6 +152,8 @@ async def _count_detached_lately(connection: Connection) -> int:
 async def _detach(connection: Connection, table: ArchiveTable, day: date) -> None:
     part, aside = Identifier(table.partition_of(day)), _detached(table, day)
     if day not in await list_days(connection, table):
+        if day in await list_strays(connection, table):
+            return
         cursor = await connection.execute(
             SQL("select from {} where day = %s limit 1").format(Identifier(table.default_partition)), (day,)
         )

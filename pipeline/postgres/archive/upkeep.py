@@ -19,7 +19,7 @@ from pipeline.metrics import Metrics
 from pipeline.postgres.archive.clocks import read_clocks
 from pipeline.postgres.archive.connection import Connection, open_archive_connection
 from pipeline.postgres.archive.isolation import divide_ahead
-from pipeline.postgres.archive.partitions import ensure_days, list_days
+from pipeline.postgres.archive.partitions import ensure_days, list_days, list_strays
 from pipeline.postgres.archive.retention import detach_expired, drop_detached, forget_companions, list_detached
 from pipeline.postgres.archive.tables import TABLES, day_of
 
@@ -47,9 +47,15 @@ class Upkeep:
         self._now_us = now_us
         self._disagreement: str | None = None
         self._waiting = 0
+        self._strays: list[str] = []
 
     def check(self) -> str | None:
-        """Health: None, or why days do not leave as they should."""
+        """Health: None, or why days are not kept, or do not leave, as they should."""
+        if self._strays:
+            return (
+                f"{', '.join(self._strays)}: detached by hand, and in the way of partitions of the same names, without "
+                "which their days' rows go to the default partitions and stay there; to be renamed or dropped"
+            )
         if self._disagreement is None and self._waiting:
             return (
                 f"{self._waiting} more days are older than HOOKLINE_ARCHIVE_RETENTION_DAYS than may leave within an "
@@ -94,6 +100,10 @@ class Upkeep:
         todays = {day_of(at_us) for at_us in (clocks.postgres_us, clocks.log_us) if at_us is not None}
         ahead = [timedelta(days=number) for number in range(self._config.days_ahead + 1)]
         await ensure_days(connection, {today + each for today in todays for each in ahead})
+        strays = [table.partition_of(day) for table in TABLES for day in sorted(await list_strays(connection, table))]
+        if strays and strays != self._strays:
+            log.error("partitions_detached_by_hand", tables=strays)
+        self._strays = strays
         if self._disagreement is None:
             await self._let_go(connection, clocks)
             await divide_ahead(connection)

@@ -185,7 +185,8 @@ class ArchiveWriter:
             return
         async with self._connected() as connection:
             await ensure_days(connection, missing)
-            self._days = await list_days(connection, EVENTS)
+            # those that cannot be made are not tried again at each batch
+            self._days = await list_days(connection, EVENTS) | missing
 
     async def close(self) -> None:
         """Close the connection; the next use opens another."""

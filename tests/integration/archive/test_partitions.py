@@ -1,6 +1,7 @@
 """Day partitions on a real PostgreSQL: made ahead, made on demand, dropped; beside writers and readers."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -146,6 +147,42 @@ def is_waiting(database: str) -> bool:
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         ).fetchone()
     return row == (1,)
+
+
+async def test_a_partition_detached_by_hand(database: str) -> None:
+    """The day's new rows go to the default partition, since its name is taken. Health names the table, other days are
+    made and leave; once the name is free again the rows move to where they belong."""
+    log, today = Log(), datetime.now(UTC).date()
+    now_us = round(datetime.now(UTC).timestamp() * 1_000_000)
+    config, metrics = ArchiveConfig(days_ahead=1, retention_days=1), Metrics("archive")
+    upkeep = Upkeep(configure(database), config, metrics)
+    old = [today - number * ONE_DAY for number in (10, 20)]
+    async with open_writer(database) as writer, await connect(database) as connection:
+        await ensure_days(connection, [today, *old])
+        await Owner(writer).write(log.append(make_event(make_id()), appended_at_us=now_us))
+        for day in (today, old[1]):
+            await connection.execute(f"alter table events detach partition {EVENTS.partition_of(day)}".encode())
+    async with open_writer(database) as writer:
+        owner = Owner(writer)
+        for _ in range(2):
+            await writer.ensure_days([today])
+            await owner.write(log.append(make_event(make_id()), appended_at_us=now_us))
+    assert {EVENTS.default_partition} == {row["part"] for row in read_rows(database, "events")}
+
+    caring = asyncio.create_task(upkeep.run())
+    try:
+        await eventually(lambda: EVENTS.partition_of(today) in (upkeep.check() or ""))
+        await eventually(lambda: [EVENTS.partition_of(today + ONE_DAY)] == list_partitions(database, "events")[:-1])
+        await eventually(lambda: 3 == len(list_partitions(database, "attempts")))
+    finally:
+        caring.cancel()
+    async with await connect(database) as connection:
+        for day in (today, old[1]):
+            name = EVENTS.partition_of(day)
+            await connection.execute(f"alter table {name} rename to kept_{day:%Y%m%d}".encode())
+        await ensure_days(connection, [today])
+        rows = read_rows(database, "events")
+        assert {EVENTS.partition_of(today): 2} == Counter(row["part"] for row in rows)
 
 
 async def test_the_care_is_counted(database: str) -> None:
