@@ -3,9 +3,9 @@
 import asyncio
 import socket
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from connectors.http.client.lookup import Lookup, Lookups, LookupsBusyError
@@ -17,6 +17,9 @@ ADDRESSES_MAX = 64
 CACHE_MAX = 10_000
 FOUND_TTL_S = 30.0
 MISSING_TTL_S = 5.0
+# While name servers are silent, or fail, a host is reached where it was found last (RFC 8767).
+STALE_AFTER_S = 0.25
+STALE_MAX_S = 3600.0
 NOT_FOUND = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
@@ -38,6 +41,7 @@ class Entry:
 
     addresses: tuple[str, ...]
     expires_at_s: float
+    found_at_s: float
 
 
 class Resolver:
@@ -62,6 +66,7 @@ class Resolver:
         self._lookups = Lookups(lookup, at_once_max=lookups_max)
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
+        self._waiting: Counter[str] = Counter()  # who cannot go on without the answer
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Addresses to be dialled, all of them allowed, as the system sorts them. May be cancelled at any time.
@@ -81,11 +86,12 @@ class Resolver:
         except ValueError:
             pass
         entry = self._entries.get(name)
-        if entry is None or entry.expires_at_s <= self._clock():
-            # others wait for the same answer: one of them giving up must not cancel it
-            addresses = await asyncio.shield(self._ask_once(name))
-        else:
+        if entry is not None and entry.expires_at_s > self._clock():
             addresses = entry.addresses
+        elif entry is not None and entry.addresses and self._clock() < entry.found_at_s + STALE_MAX_S:
+            addresses = await self._ask_again(name, entry)
+        else:
+            addresses = await self._wait_for(name)
         if not addresses:
             raise NameNotFoundError
         return addresses
@@ -98,6 +104,30 @@ class Resolver:
         """Cancel all lookups."""
         for asking in self._asking.values():
             asking.cancel()
+
+    async def _wait_for(self, name: str) -> tuple[str, ...]:
+        asking = self._ask_once(name)
+        self._waiting[name] += 1
+        try:
+            # others may wait for the same answer: one of them giving up must not cancel it
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            if self._waiting[name] == 1 and not self._lookups.has_begun(name):
+                asking.cancel()  # it would keep those waiting that are still awaited
+            raise
+        finally:
+            self._waiting[name] -= 1
+            if not self._waiting[name]:
+                del self._waiting[name]
+
+    async def _ask_again(self, name: str, known: Entry) -> tuple[str, ...]:
+        """The addresses of today; those that are known, for another while, if they cannot be had soon."""
+        asking = self._ask_once(name)
+        await asyncio.wait([asking], timeout=STALE_AFTER_S)
+        if asking.done() and not isinstance(asking.exception(), ResolveError | ShortageError):
+            return asking.result()
+        self._entries[name] = replace(known, expires_at_s=self._clock() + FOUND_TTL_S)
+        return known.addresses
 
     def _ask_once(self, name: str) -> "asyncio.Task[tuple[str, ...]]":
         asking = self._asking.get(name)
@@ -132,7 +162,7 @@ class Resolver:
         return self._remember(name, addresses, FOUND_TTL_S if addresses else MISSING_TTL_S)
 
     def _remember(self, name: str, addresses: tuple[str, ...], ttl_s: float) -> tuple[str, ...]:
-        self._entries[name] = Entry(addresses, self._clock() + ttl_s)
+        self._entries[name] = Entry(addresses, self._clock() + ttl_s, self._clock())
         self._entries.move_to_end(name)
         while len(self._entries) > self._cache_max:
             self._entries.popitem(last=False)

@@ -82,7 +82,8 @@ class Caps:
         return min(self.unknown - held.unknown, self.slow + self.unknown - held.slow - held.unknown)
 
 
-def _share(amount: int, shares: tuple[float, float, float]) -> Caps:
+def share(amount: int, shares: tuple[float, float, float]) -> Caps:
+    """The caps that are these shares of an amount, each one at least."""
     slow, unknown, proven = (max(1, int(amount * share)) for share in shares)
     return Caps(slow, unknown, proven)
 
@@ -126,9 +127,9 @@ class Budget:
         """`batch_max`: records that are read at once, and so may come although reading is about to stop."""
         self._fill_records_max = records_max + batch_max
         self._bytes_max = bytes_max
-        self._records_caps = _share(records_max, HELD_SHARES)
-        self._bytes_caps = _share(bytes_max, HELD_SHARES)
-        self._places_caps = _share(places_max, PLACE_SHARES)
+        self._records_caps = share(records_max, HELD_SHARES)
+        self._bytes_caps = share(bytes_max, HELD_SHARES)
+        self._places_caps = share(places_max, PLACE_SHARES)
         self._accounts: dict[Hashable, Account] = {}
         self._applications: dict[Hashable, Application] = {}
         self._fewest = 0  # records that any application seen lately held at its fullest

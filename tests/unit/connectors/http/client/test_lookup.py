@@ -17,6 +17,9 @@ from tests.support.eventually import eventually
 
 AT_ONCE_MAX = 16
 ZONE_MAX = AT_ONCE_MAX // ZONE_SHARE
+UNKNOWN_MAX = AT_ONCE_MAX // 4
+SLOW_MAX = AT_ONCE_MAX // 2
+SLOW_AFTER_S = 0.02
 
 
 class NameServer:
@@ -69,17 +72,55 @@ async def test_a_slow_zone_delays_nobody_else() -> None:
     assert server.most_open <= ZONE_MAX + 1
 
 
-async def test_there_is_a_bound_on_all_of_them() -> None:
-    """Many slow domains hold all look-ups at most; the others wait and get their turn."""
+async def test_slow_zones_hold_a_share_of_all_look_ups() -> None:
+    """Known domains are looked up, and new ones, beside any number of silent ones, which get their turns later."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX, slow_after_s=SLOW_AFTER_S)
+    await lookups.ask("a.known.com")
+    slow = [lookups.ask(f"a.slow{number}.com") for number in range(50)]
+    assert UNKNOWN_MAX == server.open
+    for number in range(2 * AT_ONCE_MAX):
+        assert ["192.0.2.1"] == await lookups.ask(f"{number}.known.com")
+    await eventually(lambda: server.open == UNKNOWN_MAX + SLOW_MAX)
+    for number in range(2 * AT_ONCE_MAX):
+        assert ["192.0.2.1"] == await lookups.ask(f"{number}.known.com")
+
+    server.answering.set()
+    assert [["192.0.2.1"]] * 50 == await asyncio.gather(*slow)
+    assert ["192.0.2.1"] == await lookups.ask("a.new.com")
+    assert server.most_open <= UNKNOWN_MAX + SLOW_MAX + 1
+
+
+async def test_new_zones_do_not_wait_for_slow_ones() -> None:
+    """Domains that were silent before wait among themselves. A new one waits for no place that they hold."""
+    server = NameServer()
+    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX, slow_after_s=SLOW_AFTER_S)
+    slow = [lookups.ask(f"a.slow{number}.com") for number in range(UNKNOWN_MAX)]
+    await eventually(lambda: not lookups.waits_for_others("b.slow0.com") and server.open == UNKNOWN_MAX)
+    await asyncio.sleep(2 * SLOW_AFTER_S)
+    more = [lookups.ask(f"{letter}.slow{number}.com") for letter in "bcd" for number in range(UNKNOWN_MAX)]
+    for number in range(2 * AT_ONCE_MAX):
+        assert ["192.0.2.1"] == await lookups.ask(f"a.new{number}.com")
+
+    assert not lookups.waits_for_others("d.slow0.com")
+    server.answering.set()
+    await asyncio.gather(*slow, *more)
+    assert ["192.0.2.1"] == await lookups.ask("a.slow0.com")
+
+
+async def test_places_may_all_be_held_by_known_zones() -> None:
+    """Zones that were quick before may have every place, as long as each leaves some for the next."""
     server = NameServer()
     lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
-    futures = [lookups.ask(f"a.slow{number}.com") for number in range(50)]
+    for number in range(50):
+        await lookups.ask(f"a.zone{number}.com")
+    futures = [lookups.ask(f"slow.zone{number}.com") for number in range(50)]
     await eventually(lambda: server.open == AT_ONCE_MAX)
+    assert lookups.waits_for_others("slow.zone49.com")
     server.answering.set()
     await asyncio.gather(*futures)
 
     assert AT_ONCE_MAX == server.most_open
-    assert 50 == len(server.asked)
 
 
 async def test_what_nobody_waits_for_is_not_asked() -> None:
@@ -121,7 +162,7 @@ async def test_zones_take_turns() -> None:
     server.answering.set()
     await asyncio.gather(first, one, *many)
 
-    assert server.asked.index("a.example.com") <= 2
+    assert server.asked.index("a.example.com") <= 3
 
 
 def test_a_loop_that_is_gone_is_no_problem() -> None:
@@ -142,10 +183,21 @@ def test_a_loop_that_is_gone_is_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "zone"), [("a.b.example.com", "example.com"), ("example.com.", "example.com"), ("localhost", "localhost")]
+    ("name", "zone"),
+    [
+        ("a.b.example.com", "example.com"),
+        ("example.com.", "example.com"),
+        ("localhost", "localhost"),
+        ("hooks.example.co.uk", "example.co.uk"),
+        ("example.co.uk.", "example.co.uk"),
+        ("co.uk", "co.uk"),
+        ("a.example.de", "example.de"),
+        ("a.example.com.au", "example.com.au"),
+    ],
 )
 def test_zone(name: str, zone: str) -> None:
-    """The last two labels."""
+    """The last two labels, or three where two of them stand for no owner yet."""
+
     assert zone == find_zone(name)
 
 

@@ -9,6 +9,8 @@ from connectors.http.client.resolver import (
     ADDRESSES_MAX,
     CACHE_MAX,
     FOUND_TTL_S,
+    MISSING_TTL_S,
+    STALE_MAX_S,
     ForbiddenAddressError,
     NameNotFoundError,
     ResolveError,
@@ -209,3 +211,78 @@ async def test_an_answer_that_comes_too_late_is_kept() -> None:
     assert ("1.1.1.1",) == await resolver.resolve("a.com")
     with pytest.raises(ResolveError):
         await resolver.resolve("b.com")
+
+
+@pytest.mark.parametrize("errno", [socket.EAI_AGAIN, socket.EAI_FAIL])
+async def test_a_known_host_outlasts_its_name_servers(errno: int) -> None:
+    """Name servers that fail say nothing about the host: it is reached where it was, for an hour, and then no more."""
+    clock = Clock()
+    lookups: list[Answers] = [lambda _: ["1.1.1.1"]]
+    resolver = make_resolver(lambda name: (lookups.pop() if lookups else fail(errno))(name), clock=clock)
+    begun_s = clock.now_s
+    while clock.now_s < begun_s + STALE_MAX_S:
+        assert ("1.1.1.1",) == await resolver.resolve("example.com")
+        clock.now_s += FOUND_TTL_S
+
+    with pytest.raises(ResolveError):
+        await resolver.resolve("example.com")
+
+
+async def test_a_known_host_does_not_wait_for_silent_name_servers() -> None:
+    """A host is reached where it was found last, until the name servers answer; also that there is none any more."""
+    clock = Clock()
+    answering = threading.Event()
+    asked: list[str] = []
+    answers = [["1.1.1.1"], ["8.8.8.8"], []]
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        if len(asked) == 2:
+            assert answering.wait(30)
+        return answers.pop(0)
+
+    resolver = make_resolver(look_up, clock=clock)
+    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    clock.now_s += FOUND_TTL_S
+    for _ in range(3):
+        assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    assert 2 == len(asked)
+    answering.set()
+
+    async def is_found_again() -> bool:
+        return await resolver.resolve("example.com") == ("8.8.8.8",)
+
+    await eventually(is_found_again)
+    clock.now_s += FOUND_TTL_S
+    with pytest.raises(NameNotFoundError):
+        await resolver.resolve("example.com")
+    clock.now_s += MISSING_TTL_S - 1
+    with pytest.raises(NameNotFoundError):
+        await resolver.resolve("example.com")
+    assert 3 == len(asked)
+
+
+async def test_what_is_not_awaited_any_more_keeps_no_place() -> None:
+    """A name whose caller gave up before its turn is not asked for; one whose look-up had begun is, and is kept."""
+    answering = threading.Event()
+    asked: list[str] = []
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        assert answering.wait(30)
+        return ["1.1.1.1"]
+
+    resolver = make_resolver(look_up)
+    tasks = [asyncio.create_task(resolver.resolve(f"{number}.example.com")) for number in range(50)]
+    await eventually(lambda: asked)
+    begun = len(asked)
+    for task in tasks:
+        task.cancel()
+    last = asyncio.create_task(resolver.resolve("last.example.com"))
+    await asyncio.sleep(0)
+    answering.set()
+
+    assert ("1.1.1.1",) == await last
+    assert begun + 1 == len(asked)
+    await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
