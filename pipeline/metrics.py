@@ -336,7 +336,8 @@ class Metrics:
         self.requests_open = Gauge("hookline_requests_open", "HTTP requests in flight", registry=registry)
         self.egress_failing_share = Gauge(
             "hookline_egress_failing_share",
-            "Of the endpoints active in the last minutes, how many have faults: time-outs, 5xx, 429",
+            "Of the endpoints active in the last minutes, or of applications if that is less, how many have faults: "
+            "time-outs, 5xx, 429",
             registry=registry,
         )
         self.egress_suspected = Gauge(

@@ -114,14 +114,14 @@ class EndpointMemory:
 
     def succeed(self, endpoint: Endpoint, now_us: int) -> None:
         """Note a request that succeeded."""
-        self._guard.note(endpoint.subscription_id, self._steady_us(), is_failure=False, is_fault=False)
+        self._note_outcome(endpoint, self._steady_us(), is_failure=False, is_fault=False)
         if endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None:
             self._find_health(endpoint).succeed()
 
     def fail(self, endpoint: Endpoint, now_us: int, *, error: str, is_gone: bool, is_fault: bool) -> None:
         """A request failed. `is_gone`: for good; `is_fault`: the endpoint is not able to take it."""
         steady_us = self._steady_us()
-        self._guard.note(endpoint.subscription_id, steady_us, is_failure=True, is_fault=is_fault)
+        self._note_outcome(endpoint, steady_us, is_failure=True, is_fault=is_fault)
         health = self._find_health(endpoint)
         opened_until_us = self.gate(endpoint.subscription_id.encode()).opened_until_us
         if opened_until_us:
@@ -167,6 +167,11 @@ class EndpointMemory:
         now_us = self._steady_us()
         self._metrics.egress_failing_share.set(self._guard.failing_share(now_us))
         self._metrics.egress_suspected.set(self._guard.suspects_us(now_us))
+
+    def _note_outcome(self, endpoint: Endpoint, steady_us: int, *, is_failure: bool, is_fault: bool) -> None:
+        self._guard.note(
+            endpoint.subscription_id, endpoint.application_id, steady_us, is_failure=is_failure, is_fault=is_fault
+        )
 
     def _find_health(self, endpoint: Endpoint) -> EndpointHealth:
         health = self._health.get(endpoint.subscription_id)

@@ -1,8 +1,10 @@
 """The deliver process on a real Kafka against a scripted receiver."""
 
+import asyncio
 import time
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 from pipeline.core.events.records import DeadLetter, Delivery, EndpointState
 from tests.integration.deliver.deliver_site import SECRET, DeliverSite, ids_of
@@ -251,3 +253,28 @@ async def test_nobody_is_disabled_while_most_endpoints_fail(kafka: str, topic_pr
             ]
             assert max(started) - min(started) > 1_000_000  # alone it would have been disabled
             assert state.disable_reason is None
+
+
+async def test_one_owner_keeps_nobody_else_enabled(kafka: str, topic_prefix: str) -> None:
+    """Most endpoints fail, and they are one application's: a dead one of another is disabled all the same."""
+    site = await DeliverSite(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver:
+        receiver.script("/dead/*", Status(503))
+        theirs = str(uuid4())
+        for number in range(40):
+            url, retries = receiver.url(f"/dead/{number}"), [0.5] * 50
+            site.send(site.subscribe(url, retry_delays_s=retries, application_id=theirs))
+        other = site.subscribe(receiver.url("/dead/other"), retry_delays_s=[0.5] * 50, application_id=str(uuid4()))
+        site.send(other)
+        healthy = [site.subscribe(receiver.url(f"/{number}"), application_id=str(uuid4())) for number in range(12)]
+        deliveries = [delivery for each in healthy for delivery in site.send(each)]
+        async with site.deliver(DELIVER_DISABLE_AFTER_S="2"):
+            await eventually(
+                lambda: len(deliveries) == sum(not each.path.startswith("/dead/") for each in receiver.requests())
+            )
+
+            def is_disabled() -> bool:
+                states = [state for state in site.read(site.topics.endpoint_states) if isinstance(state, EndpointState)]
+                return any(each.disable_reason for each in states if each.subscription_id == other.subscription_id)
+
+            await eventually(lambda: asyncio.to_thread(is_disabled), timeout_s=60)
