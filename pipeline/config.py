@@ -349,10 +349,15 @@ class DeliverConfig(Section):
         description="http://[user:password@]host:port all requests go through by CONNECT; names are then resolved by "
         "the proxy, and so is checked by the proxy what they stand for; by us only addresses and local names in URLs",
     )
-    lookups_max: int = Field(256, ge=8, le=4096, description="names looked up at a time; an eighth for one domain, half for slow ones")
+    lookups_max: int = Field(
+        256, ge=8, le=4096, description="names looked up at a time; an eighth for one domain, half for slow ones"
+    )
     idle_connections_max: int = Field(2000, ge=0, le=50_000, description="connections kept open for another request")
     destination_rate_per_s: float = Field(
-        0.0, ge=0, le=1_000_000, description="requests to one host and port, of all subscriptions together; 0: any"
+        0.0,
+        ge=0,
+        le=1_000_000,
+        description="requests to one host and port, shared by the applications that have some; 0: any",
     )
     destination_connections_max: int = Field(
         0, ge=0, le=50_000, description="requests in flight to one host and port per process; 0: any number"

@@ -89,14 +89,14 @@ class Delivering:
             return self._parking.park_for_endpoint(record, delivery, "to_be_disabled")
         if target.origin is None:
             return await self._attempting.attempt(record, delivery, target)
-        place = (target.origin.host, target.origin.port)
-        wait_us = self._destinations.try_start(place, monotonic_us())
+        place, owner = (target.origin.host, target.origin.port), endpoint.application_id
+        wait_us = self._destinations.try_start(place, owner, monotonic_us())
         if wait_us > 0:
             return self._parking.park_for(record, wait_us, "destination_busy")
         try:
             return await self._attempting.attempt(record, delivery, target)
         finally:
-            self._destinations.end(place)
+            self._destinations.end(place, owner)
 
     def _find_endpoint(self, delivery: Delivery) -> Endpoint | None:
         try:

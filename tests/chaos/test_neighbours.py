@@ -22,7 +22,7 @@ async def test_two_minutes_beside_slow_endpoints(kafka: str, topic_prefix: str, 
     site = await DeliverSite(kafka, topic_prefix, partitions=2).prepare()
     async with Receiver(default=Hang()) as receiver:
         receiver.script("/healthy")
-        if trouble.rate_per_s is not None:
+        if trouble.answers or trouble.rate_per_s is not None:
             receiver.script("/slow*")
         healthy = site.subscribe(receiver.url("/healthy"), application_id=str(uuid4()))
         slow = subscribe_slow(site, receiver, trouble)

@@ -51,6 +51,11 @@ class CellRate:
         """How long until one more may start; 0 or less: now."""
         return served_until - self._tolerance - now
 
+    def room(self, served_until: float, now: float) -> int:
+        """How many may start now."""
+        ahead = max(served_until, now) - now
+        return int((self._tolerance - ahead) / self._interval) + 1 if ahead <= self._tolerance else 0
+
     def serve(self, served_until: float, now: float) -> float:
         """One more starts: until when the key is served then."""
         return max(served_until, now) + self._interval

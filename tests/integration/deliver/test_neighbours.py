@@ -33,6 +33,7 @@ class Trouble:
     applications: int = 1
     rate_per_s: float | None = None  # None: they hang
     settings: tuple[tuple[str, str], ...] = ()
+    answers: bool = False  # quickly, each of them
 
 
 TROUBLES = {
@@ -41,6 +42,13 @@ TROUBLES = {
     "hanging": Trouble(endpoints=30, events=400),
     "many-applications": Trouble(endpoints=400, events=30, applications=400),
     "few-places": Trouble(endpoints=80, events=3, settings=(("WORKER_MAX_CONNECTIONS", "64"),)),
+    # all endpoints here are at one host and port
+    "hanging-at-a-bounded-host": Trouble(
+        endpoints=3, events=100, settings=(("DELIVER_DESTINATION_CONNECTIONS_MAX", "8"),)
+    ),
+    "flooding-a-rated-host": Trouble(
+        endpoints=3, events=1000, answers=True, settings=(("DELIVER_DESTINATION_RATE_PER_S", "20"),)
+    ),
 }
 
 
@@ -51,7 +59,7 @@ async def test_healthy_endpoints_do_not_notice(kafka: str, topic_prefix: str, na
     site = await DeliverSite(kafka, topic_prefix, partitions=2).prepare()
     async with Receiver(default=Hang()) as receiver:
         receiver.script("/healthy*")
-        if trouble.rate_per_s is not None:
+        if trouble.answers or trouble.rate_per_s is not None:
             receiver.script("/slow*")
         known, new = (site.subscribe(receiver.url(f"/healthy/{each}"), application_id=str(uuid4())) for each in "bc")
         slow = subscribe_slow(site, receiver, trouble)
