@@ -30,14 +30,15 @@ def topics() -> None:
 def plan() -> None:
     """Show every topic: ok, to be created, to be configured, or a mismatch that `apply` cannot mend.
 
-    A line `held` for each partition in which a producer's open transaction keeps records from being read. Changes
-    nothing. The exit code is 2 when there is a mismatch, otherwise 0.
+    A line `held` for each partition in which a producer's open transaction keeps records from being read, and a line
+    `short` when brokers forget what a stopped group has done before the log forgets the events. Changes nothing. The
+    exit code is 2 when there is a mismatch, otherwise 0.
 
     \b
     Example:
       hookline topics plan
     """
-    from pipeline.kafka.admin import plan_topics
+    from pipeline.kafka.admin import OFFSETS_RETENTION, find_offsets_retention_s, plan_topics
     from pipeline.kafka.open_transactions import find_open_transactions
 
     config, declared = _declare_reachable()
@@ -50,6 +51,10 @@ def plan() -> None:
         for (name, partition), offsets in held.items():
             if name == topic.name:
                 _show(name, "held", f"partition {partition}: {offsets} offsets behind an open transaction")
+    kept_s = find_offsets_retention_s(config)
+    if kept_s is not None and kept_s < config.event_retention_s:
+        wanted = f"events are kept for {config.event_retention_s / 60:g}: see docs/operating.md"
+        _show(OFFSETS_RETENTION, "short", f"brokers have {kept_s / 60:g}, {wanted}")
     sys.exit(2 if any(change.kind == "mismatch" for change in changes.values()) else 0)
 
 

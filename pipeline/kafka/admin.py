@@ -28,6 +28,7 @@ from pipeline.topics import Topic, Topics
 
 ANSWER_TIMEOUT_S = 10.0
 SETTLE_POLL_S = 0.05
+OFFSETS_RETENTION = "offsets.retention.minutes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +198,22 @@ def describe_settings(admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic
             raise StartError(f"cannot ask how topic {resource.name} is configured: {error.args[0].str()}") from error
         found[by_name[resource.name]] = {name: entry.value for name, entry in actual.items()}
     return found
+
+
+def find_offsets_retention_s(config: KafkaConfig) -> float | None:
+    """How long brokers keep the offsets of a group without members, the least of them. None: they do not say."""
+    admin = AdminClient(dict(connect_options(config)), logger=None)
+    minutes = []
+    try:
+        brokers = admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers
+        asked = admin.describe_configs([ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers])
+        for future in asked.values():
+            entry = future.result(ANSWER_TIMEOUT_S).get(OFFSETS_RETENTION)
+            if entry is not None and entry.value is not None:
+                minutes.append(float(entry.value))
+    except KafkaException:
+        return None  # ACLs may allow a client its topics and nothing about brokers
+    return min(minutes) * 60 if minutes else None
 
 
 LATEST = -1

@@ -97,12 +97,24 @@ async def test_an_open_transaction_is_found(kafka: str, topic_prefix: str) -> No
     await eventually(lambda: find_open_transactions(config, topics.all()) == {})
 
 
+async def test_positions_that_are_kept_for_too_short_a_time(kafka: str, topic_prefix: str) -> None:
+    """Brokers keep the positions of a stopped group for 7 days; with events kept for longer the plan says so."""
+    config, _ = await make_topics(kafka, topic_prefix, partitions=1)
+    enough = await run_plan(config)
+    shown = await run_plan(config.model_copy(update={"event_retention_s": 30 * DAY_S}))
+
+    assert not any(line.startswith("short") for line in enough)
+    assert 1 == sum(line.startswith("short       offsets.retention.minutes") for line in shown)
+    assert any("brokers have 10080, events are kept for 43200" in line for line in shown)
+
+
 async def run_plan(config: KafkaConfig) -> list[str]:
     """The lines of `hookline topics plan`."""
     environ = {
         "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": config.bootstrap_servers,
         "HOOKLINE_KAFKA_TOPIC_PREFIX": config.topic_prefix,
         "HOOKLINE_KAFKA_PARTITIONS": str(config.partitions),
+        "HOOKLINE_KAFKA_EVENT_RETENTION_S": str(config.event_retention_s),
     }
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pipeline.cli", "topics", "plan"),
