@@ -100,6 +100,11 @@ class DatabaseConfig(Section):
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
 
+    @property
+    def is_given(self) -> bool:
+        """Was the primary named, or is it the default?"""
+        return "write_url" in self.model_fields_set
+
 
 class GatewayConfig(Section):
     """HOOKLINE_GATEWAY_*: the HTTP API."""
@@ -286,6 +291,11 @@ class MatcherConfig(Section):
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to match a repeated event only once")
     chunks_in_flight_max: int = Field(32, ge=1, le=1000, description="chunks waiting for their acknowledgements")
     routes_history_max: int = Field(16, ge=1, le=1000, description="older versions of an application's routes kept")
+    payload_inline_max_bytes: int = Field(
+        64 * 1024,
+        ge=0,
+        description="deliveries carry a payload up to this size; of a larger one they name the event, which has it",
+    )
 
 
 class WorkerConfig(Section):
@@ -386,6 +396,15 @@ class DeliverConfig(Section):
     sign_asymmetrically: bool = Field(
         False,
         description="sign with Ed25519 as well (`v1a` of Standard Webhooks), which receivers verify by a public key",
+    )
+    spool_max_bytes: int = Field(
+        256 * MIB,
+        ge=MIB,
+        le=16 * 1024 * MIB,
+        description="payloads that deliveries do not carry are kept in a mapped file of this size, per process",
+    )
+    spool_dir: Path | None = Field(
+        None, description="directory of that file, which has no name; none: the system's own for temporary files"
     )
 
     @field_validator("signature_versions", mode="before")

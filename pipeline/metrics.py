@@ -36,6 +36,7 @@ DEAD_REASONS = (
     "internal",
     "unwritable",
     "refused_by_log",
+    "payload_gone",
 )
 # Reasons of parking, and faults of a partition. Their series exist from the start, so that panels show 0.
 PARK_REASONS = (
@@ -47,7 +48,10 @@ PARK_REASONS = (
     "to_be_disabled",
     "key_missing",
     "local_shortage",
+    "payload_away",
+    "spool_full",
 )
+PAYLOAD_SOURCES = ("spool", "log", "archive")
 READ_FAULT_KINDS = ("unreadable", "tail_lost", "made_again")
 
 
@@ -291,6 +295,15 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        self.payloads_read_total = Counter(
+            "hookline_payloads_read_total",
+            "Payloads that deliveries do not carry, by where they were found",
+            ["source"],
+            registry=registry,
+        )
+        self.spool_used_bytes = Gauge(
+            "hookline_spool_used_bytes", "Payloads in the spool whose requests are open", registry=registry
+        )
         self.endpoints_without_key = Gauge(
             "hookline_endpoints_without_key",
             "Endpoints that wait for a sealing key which this process does not have",
@@ -421,6 +434,8 @@ class Metrics:
             self.schema_misfits_total.labels(mode)
         for reason in PARK_REASONS:
             self.parked_total.labels(reason)
+        for source in PAYLOAD_SOURCES:
+            self.payloads_read_total.labels(source)
         for result in ("ok", "superseded", "failed"):
             self.commits_total.labels(result)
 

@@ -163,3 +163,9 @@ def _is_ours(error: BaseException) -> bool:
             return path.startswith(OURS)
         at = at.tb_next
     return False
+
+
+def take_notice(done: "asyncio.Future[Any]") -> None:
+    """Retrieve the exception of a future: all that wait for it may have gone, and then no other code would."""
+    if not done.cancelled():
+        done.exception()

@@ -10,6 +10,7 @@ from connectors.http.steps import Steps
 from connectors.http.target import Target
 from connectors.http.verdict import Verdict
 from connectors.sink import LogRecord
+from pipeline.core.events.claim_check import Payload
 from pipeline.core.events.records import Delivery, Endpoint
 from pipeline.core.retries.retry import DEFAULT_DELAYS_S, GiveUp, RetryAt
 
@@ -35,18 +36,26 @@ class Attempting:
         self._steps = steps
         self._tracing = tracing
 
-    async def attempt(self, record: LogRecord, delivery: Delivery, target: Target) -> Written:
-        """Settled when the future is done. Raises whatever a step raises."""
+    async def attempt(self, record: LogRecord, delivery: Delivery, target: Target, payload: Payload) -> Written:
+        """Settled when the future is done. Raises whatever a step raises.
+
+        `payload`: the delivery's, or the one that its claim check names.
+        """
         if self._tracing is None:
-            return await self._send(record, delivery, target)
+            return await self._send(record, delivery, target, payload)
         with self._tracing.attempt(delivery, record.trace) as describe:
-            return await self._send(record, delivery, target, describe)
+            return await self._send(record, delivery, target, payload, describe)
 
     async def _send(
-        self, record: LogRecord, delivery: Delivery, target: Target, describe_span: "DescribeAttempt | None" = None
+        self,
+        record: LogRecord,
+        delivery: Delivery,
+        target: Target,
+        payload: Payload,
+        describe_span: "DescribeAttempt | None" = None,
     ) -> Written:
         endpoint = target.endpoint
-        sent = await self._sender.send(delivery, target)
+        sent = await self._sender.send(delivery, target, payload)
         verdict = self._steps.judge(sent.result, now_s=sent.finished_at_us / 1_000_000)
         decision = self._decide(delivery, endpoint, verdict, sent.finished_at_us) if verdict.error_class else None
         attempt = self._steps.describe(

@@ -1,6 +1,8 @@
-"""The story of one delivery: endpoint known? → allowed now? → one attempt (`attempting`)."""
+"""The story of one delivery: endpoint known? → allowed now? → payload here? → one attempt (`attempting`)."""
 
 from collections.abc import Callable
+
+import structlog
 
 from connectors.http.attempting import Attempting
 from connectors.http.client.shortage import find_shortage
@@ -9,16 +11,22 @@ from connectors.http.endpoint_source import EndpointSource
 from connectors.http.key_watch import KeyWatch
 from connectors.http.outbox import Outbox, WriteError, Written
 from connectors.http.parking import DeliveryParking
+from connectors.http.payloads.payloads import PayloadAwayError, PayloadMissingError, Payloads, SpoolFullError
 from connectors.http.record_keeping import RecordKeeping
 from connectors.http.shortages import Shortages
+from connectors.http.target import Target
 from connectors.sink import LogRecord
 from pipeline.clock import monotonic_us
+from pipeline.core.events.claim_check import Payload, is_claim_check
 from pipeline.core.events.records import Delivery, Endpoint
 from pipeline.core.lanes.limiter import DestinationLimiter
 from pipeline.core.retries.cancelling import is_cancelled
 from pipeline.core.signing.sealing import UnsealError
 
 ENDPOINT_WAIT_S = 2.0
+SPOOL_WAIT_US = 1_000_000
+
+log = structlog.get_logger()
 
 
 class Delivering:
@@ -32,6 +40,7 @@ class Delivering:
         destinations: DestinationLimiter,
         keys: KeyWatch,
         shortages: Shortages,
+        payloads: Payloads,
         parking: DeliveryParking,
         attempting: Attempting,
         record_keeping: RecordKeeping,
@@ -43,6 +52,7 @@ class Delivering:
         self._destinations = destinations
         self._keys = keys
         self._shortages = shortages
+        self._payloads = payloads
         self._parking = parking
         self._attempting = attempting
         self._record_keeping = record_keeping
@@ -87,14 +97,31 @@ class Delivering:
             return self._parking.park_for(record, self._keys.wait_us(error.key_id), "key_missing")
         if self._memory.is_to_be_disabled(endpoint) and not delivery.is_forced:
             return self._parking.park_for_endpoint(record, delivery, "to_be_disabled")
+        return await self._find_payload(record, delivery, target)
+
+    async def _find_payload(self, record: LogRecord, delivery: Delivery, target: Target) -> Written:
+        if not is_claim_check(delivery):
+            return await self._attempt(record, delivery, target, delivery.payload)
+        try:
+            async with self._payloads.hold(delivery) as payload:
+                return await self._attempt(record, delivery, target, payload)
+        except SpoolFullError:
+            return self._parking.park_for(record, SPOOL_WAIT_US, "spool_full")
+        except PayloadAwayError as error:
+            log.warning("payload_away", delivery_id=delivery.delivery_id, reason=str(error))
+            return self._parking.park_for_endpoint(record, delivery, "payload_away")
+        except PayloadMissingError as error:
+            return self._outbox.give_up(record, error.reason, str(error), delivery)
+
+    async def _attempt(self, record: LogRecord, delivery: Delivery, target: Target, payload: Payload) -> Written:
         if target.origin is None:
-            return await self._attempting.attempt(record, delivery, target)
-        place, owner = (target.origin.host, target.origin.port), endpoint.application_id
+            return await self._attempting.attempt(record, delivery, target, payload)
+        place, owner = (target.origin.host, target.origin.port), target.endpoint.application_id
         wait_us = self._destinations.try_start(place, owner, monotonic_us())
         if wait_us > 0:
             return self._parking.park_for(record, wait_us, "destination_busy")
         try:
-            return await self._attempting.attempt(record, delivery, target)
+            return await self._attempting.attempt(record, delivery, target, payload)
         finally:
             self._destinations.end(place, owner)
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from connectors.http.client.exchange import Request
 from connectors.http.target import Target, format_headers
+from pipeline.core.events.claim_check import Payload
 from pipeline.core.events.cloud_events import STRUCTURED_TYPE
 from pipeline.core.events.cloud_events_out import name_data_type, write_headers, write_structured
 from pipeline.core.events.headers import find_value_problem
@@ -35,11 +36,18 @@ class Signing:
 
 
 def build_request(
-    delivery: Delivery, target: Target, signing: Signing, *, signed_at_us: int, traceparent: str | None = None
+    delivery: Delivery,
+    target: Target,
+    signing: Signing,
+    *,
+    payload: Payload,
+    signed_at_us: int,
+    traceparent: str | None = None,
 ) -> tuple[Request, dict[str, str]]:
     """The request, and its headers as they are archived. `target` has an origin. Raises `HeaderError`.
 
-    `traceparent`: for the receiver, unless its subscription has one of its own; None: none.
+    `payload`: the delivery's, or the one that its claim check names. `traceparent`: for the receiver, unless its
+    subscription has one of its own; None: none.
     """
     assert target.origin is not None  # noqa: S101 - the caller has looked at `problem`
     signature_header = signing.header.lower()
@@ -56,11 +64,11 @@ def build_request(
     if problem is not None:
         raise HeaderError(problem)
     about = {"content-type": content_type, "x-event-id": delivery.event_id, "x-event-type": event_type}
-    body = delivery.payload
+    body = payload
     # what these are made of are headers by now, or is encoded as such
     match target.endpoint.event_format:
         case "cloudevents-structured":
-            about["content-type"], body = STRUCTURED_TYPE, write_structured(delivery)
+            about["content-type"], body = STRUCTURED_TYPE, write_structured(delivery, payload)
         case "cloudevents-binary":
             about["content-type"] = target.headers.get("content-type", name_data_type(delivery))
             about |= write_headers(delivery)

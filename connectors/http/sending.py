@@ -12,6 +12,7 @@ from connectors.http.portions import Portions, choose_spread_s
 from connectors.http.steps import Steps
 from connectors.http.target import Target
 from pipeline.clock import monotonic_us
+from pipeline.core.events.claim_check import Payload
 from pipeline.core.events.records import Delivery
 from pipeline.kill_points import KillPoints
 from pipeline.metrics import Metrics
@@ -61,7 +62,7 @@ class Sender:
         self._open = open_requests
         self._portions = Portions()
 
-    async def send(self, delivery: Delivery, target: Target) -> Sent:
+    async def send(self, delivery: Delivery, target: Target, payload: Payload) -> Sent:
         """Send the request. Raises `ShortageError` when this process lacked something."""
         # the duration is of the monotonic clock: the other one may be set while the request is open
         started_at_us, begun_us = self._clock_us(), monotonic_us()
@@ -69,7 +70,7 @@ class Sender:
         self._open.begin(delivery, started_at_us)
         self._metrics.requests_open.set(len(self._open))
         try:
-            result, headers = await self._exchange(delivery, target, started_at_us)
+            result, headers = await self._exchange(delivery, target, payload, started_at_us)
         finally:
             self._open.end(delivery)
         if isinstance(result, Failure) and result.error_class is ErrorClass.LOCAL:
@@ -83,13 +84,15 @@ class Sender:
             await self._portions.take()
         return Sent(result, headers, started_at_us, started_at_us + took_us)
 
-    async def _exchange(self, delivery: Delivery, target: Target, now_us: int) -> tuple[Result, dict[str, str]]:
+    async def _exchange(
+        self, delivery: Delivery, target: Target, payload: Payload, now_us: int
+    ) -> tuple[Result, dict[str, str]]:
         if target.problem is not None:
             return Failure(error_class=ErrorClass.INVALID_TARGET, detail=target.problem), {}
         try:
             traceparent = None if self._tracing is None else self._tracing.show_parent()
             request, headers = self._steps.build(
-                delivery, target, self._signing, signed_at_us=now_us, traceparent=traceparent
+                delivery, target, self._signing, payload=payload, signed_at_us=now_us, traceparent=traceparent
             )
         except HeaderError as error:
             return Failure(error_class=ErrorClass.INVALID_HEADER, detail=str(error)), {}

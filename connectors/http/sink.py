@@ -1,7 +1,8 @@
 """The http sink: one delivery becomes one attempt; a failed one becomes a retry or a dead letter first.
 
-The story of a delivery: read → seen before? (here) → endpoint known? → allowed now? (`delivering`) → send → judge →
-decide → describe (`attempting`) → write (`record_keeping`). The order of writing keeps deliveries from being lost.
+The story of a delivery: read → seen before? (here) → endpoint known? → allowed now? → payload here? (`delivering`) →
+send → judge → decide → describe (`attempting`) → write (`record_keeping`). The order of writing keeps deliveries from
+being lost.
 
 An exception of one delivery that no code foresaw becomes a failed attempt (`failure`). Only a log that takes no records
 (`WriteError`) ends the process.
@@ -24,6 +25,7 @@ from connectors.http.message import Signing
 from connectors.http.open_requests import OpenRequestBook
 from connectors.http.outbox import Outbox, Written
 from connectors.http.parking import DeliveryParking
+from connectors.http.payloads.payloads import Payloads
 from connectors.http.record_keeping import RecordKeeping
 from connectors.http.sending import Client, Sender
 from connectors.http.shortages import Shortages
@@ -31,6 +33,7 @@ from connectors.http.steps import Steps
 from connectors.sink import Incoming, LogRecord, Place
 from pipeline.clock import wall_us
 from pipeline.config import Settings
+from pipeline.core.events.claim_check import is_claim_check
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.core.events.loop_detection import derive_hop
 from pipeline.core.events.records import Delivery
@@ -64,6 +67,7 @@ class HttpSink:
         client: Client,
         ledger: Ledger,
         outbox: Outbox,
+        payloads: Payloads,
         keys: KeyWatch,
         shortages: Shortages,
         metrics: Metrics,
@@ -96,6 +100,7 @@ class HttpSink:
             ),
             keys=keys,
             shortages=shortages,
+            payloads=payloads,
             parking=self.parking,
             attempting=Attempting(
                 sender=Sender(
@@ -145,7 +150,7 @@ class HttpSink:
         (record,) = works
         try:
             delivery = self._steps.read(record)
-            is_altered = isinstance(delivery, Delivery) and is_corrupt(delivery)
+            is_altered = isinstance(delivery, Delivery) and not is_claim_check(delivery) and is_corrupt(delivery)
         except Exception as error:
             log.exception("record_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             return self._outbox.give_up(record, "internal", judge_error(error).detail or "")

@@ -11,11 +11,16 @@ from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.key_watch import KeyWatch
 from connectors.http.ledger import Ledger
 from connectors.http.outbox import Outbox
+from connectors.http.payloads.payloads import Payloads
+from connectors.http.payloads.sources import ArchiveSource, LogSource, PayloadSource
+from connectors.http.payloads.spool import Spool
 from connectors.http.shortages import Shortages
 from connectors.http.sink import HttpSink
 from connectors.runtime.runtime import Runtime
 from connectors.sink import LogRecord
+from pipeline.config import DatabaseConfig
 from pipeline.kafka.admin import verify_topics
+from pipeline.kafka.aside import Aside
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.holding_writer import HoldingWriter
@@ -27,6 +32,7 @@ from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.tail import read_tail
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
+from pipeline.postgres.pool import Pool, open_pool
 from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
@@ -36,6 +42,7 @@ PRODUCE_TIMEOUT_S = 300.0
 SWEEP_INTERVAL_S = 1.0
 LOOK_SWEEPS = 5  # a look through 100,000 endpoints takes tens of milliseconds
 TAIL_MAX_RECORDS = 50_000
+ARCHIVE_CONNECTIONS_MAX = 2
 
 
 async def main(process: Process) -> None:
@@ -93,6 +100,14 @@ async def main(process: Process) -> None:
         )
 
     ledger = Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max)
+    aside = Aside("payloads")
+    sources: list[PayloadSource] = [
+        LogSource(settings.kafka, topics.events, aside, beside_min_bytes=settings.matcher.payload_inline_max_bytes)
+    ]
+    if settings.database.is_given:
+        sources.append(ArchiveSource(lambda: _connect_to_archive(settings.database)))
+    spool = Spool(settings.deliver.spool_max_bytes, settings.deliver.spool_dir)
+    payloads = Payloads(sources, spool, aside, process.metrics)
     outbox = Outbox(topics, writer, process.metrics, clock_us=clock.now_us)
     sink = HttpSink(
         settings,
@@ -102,6 +117,7 @@ async def main(process: Process) -> None:
         client=client,
         ledger=ledger,
         outbox=outbox,
+        payloads=payloads,
         keys=keys,
         shortages=shortages,
         clock_us=clock.now_us,
@@ -149,8 +165,13 @@ async def main(process: Process) -> None:
     await process.supervisor.stop()
     await producer.close()
     client.close()
+    await payloads.close()
     await endpoints.close()
     await states.close()
+
+
+async def _connect_to_archive(config: DatabaseConfig) -> Pool:
+    return await open_pool(config, config.write_url, name="deliver", size_max=ARCHIVE_CONNECTIONS_MAX, is_needed=False)
 
 
 async def _announce(process: Process, runtime: Runtime) -> None:

@@ -6,21 +6,24 @@ In batches: written, acknowledged, marked. A crash in between sends a batch agai
 delivered twice by it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from pipeline.core.events.claim_check import NOWHERE, fits, is_claim_check
 from pipeline.core.events.records import Delivery, from_bytes, to_bytes
 from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.kafka.failures import ToSend, trace
 from pipeline.kafka.producer import LogProducer
+from pipeline.postgres.archive.contents import read_contents as read_events
 from pipeline.postgres.archive.dead_letters import (
     ArchivedLetter,
     LetterContent,
     LetterFilter,
     list_letters,
     mark_redriven,
+    measure_contents,
     note_redriven_events,
     read_contents,
 )
@@ -31,7 +34,10 @@ from schemas import SchemaError
 
 BATCH_LETTERS = 200
 # A delivery that died of one of these has no attempt under its number.
-WITHOUT_ATTEMPT = frozenset({"refused_by_log", "endpoint_unknown"})
+WITHOUT_ATTEMPT = frozenset({"refused_by_log", "endpoint_unknown", "payload_gone"})
+# The log does not have the payload that such a delivery names, or has another one in its place.
+WITHOUT_PAYLOAD = frozenset({"payload_gone", "corrupt"})
+PORTION_MAX_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,27 +70,54 @@ async def redrive(
         letters = await list_letters(pool, replace(wanted, after=after), limit=size)
         if not letters:
             return done
-        contents = await read_contents(pool, [letter.dead_id for letter in letters])
-        records: list[ToSend] = []
-        sent: list[str] = []
-        for letter in letters:
-            record = await prepare(letter, contents[letter.dead_id], topics, reading)
-            if isinstance(record, str):
-                done.skipped[letter.dead_id] = record
-            else:
-                records.append(record)
-                sent.append(letter.dead_id)
-        await note_redriven_events(pool, sent, topic=topics.events.name)
-        await producer.send_bytes(records)
-        await mark_redriven(pool, sent)
-        done.redriven += len(sent)
-        progress(len(letters))
+        for portion in _portion(letters, await measure_contents(pool, [letter.dead_id for letter in letters])):
+            await _send_again(pool, producer, topics, portion, reading, done)
+            progress(len(portion))
         after = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
     return done
 
 
+def _portion(letters: Sequence[ArchivedLetter], sizes: Mapping[str, int]) -> Iterator[list[ArchivedLetter]]:
+    """Letters in their order, in portions that come to a few megabytes: of the largest records one or two."""
+    portion: list[ArchivedLetter] = []
+    size = 0
+    for letter in letters:
+        portion.append(letter)
+        # the payload of a claim check is not in its letter
+        size += sizes.get(letter.dead_id, 0) if letter.reason not in WITHOUT_PAYLOAD else PORTION_MAX_BYTES // 4
+        if size >= PORTION_MAX_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+async def _send_again(
+    pool: Pool,
+    producer: LogProducer,
+    topics: Topics,
+    letters: Sequence[ArchivedLetter],
+    reading: ProducerReading,
+    done: Redriven,
+) -> None:
+    contents = await read_contents(pool, [letter.dead_id for letter in letters])
+    records: list[ToSend] = []
+    sent: list[str] = []
+    for letter in letters:
+        record = await prepare(pool, letter, contents[letter.dead_id], topics, reading)
+        if isinstance(record, str):
+            done.skipped[letter.dead_id] = record
+        else:
+            records.append(record)
+            sent.append(letter.dead_id)
+    await note_redriven_events(pool, sent, topic=topics.events.name)
+    await producer.send_bytes(records)
+    await mark_redriven(pool, sent)
+    done.redriven += len(sent)
+
+
 async def prepare(
-    letter: ArchivedLetter, content: LetterContent, topics: Topics, reading: ProducerReading
+    pool: Pool, letter: ArchivedLetter, content: LetterContent, topics: Topics, reading: ProducerReading
 ) -> ToSend | str:
     """The record that sends a letter again, or the reason why that cannot be done."""
     if content.source_value is None:
@@ -106,4 +139,16 @@ async def prepare(
     again = msgspec.structs.replace(
         delivery, attempt_number=number, schedule_from=number, due_at_us=0, hop_at_us=0, parked_times=0
     )
+    if is_claim_check(delivery) and letter.reason in WITHOUT_PAYLOAD:
+        again = await _carry_payload(pool, again)
     return trace((topics.deliveries, delivery.subscription_id.encode(), to_bytes(again)), content.trace)
+
+
+async def _carry_payload(pool: Pool, lean: Delivery) -> Delivery:
+    """The delivery with the archive's payload in it; as it is where the archive does not have that either."""
+    async for content in read_events(pool, [(lean.application_id, lean.event_id)]):
+        if fits(lean, content.payload):
+            return msgspec.structs.replace(
+                lean, payload=content.payload, payload_partition=NOWHERE, payload_offset=NOWHERE, payload_bytes=0
+            )
+    return lean

@@ -21,6 +21,7 @@ from pipeline.core.events.records import Probe, to_bytes
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
+from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
 PROBE_KEY = b"hookline.probe"
@@ -166,7 +167,7 @@ class HoldingWriter:
         failed = {}
         for topic, outcome in written.items():
             if not outcome.done():
-                outcome.add_done_callback(_take_notice)
+                outcome.add_done_callback(take_notice)  # its error may come too late
                 failed[topic] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
             elif isinstance(error := outcome.exception(), KafkaUnavailableError):
                 failed[topic] = f"{topic.name}: {error}"
@@ -309,12 +310,6 @@ class HoldingWriter:
             log.error("outcome_not_writable", reason=self._reason)
             self._opened.clear()
         self._metrics.writable.set(is_open)
-
-
-def _take_notice(written: Written) -> None:
-    """Retrieve the error of a probe that came too late."""
-    if not written.cancelled():
-        written.exception()
 
 
 def _resolve(write: Write, placement: Placement) -> None:

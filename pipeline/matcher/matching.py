@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from pipeline.core.events.claim_check import writes_claim_checks
 from pipeline.core.events.dead_letters import make_dead_letter
 from pipeline.core.events.event import Unreadable, parse_event
 from pipeline.core.events.fingerprint import fingerprint
@@ -66,17 +67,22 @@ class Matcher:
         *,
         recent_ids_max: int,
         record_max_bytes: int,
+        payload_inline_max_bytes: int,
         routes_wait_s: float,
         clock_us: Callable[[], int],
         parse: Callable[..., Event | RoutesChanged | Unreadable] = parse_event,
         tracing: "Tracing | None" = None,
     ) -> None:
-        """`record_max_bytes`: what a record may have in any topic."""
+        """`record_max_bytes`: what a record may have in any topic.
+
+        `payload_inline_max_bytes`: deliveries of a larger payload name the event's record (`claim_check`).
+        """
         self._topics = topics
         self._routes = routes
         self._metrics = metrics
         self._recent = RecentIds(recent_ids_max)
         self._payload_max_bytes = record_max_bytes - ENVELOPE_MAX_BYTES
+        self._payload_inline_max_bytes = payload_inline_max_bytes
         self._routes_wait_s = routes_wait_s
         self._clock_us = clock_us
         self._parse = parse
@@ -170,6 +176,7 @@ class Matcher:
         self._recent.add(key, content)
         matched_at_us = self._clock_us()
         content_crc32 = choose_sum(event)
+        is_inline = len(event.payload) <= self._payload_inline_max_bytes or not writes_claim_checks()
         found = []
         for subscription_id in subscription_ids:
             delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
@@ -180,13 +187,16 @@ class Matcher:
                 application_id=application_id,
                 event_id=event.event_id,
                 event_type=event.event_type,
-                payload=event.payload,
+                payload=event.payload if is_inline else b"",
                 payload_content_type=event.payload_content_type,
                 appended_at_us=appended_at_us,
                 received_at_us=event.received_at_us,
                 matched_at_us=matched_at_us,
                 routes_version=routes.version,
                 content_crc32=content_crc32,
+                payload_partition=-1 if is_inline else record.partition,
+                payload_offset=-1 if is_inline else record.offset,
+                payload_bytes=0 if is_inline else len(event.payload),
             )
             yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))
         dispatch = Dispatch(

@@ -91,6 +91,7 @@ async def main(process: Process) -> None:
         process.metrics,
         recent_ids_max=config.recent_ids_max,
         record_max_bytes=settings.kafka.record_max_bytes,
+        payload_inline_max_bytes=config.payload_inline_max_bytes,
         routes_wait_s=config.routes_wait_s,
         clock_us=clock.now_us,
         tracing=process.tracing,

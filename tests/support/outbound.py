@@ -63,5 +63,6 @@ def make_request(url: str, **fields: Any) -> Request:
     """A delivery to `url`, as the http sink would send it. Raises AssertionError when the URL cannot be read."""
     target = compile_target(make_endpoint(url, **fields), SEALER)
     assert target.problem is None, target.problem
-    request, _ = build_request(make_delivery(), target, SIGNING, signed_at_us=NOW_US)
+    delivery = make_delivery()
+    request, _ = build_request(delivery, target, SIGNING, payload=delivery.payload, signed_at_us=NOW_US)
     return request

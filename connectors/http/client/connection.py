@@ -17,6 +17,7 @@ from connectors.http.client.shortage import find_shortage
 # Servers close idle connections after 5 s and more. A request that meets the closing is a failed attempt, since it
 # may have been read, so connections are given up a little earlier than that.
 IDLE_MAX_S = 4.0
+APART_MIN_BYTES = 32 * 1024
 IDLE_MARGIN_S = 0.5  # before the time that the server itself names
 
 
@@ -71,7 +72,10 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.is_open:
             self._fail("the connection was closed")
         else:
-            self._transport.write(request.head + request.body)
+            if len(request.body) < APART_MIN_BYTES:
+                self._transport.write(request.head + request.body)
+            else:  # a copy for each request would be memory of each
+                self._transport.writelines((request.head, request.body))
         return self._done
 
     def rest(self, now_s: float) -> None:

@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     is_head: bool
     head: bytes
-    body: bytes
+    body: bytes | memoryview
     connect_timeout_s: float | None = None
     total_timeout_s: float | None = None
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from pipeline.core.events.claim_check import Payload
 from pipeline.core.events.cloud_events import HEADER_PREFIX
 from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE
 from pipeline.core.events.moments import show_moment
@@ -17,11 +18,11 @@ YEAR_1_US = -62_135_596_800_000_000
 PLAIN = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
-def write_structured(delivery: Delivery) -> bytes:
+def write_structured(delivery: Delivery, payload: Payload) -> bytes:
     """The body. A JSON payload stands in it byte for byte."""
     attributes = msgspec.json.encode(_list_attributes(delivery) | {"datacontenttype": name_data_type(delivery)})
-    member, data = _write_data(delivery)
-    return b'%b,"%b":%b}' % (attributes[:-1], member, data)
+    member, data = _write_data(delivery.payload_content_type, payload)
+    return b"".join((attributes[:-1], b',"', member, b'":', data, b"}"))
 
 
 def write_headers(delivery: Delivery) -> dict[str, str]:
@@ -48,12 +49,12 @@ def _list_attributes(delivery: Delivery) -> dict[str, str]:
     }
 
 
-def _write_data(delivery: Delivery) -> tuple[bytes, bytes]:
+def _write_data(content_type: str, payload: Payload) -> tuple[bytes, Payload]:
     """The member's name, and its value as JSON."""
-    if delivery.payload_content_type == JSON_TYPE:
-        return b"data", delivery.payload
-    if delivery.payload_content_type != BINARY_TYPE:
+    if content_type == JSON_TYPE:
+        return b"data", payload
+    if content_type != BINARY_TYPE:
         # Kafka producers may declare as text a payload that is not text
         with suppress(UnicodeDecodeError):
-            return b"data", msgspec.json.encode(delivery.payload.decode())
-    return b"data_base64", b'"%b"' % b64encode(delivery.payload)
+            return b"data", msgspec.json.encode(str(payload, "utf-8"))
+    return b"data_base64", b'"%b"' % b64encode(payload)

@@ -80,6 +80,9 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     asked_at_us: int = 0  # when a person asked for this attempt; 0: not asked for
     routes_version: int = 0  # that it was matched with
     is_forced: bool = False  # this attempt is made also while its subscription is disabled
+    payload_partition: int = -1  # of the event's record, which has the payload; -1: it is in here
+    payload_offset: int = -1
+    payload_bytes: int = 0  # the payload's size where it is not in here
 
 
 class Attempt(Record, frozen=True, kw_only=True, gc=False):
@@ -295,6 +298,9 @@ DISPENSABLE = frozenset({"open_requests"})
 T = TypeVar("T", bound=Record)
 
 
+VERSIONS_WRITTEN: dict[type[Record], int] = {}  # older ones than the newest
+
+
 class RecordVersionError(ValueError):
     """Records cannot be written so; the message says why."""
 
@@ -313,10 +319,23 @@ def write_as(versions: Mapping[str, int]) -> None:
             ENCODERS.pop(record, None)
             continue
         try:
-            ENCODERS[record] = schemas.compile_encoder(name, msgspec.structs.asdict, version)
+            older = schemas.compile_encoder(name, msgspec.structs.asdict, version)
         except KeyError:
             known = ", ".join(str(each) for each in schemas.list_versions(name))
             raise RecordVersionError(f"the record {name} has no version {version}; known: {known}") from None
+        ENCODERS[record] = older if record is not Delivery else _keep_claim_checks(older)
+        VERSIONS_WRITTEN[record] = version
+
+
+def _keep_claim_checks(older: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """A delivery whose payload is elsewhere is written as the newest version: older ones would drop where that is."""
+    newest = schemas.compile_encoder("delivery", msgspec.structs.asdict)
+    return lambda delivery: newest(delivery) if delivery.payload_offset >= 0 else older(delivery)
+
+
+def written_version(record: type[Record]) -> int:
+    """The version of the schema that such records are written in."""
+    return VERSIONS_WRITTEN.get(record) or schemas.list_versions(NAMES[record])[-1]
 
 
 def is_written(record: type[Record]) -> bool:

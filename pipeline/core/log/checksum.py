@@ -10,7 +10,7 @@ from typing import Protocol
 from zlib import crc32
 
 
-def sum_content(event_id: str, event_type: str, payload_content_type: str, payload: bytes) -> int:
+def sum_content(event_id: str, event_type: str, payload_content_type: str, payload: bytes | memoryview) -> int:
     """The checksum, from 0 to 2**32 - 1."""
     return crc32(payload, crc32(f"{event_id}\n{event_type}\n{payload_content_type}\n".encode(errors="replace")))
 

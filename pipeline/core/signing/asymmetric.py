@@ -30,7 +30,7 @@ class JsonWebKey(TypedDict):
     kid: str
 
 
-def sign_asymmetric(secrets: Sequence[bytes], *, message_id: str, body: bytes, signed_at_s: int) -> str:
+def sign_asymmetric(secrets: Sequence[bytes], *, message_id: str, body: bytes | memoryview, signed_at_s: int) -> str:
     """The part of `webhook-signature` beside `v1`: one `v1a,` signature per valid secret, separated by spaces."""
     signed = f"{message_id}.{signed_at_s}.".encode() + body
     return " ".join(f"v1a,{base64.b64encode(_derive(secret).sign(signed)).decode()}" for secret in secrets)

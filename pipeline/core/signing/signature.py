@@ -28,7 +28,7 @@ class MacKey:
         self._inner = sha256(block.translate(INNER_PAD))
         self._outer = sha256(block.translate(OUTER_PAD))
 
-    def sign(self, *parts: bytes) -> bytes:
+    def sign(self, *parts: bytes | memoryview) -> bytes:
         """The code of what the parts are together."""
         inner, outer = self._inner.copy(), self._outer.copy()
         for part in parts:
@@ -41,7 +41,7 @@ Key = bytes | MacKey
 
 
 def sign_hook0(
-    secret: Key, *, body: bytes, headers: Mapping[str, str], signed_at_s: int, versions: Sequence[str]
+    secret: Key, *, body: bytes | memoryview, headers: Mapping[str, str], signed_at_s: int, versions: Sequence[str]
 ) -> str:
     """The value of `X-Hook0-Signature`. v1 covers `headers` (names in any case), sorted by lower-case name."""
     stamp = str(signed_at_s)
@@ -56,7 +56,7 @@ def sign_hook0(
     return ",".join(parts)
 
 
-def sign_standard(secrets: Sequence[Key], *, message_id: str, body: bytes, signed_at_s: int) -> str:
+def sign_standard(secrets: Sequence[Key], *, message_id: str, body: bytes | memoryview, signed_at_s: int) -> str:
     """The value of `webhook-signature`: one `v1,` signature per valid secret, separated by spaces."""
     about = f"{message_id}.{signed_at_s}.".encode()
     return " ".join([f"v1,{base64.b64encode(_sign(secret, about, body)).decode()}" for secret in secrets])
@@ -67,5 +67,5 @@ def format_standard_secret(secret: str) -> str:
     return STANDARD_PREFIX + base64.b64encode(secret.encode()).decode()
 
 
-def _sign(secret: Key, about: bytes, body: bytes) -> bytes:
+def _sign(secret: Key, about: bytes, body: bytes | memoryview) -> bytes:
     return secret.sign(about, body) if isinstance(secret, MacKey) else hmac.digest(secret, about + body, "sha256")

@@ -14,6 +14,7 @@ from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.postgres.archive.progress import read_next_offsets
 from pipeline.postgres.pool import Pool
+from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
 APPLICATIONS_REMEMBERED = 10_000
@@ -49,7 +50,7 @@ class CatchingUp:
         self._wanted.add(partition)
         if self._next is None:
             self._next = asyncio.create_task(self._run_round())
-            self._next.add_done_callback(_take_notice)
+            self._next.add_done_callback(take_notice)
         return (await asyncio.shield(self._next))[partition]
 
     async def _run_round(self) -> Mapping[int, Progress]:
@@ -69,12 +70,6 @@ class CatchingUp:
         """Are the application's events before `end` known to be archived with their matches?"""
         topic_id, before = self._dispatched.get(application_id, (None, -1))
         return end <= before and topic_id == self._find_topic_id()
-
-
-def _take_notice(round_: "asyncio.Task[Mapping[int, Progress]]") -> None:
-    """Retrieve the exception: all waiting callers may have gone, and then no other code would."""
-    if not round_.cancelled():
-        round_.exception()
 
 
 class ArchivedLately:

@@ -102,6 +102,17 @@ async def count_letters(pool: Pool, wanted: LetterFilter) -> dict[str, int]:
         return {str(reason): int(count) for reason, count in await cursor.fetchall()}
 
 
+async def measure_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, int]:
+    """The bytes that each letter's record takes in the archive."""
+    async with pool.connection() as connection:
+        found = await connection.execute(
+            "select dead_id::text, coalesce(octet_length(source_value), 0) from dead_letters "
+            "where dead_id = any(%s::uuid[])",
+            (list(dead_ids),),
+        )
+        return dict(await found.fetchall())
+
+
 async def read_contents(pool: Pool, dead_ids: Sequence[str]) -> dict[str, LetterContent]:
     """The records behind letters, by dead id."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(_ContentRow)) as cursor:

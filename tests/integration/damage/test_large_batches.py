@@ -23,7 +23,7 @@ def write_batch(servers: str, topic: str, events: list[Event], compression: str)
         {
             "bootstrap.servers": servers,
             "compression.type": compression,
-            "linger.ms": 5000,
+            "linger.ms": 200_000,  # `flush` ends it, however long the records take to be made
             "batch.size": 500_000_000,
             "message.max.bytes": 500_000_000,
             "queue.buffering.max.kbytes": 1_000_000,

@@ -177,7 +177,7 @@ async def test_large_records_pass_or_are_put_aside(kafka: str, topic_prefix: str
     fitting = make_event(application_id, payload=b"x" * (record_max_bytes - 16 * 1024))
     tight = make_event(application_id, payload=b"x" * (record_max_bytes - 500))
     inflated = make_event(application_id, payload=b"x" * (5 * record_max_bytes))
-    async with site.matcher():
+    async with site.matcher(MATCHER_PAYLOAD_INLINE_MAX_BYTES=str(record_max_bytes)):
         for value in (to_bytes(fitting), to_bytes(tight), to_bytes(inflated), b"j" * (5 * record_max_bytes)):
             site.write_bytes(site.topics.events, key, value)
         site.write_bytes(site.topics.events, b"k" * record_max_bytes, b"junk")

@@ -22,7 +22,7 @@ async def test_a_delivery_that_is_too_large_stops_nobody(kafka: str, topic_prefi
     site.publish(application_id, {subscription_id: {}})
     async with site.matcher() as matcher:
         for _ in range(LARGE):
-            site.send(application_id, payload=b'"' + os.urandom(40_000).hex().encode() + b'"')
+            site.send(application_id, payload=b'"' + os.urandom(30_000).hex().encode() + b'"')
             for _ in range(SMALL // LARGE):
                 site.send(application_id)
         await site.dispatches(SMALL + LARGE)

@@ -10,7 +10,8 @@ from tests.unit.contracts.repository import list_files, name
 
 # where a dead letter's reason is chosen
 REASON = re.compile(
-    r"""(?:(?:Unreadable|GiveUp)\(\s*reason=|_refuse\(event, |(?:_letter_row|give_up)\(record, |"""
+    r"""(?:(?:Unreadable|GiveUp)\(\s*reason=|PayloadMissingError\(|_refuse\(event, |"""
+    r"""(?:_letter_row|give_up)\(record, |"""
     r"""reason [!=]= |^REASON = )"""
     r'''"(\w+)"''',
     re.MULTILINE,

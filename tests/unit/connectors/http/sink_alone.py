@@ -9,6 +9,8 @@ from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.key_watch import KeyWatch
 from connectors.http.ledger import Ledger
 from connectors.http.outbox import Outbox
+from connectors.http.payloads.payloads import Payloads
+from connectors.http.payloads.spool import Spool
 from connectors.http.shortages import Shortages
 from connectors.http.sink import HttpSink
 from connectors.http.steps import Steps
@@ -24,6 +26,7 @@ from pipeline.core.events.records import (
     from_bytes,
     to_bytes,
 )
+from pipeline.kafka.aside import Aside
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
@@ -64,6 +67,10 @@ class WrittenLog:
 
     def letters(self) -> list[DeadLetter]:
         return [record for _, record in self.written if isinstance(record, DeadLetter)]
+
+
+SPOOL_BYTES = 1024 * 1024
+ASIDE = Aside("payloads")  # one thread for all
 
 
 class Endpoints:
@@ -138,6 +145,7 @@ class SinkAlone:
             client=self.client,
             ledger=self.ledger,
             outbox=Outbox(TOPICS, self.log, self.metrics),
+            payloads=Payloads(parts.pop("sources", []), Spool(SPOOL_BYTES, None), ASIDE, self.metrics),
             keys=KeyWatch(self.endpoints, sealer, self.metrics),
             shortages=Shortages(self.metrics),
             metrics=self.metrics,

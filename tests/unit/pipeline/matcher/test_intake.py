@@ -73,6 +73,7 @@ class Desk:
             metrics,
             recent_ids_max=1000,
             record_max_bytes=1_000_000,
+            payload_inline_max_bytes=1_000_000,
             routes_wait_s=1,
             clock_us=lambda: 0,
             parse=self._parse,

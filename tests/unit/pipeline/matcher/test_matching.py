@@ -31,6 +31,7 @@ from tests.unit.pipeline.matcher.records import (
 TOPICS = declare_topics(prefix="t.", partitions=4, event_retention_s=3600)
 MATCHED_US = NOW_US + 7
 RECORD_MAX_BYTES = 64 * 1024
+INLINE_MAX_BYTES = 30_000
 ANYTHING, EU, US = "s-any", "s-eu", "s-us"
 
 
@@ -43,6 +44,7 @@ def make_matcher(
         metrics or Metrics("matcher"),
         recent_ids_max=recent_ids_max,
         record_max_bytes=RECORD_MAX_BYTES,
+        payload_inline_max_bytes=INLINE_MAX_BYTES,
         routes_wait_s=1,
         clock_us=lambda: MATCHED_US,
         parse=parse,
@@ -147,6 +149,24 @@ async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:
     )
 
     assert [*deliveries, ("dispatches", APPLICATION.encode(), dispatch)] == written
+
+
+@pytest.mark.parametrize(("size", "is_claim_check"), [(INLINE_MAX_BYTES, False), (INLINE_MAX_BYTES + 1, True)])
+async def test_deliveries_of_a_large_payload_name_the_event(size: int, is_claim_check: bool) -> None:
+    """Each names the event's record, with the payload's size and checksum; one of a smaller payload repeats it."""
+    event = make_event(payload=b"x" * size, payload_content_type="text/plain")
+    written = read(await match(make_matcher(known_routes()), [store(event, offset=42)]))
+    deliveries = [record for _, _, record in written if isinstance(record, Delivery)]
+
+    assert 2 == len(deliveries)
+    for delivery in deliveries:
+        assert choose_sum(event) == delivery.content_crc32
+        assert (b"" if is_claim_check else event.payload) == delivery.payload
+        assert ((3, 42, size) if is_claim_check else (-1, -1, 0)) == (
+            delivery.payload_partition,
+            delivery.payload_offset,
+            delivery.payload_bytes,
+        )
 
 
 async def test_an_event_nobody_wants_is_dispatched() -> None:

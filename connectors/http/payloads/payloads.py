@@ -1,0 +1,177 @@
+"""Payloads that claim checks name (`core/events/claim_check.py`), shared by all deliveries of an event.
+
+Looked for in the spool, then in the log, then in the archive; whatever comes from there must have the checksum that the
+delivery says, or it counts as not found.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from connectors.http.payloads.sources import Beside, PayloadSource, SourceAwayError
+from connectors.http.payloads.spool import Spool, Spooled
+from pipeline.core.events.claim_check import Payload, fits
+from pipeline.core.events.records import Delivery
+from pipeline.kafka.aside import Aside
+from pipeline.metrics import Metrics
+from pipeline.supervisor import take_notice
+
+Key = tuple[int, int]  # partition and offset of the event's record
+
+log = structlog.get_logger()
+
+
+class PayloadAwayError(Exception):
+    """The payload cannot be read at this time; later it may."""
+
+
+class PayloadMissingError(Exception):
+    """No source has the payload. `reason`: of a dead letter."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class SpoolFullError(Exception):
+    """The application uses its share of the spool, or others use all of it."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """The turn of one application: it reads one payload at a time, so that others have theirs."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
+class Payloads:
+    """Finds payloads by the sources that it is given, in their order."""
+
+    def __init__(self, sources: Sequence[PayloadSource], spool: Spool, aside: Aside, metrics: Metrics) -> None:
+        """`aside`: writes to the spool; it may be the log's, too."""
+        self._sources = sources
+        self._spool = spool
+        self._metrics = metrics
+        self._aside = aside
+        self._loading: dict[Key, asyncio.Task[Spooled]] = {}
+        self._turns: dict[str, Turn] = {}
+
+    @asynccontextmanager
+    async def hold(self, delivery: Delivery) -> AsyncIterator[Payload]:
+        """The payload of a claim check check, as long as its request is open.
+
+        Raises `PayloadAwayError`, `PayloadMissingError` and `SpoolFullError`.
+        """
+        spooled = await self._find(delivery)
+        self._spool.begin(spooled)
+        self._metrics.spool_used_bytes.set(self._spool.used_bytes)
+        try:
+            yield spooled.payload
+        finally:
+            self._spool.end(spooled)
+            self._metrics.spool_used_bytes.set(self._spool.used_bytes)
+
+    async def close(self) -> None:
+        """Close the sources, and give the spool back."""
+        for source in self._sources:
+            await source.close()
+        self._aside.close()
+        self._spool.close()
+
+    async def _find(self, delivery: Delivery) -> Spooled:
+        key = (delivery.payload_partition, delivery.payload_offset)
+        spooled = self._spool.find(key)
+        if spooled is not None and not fits(delivery, spooled.payload):
+            log.error("spool_altered", event_id=delivery.event_id, size_bytes=spooled.size)
+            self._spool.drop(key)
+            spooled = None
+        if spooled is not None:
+            self._metrics.payloads_read_total.labels("spool").inc()
+        else:
+            self._check_share(delivery)
+            spooled = await self._load_together(key, delivery)
+        if not spooled.users:
+            self._check_share(delivery)
+        return spooled
+
+    def _check_share(self, delivery: Delivery) -> None:
+        if not self._spool.admits(delivery.application_id, delivery.payload_bytes):
+            raise SpoolFullError
+
+    async def _load_together(self, key: Key, delivery: Delivery) -> Spooled:
+        """Load once for all deliveries that want it now; again if it was dropped before this one came to it."""
+        while True:
+            loading = self._loading.get(key)
+            if loading is None:
+                loading = self._loading[key] = asyncio.create_task(self._load(key, delivery))
+                loading.add_done_callback(take_notice)
+            spooled = await asyncio.shield(loading)
+            if not spooled.is_dropped:
+                return spooled
+
+    async def _load(self, key: Key, delivery: Delivery) -> Spooled:
+        turn = self._turns.setdefault(delivery.application_id, Turn())
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                # read with another one meanwhile?
+                spooled = self._spool.find(key)
+                if spooled is not None and fits(delivery, spooled.payload):
+                    return spooled
+                return await self._read(key, delivery)
+        finally:
+            del self._loading[key]
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[delivery.application_id]
+
+    async def _read(self, key: Key, delivery: Delivery) -> Spooled:
+        problems, away, is_altered = [], None, False
+        for source in self._sources:
+            try:
+                found, others = await source.read(delivery)
+            except SourceAwayError as error:
+                away = error
+                continue
+            if isinstance(found, str):
+                problems.append(found)
+            elif not fits(delivery, found):
+                is_altered = True
+                problems.append(f"what the {source.name} has is not what was accepted")
+            else:
+                self._metrics.payloads_read_total.labels(source.name).inc()
+                for other in others:
+                    await self._keep_beside(other)
+                return await self._keep(key, delivery.application_id, found)
+        if away is not None:
+            raise PayloadAwayError(str(away))
+        detail = f"the payload of {delivery.payload_bytes} bytes is nowhere: {'; '.join(problems)}"
+        if is_altered:
+            raise PayloadMissingError("corrupt", detail)
+        raise PayloadMissingError("payload_gone", detail)
+
+    async def _keep_beside(self, other: Beside) -> None:
+        """Keep what came along, where there is room that nothing else takes."""
+        if self._spool.find(other.key) is None:
+            at = self._spool.reserve(len(other.payload), may_evict=False)
+            if at is not None:
+                await self._write(other.key, other.application_id, other.payload, at)
+
+    async def _keep(self, key: Key, application_id: str, payload: bytes) -> Spooled:
+        at = self._spool.reserve(len(payload), may_evict=True)
+        if at is None:
+            return self._spool.add(key, application_id, payload, None)
+        return await self._write(key, application_id, payload, at)
+
+    async def _write(self, key: Key, application_id: str, payload: bytes, at: int) -> Spooled:
+        """Write to a reserved place; where that fails the payload is kept in memory."""
+        mapped = None
+        try:
+            mapped = await asyncio.wrap_future(self._aside.call(lambda: self._spool.write(at, payload)))
+        finally:
+            spooled = self._spool.add(key, application_id, payload if mapped is None else mapped, at)
+        return spooled
