@@ -27,8 +27,12 @@ class Topic:
     is_compound: bool = False  # what stands before a slash in a key decides the partition
 
     def locate(self, key: bytes) -> int:
-        """The partition for a key; -1: the producer's own choice by the whole key."""
-        return locate_partition(key.partition(b"/")[0], self.partitions) if self.is_compound else -1
+        """The partition for a key, of those that were declared.
+
+        A producer's own choice is among those that the topic has. If it was grown, what belongs together would lie
+        apart, and retries where they are never read.
+        """
+        return locate_partition(key.partition(b"/")[0] if self.is_compound else key, self.partitions)
 
     def config(self, *, record_max_bytes: int) -> dict[str, str]:
         """The topic's settings as Kafka names them."""

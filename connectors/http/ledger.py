@@ -91,7 +91,7 @@ class Ledger:
             if topic == self._lead
         }
         records, ends = await self._read_tail({each: max(0, start - REMATCHED_MAX) for each, start in starts.items()})
-        tails = {partition: AttemptsTail(start, end=ends[partition]) for partition, start in starts.items()}
+        tails = {each: AttemptsTail(start, end=ends[each]) for each, start in starts.items() if each in ends}
         for record in records:
             try:
                 attempt = expect(Attempt, record.value or b"")

@@ -95,8 +95,10 @@ async def main(process: Process) -> None:
     endpoints.on_deleted = forget
 
     async def read_attempts(starts: Mapping[int, int]) -> tuple[Sequence[LogRecord], Mapping[int, int]]:
+        # a topic of deliveries that was grown has partitions without attempts
+        declared = {each: start for each, start in starts.items() if each < topics.attempts.partitions}
         return await asyncio.to_thread(
-            read_tail, settings.kafka, topics.attempts, starts, records_max=TAIL_MAX_RECORDS, faults=faults
+            read_tail, settings.kafka, topics.attempts, declared, records_max=TAIL_MAX_RECORDS, faults=faults
         )
 
     ledger = Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max)

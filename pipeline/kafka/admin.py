@@ -33,11 +33,15 @@ OFFSETS_RETENTION = "offsets.retention.minutes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """The step of `topics apply` for one topic. `kind`: create, configure or mismatch (which it cannot mend)."""
+    """The step of `topics apply` for one topic. `kind`: create, configure or mismatch (which it cannot mend).
+
+    `is_grown`: the mismatch is that it has more partitions than were declared.
+    """
 
     topic: str
     kind: str
     detail: str
+    is_grown: bool = False
 
 
 def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
@@ -51,7 +55,8 @@ def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
             changes.append(Change(topic=topic.name, kind="create", detail=f"{topic.partitions} partitions"))
         elif partitions != topic.partitions:
             detail = f"it has {partitions} partitions, {topic.partitions} are declared (HOOKLINE_KAFKA_PARTITIONS)"
-            changes.append(Change(topic=topic.name, kind="mismatch", detail=detail))
+            is_grown = partitions > topic.partitions
+            changes.append(Change(topic=topic.name, kind="mismatch", detail=detail, is_grown=is_grown))
     present = [topic for topic in topics.all() if existing.get(topic.name) == topic.partitions]
     return changes + _plan_configs(admin, present, config)
 
@@ -121,8 +126,15 @@ def _create(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) ->
 
 
 def verify_topics(config: KafkaConfig, topics: Topics) -> None:
-    """Raise `StartError` unless every topic exists with the declared number of partitions."""
+    """Raise `StartError` unless every topic exists with the declared partitions.
+
+    Some may have been grown beside others that were not: the others show what was meant, and what is written goes to
+    the declared partitions (`Topic.locate`). If all have more, the declaration is what is wrong.
+    """
     changes = plan_topics(config, topics)
+    grown = [change for change in changes if change.is_grown]
+    if len(grown) < len(topics.all()):
+        changes = [change for change in changes if change not in grown]
     _refuse_mismatch(changes)
     missing = [change.topic for change in changes if change.kind == "create"]
     if missing:

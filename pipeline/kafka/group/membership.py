@@ -24,7 +24,10 @@ log = structlog.get_logger()
 
 
 class Membership:
-    """Companions are assigned by hand: the same partitions as those of the first topic."""
+    """Companions are assigned by hand: the same partitions as those of the first topic, as far as they are declared.
+
+    A topic that was grown has more.
+    """
 
     def __init__(
         self,
@@ -126,7 +129,11 @@ class Membership:
         lead = self._topics[0].name
         places = [(part.topic, part.partition) for part in partitions]
         return places + [
-            (companion.name, number) for topic, number in places if topic == lead for companion in self._companions
+            (companion.name, number)
+            for topic, number in places
+            if topic == lead
+            for companion in self._companions
+            if number < companion.partitions
         ]
 
     def _choose_assigned(self, partitions: Iterable[TopicPartition]) -> list[Place]:

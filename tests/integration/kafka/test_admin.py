@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import Change, LogEnds, apply_topics, plan_topics, verify_topics
@@ -124,6 +131,22 @@ async def run_plan(config: KafkaConfig) -> list[str]:
     )
     output, _ = await running.communicate()
     return output.decode().splitlines()
+
+
+async def test_topics_that_were_grown_by_hand(kafka: str, topic_prefix: str) -> None:
+    """Some with more partitions end no process at its start: the others show what was declared. All of them do."""
+    config, topics = await make_topics(kafka, topic_prefix, partitions=1)
+    admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
+    names = [topic.name for topic in topics.all()]
+    for number, name in enumerate(names, 1):
+        (grown,) = admin.create_partitions([NewPartitions(name, 2)]).values()
+        await asyncio.to_thread(grown.result, 30)
+        if number == len(names) - 1:
+            verify_topics(config, topics)
+            assert names[:-1] == [each.topic for each in plan_topics(config, topics) if each.kind == "mismatch"]
+
+    with pytest.raises(StartError, match="has 2 partitions, 1 are declared"):
+        verify_topics(config, topics)
 
 
 async def test_another_number_of_partitions_is_refused(kafka: str, topic_prefix: str) -> None:
