@@ -20,13 +20,15 @@ IN_FLIGHT_MAX = 100 * SUBSCRIPTIONS + 2 * AT_ONCE
 PAYLOADS = [payload for payload in real_payloads() if len(payload.payload) < 12_000]
 
 
-async def kill_everything_once(directory: Path, events: int) -> None:
+async def kill_everything_once(directory: Path, events: int, **settings: str) -> None:
     """Gateway, matcher, deliver and archive are killed while `events` are sent: all is delivered and archived, once.
 
-    The kills come when 7.5, 15, 22.5 and 30 % of the requests have arrived.
+    The kills come when 7.5, 15, 22.5 and 30 % of the requests have arrived. `settings`: of Hookline, as
+    `WORKER_CONCURRENCY`.
     """
+    environ = {f"HOOKLINE_{name}": value for name, value in settings.items()}
     event_types = sorted({payload.event_type for payload in PAYLOADS})
-    async with HooklineUp("--no-demo") as up, ReceiverProcess(directory / "journal") as receiver:
+    async with HooklineUp("--no-demo", environ=environ) as up, ReceiverProcess(directory / "journal") as receiver:
         async with Api(up.report.api, up.report.master_api_key) as api:
             space = await api.make_space(*event_types)
             for number in range(SUBSCRIPTIONS):
