@@ -119,7 +119,8 @@ def producer_topics_options(config: KafkaConfig) -> Options:
 def view_options(config: KafkaConfig) -> Options:
     """A reader of whole compacted topics, outside any group."""
     return connect_options(config) | {
-        "group.id": "hookline-view",  # demanded by the client, never used: partitions are assigned by hand
+        # demanded by the client, and looked up, but never used: partitions are assigned by hand
+        "group.id": f"{config.topic_prefix}view",
         "enable.auto.commit": False,
         "auto.offset.reset": "error",
         "fetch.min.bytes": 1,
@@ -134,7 +135,7 @@ def view_options(config: KafkaConfig) -> Options:
 
 def probe_options(config: KafkaConfig) -> Options:
     """A reader that tries single offsets."""
-    return view_options(config) | {"group.id": "hookline-probe", "fetch.wait.max.ms": 100}
+    return view_options(config) | {"group.id": f"{config.topic_prefix}probe", "fetch.wait.max.ms": 100}
 
 
 def _checked_options(config: KafkaConfig) -> Options:
