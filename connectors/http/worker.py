@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from connectors.http.client.client import HttpClient
+from connectors.http.client.divided import DividedClient
 from connectors.http.client.lookup import warm_up
 from connectors.http.client.tls import TlsContexts
 from connectors.http.endpoint_memory import EndpointMemory
@@ -77,7 +78,7 @@ async def main(process: Process) -> None:
     tls = TlsContexts()
     tls.find(None)  # reads the system's authorities while there are files to be had
     await asyncio.to_thread(warm_up)
-    client = HttpClient(settings.deliver, tls=tls)
+    client = DividedClient(lambda: HttpClient(settings.deliver, tls=tls))
     memory = EndpointMemory(
         settings.deliver,
         settings.worker,
@@ -182,7 +183,7 @@ async def _announce(process: Process, runtime: Runtime) -> None:
 
 
 async def _sweep_regularly(
-    client: HttpClient, sink: HttpSink, outbox: Outbox, keys: KeyWatch, clock: LogClock, *, name: str
+    client: DividedClient, sink: HttpSink, outbox: Outbox, keys: KeyWatch, clock: LogClock, *, name: str
 ) -> None:
     for sweep in itertools.count(1):
         await asyncio.sleep(SWEEP_INTERVAL_S)
