@@ -21,6 +21,7 @@ from bench.cases.scenario import (
     Open,
     Phase,
     Reads,
+    Rising,
     Scenario,
     ScheduledRetries,
     Share,
@@ -69,6 +70,21 @@ INGEST_BATCHES = Scenario(
         Case(
             name="half of it",
             groups=(Group(load=Share(of="closed loop", share=0.5), fan_out=0, connections=8, batch=100),),
+        ),
+    ),
+)
+STEPS, STEP_PER_S, STEP_S = 20, 50, 30.0
+RISING = Scenario(
+    name="rising",
+    about="50 events a second more every half minute, up to 1,000: is there a rate at which latency jumps?",
+    cases=(
+        Case(
+            name=f"to {STEPS * STEP_PER_S:,}/s",
+            groups=(Group(load=Rising(by_per_s=STEP_PER_S, every_s=STEP_S)),),
+            phases=(
+                Phase(name=WARM_UP, seconds=STEP_S),
+                *(Phase(name=f"step {number}", seconds=STEP_S, is_measured=True) for number in range(1, STEPS + 1)),
+            ),
         ),
     ),
 )
@@ -339,6 +355,7 @@ ARCHIVE = Scenario(
 
 SCENARIOS = (
     END_TO_END,
+    RISING,
     SATURATION,
     INGEST,
     INGEST_BATCHES,

@@ -22,6 +22,14 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rising:
+    """Sends events at fixed times, more of them in each step. The first rate has two steps."""
+
+    by_per_s: float
+    every_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
     """Each connection sends the next event when the one before is accepted."""
 
@@ -48,7 +56,7 @@ class Burst:
     events: int
 
 
-Load = Open | Closed | InFlight | Share | Burst
+Load = Open | Rising | Closed | InFlight | Share | Burst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,13 +198,18 @@ def _adapt_case(case: Case, wishes: Wishes) -> Case:
     payload_bytes = None if wishes.real_payloads else case.payload_bytes
     if payload_bytes is not None and wishes.payload_bytes is not None:
         payload_bytes = wishes.payload_bytes
+    groups = tuple(_adapt_group(group, wishes) for group in case.groups)
+    steps_s = [group.load.every_s for group in groups if isinstance(group.load, Rising)]
     preparation = case.preparation
     if isinstance(preparation, FullArchive) and wishes.archive_rows is not None:
         preparation = FullArchive(rows=wishes.archive_rows)
     return replace(
         case,
-        groups=tuple(_adapt_group(group, wishes) for group in case.groups),
-        phases=tuple(_adapt_phase(phase, wishes) for phase in case.phases),
+        groups=groups,
+        # where a load rises, phases are its steps
+        phases=tuple(
+            replace(phase, seconds=steps_s[0]) if steps_s else _adapt_phase(phase, wishes) for phase in case.phases
+        ),
         payload_bytes=payload_bytes,
         counts={**case.counts, **wishes.counts},
         preparation=preparation,
@@ -215,6 +228,10 @@ def _adapt_direct(direct: Direct | None, wishes: Wishes) -> Direct | None:
 def _adapt_group(group: Group, wishes: Wishes) -> Group:
     if isinstance(group.load, Open) and wishes.rate_per_s is not None:
         return replace(group, load=Open(rate_per_s=wishes.rate_per_s))
+    if isinstance(group.load, Rising):
+        by_per_s = group.load.by_per_s if wishes.rate_per_s is None else wishes.rate_per_s
+        every_s = group.load.every_s if wishes.duration_s is None else wishes.duration_s
+        return replace(group, load=Rising(by_per_s=by_per_s, every_s=every_s))
     if isinstance(group.load, Burst) and wishes.burst_events is not None:
         return replace(group, load=Burst(events=wishes.burst_events))
     return group

@@ -32,10 +32,12 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Times at which events are sent. `rate_per_s` None: as soon as a connection is free.
 
+    `rises_every_s`: the rate grows by itself each time so many seconds are over, the first time aside; None: it stays.
     `events_max`: so many, None: until a command to stop. `is_limited`: only as many as `allow` commands have allowed.
     """
 
     rate_per_s: float | None = None
+    rises_every_s: float | None = None
     events_max: int | None = None
     is_limited: bool = False
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cases.payloads import STAMP_BYTES, generate_payload
-from bench.cases.scenario import Burst, Case, Closed, Group, InFlight, Open, Share
+from bench.cases.scenario import Burst, Case, Closed, Group, InFlight, Open, Rising, Share
 from bench.errors import BenchError
 from bench.instruments.child import BenchChild
 from bench.instruments.plan import (
@@ -217,6 +217,8 @@ def _find_pace(provisioned: Provisioned, rate_of: Callable[[str], float]) -> Pac
     match provisioned.group.load:
         case Open(rate_per_s=rate_per_s):
             return Pace(rate_per_s=rate_per_s)
+        case Rising(by_per_s=by_per_s, every_s=every_s):
+            return Pace(rate_per_s=by_per_s, rises_every_s=every_s)
         case Share(of=of, share=share):
             return Pace(rate_per_s=max(1.0, share * rate_of(of)))
         case Closed():

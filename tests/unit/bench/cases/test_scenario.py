@@ -1,6 +1,6 @@
 import pytest
 
-from bench.cases.catalogue import BY_NAME, LONG, SCENARIOS
+from bench.cases.catalogue import BY_NAME, LONG, RISING, SCENARIOS
 from bench.cases.scenario import (
     MEASURED,
     WARM_UP,
@@ -13,6 +13,7 @@ from bench.cases.scenario import (
     Open,
     Phase,
     Reads,
+    Rising,
     Scenario,
     Share,
     Wishes,
@@ -126,3 +127,11 @@ def test_a_duration_holds_for_what_is_measured_directly() -> None:
     assert FullArchive(rows=4000) == reads.preparation
     assert ArchiveWrites(seconds=3.0) == writes.direct
     assert () == reads.groups == writes.groups
+
+
+def test_phases_are_the_steps_of_a_rising_load() -> None:
+    """A shorter duration makes shorter steps, of the load as of the phases, the first one as well."""
+    (case,) = adapt(RISING, Wishes(duration_s=5.0, warm_up_s=60.0)).cases
+
+    assert [Rising(by_per_s=50, every_s=5.0)] == [group.load for group in case.groups]
+    assert [5.0] * 21 == [phase.seconds for phase in case.phases]

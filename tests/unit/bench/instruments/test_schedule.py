@@ -34,6 +34,28 @@ def test_the_rate_is_kept_over_a_long_time() -> None:
     assert START_US + 333_333_333 == schedule.intended_us(1_000_000, 0)
 
 
+@given(after_us=st.integers(0, 10**9), batch=st.sampled_from([1, 10]))
+def test_a_rising_load_has_fixed_times_as_well(after_us: int, batch: int) -> None:
+    """An open loop, whatever the step: what is due has had its time, and the next one has not."""
+    schedule = start(Pace(rate_per_s=50, rises_every_s=30), batch=batch)
+    now_us = START_US + after_us
+    due = schedule.count_due(now_us, sent=0)
+
+    assert schedule.intended_us(due - 1, now_us) <= now_us + 1
+    assert schedule.intended_us(due, now_us) >= now_us - 1
+    assert schedule.intended_us(due, now_us) > schedule.intended_us(due - 1, now_us)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "events"), [(30, 1500), (60, 3000), (90, 6000), (120, 10_500), (630, 1500 * (1 + 20 * 21 // 2))]
+)
+def test_a_rising_load_rises_by_itself_after_the_second_step(after_s: int, events: int) -> None:
+    """50 events a second for 30 s to get warm, 50, 100, 150 … 1,000."""
+    schedule = start(Pace(rate_per_s=50, rises_every_s=30))
+
+    assert events == schedule.count_due(START_US + after_s * SECOND_US - 1, sent=0)
+
+
 def test_a_stop_ends_what_is_due() -> None:
     """Events that were due before the stop are still sent."""
     schedule = start(Pace(rate_per_s=10))
