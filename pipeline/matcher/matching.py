@@ -14,7 +14,7 @@ from pipeline.core.events.operational import OPERATIONAL_TYPES
 from pipeline.core.events.records import Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
 from pipeline.core.log.checksum import choose_sum
 from pipeline.core.log.recent_ids import RecentIds
-from pipeline.core.routing.payload_filter import Content
+from pipeline.core.routing.payload_filter import Content, SelectionCostError
 from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.kafka.log_clock import monotonic_us
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
 ENVELOPE_MAX_BYTES = 8 * 1024
 DETAIL_MAX_CHARS = 500
+SELECTION_COST = "the patterns and payload filters of its application's subscriptions take too long with it"
 MINUTE_US = 60_000_000
 KEY_MAX_BYTES = 1024  # a key is in a dead letter twice
 # One event may match ten thousand subscriptions: its deliveries are handed on in pieces of about this size.
@@ -159,7 +160,11 @@ class Matcher:
             yield self._give_up(_refuse(event, "invalid_event", detail), record)
             return
         content_of = Content(event.payload, event.payload_content_type)
-        subscription_ids = routes.match(event.event_type, event.labels, content_of)
+        try:
+            subscription_ids = routes.match(event.event_type, event.labels, content_of)
+        except SelectionCostError:
+            yield self._give_up(_refuse(event, "invalid_event", SELECTION_COST), record)
+            return
         if (
             not subscription_ids
             and not routes.has_type(event.event_type)

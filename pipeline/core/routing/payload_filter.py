@@ -2,7 +2,9 @@
 
 A filter is JSON: `{"all": [...]}`, `{"any": [...]}`, `{"not": ...}`, or a condition `{"path", "op", "value"}`, with
 a JSON pointer (RFC 6901). What is not there, and what cannot be compared, fulfils no condition but `exists: false`.
-The size of a filter is bounded, and what it costs by the size of the payload: there are no patterns in it.
+The size of a filter is bounded; there are no patterns in it. What one filter costs depends on the payload, and what an
+event costs on the number of filters: `Content` finds and looks through each place once for all of them, within
+`SCANNED_MAX`, because all applications share the loop in which it does.
 """
 
 import re
@@ -19,6 +21,10 @@ PATH_MAX_CHARS = 200
 PATH_MAX_PARTS = 16
 VALUES_MAX = 32
 TEXT_MAX_BYTES = 4096
+# Elements of lists that `contains` looks at for one event, over all filters; some 20 ns each. Of a text, so many
+# characters take as long as one. One filter at its limits, with the longest payload, stays below.
+SCANNED_MAX = 16_000_000
+TEXT_CHARS = 8
 MISSING: Any = object()
 INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
@@ -27,27 +33,62 @@ class FilterError(ValueError):
     """The fault of a filter, as a sentence without its subject."""
 
 
-class PayloadFilter(Protocol):
-    """Decides about the value that a payload is."""
+class SelectionCostError(Exception):
+    """An application's subscriptions look at more, to select an event, than one event may cost."""
 
-    def accepts(self, value: Any) -> bool: ...
+
+class PayloadFilter(Protocol):
+    """Decides about a payload that is JSON."""
+
+    def accepts(self, content: "Content") -> bool: ...
 
 
 class Content:
     """A payload, parsed when a filter first asks for it."""
 
-    __slots__ = ("_content_type", "_payload", "_value")
+    __slots__ = ("_answers", "_content_type", "_found", "_payload", "_scanned", "_value")
 
     def __init__(self, payload: bytes, content_type: str) -> None:
         self._payload = payload
         self._content_type = content_type
         self._value: Any = None
+        self._found: dict[tuple[str, ...], Any] = {}
+        self._answers: dict[tuple[tuple[str, ...], type, Any], bool] = {}
+        self._scanned = 0
 
     def is_accepted_by(self, wanted: PayloadFilter) -> bool:
-        """No filter accepts what is not JSON."""
+        """No filter accepts what is not JSON. Raises `SelectionCostError`."""
         if self._value is None:
             self._value = (self._parse(),)
-        return self._value[0] is not MISSING and wanted.accepts(self._value[0])
+        return self._value[0] is not MISSING and wanted.accepts(self)
+
+    def find(self, parts: tuple[str, ...]) -> Any:
+        """The value at a path, or `MISSING`."""
+        try:
+            return self._found[parts]
+        except KeyError:
+            found = self._found[parts] = _find(self._value[0], parts)
+            return found
+
+    def contains(self, parts: tuple[str, ...], wanted: Any) -> bool:
+        """Is `wanted` a part of the text, or an element of the list, at a path? Raises `SelectionCostError`."""
+        # numbers that filters choose would collide in a dict; `true` and 1 are slow to tell apart
+        if not isinstance(wanted, str) and wanted not in (0, 1):
+            return self._scan(self.find(parts), wanted)
+        key = (parts, type(wanted), wanted)
+        known = self._answers.get(key)
+        if known is None:
+            known = self._answers[key] = self._scan(self.find(parts), wanted)
+        return known
+
+    def _scan(self, value: Any, wanted: Any) -> bool:
+        if isinstance(value, list):
+            self._scanned += len(value)
+        elif isinstance(value, str):
+            self._scanned += len(value) // TEXT_CHARS
+        if self._scanned > SCANNED_MAX:
+            raise SelectionCostError
+        return _contains(value, wanted)
 
     def _parse(self) -> Any:
         if self._content_type != JSON_TYPE:
@@ -66,8 +107,8 @@ class Every:
     def __init__(self, filters: tuple[PayloadFilter, ...]) -> None:
         self.filters = filters
 
-    def accepts(self, value: Any) -> bool:
-        return all(each.accepts(value) for each in self.filters)
+    def accepts(self, content: Content) -> bool:
+        return all(each.accepts(content) for each in self.filters)
 
 
 class Some:
@@ -78,8 +119,8 @@ class Some:
     def __init__(self, filters: tuple[PayloadFilter, ...]) -> None:
         self.filters = filters
 
-    def accepts(self, value: Any) -> bool:
-        return any(each.accepts(value) for each in self.filters)
+    def accepts(self, content: Content) -> bool:
+        return any(each.accepts(content) for each in self.filters)
 
 
 class Not:
@@ -90,8 +131,8 @@ class Not:
     def __init__(self, inner: PayloadFilter) -> None:
         self.inner = inner
 
-    def accepts(self, value: Any) -> bool:
-        return not self.inner.accepts(value)
+    def accepts(self, content: Content) -> bool:
+        return not self.inner.accepts(content)
 
 
 class Condition:
@@ -104,8 +145,21 @@ class Condition:
         self.compare = compare
         self.wanted = wanted
 
-    def accepts(self, value: Any) -> bool:
-        return self.compare(_find(value, self.parts), self.wanted)
+    def accepts(self, content: Content) -> bool:
+        return self.compare(content.find(self.parts), self.wanted)
+
+
+class Containing:
+    """Whether the text or the list at a path contains a value: what is looked through is counted."""
+
+    __slots__ = ("parts", "wanted")
+
+    def __init__(self, parts: tuple[str, ...], wanted: Any) -> None:
+        self.parts = parts
+        self.wanted = wanted
+
+    def accepts(self, content: Content) -> bool:
+        return content.contains(self.parts, self.wanted)
 
 
 class Never:
@@ -113,7 +167,7 @@ class Never:
 
     __slots__ = ()
 
-    def accepts(self, _: Any) -> bool:
+    def accepts(self, _: Content) -> bool:
         return False
 
 
@@ -160,6 +214,8 @@ def _parse(form: object, *, depth: int) -> PayloadFilter:
             compare, is_allowed, wanted = OPERATORS[op]
             if not is_allowed(value):
                 raise FilterError(f"`{op}` needs {wanted} as its value")
+            if op == CONTAINS:
+                return Containing(_split(path), value)
             return Condition(_split(path), compare, value)
     raise FilterError(
         f"must be `all` or `any` with a list, `not` with a filter, or `path`, `op` ({', '.join(OPERATORS)}) and `value`"
@@ -204,11 +260,12 @@ def _are_comparable(one: Any, other: Any) -> bool:
 def _contains(one: Any, other: Any) -> bool:
     if isinstance(one, str):
         return isinstance(other, str) and other in one
-    return isinstance(one, list) and any(_is_same(each, other) for each in one)
+    return isinstance(one, list) and _is_in(other, one)
 
 
 def _is_in(one: Any, others: Any) -> bool:
-    return any(_is_same(one, each) for each in others)
+    # looks at each without a step of Python's; where it finds what is equal, that may be 1 for true
+    return one in others and any(_is_same(one, each) for each in others)
 
 
 def _is_present(one: Any, wanted: Any) -> bool:
@@ -236,6 +293,7 @@ def _is_list(value: Any) -> bool:
 
 
 Operator = tuple[Callable[[Any, Any], bool], Callable[[Any], bool], str]
+CONTAINS = "contains"
 OPERATORS: dict[str, Operator] = {
     "eq": (_is_same, _is_scalar, "a text, a number, true, false or null"),
     "ne": (
@@ -250,6 +308,6 @@ OPERATORS: dict[str, Operator] = {
     "in": (_is_in, _is_list, f"a list of 1 to {VALUES_MAX} values"),
     "starts_with": (lambda one, other: isinstance(one, str) and one.startswith(other), _is_text, "a text"),
     "ends_with": (lambda one, other: isinstance(one, str) and one.endswith(other), _is_text, "a text"),
-    "contains": (_contains, _is_scalar, "a text, a number, true, false or null"),
+    CONTAINS: (_contains, _is_scalar, "a text, a number, true, false or null"),
     "exists": (_is_present, _is_bool, "true or false"),
 }

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from pipeline.core.routing.payload_filter import Content, PayloadFilter, compile_text
+from pipeline.core.routing.payload_filter import Content, PayloadFilter, SelectionCostError, compile_text
 from pipeline.core.routing.payload_schema import PayloadSchema, PayloadSchemaError, read_schema
-from pipeline.core.routing.type_patterns import does_match, is_pattern
+from pipeline.core.routing.type_patterns import do_match, is_pattern
 
 Label = tuple[str, str]
 
@@ -38,6 +38,10 @@ class AppliedSchema(NamedTuple):
 NO_SCHEMA = TypeSchema(None, "off", 0)
 OPEN = 1 << 62  # later than any version
 PATTERN_TYPES_MAX = 1_000
+# Patterns looked at for one event, of its type for the first time: some 1.5 µs each if they have few parts. Of long
+# ones, which take as many steps as pattern and name have parts, multiplied, each step counts as a `PATTERN_STEPS`th.
+PATTERNS_MAX = 250_000
+PATTERN_STEPS = 16
 
 
 class Span:
@@ -106,35 +110,79 @@ class Rule(Span):
 Anchors = dict[Label | None, dict[Rule, None]]
 
 
+class TypeAnchors:
+    """The rules that select one type by a pattern; `to_look_at`: rules that came since it was last met."""
+
+    __slots__ = ("_is_too_costly", "_parts", "anchors", "to_look_at")
+
+    def __init__(self, event_type: str, rules: Mapping[Rule, None]) -> None:
+        self._parts = event_type.split(".")
+        self._is_too_costly = False
+        self.anchors: Anchors = {}
+        self.to_look_at = dict(rules)
+
+    def look(self) -> None:
+        """Look at the rules that came. Raises `SelectionCostError`, again until rules go."""
+        if self._is_too_costly:
+            raise SelectionCostError
+        looked_at = 0.0
+        for rule in self.to_look_at:
+            for pattern in rule.patterns:
+                wanted = pattern.split(".")
+                looked_at += max(1, len(wanted) * len(self._parts) / PATTERN_STEPS)
+                if do_match(wanted, self._parts):
+                    self.anchors.setdefault(rule.anchor, {})[rule] = None
+                    break
+            if looked_at > PATTERNS_MAX:
+                self._is_too_costly = True
+                raise SelectionCostError
+        self.to_look_at.clear()
+
+    def forget(self, rule: Rule) -> None:
+        """A rule went."""
+        self._is_too_costly = False
+        self.to_look_at.pop(rule, None)
+        rules = self.anchors.get(rule.anchor, {})
+        rules.pop(rule, None)
+        if not rules:
+            self.anchors.pop(rule.anchor, None)
+
+
 class PatternIndex:
-    """Rules that name types by patterns. The rules that select a type are found when it is first met."""
+    """Rules that name types by patterns. Which of them select a type is found when it is first met.
+
+    Ten thousand subscriptions may have a million patterns, which take a second to look at: a rule that comes or goes
+    makes no other one be looked at again.
+    """
 
     __slots__ = ("_by_type", "_rules")
 
     def __init__(self) -> None:
         self._rules: dict[Rule, None] = {}
-        self._by_type: dict[str, Anchors] = {}
+        self._by_type: dict[str, TypeAnchors] = {}
 
     def add(self, rule: Rule) -> None:
         self._rules[rule] = None
-        self._by_type.clear()
+        for known in self._by_type.values():
+            known.to_look_at[rule] = None
 
     def remove(self, rule: Rule) -> None:
         self._rules.pop(rule, None)
-        self._by_type.clear()
+        for known in self._by_type.values():
+            known.forget(rule)
 
     def find(self, event_type: str) -> Anchors:
+        """The rules that select a type, by label. Raises `SelectionCostError`."""
         if not self._rules:
             return {}
-        anchors = self._by_type.get(event_type)
-        if anchors is None:
+        known = self._by_type.get(event_type)
+        if known is None:
             if len(self._by_type) >= PATTERN_TYPES_MAX:
                 self._by_type.clear()
-            anchors = self._by_type[event_type] = {}
-            for rule in self._rules:
-                if any(does_match(pattern, event_type) for pattern in rule.patterns):
-                    anchors.setdefault(rule.anchor, {})[rule] = None
-        return anchors
+            known = self._by_type[event_type] = TypeAnchors(event_type, self._rules)
+        if known.to_look_at:
+            known.look()
+        return known.anchors
 
 
 class RoutesHistory:
@@ -241,7 +289,7 @@ class RoutesHistory:
     ) -> list[str]:
         """Subscription ids that select an event of this type with these labels in this version, each once.
 
-        `content`: its payload; without it no subscription with a filter selects the event.
+        `content`: its payload; without it no subscription with a filter selects the event. Raises `SelectionCostError`.
         """
         index = self._find_index()
         rules = dict.fromkeys(_select(index.get(event_type, {}), labels, version))
@@ -310,7 +358,10 @@ class AppliedRoutes:
         return None if self.deleted else self._history.find_schema(name, self.version)
 
     def match(self, event_type: str, labels: Mapping[str, str], content: Content | None = None) -> list[str]:
-        """Subscription ids that select an event of this type with these labels and this payload, each once."""
+        """Subscription ids that select an event of this type with these labels and this payload, each once.
+
+        Raises `SelectionCostError`.
+        """
         return [] if self.deleted else self._history.match(event_type, labels, self.version, content)
 
 

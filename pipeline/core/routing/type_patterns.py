@@ -4,6 +4,8 @@ A name's parts stand between dots. `*` is any one part, `**` any number of parts
 wildcards.
 """
 
+from collections.abc import Sequence
+
 WILDCARDS = frozenset({"*", "**"})
 
 
@@ -13,8 +15,12 @@ def is_pattern(name: str) -> bool:
 
 
 def does_match(pattern: str, name: str) -> bool:
-    """Does the pattern select this name? Takes at most as many steps as the product of their parts."""
-    wanted, parts = pattern.split("."), name.split(".")
+    """Does the pattern select this name?"""
+    return do_match(pattern.split("."), name.split("."))
+
+
+def do_match(wanted: Sequence[str], parts: Sequence[str]) -> bool:
+    """Does a pattern select a name, both in parts? Takes at most as many steps as the product of their numbers."""
     at = place = 0
     last_star, resumed_at = -1, 0
     while place < len(parts):

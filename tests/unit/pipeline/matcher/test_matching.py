@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -13,12 +14,13 @@ from pipeline.core.events.ids import derive_dead_id, derive_delivery_id
 from pipeline.core.events.operational import OPERATIONAL_TYPES
 from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
 from pipeline.core.log.checksum import choose_sum
-from pipeline.core.routing.routes import AppliedRoutes
+from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory
 from pipeline.matcher.matching import DETAIL_MAX_CHARS, PORTION_MAX_BYTES, Matcher, ToWrite
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
 from tests.unit.pipeline.matcher.records import (
     APPLICATION,
+    EVENT_TYPE,
     NOW_US,
     FixedRoutes,
     StoredRecord,
@@ -106,6 +108,28 @@ async def test_an_unforeseen_exception_while_reading_is_one_dead_letter() -> Non
         written = read(await match(make_matcher(known_routes(), parse=fail), [store(make_event(), offset=1)]))
 
     assert ["internal"] == [record.reason for _, _, record in written if isinstance(record, DeadLetter)]
+
+
+async def test_filters_that_cost_too_much_are_one_dead_letter() -> None:
+    """An event is given up whose application's filters would hold up all others; the next one is matched."""
+    history = RoutesHistory()
+    history.put_type(EVENT_TYPE, 1)
+    for number in range(40):
+        conditions = [{"path": "", "op": "contains", "value": 100 * number + each} for each in range(32)]
+        payload_filter = json.dumps({"not": {"any": conditions}})
+        history.put_rule(
+            f"s{number}", 1, enabled=True, event_types=[EVENT_TYPE], labels={}, payload_filter=payload_filter
+        )
+    routes = FixedRoutes()
+    routes.versions[APPLICATION] = {1: AppliedRoutes(history, 1, deleted=False)}
+    events = [make_event(1, payload=json.dumps([0.5] * 10_000).encode()), make_event(2, payload=b"[]")]
+    costly = make_event(3, payload=b"[" + b"7," * 20_000 + b"-1]")
+    written = read(await match(make_matcher(routes), [store(each) for each in (costly, *events)]))
+
+    letters = [record for _, _, record in written if isinstance(record, DeadLetter)]
+    assert [("invalid_event", costly.event_id)] == [(letter.reason, letter.event_id) for letter in letters]
+    assert "payload filters" in letters[0].detail
+    assert 80 == len([record for _, _, record in written if isinstance(record, Delivery)])
 
 
 async def test_an_event_becomes_deliveries_and_one_dispatch() -> None:

@@ -10,8 +10,10 @@ from pipeline.core.routing.payload_filter import (
     CONDITIONS_MAX,
     DEPTH_MAX,
     OPERATORS,
+    SCANNED_MAX,
     Content,
     FilterError,
+    SelectionCostError,
     compile_text,
     count_conditions,
     parse_filter,
@@ -147,3 +149,26 @@ def test_nothing_is_raised(payload: object, op: str, value: object) -> None:
         return
 
     assert isinstance(accepts(where("/a", op, value), payload), bool)
+
+
+@pytest.mark.parametrize("payload", [[0.5] * 172_000, [[]] * 233_000, "a" * 690_000], ids=["numbers", "lists", "text"])
+def test_what_all_filters_of_an_event_look_through_is_bounded(payload: object) -> None:
+    """One filter at its limits accepts or refuses the longest payload; ten thousand would take hours."""
+    content = Content(json.dumps(payload).encode(), JSON_TYPE)
+
+    def ask(number: int) -> bool:
+        wanted = f"{number}b" if isinstance(payload, str) else number
+        conditions = [where("", "contains", wanted), *[where("", "contains", f"{wanted}-{each}") for each in range(31)]]
+        return content.is_accepted_by(parse_filter({"any": conditions}))
+
+    assert ask(0) is False
+    with pytest.raises(SelectionCostError):
+        any(ask(number) for number in range(1, SCANNED_MAX))
+
+
+def test_the_same_search_counts_once() -> None:
+    """Thousands of subscriptions with one filter cost as much as one of them."""
+    content = Content(json.dumps(["a"] * 100_000).encode(), JSON_TYPE)
+    wanted = parse_filter({"any": [where("", "contains", "b"), where("", "contains", True)]})
+
+    assert not any(content.is_accepted_by(wanted) for _ in range(1_000))

@@ -1,13 +1,14 @@
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.events.records import Routes
-from pipeline.core.routing.payload_filter import Content
-from pipeline.core.routing.routes import RoutesHistory
+from pipeline.core.routing.payload_filter import Content, SelectionCostError
+from pipeline.core.routing.routes import PatternIndex, RoutesHistory, Rule
 from pipeline.core.routing.type_patterns import does_match, is_pattern
 from tests.unit.pipeline.core.compiling import compile_routes
 
@@ -183,3 +184,46 @@ def test_nothing_is_kept_of_versions_that_are_forgotten() -> None:
     assert ["s"] == history.match("a.b.999", {"v": "999"}, 999)
     assert 4 >= len(history._index or {})  # noqa: SLF001 - what must not grow
     assert 4 >= len(history._type_spans)  # noqa: SLF001 - what must not grow
+
+
+class CountedPatterns(tuple[str, ...]):
+    """Patterns that count how often they are looked at."""
+
+    __slots__ = ()
+    looks: ClassVar[list[int]] = []
+
+    def __iter__(self) -> Iterator[str]:
+        self.looks.append(1)
+        return super().__iter__()
+
+
+def test_a_change_lets_only_what_changed_be_looked_at() -> None:
+    """A thousand subscriptions with patterns are looked at once for a type, however often one of them changes."""
+    index, rules = PatternIndex(), [Rule(f"s{each}", 1, [f"x{each}.**"], {}, None) for each in range(1000)]
+    for rule in rules:
+        rule.patterns = CountedPatterns(rule.patterns)
+        index.add(rule)
+    CountedPatterns.looks.clear()
+    for each in range(100):
+        index.remove(rules[each])
+        index.add(rules[each])
+        assert [rules[500]] == list(index.find("x500.b.c")[None])
+
+    assert 1000 + 99 == len(CountedPatterns.looks)
+
+
+def test_patterns_that_take_too_long_are_not_looked_at() -> None:
+    """A thousand patterns of forty parts take a second with a name of a hundred; the few that stay are looked at."""
+    name, history = ".".join("a" * 100), RoutesHistory()
+    history.put_type(name, 1)
+    for each in range(20):
+        patterns = [f"**.{'a.' * 40}{each}-{number}" for number in range(100)]
+        history.put_rule(f"s{each}", 1, enabled=True, event_types=[*patterns, "**"], labels={})
+    for _ in range(2):
+        with pytest.raises(SelectionCostError):
+            history.match(name, {}, 1)
+    for each in range(1, 20):
+        history.drop_rule(f"s{each}", 2)
+    history.forget_before(2)
+
+    assert ["s0"] == history.match(name, {}, 2)
