@@ -5,6 +5,7 @@ A subscription that had the event before gets one more attempt of the same deliv
 secrets. The attempts are noted first, so that they are listed from the moment this is answered.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,7 +16,8 @@ from pipeline.core.events.ids import derive_attempt_id, derive_delivery_id
 from pipeline.core.events.records import Delivery, Dispatch, to_bytes
 from pipeline.core.log.checksum import sum_content
 from pipeline.core.retries.replay import number_replay
-from pipeline.core.routing.payload_filter import Content
+from pipeline.core.routing.payload_filter import Content, SelectionCostError
+from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.gateway.answers import answer_nothing
 from pipeline.gateway.auth import read_own_form
 from pipeline.gateway.bodies import Form
@@ -24,7 +26,8 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.reads.waiting import wait_for_archive
-from pipeline.kafka.failures import trace
+from pipeline.gateway.validation import Findings
+from pipeline.kafka.failures import Plain, ToSend, trace
 from pipeline.kafka.producer import KafkaUnavailableError
 from pipeline.postgres.control.replays import (
     Asked,
@@ -35,7 +38,11 @@ from pipeline.postgres.control.replays import (
     note_asked,
     withdraw_asked,
 )
-from pipeline.topics import Topic
+from pipeline.topics import Topics
+
+# Each delivery has the payload in it: ten thousand of them would fill the memory, and the buffer of the events of all.
+PORTION_MAX_BYTES = 2 * 1024 * 1024
+PORTION_MAX_RECORDS = 2000
 
 
 class ReplayForm(Form, frozen=True):
@@ -72,8 +79,7 @@ async def replay(request: web.Request) -> web.Response:
     if event is None:
         raise Problem("NotFound")
     routes = gateway.routes.current(application_id)
-    content = Content(event.payload, event.payload_content_type)
-    selected = routes.match(event.event_type, event.labels, content) if routes is not None else []
+    selected = _select(routes, event) if routes is not None else []
     if form.subscription_id is not None:
         if str(form.subscription_id) not in selected:
             raise Problem("NotFound", detail="No enabled subscription with this id selects the event.")
@@ -84,6 +90,20 @@ async def replay(request: web.Request) -> web.Response:
     await carry_out(gateway, application_id, event, plan, routes_version=version)
     gateway.log.info("event_replayed", application_id=application_id, event_id=event_id, deliveries=len(selected))
     return answer_nothing()
+
+
+def _select(routes: AppliedRoutes, event: ReplayedEvent) -> list[str]:
+    """Raises `Problem`."""
+    try:
+        return routes.match(event.event_type, event.labels, Content(event.payload, event.payload_content_type))
+    except SelectionCostError:
+        findings = Findings()
+        findings.add(
+            "event_id",
+            "selection",
+            "patterns and payload filters of the application's subscriptions take too long with it",
+        )
+        raise findings.to_problem() from None
 
 
 async def carry_out(
@@ -111,6 +131,7 @@ def plan_replay(
     """The records of a replay to the `selected` subscriptions; `is_forced`: also to disabled ones. Pure."""
     plan = Plan(asked=[], deliveries=[], matches=[])
     by_subscription = {delivery.subscription_id: delivery for delivery in known}
+    content_crc32 = sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload)
     for subscription_id in selected:
         before = by_subscription.get(subscription_id)
         number = number_replay(before.made) if before is not None else 1
@@ -129,7 +150,7 @@ def plan_replay(
             matched_at_us=now_us,
             attempt_number=number,
             schedule_from=number,
-            content_crc32=sum_content(event.event_id, event.event_type, event.payload_content_type, event.payload),
+            content_crc32=content_crc32,
             asked_at_us=now_us,
             routes_version=routes_version,
             is_forced=is_forced,
@@ -153,14 +174,28 @@ def plan_replay(
 async def _write(
     gateway: Gateway, application_id: str, event: ReplayedEvent, plan: Plan, noted: list[Asked], routes_version: int
 ) -> None:
-    """Raises `KafkaUnavailableError`."""
-    topics = gateway.topics
+    """Write in portions, one after the other. Raises `KafkaUnavailableError`."""
     added = {match["delivery_id"] for match in plan.matches} | {one.delivery_id for one in noted}
-    records: list[tuple[Topic, bytes, bytes | None]] = [
-        (topics.deliveries, delivery.subscription_id.encode(), to_bytes(delivery))
-        for delivery in plan.deliveries
-        if delivery.delivery_id in added
-    ]
+    headers = None if gateway.tracing is None else gateway.tracing.headers()
+    portion: list[ToSend] = []
+    size_bytes = 0
+    for record in _list_records(gateway.topics, application_id, event, plan, added, routes_version):
+        portion.append(trace(record, headers))
+        size_bytes += len(record[2] or b"")
+        if size_bytes >= PORTION_MAX_BYTES or len(portion) >= PORTION_MAX_RECORDS:
+            await gateway.producer.send_bytes(portion)
+            portion, size_bytes = [], 0
+    if portion:
+        await gateway.producer.send_bytes(portion)
+
+
+def _list_records(
+    topics: Topics, application_id: str, event: ReplayedEvent, plan: Plan, added: set[str], routes_version: int
+) -> Iterator[Plain]:
+    """The deliveries in `added`, then what the event matches since. Encoded when they are asked for."""
+    for delivery in plan.deliveries:
+        if delivery.delivery_id in added:
+            yield topics.deliveries, delivery.subscription_id.encode(), to_bytes(delivery)
     if plan.matches:
         dispatch = Dispatch(
             application_id=application_id,
@@ -175,6 +210,4 @@ async def _write(
             matches=plan.matches,
             content_crc32=plan.deliveries[0].content_crc32,
         )
-        records.append((topics.dispatches, application_id.encode(), to_bytes(dispatch)))
-    headers = None if gateway.tracing is None else gateway.tracing.headers()
-    await gateway.producer.send_bytes([trace(record, headers) for record in records])
+        yield topics.dispatches, application_id.encode(), to_bytes(dispatch)

@@ -1,5 +1,6 @@
 """An event is sent again because a person asked for it."""
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import pytest
 from tests.support.api import Space, describe_subscription
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
-from tests.support.stack import Stack
+from tests.support.stack import Stack, run_stack
 from tests.support.verification import verify_delivery
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -104,3 +105,23 @@ async def test_what_cannot_be_replayed(stack: Stack) -> None:
     assert (404, "NotFound") == await ask(stack, other, event_id)
     assert (403, "Forbidden") == await ask(stack, other, event_id, application_id=own.application_id)
     assert (204, "") == await ask(stack, own, event_id)
+
+
+async def test_a_replay_is_larger_than_the_buffer(kafka: str, postgres: str, migrated_template: str) -> None:
+    """Each delivery has the payload in it: they are written in portions, and leave room for events of others."""
+    names, buffer = ("gateway", "matcher", "archive"), str(8 * 1024 * 1024)
+    async with run_stack(kafka, postgres, migrated_template, *names, KAFKA_PRODUCE_BUFFER_MAX_BYTES=buffer) as stack:
+        space = await stack.api.make_space(TYPE)
+        for _ in range(20):
+            await stack.api.subscribe(space, "http://127.0.0.1:9/", TYPE)
+        event_id = await stack.api.send(space, TYPE, payload=json.dumps("x" * 600_000))
+
+        async def is_dispatched() -> bool:
+            return 20 == len(await stack.api.list_attempts(space, event_id))
+
+        await eventually(is_dispatched, timeout_s=60)
+        asked = await ask(stack, space, event_id)
+        attempts = await stack.api.list_attempts(space, event_id)
+
+    assert (204, "") == asked
+    assert 40 == len(attempts), "each was asked for once more"
