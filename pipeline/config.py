@@ -126,7 +126,9 @@ class GatewayConfig(Section):
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to answer 409 without a look-up")
     lookup_timeout_s: float = Field(0.5, gt=0, le=10, description="give up asking the archive for an event id after")
     archive_wait_s: float = Field(2.0, ge=0, le=30, description="how long a read waits for the archive to catch up")
-    exports_max: int = Field(4, ge=1, le=100, description="exports running at once; one more gets a 503")
+    exports_max: int = Field(
+        4, ge=1, le=100, description="exports running at once, half of them of one organization; one more gets a 503"
+    )
     disabled_hold_s: float = Field(
         86_400.0,
         ge=0,

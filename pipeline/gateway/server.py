@@ -61,6 +61,7 @@ from pipeline.gateway.reads import (
     subscription_health,
 )
 from pipeline.gateway.reads.catching_up import follow_archive
+from pipeline.gateway.reads.export_places import ExportPlaces
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.schema_registry import open_registry
 from pipeline.gateway.short_way import ShortWay
@@ -334,7 +335,7 @@ def build_app(gateway: Gateway) -> web.Application:
     headers = AnswerHeaders(config)
     app[GATEWAY] = gateway
     app[service_tokens.SCOPES] = service_tokens.list_scopes(list_operations())
-    app[exports.OPEN] = asyncio.Semaphore(config.exports_max)
+    app[exports.PLACES] = ExportPlaces(config.exports_max)
     app[exports.STREAM_HEADERS] = headers
     operations = list_operations()
     documents.add_document(app, operations, base_path=API_PATH)

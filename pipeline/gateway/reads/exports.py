@@ -19,6 +19,7 @@ from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events import show_summary
 from pipeline.gateway.reads.events_per_day import DAYS, get_today
+from pipeline.gateway.reads.export_places import ExportPlaces, Place
 from pipeline.gateway.reads.queries import APPLICATION_ID, take, take_application_id
 from pipeline.postgres.archive.exports import Export, MadeAttempt, export_attempts, export_events
 from pipeline.postgres.archive.reads import ArchivedPayload
@@ -26,7 +27,7 @@ from pipeline.postgres.archive.reads import ArchivedPayload
 NDJSON = "application/x-ndjson"
 CHUNK_BYTES = 65_536
 DAYS_MAX = 366
-OPEN = web.AppKey("exports_open", asyncio.Semaphore)
+PLACES = web.AppKey("export_places", ExportPlaces)
 STREAM_HEADERS = web.AppKey("stream_headers", AnswerHeaders)  # of answers whose head leaves before the frame sees them
 
 
@@ -49,14 +50,14 @@ async def send_events(request: web.Request) -> web.StreamResponse:
     """The application's events with their payloads in base64, in the order of the log."""
     wanted = await _take_export(request)
     lines = (_show_event(event) async for event in export_events(request.app[GATEWAY].read_pool, wanted))
-    return await _send(request, lines)
+    return await _send(request, wanted, lines)
 
 
 async def send_attempts(request: web.Request) -> web.StreamResponse:
     """The application's attempts that were made or cancelled, by event and delivery."""
     wanted = await _take_export(request)
     lines = (_show_attempt(attempt) async for attempt in export_attempts(request.app[GATEWAY].read_pool, wanted))
-    return await _send(request, lines)
+    return await _send(request, wanted, lines)
 
 
 async def _take_export(request: web.Request) -> Export:
@@ -70,35 +71,46 @@ async def _take_export(request: web.Request) -> Export:
     return Export(application_id=application_id, first=first, last=last)
 
 
-async def _send(request: web.Request, lines: AsyncGenerator[dict[str, Any], None]) -> web.StreamResponse:
+async def _send(
+    request: web.Request, wanted: Export, lines: AsyncGenerator[dict[str, Any], None]
+) -> web.StreamResponse:
     """Stream `lines`. What fails once the head is sent breaks the connection off, so that the client sees that its copy
     is not whole; before that it is answered as always."""
-    exports = request.app[OPEN]
-    if exports.locked():
-        detail = "As many exports as HOOKLINE_GATEWAY_EXPORTS_MAX allows are running in this gateway; try again later."
-        raise Problem("ServiceUnavailable", detail=detail)
-    stream = NdjsonStream(request)
-    if request.method == "HEAD":
-        return await stream.end()
-    async with exports, aclosing(lines):
-        try:
-            async for line in lines:
-                await stream.add(line)
-            return await stream.end()
-        except Exception as error:
-            if not stream.response.prepared:
-                raise
-            request.app[GATEWAY].log.warning("export_broken_off", reason=f"{type(error).__name__}: {error}")
-            if request.transport is not None:
-                request.transport.abort()
-            return stream.response
+
+    def break_off() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    owner = request.app[GATEWAY].routes.organization_of(wanted.application_id) or wanted.application_id
+    async with aclosing(lines):
+        with request.app[PLACES].take(owner, break_off) as place:
+            if place is None:
+                detail = (
+                    "As many exports as HOOKLINE_GATEWAY_EXPORTS_MAX allows are running in this gateway, or half as "
+                )
+                detail += "many of this organization; try again later."
+                raise Problem("ServiceUnavailable", detail=detail)
+            stream = NdjsonStream(request, place)
+            if request.method == "HEAD":
+                return await stream.end()
+            try:
+                async for line in lines:
+                    await stream.add(line)
+                return await stream.end()
+            except Exception as error:
+                if not stream.response.prepared:
+                    raise
+                request.app[GATEWAY].log.warning("export_broken_off", reason=f"{type(error).__name__}: {error}")
+                break_off()
+                return stream.response
 
 
 class NdjsonStream:
     """An answer whose lines leave as they come, encoded as the client accepts it."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, place: Place) -> None:
         self._request = request
+        self._place = place
         self._timeout_s = request.app[GATEWAY].settings.gateway.request_timeout_s
         self._ready = bytearray()
         self.response = web.StreamResponse(headers={"Content-Type": NDJSON, "Vary": "Accept-Encoding"})
@@ -128,8 +140,9 @@ class NdjsonStream:
             await self.response.prepare(self._request)
         # aiohttp would send it (RFC 9110 §9.3.2: an answer to HEAD has no body)
         if data and self._request.method != "HEAD":
-            async with asyncio.timeout(self._timeout_s):
-                await self.response.write(data)
+            with self._place.send(len(data)):
+                async with asyncio.timeout(self._timeout_s):
+                    await self.response.write(data)
 
 
 def _show_event(found: ArchivedPayload) -> dict[str, Any]:

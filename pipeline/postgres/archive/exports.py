@@ -1,12 +1,16 @@
-"""Reading any number of rows in flat memory: by a server-side cursor, a day's partition at a time."""
+"""Reading any number of rows in flat memory: a day's partition at a time, in pages by an index.
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+Between two pages there is neither a connection nor a transaction: a client that reads slowly would keep a place of the
+pool, and locks and a snapshot in the server, for as long as it liked. No day could leave the archive meanwhile.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import LiteralString
+from uuid import UUID
 
-from psycopg import AsyncServerCursor, IsolationLevel
 from psycopg.rows import TupleRow
 
 from pipeline.postgres.archive.bodies import unpack_body
@@ -14,6 +18,7 @@ from pipeline.postgres.archive.reads import ArchivedEvent, ArchivedPayload
 from pipeline.postgres.pool import Pool
 
 FETCH_ROWS = 200  # held at once; of payloads of 1 KB some 300 KB
+NIL = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +52,32 @@ class MadeAttempt:
     next_due_at_us: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """The statement for a page, the place before all rows, and the place of a row."""
+
+    query: LiteralString
+    start: Sequence[object]
+    place_of: Callable[[TupleRow], Sequence[object]]
+
+
 # One day at a time, by equality: one partition each, whatever statistics say; and in an order that an index has, so
 # that nothing is sorted before the first row goes out.
-EVENTS: LiteralString = (
-    "select event_id::text, event_type, payload_content_type, labels, metadata, occurred_at_us, received_at_us, ip, "
-    "payload, payload_compressed from events where application_id = %s and day = %s "
-    "order by appended_at_us, event_offset"
+EVENTS = _Way(
+    query="select event_id::text, event_type, payload_content_type, labels, metadata, occurred_at_us, received_at_us, "
+    "ip, payload, payload_compressed, appended_at_us, event_offset from events where application_id = %s and day = %s "
+    "and (appended_at_us, event_offset) > (%s, %s) order by appended_at_us, event_offset limit %s",
+    start=(-1, -1),
+    place_of=lambda row: row[10:12],
 )
-ATTEMPTS: LiteralString = (
-    "select attempt_id::text, attempt_number, delivery_id::text, event_id::text, event_type, subscription_id::text, "
-    "outcome, error_class, error_detail, queued_at_us, started_at_us, finished_at_us, request_method, request_url, "
-    "response_status, next_due_at_us from attempts where application_id = %s and day = %s "
-    "order by event_id, delivery_id, attempt_number"
+ATTEMPTS = _Way(
+    query="select attempt_id::text, attempt_number, delivery_id::text, event_id::text, event_type, "
+    "subscription_id::text, outcome, error_class, error_detail, queued_at_us, started_at_us, finished_at_us, "
+    "request_method, request_url, response_status, next_due_at_us from attempts where application_id = %s and day = %s "
+    "and (event_id, delivery_id, attempt_number) > (%s::uuid, %s::uuid, %s) "
+    "order by event_id, delivery_id, attempt_number limit %s",
+    start=(NIL, NIL, 0),
+    place_of=lambda row: (row[3], row[2], row[1]),
 )
 
 
@@ -80,27 +99,20 @@ async def export_attempts(pool: Pool, wanted: Export) -> AsyncGenerator[MadeAtte
             yield MadeAttempt(**dict(zip(names, row, strict=True)))
 
 
-async def _each_row(pool: Pool, query: LiteralString, wanted: Export) -> AsyncGenerator[TupleRow, None]:
-    async with _open_cursor(pool) as cursor:
-        day = wanted.first
-        while day <= wanted.last:
-            await cursor.execute(query, (wanted.application_id, day))
-            while rows := await cursor.fetchmany(FETCH_ROWS):
-                for row in rows:
-                    yield row
-            day += timedelta(days=1)
+async def _each_row(pool: Pool, way: _Way, wanted: Export) -> AsyncGenerator[TupleRow, None]:
+    day = wanted.first
+    while day <= wanted.last:
+        place = way.start
+        while rows := await _read_page(pool, way.query, (wanted.application_id, day, *place, FETCH_ROWS)):
+            for row in rows:
+                yield row
+            if len(rows) < FETCH_ROWS:
+                break
+            place = way.place_of(rows[-1])
+        day += timedelta(days=1)
 
 
-@asynccontextmanager
-async def _open_cursor(pool: Pool) -> AsyncIterator[AsyncServerCursor[TupleRow]]:
-    """A cursor of the server's, in a transaction that sees one moment."""
-    async with pool.connection() as connection:
-        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-        await connection.set_read_only(True)
-        try:
-            async with connection.transaction(), connection.cursor(name="export", binary=True) as cursor:
-                yield cursor
-        finally:
-            if not connection.broken:
-                await connection.set_isolation_level(None)
-                await connection.set_read_only(None)
+async def _read_page(pool: Pool, query: LiteralString, values: Sequence[object]) -> list[TupleRow]:
+    async with pool.connection() as connection, connection.cursor(binary=True) as cursor:
+        await cursor.execute(query, values, prepare=True)
+        return await cursor.fetchall()

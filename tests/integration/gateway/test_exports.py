@@ -1,11 +1,16 @@
 """Exports: every row of some days, in flat memory; and bodies that are compressed, both ways."""
 
+import asyncio
 import base64
+import contextlib
 import gzip
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -124,6 +129,55 @@ async def test_memory_stays_flat(stack: Stack, request: pytest.FixtureRequest) -
 
     assert max(taken["zstd"], taken["gzip"]) < taken["identity"] / 4
     assert max(grown_bytes) < GROWTH_MAX_BYTES
+
+
+async def test_slow_clients_hold_up_no_others(stack: Stack, request: pytest.FixtureRequest) -> None:
+    """Exports whose clients do not read hold no session of PostgreSQL, and half of the places: others export."""
+    space, other = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)
+    request.addfinalizer(lambda: empty(stack.database_url, space.application_id))
+    fill(stack.database_url, space.application_id)
+    await stack.api.send(other, TYPE)
+
+    async with contextlib.AsyncExitStack() as open_ones:
+        for _ in range(2):
+            await open_ones.enter_async_context(export_unread(stack, space))
+
+        await eventually(lambda: count_transactions(stack.database_url) == 0, timeout_s=60)
+        third = await stack.api.call(
+            "GET", "/events/export", token=space.secret, query={"application_id": space.application_id}
+        )
+        theirs = await eventually(lambda: export(stack, other, "events"), timeout_s=60)
+
+    assert 503 == third.status
+    assert (503, "ServiceUnavailable") == third.problem
+    assert 1 == len(theirs)
+
+
+@asynccontextmanager
+async def export_unread(stack: Stack, space: Space) -> AsyncIterator[None]:
+    """An export whose client reads its first bytes and no more."""
+    url = urlsplit(stack.api.url)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, (url.hostname, url.port))
+        target = f"{url.path}/events/export?application_id={space.application_id}"
+        head = f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {space.secret}\r\n\r\n"
+        await loop.sock_sendall(client, head.encode())
+        assert (await loop.sock_recv(client, 100)).startswith(b"HTTP/1.1 200")
+        yield
+
+
+def count_transactions(database: str) -> int:
+    """Transactions that the gateways have open, and do nothing in."""
+    query = (
+        "select count(*) from pg_stat_activity where datname = current_database() "
+        "and application_name like 'hookline-gateway%' and state = 'idle in transaction'"
+    )
+    with psycopg.connect(database) as connection:
+        (count,) = connection.execute(query).fetchone() or (0,)
+        return int(count)
 
 
 async def test_answers_are_encoded_as_accepted(stack: Stack) -> None:
