@@ -22,6 +22,7 @@ from pipeline.gateway.operations import OPERATION
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER
 from pipeline.postgres.control.acting import act_as
+from pipeline.postgres.tenant import work_for
 
 SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
 
@@ -89,10 +90,20 @@ async def authorize(request: web.Request) -> Caller:
     gateway = request.app[GATEWAY]
     token = read_token(request)
     grant = gateway.tokens.find_at_once(token) or await gateway.tokens.find(token)
+    work_for(_name_tenant(gateway, grant))
     right = find_right(request)
     if right is not INGEST and request.method not in READING:
         act_as(grant.actor.kind, grant.actor.actor_id, find_client_address(request))
     return Caller(gateway, grant, right)
+
+
+def _name_tenant(gateway: Gateway, grant: Grant) -> str:
+    """The tenant whose request it is: the organization, if it is one. Others share the gateway with it."""
+    if grant.application_id is not None:
+        return gateway.routes.organization_of(grant.application_id) or grant.application_id
+    if len(grant.roles) == 1:
+        return next(iter(grant.roles))
+    return grant.actor.actor_id or grant.actor.kind
 
 
 async def read_own_form(request: web.Request, decoder: "msgspec.json.Decoder[F]") -> tuple[Caller, F, str]:

@@ -3,7 +3,6 @@
 A token minted by another gateway a moment ago may not have reached our view: who would be refused is looked up first.
 """
 
-import asyncio
 import hmac
 import secrets
 import time
@@ -21,7 +20,9 @@ from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres.control.applications import find_application_of_secret, find_published_version
 from pipeline.postgres.control.service_tokens import find_grant_of_service_token
 from pipeline.postgres.control.sessions import find_grant_of_session
+from pipeline.postgres.places import Places
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.tenant import TENANT
 
 UNKNOWN_MAX = 10_000
 LOOKUPS_MAX = 4  # at once: a client that guesses tokens must not take all connections
@@ -47,7 +48,7 @@ class Tokens:
         self._master_hash = hash_token(str(master_key)) if master_key is not None else None
         self._unknown_ttl_s = unknown_ttl_s
         self._unknown: OrderedDict[bytes, float] = OrderedDict()  # until when
-        self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
+        self._lookups = Places(LOOKUPS_MAX)
 
     def find_at_once(self, token: str) -> Grant | None:
         """The rights of `token`, as far as memory knows."""
@@ -125,9 +126,9 @@ class Tokens:
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         try:
-            async with self._lookups:
+            async with self._lookups.hold(TENANT.get(), self._pool.timeout):
                 return await question()
-        except DatabaseUnavailable as error:
+        except (TimeoutError, *DatabaseUnavailable) as error:
             raise Problem("ServiceUnavailable") from error
 
     def _remember_unknown(self, token_hash: bytes) -> None:

@@ -25,6 +25,7 @@ from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
 from pipeline.postgres.control.acting import act_as_system
 from pipeline.postgres.pool import DatabaseUnavailable
+from pipeline.postgres.tenant import SYSTEM, work_for
 
 if TYPE_CHECKING:
     from pipeline.tracing import Tracing
@@ -87,7 +88,9 @@ def wrap(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         started_at_s = time.perf_counter()
-        act_as_system()  # the requests of one connection share a task
+        # the requests of one connection share a task
+        act_as_system()
+        work_for(SYSTEM)
         try:
             check_head(request)
             if check_limits is not None:

@@ -5,10 +5,12 @@ attempts for five minutes, and keeps a session for as long as it answers anythin
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -18,6 +20,8 @@ from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
+from pipeline.postgres.places import Places
+from pipeline.postgres.tenant import TENANT
 from pipeline.start_error import StartError
 
 # psycopg_pool doubles the wait between attempts until this is over, then waits for the next request. `PoolWatch` asks
@@ -44,7 +48,14 @@ class DatabaseAwayError(StartError):
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
-    """A pool that replaces its sessions when one of them turns out to be useless: the others are of the same kind."""
+    """A pool that replaces its sessions when one of them turns out to be useless: the others are of the same kind.
+
+    Tenants take turns at its connections.
+    """
+
+    def __init__(self, conninfo: str, *, max_size: int, **options: Any) -> None:
+        super().__init__(conninfo, max_size=max_size, **options)
+        self._places = Places(max_size)
 
     @asynccontextmanager
     async def connection(
@@ -52,9 +63,41 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         timeout: float | None = None,  # noqa: ASYNC109 - the parent's signature
     ) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """See the parent's method."""
+        async with self._hold_place(timeout) as left_s, self._lend(left_s) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _hold_place(self, timeout_s: float | None) -> AsyncIterator[float]:
+        """A place, and the time that is left to wait for a connection."""
+        timeout_s = self.timeout if timeout_s is None else timeout_s
+        until_s = time.monotonic() + timeout_s
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self._places.hold(TENANT.get(), timeout_s))
+            except TimeoutError:
+                raise PoolTimeout(f"couldn't get a connection after {timeout_s:.2f} sec") from None
+            yield max(0.0, until_s - time.monotonic())
+
+    def pop_stats(self) -> dict[str, int]:
+        """See the parent's method; with those that wait, or waited, for a place."""
+        counted, places = super().pop_stats(), self._places
+        counted["requests_waiting"] = counted.get("requests_waiting", 0) + len(places)
+        for name, more in (
+            ("requests_num", places.failed),
+            ("requests_queued", places.waited),
+            ("requests_errors", places.failed),
+            ("requests_wait_ms", round(places.waited_s * 1000)),
+        ):
+            counted[name] = counted.get(name, 0) + more
+        places.waited = places.failed = 0
+        places.waited_s = 0.0
+        return counted
+
+    @asynccontextmanager
+    async def _lend(self, timeout_s: float) -> AsyncIterator[AsyncConnection[TupleRow]]:
         is_useless = False
         try:
-            async with super().connection(timeout) as connection:
+            async with super().connection(timeout_s) as connection:
                 try:
                     actor = ACTOR.get()
                     if actor is not None and not connection.autocommit:
@@ -96,21 +139,22 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         is_last: bool,
     ) -> list[RowT] | None:
         """Execute on one session. None: that session was broken, and another one may work."""
-        connection = await self.getconn()
-        is_useless = False
-        try:
-            cursor = connection.cursor(row_factory=make_rows)
-            await cursor.execute(query, values, prepare=True)
-            return await cursor.fetchall()
-        except BaseException as error:
-            is_useless = isinstance(error, SessionUseless) or connection.broken
-            if is_last or not is_useless or not isinstance(error, psycopg.Error):
-                raise
-            return None
-        finally:
-            await self.putconn(connection)
-            if is_useless:
-                await asyncio.shield(self.drain())
+        async with self._hold_place(None) as left_s:
+            connection = await self.getconn(left_s)
+            is_useless = False
+            try:
+                cursor = connection.cursor(row_factory=make_rows)
+                await cursor.execute(query, values, prepare=True)
+                return await cursor.fetchall()
+            except BaseException as error:
+                is_useless = isinstance(error, SessionUseless) or connection.broken
+                if is_last or not is_useless or not isinstance(error, psycopg.Error):
+                    raise
+                return None
+            finally:
+                await self.putconn(connection)
+                if is_useless:
+                    await asyncio.shield(self.drain())
 
 
 async def check_connection(connection: AsyncConnection[TupleRow]) -> None:

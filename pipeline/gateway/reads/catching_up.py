@@ -14,6 +14,7 @@ from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.postgres.archive.progress import read_next_offsets
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.tenant import SYSTEM, work_for
 from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
@@ -54,6 +55,7 @@ class CatchingUp:
         return (await asyncio.shield(self._next))[partition]
 
     async def _run_round(self) -> Mapping[int, Progress]:
+        work_for(SYSTEM)  # for all that wait, not for the first one
         async with self._asking:
             # who comes from here on takes part in the next round
             partitions, self._wanted, self._next = self._wanted, set(), None

@@ -18,6 +18,7 @@ from pipeline.config import DatabaseConfig
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import DatabaseUnavailable, Pool, open_pool
 from pipeline.postgres.pool_watch import PoolWatch
+from pipeline.postgres.tenant import work_for
 from tests.support.eventually import eventually
 from tests.support.postgres import name_of
 from tests.support.proxy import TcpProxy
@@ -74,6 +75,33 @@ async def can_change(pool: Pool) -> bool:
     except DatabaseUnavailable:
         return False
     return True
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_a_tenant_leaves_connections_to_others(database: str, is_bare: bool) -> None:
+    """One with more requests than there are sessions holds up its own: another one's are served meanwhile."""
+    async with watched_pool(database, is_bare=is_bare) as (pool, _):
+        asked = [asyncio.create_task(sleep_for("busy", pool)) for _ in range(3 * SESSIONS)]
+        await eventually(lambda: count_sleeping(database) >= 3)
+        work_for("other")
+        found = [await pool.fetch(b"select 1", (), tuple_row) for _ in range(3)]
+        answered = sum(task.done() for task in asked)
+        await asyncio.gather(*asked)
+
+    assert [[(1,)]] * 3 == found
+    assert answered < SESSIONS
+
+
+async def sleep_for(tenant: str, pool: Pool) -> None:
+    work_for(tenant)
+    await pool.fetch(b"select pg_sleep(2)", (), tuple_row)
+
+
+def count_sleeping(database: str) -> int:
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+    with psycopg.connect(database) as connection:
+        (count,) = connection.execute(query).fetchone() or (0,)
+        return int(count)
 
 
 async def test_back_soon_after_a_long_outage(database: str) -> None:
