@@ -37,6 +37,7 @@ from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.failures import trace
 from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.pauses import Pauses
 
 EVENTS_MAX = 1000
 UNAVAILABLE = 503
@@ -145,7 +146,9 @@ async def accept_contents(
     results: list[Result] = [{}] * len(contents)
     candidates: dict[int, Candidate] = {}
     known_types: dict[str, AppliedRoutes] = {}
+    pauses = Pauses()
     for index, content in enumerate(contents):
+        await pauses.take()  # a check against a schema may take 10 ms
         try:
             if isinstance(content, Unreadable):
                 raise content.problem

@@ -104,7 +104,7 @@ def wrap(
         if is_draining():
             response.force_close()
         headers.add(request, response)
-        encode_answer(request, response)
+        await encode_answer(request, response)
         key = (request.method, response.status)
         counter = requests.get(key)
         if counter is None:

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from uuid import UUID, uuid4
 
 import msgspec
+import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
@@ -21,7 +22,7 @@ from pipeline.core.events.records import name_client_key_context
 from pipeline.core.signing.asymmetric import format_public_key
 from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
 from pipeline.core.signing.signature import STANDARD_PREFIX, format_standard_secret
-from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_json, answer_list, answer_nothing
 from pipeline.gateway.auth import Caller, authorize, read_own_form
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -40,6 +41,7 @@ from pipeline.gateway.reads.queries import (
     take_path_id,
 )
 from pipeline.gateway.validation import Findings
+from pipeline.pauses import Pauses
 from pipeline.postgres.archive.endpoint_states import ShownState, find_state
 from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.control.subscriptions import (
@@ -52,7 +54,7 @@ from pipeline.postgres.control.subscriptions import (
     create_subscription,
     delete_subscription,
     find_subscription,
-    list_subscriptions,
+    list_in_pages,
     replace_subscription,
     rotate_secret,
 )
@@ -169,13 +171,19 @@ async def show_all(request: web.Request) -> web.Response:
     application_id = take_application_id(request)
     limit, cursor = take(request, "limit"), take(request, "pagination_cursor")
     await caller.require_application(application_id)
-    found = await list_subscriptions(gateway.pool, application_id, after=cursor, limit=limit)
-    shown = [show_subscription(subscription, gateway.sealer) for subscription in found]
     is_whole = await caller.may("subscriptions:write", application_id)
-    response = answer_json(shown if is_whole else [hide_secrets(each) for each in shown])
+    places: list[Cursor] = []
+    items: list[bytes] = []
+    pauses = Pauses()
+    async for page in list_in_pages(gateway.pool, application_id, after=cursor, limit=limit):
+        for subscription in page:
+            await pauses.take()
+            shown = show_subscription(subscription, gateway.sealer)
+            items.append(orjson.dumps(shown if is_whole else hide_secrets(shown)))
+            places.append(_point_at(subscription))
+    response = answer_list(items)
     if limit is not None:
-        page = [_point_at(subscription) for subscription in found]
-        add_oldest_first_links(gateway, request, response, page, is_full=len(found) == limit)
+        add_oldest_first_links(gateway, request, response, places, is_full=len(places) == limit)
     return response
 
 

@@ -2,18 +2,22 @@
 
 import asyncio
 import base64
+import os
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
-from tests.support.api import describe_event, describe_subscription, describe_type, find_link
+from pipeline.core.signing.sealing import NONCE_BYTES, Sealer, parse_keys
+from tests.support.api import Space, describe_event, describe_subscription, describe_type, find_link
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver, Status
-from tests.support.stack import Stack
+from tests.support.stack import KEYS, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
+MANY = 2_000
 OTHER_TYPE = "billing.invoice.voided"
 URL = "http://example.com/"
 
@@ -358,3 +362,39 @@ async def test_pages_of_what_is_deleted_meanwhile(stack: Stack) -> None:
             assert 204 == (await stack.api.call("DELETE", f"{path}/{each}?{of_application}")).status
         none = await stack.api.call("GET", find_link(again, "prev") or "")
         assert ([], []) == (again.json, none.json)
+
+
+async def test_a_long_list_lets_others_have_a_turn(stack: Stack) -> None:
+    """Ten thousand subscriptions are shown in seconds of one processor, in which other requests are answered."""
+    space = await stack.api.make_space(TYPE)
+    await stack.api.subscribe(space, "http://example.com/", TYPE)
+    add_subscriptions(stack, space, MANY - 1)
+    path = f"/subscriptions?application_id={space.application_id}"
+    listing = asyncio.create_task(stack.api.call("GET", path, token=space.secret))
+    answered = 0
+    while not listing.done():
+        await stack.api.call("GET", "/payload_content_types")
+        answered += 1
+    ids = [each["subscription_id"] for each in listing.result().json]
+
+    assert MANY == len(ids) == len(set(ids))
+    assert answered > MANY / 100
+
+
+def add_subscriptions(stack: Stack, space: Space, count: int) -> None:
+    """More subscriptions like the one that the application has, straight into the database."""
+    sealer = Sealer(parse_keys(KEYS))
+    secrets = []
+    for _ in range(count):
+        subscription_id = str(uuid4())
+        sealed = sealer.seal(str(uuid4()).encode(), context=subscription_id, nonce=os.urandom(NONCE_BYTES))
+        secrets.append((subscription_id, sealed.sealed))
+    with psycopg.connect(stack.database_url) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into subscriptions (subscription_id, application_id, is_enabled, event_types, metadata, labels, "
+            "target_method, target_url, target_headers, delivery, key_id, sealed, created_at, updated_at, "
+            "changed_version, created_version) select %s, application_id, false, event_types, metadata, labels, "
+            "target_method, target_url, target_headers, delivery, key_id, %s, created_at, updated_at, changed_version, "
+            "created_version from subscriptions where application_id = %s order by created_at limit 1",
+            [(*each, space.application_id) for each in secrets],
+        )
