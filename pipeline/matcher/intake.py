@@ -1,14 +1,15 @@
 """Read ahead, match in turns, write, tell the progress. Knows neither Faust nor a client."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 from faust.types import TP
 
 from pipeline.kafka.producer import Placement
 from pipeline.matcher.chunks import ChunkValue
-from pipeline.matcher.matching import Matcher, ToWrite
+from pipeline.matcher.matching import EventRecord, Matcher, ToWrite
 from pipeline.matcher.progress import Progress
 from pipeline.matcher.read_ahead import ReadAhead, Waiting
 from pipeline.metrics import Metrics
@@ -16,6 +17,7 @@ from pipeline.metrics import Metrics
 # Records matched at once, and the writes they may lead to: for so long (10 ms) nothing is read and no other task runs.
 PORTION_RECORDS = 100
 PORTION_WRITES = 400
+PORTION_S = 0.01
 
 
 class Writer(Protocol):
@@ -44,13 +46,15 @@ class Intake:
         ahead_max_records: int,
         ahead_max_bytes: int,
         clock_us: Callable[[], int],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`clock_us`: the log's clock, which set the times of the records."""
+        """`clock_us`: the log's clock, which set the times of the records. `clock`: seconds, of what takes long."""
         self._matcher = matcher
         self._writer = writer
         self._progress = progress
         self._metrics = metrics
         self._clock_us = clock_us
+        self._clock = clock
         self._ahead_max_records = ahead_max_records
         self._ahead_max_bytes = ahead_max_bytes
         self._ahead = ReadAhead()
@@ -79,12 +83,11 @@ class Intake:
         while True:
             await self._is_filled.wait()
             await self._writer.wait_open()
-            portion = self._ahead.take(self._portion_records)
-            if not portion or self._is_closed:
+            if not self._ahead or self._is_closed:
                 self._is_filled.clear()
                 continue
             self._is_idle.clear()
-            await self._work(portion)
+            await self._work()
             self._is_idle.set()
             if not self._is_full():
                 self._has_room.set()
@@ -119,14 +122,17 @@ class Intake:
     def _is_full(self) -> bool:
         return len(self._ahead) >= self._ahead_max_records or self._ahead.size_bytes >= self._ahead_max_bytes
 
-    async def _work(self, portion: list[Waiting]) -> None:
+    async def _work(self) -> None:
+        portion: list[Waiting] = []
         to_write: list[ToWrite] = []
         written_records = 0
-        async for following in self._matcher.match([waiting.record for waiting in portion]):
+        async for following in self._matcher.match(self._draw(portion)):
             if to_write:
                 await self._progress.add(await self._writer.send_patiently(to_write), [])
             to_write = following
             written_records += len(following)
+        if not portion:
+            return
         # with the last one all of the portion is written
         written = await self._writer.send_patiently(to_write)
         oldest_us = portion[0].record.timestamp * 1000
@@ -140,3 +146,16 @@ class Intake:
         # an event may match thousands: as many of the next ones as lead to about so much
         each_leads_to = max(1, written_records // len(portion))
         self._portion_records = max(1, min(PORTION_RECORDS, PORTION_WRITES // each_leads_to))
+
+    def _draw(self, portion: list[Waiting]) -> Iterator[EventRecord]:
+        """The records of a portion, taken as they are asked for, until they are many or it has taken long."""
+        begun_at_s = now_s = self._clock()
+        while len(portion) < self._portion_records and now_s - begun_at_s < PORTION_S:
+            waiting = self._ahead.take()
+            if waiting is None:
+                return
+            portion.append(waiting)
+            yield waiting.record
+            # asked for the next one, all that this one leads to is handed over
+            taken_at_s, now_s = now_s, self._clock()
+            self._ahead.charge(waiting.record.key, now_s - taken_at_s)

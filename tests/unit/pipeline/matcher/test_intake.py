@@ -63,6 +63,7 @@ class Desk:
         self.ledger = Ledger()
         self.commits: list[dict[TP, int]] = []
         self.failure: Exception | None = None
+        self.now_s, self.costs_s = 0.0, {APPLICATION: 0.0, OTHER: 0.0}
         metrics = Metrics("matcher")
         routes = FixedRoutes()
         for application_id in (APPLICATION, OTHER):
@@ -87,6 +88,7 @@ class Desk:
             ahead_max_records=ahead_max_records,
             ahead_max_bytes=MIB,
             clock_us=lambda: 0,
+            clock=lambda: self.now_s,
         )
         self.matching = asyncio.create_task(self.intake.run())
         self.settling = asyncio.create_task(self.progress.settle_regularly())
@@ -103,11 +105,28 @@ class Desk:
     def _parse(self, *arguments: Any, **options: Any) -> Event | RoutesChanged | Unreadable:
         if self.failure is not None:
             raise self.failure
-        return parse_event(*arguments, **options)
+        parsed = parse_event(*arguments, **options)
+        if isinstance(parsed, Event):
+            self.now_s += self.costs_s[parsed.application_id]
+        return parsed
 
     async def _commit(self, watermark: Mapping[TP, int]) -> bool:
         self.commits.append(dict(watermark))
         return True
+
+
+async def test_costly_events_hold_up_no_other_application() -> None:
+    """Events that take a tenth of a second each, by the filters of their application, are matched one in a turn."""
+    desk = Desk()
+    desk.costs_s = {APPLICATION: 0.1, OTHER: 0.0001}
+    await desk.intake.take(make_chunk(*range(20)))
+    await desk.intake.take(make_chunk(*range(20, 120), application_id=OTHER))
+    for _ in range(10):
+        await desk.settle()
+    dispatched = desk.ledger.dispatched()
+
+    assert list(range(120)) == sorted(dispatched)
+    assert list(range(20, 120)) == [offset for offset in dispatched[:102] if offset >= 20]
 
 
 def make_chunk(*offsets: int, size_bytes: int = 10, application_id: str = APPLICATION) -> ChunkValue:
