@@ -114,7 +114,7 @@ def list_routes() -> list[Operation]:
 async def ingest_events(request: web.Request) -> web.Response:
     """Accept a batch. 200 with a result per event, in their order: `status` 201, or what a single event would get."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
-    form = await read_form(request, _decoder)
+    form = await read_form(request, _decoder, beside_payload_max_bytes=None)
     refuse_loop(request)
     application_id = str(form.application_id)
     await caller.require_application(application_id)

@@ -18,6 +18,12 @@ JSON_TYPE = "application/json"
 # A payload becomes bytes, in which NUL is one like any other; an event of a batch is looked at when it is decoded.
 MAY_HAVE_NUL = frozenset(("payload", "events"))
 
+# A form has a few hundred values: 5 MiB of them would hold up the loop, which all requests share, for a second. Largest
+# are three certificates or keys of 64 KiB, and ten thousand ids.
+FORM_MAX_BYTES = 384 * 1024
+
+EMPTY = msgspec.Raw()
+
 T = TypeVar("T")
 
 
@@ -25,15 +31,40 @@ class Form(msgspec.Struct, frozen=True):
     """A request body; members it does not name are ignored."""
 
 
-async def read_form(request: web.Request, decoder: "msgspec.json.Decoder[T]") -> T:
-    """The body as the decoder's type. Raises `Problem`."""
+class Payloads(msgspec.Struct, frozen=True):
+    """The members of forms that may be as large as a payload."""
+
+    payload: msgspec.Raw = EMPTY
+    example: msgspec.Raw = EMPTY
+
+
+_payload_decoder = msgspec.json.Decoder(Payloads)
+
+
+async def read_form(
+    request: web.Request, decoder: "msgspec.json.Decoder[T]", *, beside_payload_max_bytes: int | None = FORM_MAX_BYTES
+) -> T:
+    """The body as the decoder's type. Raises `Problem`. `beside_payload_max_bytes`: None: what a body may have."""
     if request.content_type != JSON_TYPE:
         raise Problem("JsonPayload", detail=f"The `Content-Type` must be {JSON_TYPE}, not {request.content_type}.")
     body = await read_body(request)
     problem = find_json_problem(body)
     if problem is not None:
         raise Problem("JsonPayload", detail=f"The body {problem}.")
+    if beside_payload_max_bytes is not None and _measure_beside_payload(body) > beside_payload_max_bytes:
+        detail = f"The body may have at most {beside_payload_max_bytes} bytes beside its payload."
+        raise Problem("JsonPayload", detail=detail, status=413)
     return decode_form(body, decoder, what="body")
+
+
+def _measure_beside_payload(body: bytes) -> int:
+    if len(body) <= FORM_MAX_BYTES:
+        return len(body)
+    try:
+        found = _payload_decoder.decode(body)
+    except msgspec.DecodeError:  # no object
+        return len(body)
+    return len(body) - sum(map(len, (found.payload, found.example)))
 
 
 def decode_form(text: "bytes | msgspec.Raw", decoder: "msgspec.json.Decoder[T]", *, what: str) -> T:

@@ -110,7 +110,7 @@ async def ingest_event(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     try:
         caller = await authorize(request)
-        form = await read_form(request, _decoder)
+        form = await read_form(request, _decoder, beside_payload_max_bytes=None)
         refuse_loop(request)
         event = await check_event(gateway, caller, form, ip=find_client_address(request))
         warning = await accept(gateway, event, is_own_id=form.event_id is None)

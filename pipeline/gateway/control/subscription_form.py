@@ -1,6 +1,7 @@
 """The body of `POST` and `PUT /subscriptions`, and its rules."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
@@ -180,7 +181,8 @@ def _check_target(findings: Findings, target: TargetForm, signature_header: str)
         findings.add("target.url", "subscription-target-http-url-length", message, max=URL_MAX_CHARS)
         return target.url
     problems = [
-        find_header_problem(name, value, signature_header=signature_header) for name, value in target.headers.items()
+        find_header_problem(name, value, signature_header=signature_header)
+        for name, value in islice(target.headers.items(), HEADERS_MAX)
     ]
     for problem in (*problems, find_repeated_name(target.headers)):
         if problem is not None:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -279,3 +280,21 @@ async def drip(stack: Stack, first: bytes) -> RawReply:
     """Send the beginning of a request, then a byte ten times a second for as long as it is listened to."""
     async with RawHttp(stack.api.url) as client:
         return await client.drip(first, b"x", every_s=0.1)
+
+
+async def test_a_body_that_is_no_event_is_small(stack: Stack) -> None:
+    """A form with a million values would hold up all requests; a payload in it may be as large as of an event."""
+    space = await stack.api.make_space(TYPE)
+    large: dict[str, Any] = {"any": [[]] * 200_000}
+    small = {"path": "/n", "op": "eq", "value": 1}
+    payload = json.dumps({"n": 1, "x": "y" * 600_000})
+    made = describe_subscription(space.application_id, "http://example.com/", TYPE, payload_filter=large)
+    subscription = await stack.api.call("POST", "/subscriptions", made, token=space.secret)
+    statuses = []
+    for payload_filter in (large, small):
+        body = {"application_id": space.application_id, "payload_filter": payload_filter, "payload": payload}
+        reply = await stack.api.call("POST", "/subscriptions/test_filter", body, token=space.secret)
+        statuses.append(reply.status)
+
+    assert (413, "JsonPayload") == subscription.problem
+    assert [413, 200] == statuses

@@ -21,7 +21,7 @@ from tests.support.api import describe_event, describe_subscription, describe_ty
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
-from tests.support.stack import Stack
+from tests.support.stack import Stack, run_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -227,20 +227,25 @@ async def test_changes_at_two_gateways_at_once(stack: Stack) -> None:
         assert [True] * 40 == [routes.has_type(name) for name in names]
 
 
-async def test_what_can_never_be_published_is_not_saved(stack: Stack, tmp_path: Path) -> None:
+async def test_what_can_never_be_published_is_not_saved(
+    kafka: str, postgres: str, migrated_template: str, tmp_path: Path
+) -> None:
     """A subscription of more than a record is refused, by POST and by PUT, and nothing of it is left."""
-    space = await stack.api.make_space(TYPE)
-    created = await stack.api.subscribe(space, URL, TYPE)
-    authority = Authority(tmp_path).ca_file.read_text()
-    body = describe_subscription(space.application_id, URL, TYPE)
-    body["delivery"] = {"tls_ca_pem": authority * (4_300_000 // len(authority))}
-    refused = [
-        await stack.api.call("POST", "/subscriptions", body),
-        await stack.api.call("PUT", f"/subscriptions/{created['subscription_id']}", body),
-    ]
-    listed = await stack.api.call("GET", f"/subscriptions?application_id={space.application_id}")
+    settings = {"KAFKA_RECORD_MAX_BYTES": str(64 * 1024)}
+    async with run_stack(kafka, postgres, migrated_template, "gateway", **settings) as stack:
+        space = await stack.api.make_space(TYPE)
+        created = await stack.api.subscribe(space, URL, TYPE)
+        authority = Authority(tmp_path).ca_file.read_text()
+        body = describe_subscription(space.application_id, URL, TYPE)
+        body["delivery"] = {"tls_ca_pem": authority * (64 * 1024 // len(authority))}
+        refused = [
+            await stack.api.call("POST", "/subscriptions", body),
+            await stack.api.call("PUT", f"/subscriptions/{created['subscription_id']}", body),
+        ]
+        listed = await stack.api.call("GET", f"/subscriptions?application_id={space.application_id}")
 
     assert {(422, "Validation")} == {reply.problem for reply in refused}
+    assert {"subscription-size"} == {reply.json["validation"]["delivery"][0]["code"] for reply in refused}
     assert [created] == listed.json
 
 
