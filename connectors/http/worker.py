@@ -103,14 +103,15 @@ async def main(process: Process) -> None:
         )
 
     ledger = Ledger(topics.deliveries.name, read_tail=read_attempts, recent_max=settings.worker.recent_ids_max)
-    aside = Aside("payloads")
     sources: list[PayloadSource] = [
-        LogSource(settings.kafka, topics.events, aside, beside_min_bytes=settings.matcher.payload_inline_max_bytes)
+        LogSource(
+            settings.kafka, topics.events, Aside("payloads"), beside_min_bytes=settings.matcher.payload_inline_max_bytes
+        )
     ]
     if settings.database.is_given:
         sources.append(ArchiveSource(lambda: _connect_to_archive(settings.database)))
     spool = Spool(settings.deliver.spool_max_bytes, settings.deliver.spool_dir)
-    payloads = Payloads(sources, spool, aside, process.metrics)
+    payloads = Payloads(sources, spool, Aside("spool"), process.metrics)
     outbox = Outbox(topics, writer, process.metrics, clock_us=clock.now_us)
     sink = HttpSink(
         settings,

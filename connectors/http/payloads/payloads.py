@@ -19,6 +19,8 @@ from pipeline.kafka.aside import Aside
 from pipeline.metrics import Metrics
 from pipeline.supervisor import take_notice
 
+SPOOL_WRITE_S = 2.0  # most take less than a millisecond
+
 Key = tuple[int, int]  # partition and offset of the event's record
 
 log = structlog.get_logger()
@@ -52,13 +54,14 @@ class Payloads:
     """Finds payloads by the sources that it is given, in their order."""
 
     def __init__(self, sources: Sequence[PayloadSource], spool: Spool, aside: Aside, metrics: Metrics) -> None:
-        """`aside`: writes to the spool; it may be the log's, too."""
+        """`aside`: for writing to the spool, and nothing else: a disk may hang."""
         self._sources = sources
         self._spool = spool
         self._metrics = metrics
         self._aside = aside
         self._loading: dict[Key, asyncio.Task[Spooled]] = {}
         self._turns: dict[str, Turn] = {}
+        self._is_disk_hanging = False
 
     @asynccontextmanager
     async def hold(self, delivery: Delivery) -> AsyncIterator[Payload]:
@@ -168,10 +171,29 @@ class Payloads:
         return await self._write(key, application_id, payload, at)
 
     async def _write(self, key: Key, application_id: str, payload: bytes, at: int) -> Spooled:
-        """Write to a reserved place; where that fails the payload is kept in memory."""
-        mapped = None
+        """Write to a reserved place; where that fails, or takes too long, the payload is kept in memory."""
+        if self._is_disk_hanging:
+            self._spool.release(at, len(payload))
+            return self._spool.add(key, application_id, payload, None)
+        writing = asyncio.wrap_future(self._aside.call(lambda: self._spool.write(at, payload)))
         try:
-            mapped = await asyncio.wrap_future(self._aside.call(lambda: self._spool.write(at, payload)))
-        finally:
-            spooled = self._spool.add(key, application_id, payload if mapped is None else mapped, at)
-        return spooled
+            mapped = await asyncio.wait_for(asyncio.shield(writing), SPOOL_WRITE_S)
+        except TimeoutError:
+            log.warning("spool_hangs", waited_s=SPOOL_WRITE_S)
+            self._is_disk_hanging = True
+            # until then it may still be written to
+            writing.add_done_callback(lambda _: self._end_hanging(at, len(payload)))
+            mapped = None
+        except BaseException:
+            writing.add_done_callback(lambda _: self._spool.release(at, len(payload)))
+            raise
+        else:
+            if mapped is None:
+                self._spool.release(at, len(payload))
+        return self._spool.add(
+            key, application_id, payload if mapped is None else mapped, None if mapped is None else at
+        )
+
+    def _end_hanging(self, at: int, size: int) -> None:
+        self._is_disk_hanging = False
+        self._spool.release(at, size)

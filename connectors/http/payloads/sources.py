@@ -70,8 +70,9 @@ class LogSource:
         return await asyncio.wrap_future(self._aside.call(lambda: self._read(place, offset)))
 
     async def close(self) -> None:
-        """Close the connections, behind a read that is under way."""
+        """Close the connections and the thread, behind a read that is under way."""
         self._aside.call(self._close_reader)
+        self._aside.close()
 
     def _read(self, place: Place, offset: int) -> tuple[bytes | str, list[Beside]]:
         if time.monotonic() < self._silent_until_s.get(place, 0.0):

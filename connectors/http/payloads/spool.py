@@ -68,7 +68,7 @@ class Spool:
         return spooled
 
     def reserve(self, size: int, *, may_evict: bool) -> int | None:
-        """A place in the file; None: there is none. To be followed by `add`."""
+        """A place in the file; None: there is none. To be followed by `add` or `release`."""
         while (at := self._find_place(size)) is None:
             idle = next((key for key, spooled in self._spooled.items() if not spooled.users), None)
             if idle is None or not may_evict:
@@ -81,14 +81,16 @@ class Spool:
         """Write to a reserved place. The payload as it is mapped; None: there is no disk. For any one thread."""
         return self._file.write(at, payload)
 
+    def release(self, at: int, size: int) -> None:
+        """A reserved place is not needed."""
+        self._reserved_bytes -= size
+        self._give_back(at, size)
+
     def add(self, key: Hashable, owner: Hashable, payload: bytes | memoryview, at: int | None) -> Spooled:
-        """Keep a payload: as it is mapped, or (`at` is None, or what was not written there) in memory."""
+        """Keep a payload, as it is mapped at its reserved place, or (`at` is None) in memory."""
         size = len(payload)
         if at is not None:
             self._reserved_bytes -= size
-            if isinstance(payload, bytes):
-                self._give_back(at, size)
-                at = None
         self.drop(key)
         spooled = self._spooled[key] = Spooled(owner, payload, at)
         self._size_bytes += size

@@ -1,12 +1,14 @@
 """Claim checks: the payload is found, shared, checked; what is missing or away is said."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from connectors.http.client.exchange import Answer, ErrorClass, Failure
+from connectors.http.payloads import payloads
 from connectors.http.payloads.sources import Beside, SourceAwayError
 from pipeline.core.events.records import Delivery
 from pipeline.core.log.checksum import sum_content
@@ -192,3 +194,32 @@ async def test_requests_that_hang_leave_room_for_another_application() -> None:
     assert all(0 == parked.parked_times for parked in alone.log.retries())
     client.may_answer.set()
     await asyncio.gather(*puts)
+
+
+async def test_a_disk_that_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payloads are sent from memory meanwhile; the place that is being written to is no other payload's until then."""
+    monkeypatch.setattr(payloads, "SPOOL_WRITE_S", 0.05)
+    alone = SinkAlone(sources=[ScriptedSource(PAYLOAD)])
+    spool = alone.sink._delivering._payloads._spool  # noqa: SLF001 - its disk is in the test's hands
+    may_write, write = threading.Event(), spool.write
+
+    def hang(at: int, payload: bytes) -> memoryview | None:
+        may_write.wait(30)
+        return write(at, payload)
+
+    monkeypatch.setattr(spool, "write", hang)
+    with capture_logs() as lines:
+        await alone.put(make_claim_check())
+        await alone.put(make_claim_check(offset=8, delivery_id="00000000-0000-4000-8000-000000000098"))
+
+    assert [PAYLOAD, PAYLOAD] == [request.body for request in alone.client.requests]
+    assert ["spool_hangs"] == [line["event"] for line in lines]
+    assert spool.reserve(SPOOL_BYTES - 2 * len(PAYLOAD), may_evict=False) != 0
+    may_write.set()
+
+    async def send_another() -> bool:
+        offset = 9 + len(alone.client.requests)
+        await alone.put(make_claim_check(offset=offset, delivery_id=f"00000000-0000-4000-8000-{offset:012d}"))
+        return isinstance(alone.client.requests[-1].body, memoryview)
+
+    await eventually(send_another)

@@ -18,8 +18,13 @@ SIZES = st.sampled_from([1, 100, 4096, 10_000, 30_000, MAX_BYTES])
 def keep(spool: Spool, key: int, owner: str, payload: bytes) -> Spooled:
     """Reserve, write and add, as a load does."""
     at = spool.reserve(len(payload), may_evict=True)
-    mapped = None if at is None else spool.write(at, payload)
-    return spool.add(key, owner, payload if mapped is None else mapped, at)
+    if at is None:
+        return spool.add(key, owner, payload, None)
+    mapped = spool.write(at, payload)
+    if mapped is None:
+        spool.release(at, len(payload))
+        return spool.add(key, owner, payload, None)
+    return spool.add(key, owner, mapped, at)
 
 
 class SpoolMachine(RuleBasedStateMachine):
