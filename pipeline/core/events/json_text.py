@@ -6,14 +6,16 @@ byte and no number in it is computed with: `1e400` and repeated names are JSON, 
 
 import re
 from functools import lru_cache
+from itertools import accumulate
 
 import msgspec
 
 DEPTH_MAX = 512
 ESCAPE = re.compile(rb"\\.", re.DOTALL)
-STRING = re.compile(rb'"[^"]*"')
-OPENING = frozenset(b"[{")
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+ALIKE = bytes.maketrans(b"{}", b"[]")
+STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # down and up, as signed bytes
+FEW, SHORTER = 4096, 0.75
 
 _decode = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -38,17 +40,19 @@ def find_json_problem(text: bytes) -> str | None:
 
 
 def _measure_depth(text: bytes) -> int:
-    """How deep a text nests; counting stops one level beyond the limit."""
+    """How deep a text nests. Of one whose brackets do not match, which is no JSON, one more at most."""
     if b"\\" in text:
         text = ESCAPE.sub(b"", text)
-    depth = deepest = 0
-    for bracket in STRING.sub(b"", text).translate(None, NOT_BRACKETS):
-        depth += 1 if bracket in OPENING else -1
-        if depth > deepest:
-            deepest = depth
-            if deepest > DEPTH_MAX:
-                break
-    return deepest
+    brackets = b"".join(text.split(b'"')[::2]).translate(ALIKE, NOT_BRACKETS)  # every other part is in a string
+    # Pairs with nothing inside are the deepest ones: without them it nests one less. A call takes them away in a
+    # fifth of the time that counting takes, which for millions of brackets is noticed by others.
+    levels = 0
+    while len(brackets) > FEW:
+        outer = brackets.replace(b"[]", b"")
+        if len(outer) > len(brackets) * SHORTER:
+            break
+        brackets, levels = outer, levels + 1
+    return levels + max(accumulate(memoryview(brackets.translate(STEPS)).cast("b")), default=0)
 
 
 @lru_cache(maxsize=64)

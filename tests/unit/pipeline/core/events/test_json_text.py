@@ -35,3 +35,23 @@ def test_it_never_raises(text: bytes, depth: int) -> None:
     find_json_problem(text)
     find_json_problem(b"[" * depth + text)
     find_json_problem(b'{"a":' * depth + text + b"}" * depth)
+
+
+@given(
+    siblings=st.lists(st.sampled_from(["[]", "{}", '[{"]":[]}]', '"[[["', '"\\"["']), max_size=3),
+    repeated=st.sampled_from([1, 2000]),
+    forms=st.lists(st.booleans(), min_size=1, max_size=5),
+    depth=st.integers(DEPTH_MAX - 3, DEPTH_MAX + 3),
+)
+def test_the_depth_is_counted_whatever_lies_beside_it(
+    siblings: list[str], repeated: int, forms: list[bool], depth: int
+) -> None:
+    """Brackets of both kinds, thousands of pairs beside the deepest one, and brackets in strings that are none."""
+    are_lists = [forms[level % len(forms)] for level in range(depth - 1)]
+    begin = "".join("[" if is_list else '{"a":' for is_list in are_lists)
+    end = "".join("]" if is_list else "}" for is_list in reversed(are_lists))
+    beside = "".join(f"{sibling}," for sibling in siblings * repeated)
+    problem = find_json_problem(f"[{beside}{begin}1{end}]".encode())
+
+    assert (problem is None) == (depth <= DEPTH_MAX)
+    assert problem is None or problem == f"is nested more than {DEPTH_MAX} deep"
