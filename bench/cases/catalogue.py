@@ -83,7 +83,7 @@ RISING = Scenario(
             groups=(Group(load=Rising(by_per_s=STEP_PER_S, every_s=STEP_S)),),
             phases=(
                 Phase(name=WARM_UP, seconds=STEP_S),
-                *(Phase(name=f"step {number}", seconds=STEP_S, is_measured=True) for number in range(1, STEPS + 1)),
+                *(Phase(name=f"×{number}", seconds=STEP_S, is_measured=True) for number in range(1, STEPS + 1)),
             ),
         ),
     ),
