@@ -15,7 +15,6 @@ import structlog
 
 from connectors.sink import LogRecord, Place
 from pipeline.core.events.dead_letters import make_dead_letter
-from pipeline.core.events.event import Unreadable, parse_event
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.core.events.records import (
     Attempt,
@@ -23,12 +22,12 @@ from pipeline.core.events.records import (
     Dispatch,
     Event,
     Record,
-    RoutesChanged,
     expect,
     from_bytes,
     is_probe,
 )
 from pipeline.core.trace_context import TraceHeaders, show_headers
+from pipeline.kafka.event_records import read_event
 from pipeline.postgres.archive.bodies import pack_body
 from pipeline.postgres.archive.dead_letters import dump_headers
 from pipeline.postgres.archive.tables import ATTEMPTS, DEAD_LETTERS, DELIVERIES, DISPATCHES, EVENTS, day_of
@@ -100,18 +99,8 @@ class RowBuilder:
         name = self._topics.events.name
         return {record.place: record.timestamp_us for record in records if record.topic == name}
 
-    def _parse(self, record: LogRecord) -> Event | RoutesChanged | Unreadable:
-        return parse_event(
-            record.value,
-            record.key,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            appended_at_us=record.timestamp_us,
-        )
-
     def _add_event(self, rows: Rows, record: LogRecord) -> None:
-        event = self._parse(record)
+        event = read_event(record)
         if not isinstance(event, Event):
             return
         payload, compressed = pack_body(event.payload, compress_min_bytes=self._compress_min_bytes)
@@ -239,7 +228,7 @@ class RowBuilder:
     def _find_event(self, record: LogRecord) -> tuple[str | None, str | None]:
         """The record's application and event, if it names them: reads that wait for this event then wait no longer."""
         if record.topic == self._topics.events.name:
-            event = self._parse(record)
+            event = read_event(record)
             return (event.application_id, event.event_id) if isinstance(event, Event) else (None, None)
         try:
             known = from_bytes(record.value or b"")

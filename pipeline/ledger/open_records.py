@@ -9,9 +9,10 @@ from datetime import date
 from typing import NamedTuple
 
 from pipeline.config import KafkaConfig
-from pipeline.core.events.event import Unreadable, parse_event
+from pipeline.core.events.event import Unreadable
 from pipeline.core.events.records import Delivery, Event, expect, is_probe
 from pipeline.core.log.account import Account
+from pipeline.kafka.event_records import read_event
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.kafka.settled import Settled, read_bounds
@@ -135,14 +136,7 @@ def read_log_event(record: LogRecord) -> LogEvent | None:
     """The event that a record of the events topic counts as; None: it is none, and no unreadable one."""
     if is_probe(record.value):
         return None
-    event = parse_event(
-        record.value,
-        record.key,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        appended_at_us=record.timestamp_us,
-    )
+    event = read_event(record)
     match event:
         case Event():
             return LogEvent(event.application_id, event.event_id, record.partition, record.offset)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeline.config import KafkaConfig
-from pipeline.core.events.event import parse_event
 from pipeline.core.events.records import Delivery, Event, expect
 from pipeline.kafka.aside import Aside
+from pipeline.kafka.event_records import read_event
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.postgres.archive.contents import read_contents
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
@@ -103,14 +103,7 @@ class LogSource:
     def _parse(self, record: LogRecord) -> Event | None:
         with suppress(SchemaError):  # the gateway's, which needs no other look: a payload of 400 KB would take 0.7 ms
             return expect(Event, record.value or b"")
-        parsed = parse_event(
-            record.value,
-            record.key,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            appended_at_us=record.timestamp_us,
-        )
+        parsed = read_event(record)
         return parsed if isinstance(parsed, Event) else None
 
     def _close_reader(self) -> None:

@@ -104,13 +104,15 @@ async def send_and_wait(stack: Stack, space: Space, receiver: Receiver, text: st
     return await eventually(find, timeout_s=90)
 
 
-async def fail_first(stack: Stack, receiver: Receiver, text: str) -> tuple[Space, str]:
-    """An event whose first attempt failed, and whose next one comes in some seconds."""
+async def lose_event(stack: Stack, receiver: Receiver, text: str) -> tuple[Space, str]:
+    """An event whose first attempt failed, and which the log drops before the next one. Deliver is killed then."""
     receiver.script("/", FailTimes(1, 503))
     space = await stack.api.make_space(TYPE)
     await stack.api.subscribe(space, receiver.url("/"), TYPE, delivery={"retry_delays_s": [15]})
     event_id = await stack.api.send(space, TYPE, payload=text, payload_content_type="text/plain")
     await stack.api.wait_for_outcomes(space, event_id, "failed", "waiting")
+    await stack.processes["deliver"][0].kill()
+    delete_all_records(stack.kafka, stack.topics.events)
     return space, event_id
 
 
@@ -121,9 +123,7 @@ async def test_what_the_log_does_not_have_any_more_comes_from_the_archive(
     async with run_stack(kafka, postgres, migrated_template, *NAMES) as stack, Receiver() as receiver:
         text = make_text(SIZE)
         (deliver,) = stack.processes["deliver"]
-        space, event_id = await fail_first(stack, receiver, text)
-        await deliver.kill()
-        delete_all_records(stack.kafka, stack.topics.events)
+        space, event_id = await lose_event(stack, receiver, text)
         await deliver.start()
         await eventually(lambda: check_count(receiver, 2), timeout_s=60)
 
@@ -139,9 +139,7 @@ async def test_a_payload_that_is_nowhere_is_sent_again_once_it_is_redriven(
     async with run_stack(kafka, postgres, migrated_template, *NAMES) as stack, Receiver() as receiver:
         text = make_text(SIZE)
         (deliver,) = stack.processes["deliver"]
-        space, event_id = await fail_first(stack, receiver, text)
-        await deliver.kill()
-        delete_all_records(stack.kafka, stack.topics.events)
+        space, event_id = await lose_event(stack, receiver, text)
         deliver.set("DATABASE_WRITE_URL", None)
         await deliver.start()
 
