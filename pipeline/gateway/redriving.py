@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from pipeline.core.events.claim_check import NOWHERE, fits, is_claim_check
+from pipeline.core.events.claim_check import NOWHERE, is_claim_check
 from pipeline.core.events.records import Delivery, from_bytes, to_bytes
+from pipeline.core.log.checksum import fits
 from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.kafka.failures import ToSend, trace
 from pipeline.kafka.producer import LogProducer

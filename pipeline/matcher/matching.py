@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from pipeline.core.events.claim_check import writes_claim_checks
+from pipeline.core.events.claim_check import NOWHERE, writes_claim_checks
 from pipeline.core.events.dead_letters import make_dead_letter
 from pipeline.core.events.event import Unreadable, parse_event
 from pipeline.core.events.fingerprint import fingerprint
@@ -199,8 +199,8 @@ class Matcher:
                 matched_at_us=matched_at_us,
                 routes_version=routes.version,
                 content_crc32=content_crc32,
-                payload_partition=-1 if is_inline else record.partition,
-                payload_offset=-1 if is_inline else record.offset,
+                payload_partition=NOWHERE if is_inline else record.partition,
+                payload_offset=NOWHERE if is_inline else record.offset,
                 payload_bytes=0 if is_inline else len(event.payload),
             )
             yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))

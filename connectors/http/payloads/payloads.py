@@ -13,8 +13,9 @@ import structlog
 
 from connectors.http.payloads.sources import Beside, PayloadSource, SourceAwayError
 from connectors.http.payloads.spool import Spool, Spooled
-from pipeline.core.events.claim_check import Payload, fits
+from pipeline.core.events.claim_check import Payload
 from pipeline.core.events.records import Delivery
+from pipeline.core.log.checksum import fits
 from pipeline.kafka.aside import Aside
 from pipeline.metrics import Metrics
 from pipeline.supervisor import take_notice
@@ -65,7 +66,7 @@ class Payloads:
 
     @asynccontextmanager
     async def hold(self, delivery: Delivery) -> AsyncIterator[Payload]:
-        """The payload of a claim check check, as long as its request is open.
+        """The payload of a claim check, as long as its request is open.
 
         Raises `PayloadAwayError`, `PayloadMissingError` and `SpoolFullError`.
         """
@@ -87,11 +88,7 @@ class Payloads:
 
     async def _find(self, delivery: Delivery) -> Spooled:
         key = (delivery.payload_partition, delivery.payload_offset)
-        spooled = self._spool.find(key)
-        if spooled is not None and not fits(delivery, spooled.payload):
-            log.error("spool_altered", event_id=delivery.event_id, size_bytes=spooled.size)
-            self._spool.drop(key)
-            spooled = None
+        spooled = self._look_up(key, delivery)
         if spooled is not None:
             self._metrics.payloads_read_total.labels("spool").inc()
         else:
@@ -100,6 +97,15 @@ class Payloads:
         if not spooled.users:
             self._check_share(delivery)
         return spooled
+
+    def _look_up(self, key: Key, delivery: Delivery) -> Spooled | None:
+        """The payload in the spool. One that a disk has altered is dropped."""
+        spooled = self._spool.find(key)
+        if spooled is None or fits(delivery, spooled.payload):
+            return spooled
+        log.error("spool_altered", event_id=delivery.event_id, size_bytes=spooled.size)
+        self._spool.drop(key)
+        return None
 
     def _check_share(self, delivery: Delivery) -> None:
         if not self._spool.admits(delivery.application_id, delivery.payload_bytes):
@@ -122,10 +128,7 @@ class Payloads:
         try:
             async with turn.lock:
                 # read with another one meanwhile?
-                spooled = self._spool.find(key)
-                if spooled is not None and fits(delivery, spooled.payload):
-                    return spooled
-                return await self._read(key, delivery)
+                return self._look_up(key, delivery) or await self._read(key, delivery)
         finally:
             del self._loading[key]
             turn.waiting -= 1
@@ -183,16 +186,14 @@ class Payloads:
             self._is_disk_hanging = True
             # until then it may still be written to
             writing.add_done_callback(lambda _: self._end_hanging(at, len(payload)))
-            mapped = None
         except BaseException:
             writing.add_done_callback(lambda _: self._spool.release(at, len(payload)))
             raise
         else:
-            if mapped is None:
-                self._spool.release(at, len(payload))
-        return self._spool.add(
-            key, application_id, payload if mapped is None else mapped, None if mapped is None else at
-        )
+            if mapped is not None:
+                return self._spool.add(key, application_id, mapped, at)
+            self._spool.release(at, len(payload))
+        return self._spool.add(key, application_id, payload, None)
 
     def _end_hanging(self, at: int, size: int) -> None:
         self._is_disk_hanging = False

@@ -5,7 +5,6 @@ is the claim check of Hohpe and Woolf's Enterprise Integration Patterns.
 """
 
 from pipeline.core.events.records import Delivery, written_version
-from pipeline.core.log.checksum import sum_content
 
 CLAIM_CHECKS_SINCE = 4  # the version of the delivery's schema that has them
 NOWHERE = -1
@@ -21,10 +20,3 @@ def is_claim_check(delivery: Delivery) -> bool:
 def writes_claim_checks() -> bool:
     """False while deliveries are written in an older version of their schema, which has no claim checks."""
     return written_version(Delivery) >= CLAIM_CHECKS_SINCE
-
-
-def fits(delivery: Delivery, payload: Payload) -> bool:
-    """Is this the claim check's payload? A claim check always has a checksum."""
-    return delivery.content_crc32 == sum_content(
-        delivery.event_id, delivery.event_type, delivery.payload_content_type, payload
-    )

@@ -30,11 +30,14 @@ class Content(Protocol):
     def content_crc32(self) -> int | None: ...
 
 
+def fits(record: Content, payload: bytes | memoryview) -> bool:
+    """Has the record with this payload the checksum that it says? False when it says none."""
+    return record.content_crc32 == sum_content(record.event_id, record.event_type, record.payload_content_type, payload)
+
+
 def is_corrupt(record: Content) -> bool:
     """Does the content differ from its checksum? False when it has none."""
-    return record.content_crc32 is not None and record.content_crc32 != sum_content(
-        record.event_id, record.event_type, record.payload_content_type, record.payload
-    )
+    return record.content_crc32 is not None and not fits(record, record.payload)
 
 
 def choose_sum(record: Content) -> int:

@@ -84,8 +84,11 @@ async def test_one_event_for_a_hundred_subscriptions_is_in_the_log_once(
         assert {f"/{number}" for number in range(SUBSCRIPTIONS)} == {
             request.target for request in requests[SUBSCRIPTIONS:]
         }
-        assert await asyncio.to_thread(measure_log, stack) - before <= LOG_MAX_BYTES
-        assert read_memory_mib(deliver) - resident_mib <= GROWTH_MAX_MIB
+        log_bytes = await asyncio.to_thread(measure_log, stack) - before
+        grown_mib = read_memory_mib(deliver) - resident_mib
+        print(f"{log_bytes:,} bytes of log, {grown_mib:.1f} MiB more in deliver")  # noqa: T201 - quoted in the docs
+        assert log_bytes <= LOG_MAX_BYTES
+        assert grown_mib <= GROWTH_MAX_MIB
         counts = await read_counts(deliver)
         assert (1, 0) == (counts["log"], counts["archive"])
 
