@@ -172,11 +172,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetcher._notify(waiter)  # noqa: SLF001
 
 
+class NothingRead(dict[TP, int | None]):
+    """Faust's notes of the last offset that was read, of which it drops what lies before it. These note nothing.
+
+    A record before that offset is read on purpose: the log was cut off or made again. Faust's own note of a seek to
+    the commit, or of a chunk that was on its way, may come after that. Repeats are dropped by their ids.
+    """
+
+    def __getitem__(self, tp: TP) -> int | None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        return
+
+    def update(self, *_: Any, **__: Any) -> None:
+        """Note nothing."""
+
+
 class Consumer(driver.Consumer):
     """Reads for the matcher."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._read_offset = NothingRead()
         self.reading = Reading()
         transport = self.transport
         assert isinstance(transport, Transport)  # noqa: S101 - which made this one

@@ -43,7 +43,9 @@ async def guard_log(
         metrics.open_transaction_offsets.clear()
         for place, offsets in guard.held.items():
             metrics.open_transaction_offsets.labels(*place).set(offsets)
-        if assignment == progress.assignment:  # else of partitions that were taken away meanwhile
+        # Else of partitions that were taken away meanwhile, or that Faust is about to send to their commits: where this
+        # sent them would not count.
+        if assignment == progress.assignment and consumer.flow_active:
             guard.accept(finding)
             if finding.reached:
                 consumer.reading.drop_reads(reads)

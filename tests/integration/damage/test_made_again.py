@@ -18,6 +18,7 @@ from tests.support.single_process import SingleProcess
 
 FIRST = 10
 NEW = 40
+FROZEN = ("frozen", "expired")
 
 
 async def make_again(config: KafkaConfig, topics: Topics, topic: Topic) -> None:
@@ -28,11 +29,14 @@ async def make_again(config: KafkaConfig, topics: Topics, topic: Topic) -> None:
     await asyncio.to_thread(apply_topics, config, topics)
 
 
-@pytest.mark.parametrize("state", ["running", "frozen", "stopped"])
+@pytest.mark.parametrize("state", ["running", "frozen", "expired", "stopped"])
 async def test_a_topic_made_again_is_read_from_its_beginning(
     kafka: str, topic_prefix: str, database: str, state: str
 ) -> None:
-    """Matcher, archive and http sink alike; each of them says so, and the archive keeps what it has."""
+    """Matcher, archive and http sink alike; each of them says so, and the archive keeps what it has.
+
+    Expired: frozen for so long that its groups have gone on without it.
+    """
     async with run_readers(kafka, topic_prefix, database) as readers:
         accepted = readers.events.send(readers.application_id, FIRST)
         sent = readers.deliveries.send(readers.subscriber, count=FIRST)
@@ -41,8 +45,10 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
         for process in readers.processes:
             if state == "stopped":
                 await process.stop()
-            elif state == "frozen":
+            elif state in FROZEN:
                 process.freeze()
+        if state == "expired":
+            await eventually(lambda: not list_busy_groups(kafka, topic_prefix), timeout_s=60)
         await make_again(readers.events.config, readers.events.topics, readers.events.topics.events)
         await make_again(readers.deliveries.config, readers.deliveries.topics, readers.deliveries.topics.deliveries)
         # a producer that knows the old topics would write to these with their numbers
@@ -53,7 +59,7 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
         for process in readers.processes:
             if state == "stopped":
                 await process.start()
-            elif state == "frozen":
+            elif state in FROZEN:
                 process.thaw()
 
         await readers.check_all_read(accepted, sent)
@@ -64,6 +70,15 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
             if process in said:
                 await check_said(process, topic)
         assert len(sent) == readers.receiver.received
+
+
+def list_busy_groups(servers: str, prefix: str) -> list[str]:
+    """Groups of these topics that have a member."""
+    admin = AdminClient({"bootstrap.servers": servers}, logger=None)
+    groups = [
+        each.group_id for each in admin.list_consumer_groups().result(10).valid if each.group_id.startswith(prefix)
+    ]
+    return [name for name, found in admin.describe_consumer_groups(groups).items() if found.result(10).members]
 
 
 async def check_said(process: SingleProcess, topic: Topic) -> None:

@@ -143,3 +143,23 @@ async def test_a_fetch_waits_for_its_pace(kafka: str, topic_prefix: str) -> None
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 5)
 
     assert [1, 4] == [len(chunk.records) for chunk in chunks]
+
+
+async def test_what_is_read_again_is_never_dropped(kafka: str, topic_prefix: str) -> None:
+    """Faust drops what lies before the last offset that it noted, and it may note one after reading was sent back."""
+    site = await MatcherSite(kafka, topic_prefix, partitions=1).prepare()
+    tp = TP(site.topics.events.name, 0)
+    for number in range(10):
+        site.write_bytes(site.topics.events, None, b"%d" % number, partition=0)
+    site.flush()
+    async with open_app(site) as (app, chunks):
+        await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 10)
+        consumer = consumer_of(app)
+        await consumer.rewind(tp, 0)
+        consumer._read_offset.update({tp: 10})  # noqa: SLF001 - as its own seek to a commit does
+        consumer._read_offset[tp] = 10  # noqa: SLF001 - as it does when a chunk was handed on
+        await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 20)
+
+    assert 2 * [b"%d" % number for number in range(10)] == [
+        record.value for chunk in chunks for record in chunk.records
+    ]
