@@ -4,13 +4,14 @@ Work whose outcome cannot be written down would be done again by the next proces
 waits for `wait_open` before it causes anything: at the start until every topic has taken a probe, later as long as
 something is held, or no acknowledgement comes. It goes on by itself when the topics take records again.
 
-A record that is refused for good is replaced only when its topic takes a probe after that. A topic that refuses even
-the smallest record is wrong, not the record: replaced one by one, all deliveries would become dead letters.
+A record that is refused for good is replaced only when its topic takes a probe after that, and then still refuses the
+record. A topic that refuses even the smallest record is wrong, not the record: replaced one by one, all deliveries
+would become dead letters.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -36,6 +37,7 @@ NOWHERE = Placement(-1, -1)
 Written = asyncio.Future[Placement]
 # Replacements of a record that is refused for good; None: there are none, hold it.
 Replace = Callable[[ToSend, RecordRefusedError], list[ToSend] | None]
+Refused = tuple[ToSend, RecordRefusedError]
 
 log = structlog.get_logger()
 
@@ -64,7 +66,14 @@ class Doubted(NamedTuple):
     """Records of one write that were refused for good, and others of it to hold."""
 
     write: Write
-    refused: list[tuple[ToSend, RecordRefusedError]]
+    refused: list[Refused]
+    held: list[ToSend]
+
+
+class Left(NamedTuple):
+    """Replacements of records of one write, and records of it without one, which are held."""
+
+    replaced: list[ToSend]
     held: list[ToSend]
 
 
@@ -176,36 +185,49 @@ class HoldingWriter:
         return failed
 
     async def _settle_doubted(self) -> bool:
-        """Replace records that were refused for good, or hold them. Were all replaced?"""
+        """Write records that were refused for good again, replace them, or hold them. Is none held?"""
         doubted, self._doubted = self._doubted, deque()
-        failed = await self._probe_again(record[0] for each in doubted for record, _ in each.refused)
+        left = await self._write_behind_probe([each.refused for each in doubted])
         is_well = True
-        for each in doubted:
-            replaced, held = self._replace_or_hold(each.refused, failed)
+        for each, (replaced, held) in zip(doubted, left, strict=True):
             is_well = self._go_on(each.write, replaced, [*each.held, *held]) and is_well
         return is_well
 
-    async def _probe_again(self, topics: Iterable[Topic]) -> dict[Topic, str]:
-        """See `_probe`, of topics that refused a record for good. One that fails closes the writer until it is well."""
-        failed = await self._probe(dict.fromkeys(topics), timeout_s=STALLED_AFTER_S)
-        self._unproven += [topic for topic in failed if topic not in self._unproven]
-        return failed
+    async def _write_behind_probe(self, writes: Sequence[Sequence[Refused]]) -> list[Left]:
+        """Write records once more that were refused for good: their topic may have been mended since, or be wrong.
 
-    def _replace_or_hold(
-        self, refused: Sequence[tuple[ToSend, RecordRefusedError]], failed: Mapping[Topic, str]
-    ) -> tuple[list[ToSend], list[ToSend]]:
-        """Replacements of records, and those without one. `failed`: topics that take nothing, with the reason."""
-        replaced: list[ToSend] = []
-        held: list[ToSend] = []
+        One that is refused behind a probe that its topic took is replaced. A topic that takes none closes the writer.
+        """
+        topics = dict.fromkeys(record[0] for refused in writes for record, _ in refused)
+        failed = await self._probe(topics, timeout_s=STALLED_AFTER_S)
+        self._unproven += [topic for topic in failed if topic not in self._unproven]
+        again = [[record for record, _ in refused if record[0] not in failed] for refused in writes]
+        written = [self._producer.send_bytes(records) if records else None for records in again]
+        if under_way := [each for each in written if each is not None]:
+            await asyncio.wait(under_way)
+        left = []
+        for refused, records, done in zip(writes, again, written, strict=True):
+            still_refused, held = self._sort_out(records, done) if done is not None else ([], [])
+            replaced, irreplaceable = self._replace_or_hold(still_refused)
+            held += irreplaceable
+            for record, _ in refused:
+                if record[0] in failed:
+                    held.append(record)
+                    self._reason = failed[record[0]]
+            left.append(Left(replaced, held))
+        return left
+
+    def _replace_or_hold(self, refused: Sequence[Refused]) -> Left:
+        left = Left([], [])
         for record, failure in refused:
-            instead = None if record[0] in failed else self._replace(record, failure)
+            instead = self._replace(record, failure)
             if instead is None:
-                held.append(record)
-                self._reason = failed.get(record[0]) or f"{record[0].name}: {failure}"
+                left.held.append(record)
+                self._reason = f"{record[0].name}: {failure}"
             else:
                 log.error("record_replaced", topic=record[0].name, reason=str(failure), by=len(instead))
-                replaced += instead
-        return replaced, held
+                left.replaced.extend(instead)
+        return left
 
     # Writing.
 
@@ -239,9 +261,7 @@ class HoldingWriter:
             _resolve(write, NOWHERE)
         return not held
 
-    def _sort_out(
-        self, records: Sequence[ToSend], done: Written
-    ) -> tuple[list[tuple[ToSend, RecordRefusedError]], list[ToSend]]:
+    def _sort_out(self, records: Sequence[ToSend], done: Written) -> tuple[list[Refused], list[ToSend]]:
         """Records that were refused for good, and others that were not written."""
         if done.cancelled():
             return [], list(records)
@@ -250,7 +270,7 @@ class HoldingWriter:
             return [], []
         if not isinstance(error, KafkaUnavailableError):
             raise error
-        refused: list[tuple[ToSend, RecordRefusedError]] = []
+        refused: list[Refused] = []
         held: list[ToSend] = []
         for record, failure in error.failed or [(record, error) for record in records]:
             if isinstance(failure, RecordRefusedError):
@@ -277,8 +297,7 @@ class HoldingWriter:
         refused, held = self._sort_out(records, written)
         replaced: list[ToSend] = []
         if refused:
-            failed = await self._probe_again(record[0] for record, _ in refused)
-            replaced, still_held = self._replace_or_hold(refused, failed)
+            [(replaced, still_held)] = await self._write_behind_probe([refused])
             held += still_held
         self._held.popleft()
         if held:

@@ -135,6 +135,8 @@ async def test_a_record_refused_for_good_is_replaced() -> None:
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         probes = await log.take_probes()
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))  # still, although the topic takes a probe
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         written = await log.take()
         await asyncio.gather(large, optional)
 
@@ -152,6 +154,7 @@ async def test_where_nothing_smaller_is_left_it_is_held() -> None:
         promise = writer.send_bytes([record(b"a")])
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         await log.take_probes()
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         await eventually(lambda: not writer.is_open)
         await log.take()
         await promise
@@ -189,13 +192,35 @@ async def test_a_held_record_is_replaced_when_only_its_size_is_wrong() -> None:
         for _ in range(2):
             await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
         await log.take_probes()
-        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
-        await log.take_probes()
+        for _ in range(2):  # held, and behind another probe
+            await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+            await log.take_probes()
         written = await log.take()
         await promise
         await writer.wait_open()
 
     assert [record(b"half")] == written
+
+
+async def test_a_topic_that_was_mended_between_refusal_and_probe_gets_the_record() -> None:
+    """That it takes a probe now says nothing about a record that it refused before."""
+    log = ScriptedLog()
+    replaced: list[ToSend] = []
+
+    def replace(refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
+        replaced.append(refused)
+        return []
+
+    async with run_writer(log, replace=replace) as writer:
+        promises = [writer.send_bytes([record(b"a"), record(b"b")]), writer.send_bytes([record(b"c")])]
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"), of=[1])
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+        await log.take_probes()
+        again = [await log.take() for _ in range(2)]
+        await asyncio.gather(*promises)
+
+    assert [[record(b"b")], [record(b"c")]] == again
+    assert [] == replaced
 
 
 async def test_silence_after_a_refusal_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
