@@ -87,15 +87,18 @@ async def show_all(request: web.Request) -> web.Response:
         before=take(request, "before"),
         after=take(request, "after"),
     )
-    entries = await list_entries(gateway.pool, wanted, most=PAGE_ENTRIES)
+    entries, complete_to = await list_entries(gateway.pool, wanted, most=PAGE_ENTRIES)
     response = answer_json([_show(entry) for entry in entries])
-    links = _lead([entry.audit_id for entry in entries], wanted)
+    links = _lead([entry.audit_id for entry in entries], wanted, complete_to)
     set_links(request, response, gateway.settings.gateway.public_url, links)
     return response
 
 
-def _lead(ids: list[int], wanted: AuditFilter) -> list[tuple[str, dict[str, str | None]]]:
-    """Links of a page of entries. An empty page leads back to the entry that it began behind."""
+def _lead(ids: list[int], wanted: AuditFilter, complete_to: int) -> list[tuple[str, dict[str, str | None]]]:
+    """Links of a page of entries. An empty page leads back to the entry that it began behind.
+
+    The newest page may show entries above `complete_to`: the next one repeats these, and skips none.
+    """
     older = ids[-1] if len(ids) == PAGE_ENTRIES else None
     newer = ids[0] if ids else None
     if wanted.after is not None:
@@ -106,7 +109,9 @@ def _lead(ids: list[int], wanted: AuditFilter) -> list[tuple[str, dict[str, str 
     if older is not None:
         links.append(("next", {"before": str(older), "after": None}))
     if newer is not None:
-        links.append(("prev", {"before": None, "after": str(newer)}))
+        links.append(
+            ("prev", {"before": None, "after": str(min(newer, complete_to) if wanted.after is None else newer)})
+        )
     return links
 
 

@@ -1,15 +1,21 @@
-"""The audit log: who changed what. Rows are written by triggers of the tables that change; here they are read."""
+"""The audit log: who changed what. Rows are written by triggers of the tables that change; here they are read.
+
+A transaction that is under way may have a lower `audit_id` than one that has ended. It holds a lock that says so.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.sql import SQL
 
 from pipeline.postgres.pool import Pool
 
 FORGET_ROWS = 10_000  # in one transaction
+# with the number above which a transaction's entries are; the same as in the migration `audit_order`
+PLACE_LOCK = 1_751_478_121
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +51,15 @@ class AuditFilter:
     after: int | None = None
 
 
-async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[AuditEntry]:
-    """Newest first."""
+class AuditPage(NamedTuple):
+    """Entries, newest first. `complete_to`: no entry with this `audit_id` or a lower one is still to come."""
+
+    entries: list[AuditEntry]
+    complete_to: int
+
+
+async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> AuditPage:
+    """Entries that match. With `after` none above `complete_to`, so that reading on skips nothing."""
     way = SQL("desc" if wanted.after is None else "asc")
     query = SQL(
         "select audit_id, changed_at, actor_kind, actor_id, address, organization_id::text, application_id::text, "
@@ -57,12 +70,15 @@ async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[Au
         "and (%(resource)s::text is null or resource = %(resource)s) "
         "and (%(resource_id)s::text is null or resource_id = %(resource_id)s) "
         "and (%(before)s::bigint is null or audit_id < %(before)s) "
-        "and (%(after)s::bigint is null or audit_id > %(after)s) order by audit_id {} limit %(most)s"
+        "and (%(after)s::bigint is null or audit_id > %(after)s and audit_id <= %(complete_to)s) "
+        "order by audit_id {} limit %(most)s"
     ).format(way)
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(AuditEntry)) as cursor:
+        complete_to = await _find_complete_to(connection)
         await cursor.execute(
             query,
             {
+                "complete_to": complete_to,
                 "organization_id": wanted.organization_id,
                 "application_id": wanted.application_id,
                 "actor_id": wanted.actor_id,
@@ -74,7 +90,25 @@ async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> list[Au
             },
         )
         found = await cursor.fetchall()
-    return found if wanted.after is None else found[::-1]
+    return AuditPage(found if wanted.after is None else found[::-1], complete_to)
+
+
+async def _find_complete_to(connection: AsyncConnection[Any]) -> int:
+    """The number up to which all entries can be seen by the next statement.
+
+    In two statements: a transaction that comes between them has its numbers behind the first one's answer.
+    """
+    cursor = await connection.execute(
+        "select last_value - (not is_called)::int from audit_log_audit_id_seq",
+    )
+    (given,) = await cursor.fetchone() or (0,)
+    cursor = await connection.execute(
+        "select min(objid::bigint) from pg_locks where locktype = 'advisory' and classid = %s and objsubid = 2 "
+        "and database = (select oid from pg_database where datname = current_database())",
+        (PLACE_LOCK,),
+    )
+    (held,) = await cursor.fetchone() or (None,)
+    return int(given if held is None else min(given, held))
 
 
 async def forget_entries(pool: Pool, *, days: int) -> int:

@@ -109,6 +109,30 @@ async def test_pages_lead_on_and_back(stack: Stack) -> None:
     assert ids["second"][-1] == behind.json[-1]["audit_id"]
 
 
+async def test_a_change_under_way_is_not_skipped(stack: Stack) -> None:
+    """It has a lower `audit_id` than one that ended before it: reading on waits for it, the newest page does not."""
+    space = await stack.api.make_space()
+    body = {"organization_id": space.organization_id, "name": "Another"}
+    another_id = (await stack.api.call("POST", "/applications", body)).json["application_id"]
+    query = f"/audit_log?organization_id={space.organization_id}"
+    begun = await stack.api.call("GET", query)
+    async with await psycopg.AsyncConnection.connect(stack.database_url) as slow:
+        await slow.execute("update applications set name = 'Under way' where application_id = %s", (another_id,))
+        ended = await stack.api.call("PUT", f"/applications/{space.application_id}", body | {"name": "Ended"})
+        assert 200 == ended.status
+        newest = await stack.api.call("GET", query)
+        waiting = await stack.api.call("GET", find_link(begun, "prev") or "")
+        await slow.commit()
+    behind_newest = await stack.api.call("GET", find_link(newest, "prev") or "")
+    behind_waiting = await stack.api.call("GET", find_link(waiting, "prev") or "")
+    names = [
+        [entry["changes"]["name"][1] for entry in page.json if entry["action"] == "changed"]
+        for page in (newest, waiting, behind_newest, behind_waiting)
+    ]
+
+    assert [["Ended"], [], ["Ended", "Under way"], ["Ended", "Under way"]] == names
+
+
 async def test_users_are_noted_too(stack: Stack) -> None:
     """The making of a user, a new password and its end are noted; the password is not."""
     person = await make_person(stack.api)
