@@ -34,8 +34,8 @@ class ChunkValue:
 class Chunk:
     """Looks like a record to Faust.
 
-    Topic, partition and offset are those of the last record, all three: Faust drops what lies below the offset it has
-    read of that partition. Headers stay empty: Faust reads them as a mapping.
+    Topic, partition and offset are those of the last record, all three: Faust notes them together. Headers stay empty:
+    Faust reads them as a mapping.
     """
 
     __slots__ = ("offset", "partition", "timestamp", "timestamp_type", "topic", "value")
