@@ -159,7 +159,7 @@ class HoldingWriter:
     async def _prove(self) -> bool:
         if not self._reason:
             self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
-        failed = await self._probe(self._unproven, timeout_s=None)
+        failed = await probe_topics(self._producer, self._unproven, process=self._process, timeout_s=None)
         self._unproven = list(failed)
         if failed:
             self._reason = "; ".join(failed.values())
@@ -167,22 +167,6 @@ class HoldingWriter:
         else:
             self._judge()
         return not failed
-
-    async def _probe(self, topics: Iterable[Topic], *, timeout_s: float | None) -> dict[Topic, str]:
-        """The topics that do not take the smallest record there is, or do not say so in time, each with the reason."""
-        probe = to_bytes(Probe(process=self._process, written_at_us=wall_us()))
-        written = {topic: self._producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in topics}
-        await asyncio.wait(written.values(), timeout=timeout_s)
-        failed = {}
-        for topic, outcome in written.items():
-            if not outcome.done():
-                outcome.add_done_callback(take_notice)  # its error may come too late
-                failed[topic] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
-            elif isinstance(error := outcome.exception(), KafkaUnavailableError):
-                failed[topic] = f"{topic.name}: {error}"
-            elif error is not None:
-                raise error
-        return failed
 
     async def _settle_doubted(self) -> bool:
         """Write records that were refused for good again, replace them, or hold them. Is none held?"""
@@ -199,7 +183,7 @@ class HoldingWriter:
         One that is refused behind a probe that its topic took is replaced. A topic that takes none closes the writer.
         """
         topics = dict.fromkeys(record[0] for refused in writes for record, _ in refused)
-        failed = await self._probe(topics, timeout_s=STALLED_AFTER_S)
+        failed = await probe_topics(self._producer, topics, process=self._process, timeout_s=STALLED_AFTER_S)
         self._unproven += [topic for topic in failed if topic not in self._unproven]
         again = [[record for record, _ in refused if record[0] not in failed] for refused in writes]
         written = [self._producer.send_bytes(records) if records else None for records in again]
@@ -334,3 +318,22 @@ class HoldingWriter:
 def _resolve(write: Write, placement: Placement) -> None:
     if not write.future.done():
         write.future.set_result(placement)
+
+
+async def probe_topics(
+    producer: Producer, topics: Iterable[Topic], *, process: str, timeout_s: float | None
+) -> dict[Topic, str]:
+    """The topics that do not take the smallest record there is, or do not say so in time, each with the reason."""
+    probe = to_bytes(Probe(process=process, written_at_us=wall_us()))
+    written = {topic: producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in topics}
+    await asyncio.wait(written.values(), timeout=timeout_s)
+    failed = {}
+    for topic, outcome in written.items():
+        if not outcome.done():
+            outcome.add_done_callback(take_notice)  # its error may come too late
+            failed[topic] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
+        elif isinstance(error := outcome.exception(), KafkaUnavailableError):
+            failed[topic] = f"{topic.name}: {error}"
+        elif error is not None:
+            raise error
+    return failed

@@ -110,7 +110,7 @@ async def test_pages_lead_on_and_back(stack: Stack) -> None:
 
 
 async def test_a_change_under_way_is_not_skipped(stack: Stack) -> None:
-    """It has a lower `audit_id` than one that ended before it: reading on waits for it, the newest page does not."""
+    """Reading on waits for a change with a lower `audit_id` than one that has ended; the newest page does not."""
     space = await stack.api.make_space()
     body = {"organization_id": space.organization_id, "name": "Another"}
     another_id = (await stack.api.call("POST", "/applications", body)).json["application_id"]

@@ -203,7 +203,7 @@ async def test_a_held_record_is_replaced_when_only_its_size_is_wrong() -> None:
 
 
 async def test_a_topic_that_was_mended_between_refusal_and_probe_gets_the_record() -> None:
-    """That it takes a probe now says nothing about a record that it refused before."""
+    """A probe that is taken now says nothing about a record that was refused before."""
     log = ScriptedLog()
     replaced: list[ToSend] = []
 
