@@ -362,7 +362,11 @@ class DeliverConfig(Section):
         "the proxy, and so is checked by the proxy what they stand for; by us only addresses and local names in URLs",
     )
     lookups_max: int = Field(
-        256, ge=8, le=4096, description="names looked up at a time; an eighth for one domain, half for slow ones"
+        256,
+        ge=8,
+        le=4096,
+        description="names looked up at a time; an eighth for one domain, half for slow ones, and for one "
+        "application three times what is still free",
     )
     idle_connections_max: int = Field(2000, ge=0, le=50_000, description="connections kept open for another request")
     destination_rate_per_s: float = Field(

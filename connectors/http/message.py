@@ -97,6 +97,7 @@ def build_request(
         added[TRACEPARENT] = traceparent
     added["content-length"] = str(len(body))
     request = Request(
+        owner=delivery.application_id,
         origin=target.origin,
         is_head=target.endpoint.method == "HEAD",
         head=target.fixed_head + f"{format_headers(signed)}{format_headers(added)}\r\n".encode("ascii"),

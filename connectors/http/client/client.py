@@ -82,7 +82,7 @@ class HttpClient:
 
     def _dial(self, request: Request, timings_us: dict[str, int]) -> Awaitable[Connection]:
         timeout_s = request.connect_timeout_s or self._config.connect_timeout_s
-        return self._dialer.dial(request.origin, timings_us, timeout_s=timeout_s)
+        return self._dialer.dial(request.origin, timings_us, owner=request.owner, timeout_s=timeout_s)
 
     async def _exchange(self, connection: Connection, request: Request, timeout_s: float) -> Result:
         # a timer instead of `asyncio.timeout`, whose time-out is an exception in this task: a fifth of the time

@@ -61,16 +61,16 @@ class Dialer:
         url = config.egress_proxy_url
         self._proxy = parse_proxy(url.get_secret_value()) if url is not None else None
 
-    async def dial(self, origin: Origin, timings_us: dict[str, int], *, timeout_s: float) -> Connection:
+    async def dial(self, origin: Origin, timings_us: dict[str, int], *, owner: str, timeout_s: float) -> Connection:
         """A connection to the origin, within the time-out for the name, and once more for all the rest.
 
-        Raises `DialError`, and `ShortageError` for what this process lacks.
+        `owner`: the application that needs it. Raises `DialError`, and `ShortageError` for what this process lacks.
         """
         problem = self._rules.find_problem(is_tls=origin.is_tls, host=origin.host, port=origin.port)
         if problem is not None:
             raise DialError(ErrorClass.INVALID_TARGET, problem)
         with _timed(timings_us, "dns"):
-            addresses = await self._resolve(origin, timeout_s)
+            addresses = await self._resolve(origin, owner, timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 with _timed(timings_us, "connect"):
@@ -84,18 +84,18 @@ class Dialer:
     def close(self) -> None:
         self._resolver.close()
 
-    async def _resolve(self, origin: Origin, timeout_s: float) -> tuple[str, ...]:
+    async def _resolve(self, origin: Origin, owner: str, timeout_s: float) -> tuple[str, ...]:
         try:
             async with asyncio.timeout(timeout_s):
                 if self._proxy is not None:
-                    return await self._resolver.find(self._proxy.host)
-                return await self._resolver.resolve(origin.host)
+                    return await self._resolver.find(self._proxy.host, owner=EGRESS_PROXY)
+                return await self._resolver.resolve(origin.host, owner=owner)
         except (ForbiddenAddressError, NameNotFoundError) as error:
             if self._proxy is not None:
                 raise ShortageError(EGRESS_PROXY) from error
             raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE) from error
         except TimeoutError as error:
-            if self._proxy is None and self._resolver.waits_for_others(origin.host):
+            if self._proxy is None and self._resolver.waits_for_others(origin.host, owner=owner):
                 raise ShortageError("look-ups") from error
             raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error
         except ResolveError as error:

@@ -39,6 +39,7 @@ class Certificate(NamedTuple):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request. `head`: everything up to and including the empty line, ready to be sent.
 
+    `owner`: the application that it is for. Look-ups of names are shared out by owner.
     `connect_timeout_s` and `total_timeout_s`: this endpoint's own; None: the deployment's.
     """
 
@@ -46,6 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     is_head: bool
     head: bytes
     body: bytes | memoryview
+    owner: str = ""
     connect_timeout_s: float | None = None
     total_timeout_s: float | None = None
 

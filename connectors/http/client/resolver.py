@@ -4,11 +4,12 @@ import asyncio
 import socket
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from connectors.http.client.lookup import Lookup, Lookups, LookupsBusyError
+from connectors.http.client.lookup import Lookup
+from connectors.http.client.lookups import Lookups, LookupsBusyError
 from connectors.http.client.shortage import ShortageError, find_shortage
 from pipeline.core.network.addresses import AddressRules
 
@@ -68,18 +69,18 @@ class Resolver:
         self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
         self._waiting: Counter[str] = Counter()  # who cannot go on without the answer
 
-    async def resolve(self, host: str) -> tuple[str, ...]:
+    async def resolve(self, host: str, *, owner: Hashable) -> tuple[str, ...]:
         """Addresses to be dialled, all of them allowed, as the system sorts them. May be cancelled at any time.
 
-        Raises `ForbiddenAddressError` if any address of the host is not allowed, `NameNotFoundError`, `ResolveError`,
-        `ShortageError`.
+        `owner`: the application that needs them; its look-ups share places. Raises `ForbiddenAddressError` if any
+        address of the host is not allowed, `NameNotFoundError`, `ResolveError`, `ShortageError`.
         """
-        addresses = await self.find(host if self._rules.allows_private else f"{host}.")
+        addresses = await self.find(self._complete(host), owner=owner)
         if len(addresses) > ADDRESSES_MAX or not all(self._rules.allows(address) for address in addresses):
             raise ForbiddenAddressError
         return addresses
 
-    async def find(self, name: str) -> tuple[str, ...]:
+    async def find(self, name: str, *, owner: Hashable) -> tuple[str, ...]:
         """Addresses of a name or an address, whatever they are. Raises `NameNotFoundError`, `ResolveError`."""
         try:
             return (str(ip_address(name.rstrip("."))),)
@@ -89,24 +90,27 @@ class Resolver:
         if entry is not None and entry.expires_at_s > self._clock():
             addresses = entry.addresses
         elif entry is not None and entry.addresses and self._clock() < entry.found_at_s + STALE_MAX_S:
-            addresses = await self._ask_again(name, entry)
+            addresses = await self._ask_again(name, entry, owner)
         else:
-            addresses = await self._wait_for(name)
+            addresses = await self._wait_for(name, owner)
         if not addresses:
             raise NameNotFoundError
         return addresses
 
-    def waits_for_others(self, host: str) -> bool:
+    def waits_for_others(self, host: str, *, owner: Hashable) -> bool:
         """Would the name be looked up by now, if the names of others did not hold all places?"""
-        return self._lookups.waits_for_others(host if self._rules.allows_private else f"{host}.")
+        return self._lookups.waits_for_others(self._complete(host), owner)
 
     def close(self) -> None:
         """Cancel all lookups."""
         for asking in self._asking.values():
             asking.cancel()
 
-    async def _wait_for(self, name: str) -> tuple[str, ...]:
-        asking = self._ask_once(name)
+    def _complete(self, host: str) -> str:
+        return host if self._rules.allows_private else f"{host}."
+
+    async def _wait_for(self, name: str, owner: Hashable) -> tuple[str, ...]:
+        asking = self._ask_once(name, owner)
         self._waiting[name] += 1
         try:
             # others may wait for the same answer: one of them giving up must not cancel it
@@ -120,20 +124,22 @@ class Resolver:
             if not self._waiting[name]:
                 del self._waiting[name]
 
-    async def _ask_again(self, name: str, known: Entry) -> tuple[str, ...]:
+    async def _ask_again(self, name: str, known: Entry, owner: Hashable) -> tuple[str, ...]:
         """The addresses of today; those that are known, for another while, if they cannot be had soon."""
-        asking = self._ask_once(name)
+        asking = self._ask_once(name, owner)
         await asyncio.wait([asking], timeout=STALE_AFTER_S)
         if asking.done() and not isinstance(asking.exception(), ResolveError | ShortageError):
             return asking.result()
         self._entries[name] = replace(known, expires_at_s=self._clock() + FOUND_TTL_S)
         return known.addresses
 
-    def _ask_once(self, name: str) -> "asyncio.Task[tuple[str, ...]]":
+    def _ask_once(self, name: str, owner: Hashable) -> "asyncio.Task[tuple[str, ...]]":
         asking = self._asking.get(name)
         if asking is None:
-            asking = self._asking[name] = asyncio.create_task(self._ask(name))
+            asking = self._asking[name] = asyncio.create_task(self._ask(name, owner))
             asking.add_done_callback(lambda done: self._forget_asking(name, done))
+        else:
+            self._lookups.share(name, owner)
         return asking
 
     def _forget_asking(self, name: str, done: "asyncio.Task[tuple[str, ...]]") -> None:
@@ -141,9 +147,9 @@ class Resolver:
         if not done.cancelled():
             done.exception()  # those who awaited it have seen it; without them it does not matter
 
-    async def _ask(self, name: str) -> tuple[str, ...]:
+    async def _ask(self, name: str, owner: Hashable) -> tuple[str, ...]:
         try:
-            found = await self._lookups.ask(name)
+            found = await self._lookups.ask(name, owner)
         except socket.gaierror as error:
             if error.errno in NOT_FOUND:
                 return self._remember(name, (), MISSING_TTL_S)

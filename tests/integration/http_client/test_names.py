@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+from msgspec.structs import replace
+
 from connectors.http.client.client import HttpClient
 from connectors.http.client.exchange import Answer
 from pipeline.config import DeliverConfig
@@ -10,7 +12,7 @@ from tests.support.outbound import make_request
 from tests.support.receiver import Receiver
 
 SILENT_ZONES, SILENT_NAMES = 8, 60
-LOOKUPS_MAX = 16  # silent zones alone would hold all of them
+LOOKUPS_MAX = 32  # silent zones alone would hold all of them
 
 
 async def test_silent_name_servers_delay_their_own_hosts() -> None:
@@ -28,8 +30,8 @@ async def test_silent_name_servers_delay_their_own_hosts() -> None:
     client = HttpClient(config, lookup=look_up)
     async with Receiver() as receiver:
 
-        async def send(host: str) -> bool:
-            answer = await client.send(make_request(f"http://{host}:{receiver.port}/"))
+        async def send(host: str, owner: str = "") -> bool:
+            answer = await client.send(replace(make_request(f"http://{host}:{receiver.port}/"), owner=owner))
             return isinstance(answer, Answer) and answer.status == 200
 
         assert await send("known.example.com")
@@ -42,6 +44,10 @@ async def test_silent_name_servers_delay_their_own_hosts() -> None:
         )
 
         assert all(new)
+        # each in a domain of its own: one owner's silent ones hold no more places than leave some for others
+        silent += [asyncio.create_task(send(f"a.silent-{number}.com", "one")) for number in range(20 * LOOKUPS_MAX)]
+        await asyncio.sleep(0)
+        assert all(await asyncio.gather(*(send(f"a.other{number}.com", f"{number}") for number in range(LOOKUPS_MAX))))
         assert not any(task.done() for task in silent)
         answering.set()
         await asyncio.wait(silent)

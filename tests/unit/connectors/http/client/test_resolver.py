@@ -53,7 +53,7 @@ async def test_resolves() -> None:
         asked.append(name)
         return ["1.1.1.1", "2606:4700::1111", "1.1.1.1"]
 
-    assert ("1.1.1.1", "2606:4700::1111") == await make_resolver(look_up).resolve("example.com")
+    assert ("1.1.1.1", "2606:4700::1111") == await make_resolver(look_up).resolve("example.com", owner="one")
     # the dot keeps the search domains of this machine out of it: never example.com.svc.cluster.local
     assert ["example.com."] == asked
 
@@ -66,7 +66,9 @@ async def test_where_private_addresses_are_allowed_neighbours_have_names() -> No
         asked.append(name)
         return ["10.0.0.1"]
 
-    assert ("10.0.0.1",) == await make_resolver(look_up, rules=AddressRules(allows_private=True)).resolve("receiver")
+    assert ("10.0.0.1",) == await make_resolver(look_up, rules=AddressRules(allows_private=True)).resolve(
+        "receiver", owner="one"
+    )
     assert ["receiver"] == asked
 
 
@@ -78,7 +80,7 @@ async def test_one_bad_address_spoils_the_name(position: int, bad: str) -> None:
     addresses.insert(position, bad)
 
     with pytest.raises(ForbiddenAddressError):
-        await make_resolver(lambda _: addresses).resolve("example.com")
+        await make_resolver(lambda _: addresses).resolve("example.com", owner="one")
 
 
 async def test_denied_networks() -> None:
@@ -86,7 +88,7 @@ async def test_denied_networks() -> None:
     for allows_private in (False, True):
         rules = AddressRules(denied=parse_networks("1.1.1.0/24"), allows_private=allows_private)
         with pytest.raises(ForbiddenAddressError):
-            await make_resolver(lambda _: ["8.8.8.8", "1.1.1.1"], rules=rules).resolve("example.com")
+            await make_resolver(lambda _: ["8.8.8.8", "1.1.1.1"], rules=rules).resolve("example.com", owner="one")
 
 
 @pytest.mark.parametrize("count", [ADDRESSES_MAX + 1, 1000, 100_000])
@@ -95,8 +97,10 @@ async def test_too_many_addresses(count: int) -> None:
     addresses = [f"8.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(count)]
 
     with pytest.raises(ForbiddenAddressError):
-        await make_resolver(lambda _: addresses).resolve("example.com")
-    assert tuple(addresses[:ADDRESSES_MAX]) == await make_resolver(lambda _: addresses[:ADDRESSES_MAX]).resolve("a.com")
+        await make_resolver(lambda _: addresses).resolve("example.com", owner="one")
+    assert tuple(addresses[:ADDRESSES_MAX]) == await make_resolver(lambda _: addresses[:ADDRESSES_MAX]).resolve(
+        "a.com", owner="one"
+    )
 
 
 async def test_a_bad_address_behind_too_many_is_not_missed() -> None:
@@ -105,14 +109,14 @@ async def test_a_bad_address_behind_too_many_is_not_missed() -> None:
     resolver = make_resolver(lambda _: addresses)
     for _ in range(2):
         with pytest.raises(ForbiddenAddressError):
-            await resolver.resolve("example.com")
+            await resolver.resolve("example.com", owner="one")
 
 
 @pytest.mark.parametrize("lookup", [fail(socket.EAI_NONAME), lambda _: []])
 async def test_a_name_that_is_not_there(lookup: Answers) -> None:
     """The name does not exist, or has no address."""
     with pytest.raises(NameNotFoundError):
-        await make_resolver(lookup).resolve("missing.example.com")
+        await make_resolver(lookup).resolve("missing.example.com", owner="one")
 
 
 @pytest.mark.parametrize("errno", [socket.EAI_AGAIN, socket.EAI_FAIL])
@@ -122,8 +126,8 @@ async def test_a_resolver_that_fails_is_asked_again(errno: int) -> None:
     resolver = make_resolver(lambda name: lookups.pop(0)(name))
 
     with pytest.raises(ResolveError):
-        await resolver.resolve("example.com")
-    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+        await resolver.resolve("example.com", owner="one")
+    assert ("1.1.1.1",) == await resolver.resolve("example.com", owner="one")
 
 
 async def test_a_name_that_cannot_be_encoded() -> None:
@@ -133,7 +137,7 @@ async def test_a_name_that_cannot_be_encoded() -> None:
         raise UnicodeError("label too long")
 
     with pytest.raises(ResolveError):
-        await make_resolver(look_up).resolve("example.com")
+        await make_resolver(look_up).resolve("example.com", owner="one")
 
 
 async def test_remembers_for_a_while() -> None:
@@ -142,17 +146,17 @@ async def test_remembers_for_a_while() -> None:
     answers = [["1.1.1.1"], ["127.0.0.1"], ["8.8.8.8"]]
     resolver = make_resolver(lambda _: answers.pop(0), clock=clock)
 
-    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    assert ("1.1.1.1",) == await resolver.resolve("example.com", owner="one")
     clock.now_s += FOUND_TTL_S - 0.1
-    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    assert ("1.1.1.1",) == await resolver.resolve("example.com", owner="one")
     clock.now_s += 0.1
     with pytest.raises(ForbiddenAddressError):
-        await resolver.resolve("example.com")
+        await resolver.resolve("example.com", owner="one")
     # what is remembered of a bad name is that it is bad
     with pytest.raises(ForbiddenAddressError):
-        await resolver.resolve("example.com")
+        await resolver.resolve("example.com", owner="one")
     clock.now_s += FOUND_TTL_S
-    assert ("8.8.8.8",) == await resolver.resolve("example.com")
+    assert ("8.8.8.8",) == await resolver.resolve("example.com", owner="one")
 
 
 async def test_memory_is_bounded() -> None:
@@ -165,7 +169,7 @@ async def test_memory_is_bounded() -> None:
 
     resolver = make_resolver(look_up, cache_max=3)
     for host in ("a.com", "b.com", "c.com", "d.com", "d.com", "b.com", "a.com"):
-        await resolver.resolve(host)
+        await resolver.resolve(host, owner="one")
 
     assert ["a.com.", "b.com.", "c.com.", "d.com.", "a.com."] == asked
 
@@ -181,7 +185,7 @@ async def test_a_name_is_asked_for_once_at_a_time() -> None:
         return ["1.1.1.1"]
 
     resolver = make_resolver(look_up)
-    tasks = [asyncio.create_task(resolver.resolve("example.com")) for _ in range(1000)]
+    tasks = [asyncio.create_task(resolver.resolve("example.com", owner="one")) for _ in range(1000)]
     await eventually(lambda: asked)
     tasks[0].cancel()
     tasks[500].cancel()
@@ -205,12 +209,12 @@ async def test_an_answer_that_comes_too_late_is_kept() -> None:
     for name in ("a.com", "b.com"):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await resolver.resolve(name)
+                await resolver.resolve(name, owner="one")
     answering.set()
 
-    assert ("1.1.1.1",) == await resolver.resolve("a.com")
+    assert ("1.1.1.1",) == await resolver.resolve("a.com", owner="one")
     with pytest.raises(ResolveError):
-        await resolver.resolve("b.com")
+        await resolver.resolve("b.com", owner="one")
 
 
 @pytest.mark.parametrize("errno", [socket.EAI_AGAIN, socket.EAI_FAIL])
@@ -221,11 +225,11 @@ async def test_a_known_host_outlasts_its_name_servers(errno: int) -> None:
     resolver = make_resolver(lambda name: (lookups.pop() if lookups else fail(errno))(name), clock=clock)
     begun_s = clock.now_s
     while clock.now_s < begun_s + STALE_MAX_S:
-        assert ("1.1.1.1",) == await resolver.resolve("example.com")
+        assert ("1.1.1.1",) == await resolver.resolve("example.com", owner="one")
         clock.now_s += FOUND_TTL_S
 
     with pytest.raises(ResolveError):
-        await resolver.resolve("example.com")
+        await resolver.resolve("example.com", owner="one")
 
 
 async def test_a_known_host_does_not_wait_for_silent_name_servers() -> None:
@@ -242,23 +246,23 @@ async def test_a_known_host_does_not_wait_for_silent_name_servers() -> None:
         return answers.pop(0)
 
     resolver = make_resolver(look_up, clock=clock)
-    assert ("1.1.1.1",) == await resolver.resolve("example.com")
+    assert ("1.1.1.1",) == await resolver.resolve("example.com", owner="one")
     clock.now_s += FOUND_TTL_S
     for _ in range(3):
-        assert ("1.1.1.1",) == await resolver.resolve("example.com")
+        assert ("1.1.1.1",) == await resolver.resolve("example.com", owner="one")
     assert 2 == len(asked)
     answering.set()
 
     async def is_found_again() -> bool:
-        return await resolver.resolve("example.com") == ("8.8.8.8",)
+        return await resolver.resolve("example.com", owner="one") == ("8.8.8.8",)
 
     await eventually(is_found_again)
     clock.now_s += FOUND_TTL_S
     with pytest.raises(NameNotFoundError):
-        await resolver.resolve("example.com")
+        await resolver.resolve("example.com", owner="one")
     clock.now_s += MISSING_TTL_S - 1
     with pytest.raises(NameNotFoundError):
-        await resolver.resolve("example.com")
+        await resolver.resolve("example.com", owner="one")
     assert 3 == len(asked)
 
 
@@ -273,12 +277,12 @@ async def test_what_is_not_awaited_any_more_keeps_no_place() -> None:
         return ["1.1.1.1"]
 
     resolver = make_resolver(look_up)
-    tasks = [asyncio.create_task(resolver.resolve(f"{number}.example.com")) for number in range(50)]
+    tasks = [asyncio.create_task(resolver.resolve(f"{number}.example.com", owner="one")) for number in range(50)]
     await eventually(lambda: asked)
     begun = len(asked)
     for task in tasks:
         task.cancel()
-    last = asyncio.create_task(resolver.resolve("last.example.com"))
+    last = asyncio.create_task(resolver.resolve("last.example.com", owner="one"))
     await asyncio.sleep(0)
     answering.set()
 
