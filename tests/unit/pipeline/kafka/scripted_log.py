@@ -37,18 +37,12 @@ class ScriptedLog:
         return records
 
     async def take_probes(self) -> set[Topic]:
-        """Acknowledge probes until another record is written, or none for a while; their topics."""
+        """Acknowledge probes until another record is written; their topics."""
         topics: set[Topic] = set()
-        while True:
-            try:
-                async with asyncio.timeout(0.05):
-                    records, _ = await self.next_write()
-            except TimeoutError:
-                return topics
-            if records[0][1] != PROBE_KEY:
-                return topics
-            topics.add(records[0][0])
+        while (written := (await self.next_write())[0][0])[1] == PROBE_KEY:
+            topics.add(written[0])
             await self.take()
+        return topics
 
     async def refuse(self, error: KafkaUnavailableError, *, of: Sequence[int] | None = None) -> list[ToSend]:
         """Refuse the oldest write that waits, or some of its records; what it was."""
