@@ -10,6 +10,7 @@ from pipeline.config import KafkaConfig
 from pipeline.core.log.partition import locate_partition
 
 DAY_S = 86_400
+UNLIMITED = "-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +42,17 @@ class Topic:
             # The broker refuses a producer's timestamp that is far from its own clock: a process with a wrong clock
             # could write nothing down that it does. Days, delays and retention go by one clock so, the broker's.
             "message.timestamp.type": "LogAppendTime",
+            # A limit of size deletes records that were not read yet, at any age.
+            "retention.bytes": UNLIMITED,
         }
+        # Each kind also has the setting that the other policy goes by: under a policy set by mistake nothing is removed
+        # that would have stayed. Keys are applications and subscriptions: compaction would keep one record of each.
         if self.retention_s is None:
             # A restarted matcher looks up which routes applied to the events still waiting: older versions stay a day.
-            return config | {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_S * 1000)}
-        return config | {"cleanup.policy": "delete", "retention.ms": str(self.retention_s * 1000)}
+            lag_ms = str(DAY_S * 1000)
+            return config | {"cleanup.policy": "compact", "min.compaction.lag.ms": lag_ms, "retention.ms": UNLIMITED}
+        kept_ms = str(self.retention_s * 1000)
+        return config | {"cleanup.policy": "delete", "min.compaction.lag.ms": kept_ms, "retention.ms": kept_ms}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

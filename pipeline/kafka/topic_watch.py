@@ -17,11 +17,10 @@ from pipeline.kafka.admin import ANSWER_TIMEOUT_S, describe_settings
 from pipeline.kafka.options import connect_options
 from pipeline.metrics import Metrics
 from pipeline.start_error import StartError
-from pipeline.topics import Topic
+from pipeline.topics import UNLIMITED, Topic
 
 # More of these is as good: records and history may be larger than we need.
 AT_LEAST = frozenset({"max.message.bytes", "retention.ms", "min.compaction.lag.ms"})
-UNLIMITED = -1
 
 log = structlog.get_logger()
 
@@ -116,4 +115,4 @@ def compare_topic(
 def _suffices(name: str, wanted: str, found: str | None) -> bool:
     if found is None or name not in AT_LEAST:
         return found == wanted
-    return int(found) >= int(wanted) or (name == "retention.ms" and int(found) == UNLIMITED)
+    return found == UNLIMITED or (wanted != UNLIMITED and int(found) >= int(wanted))

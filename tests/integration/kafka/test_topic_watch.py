@@ -31,6 +31,9 @@ async def test_every_setting_that_is_relied_on_is_compared(kafka: str, topic_pre
         (topics.retries[0], "message.timestamp.type", "CreateTime", "LogAppendTime"),
         (topics.events, "retention.ms", "60000", str(DAY_S * 1000)),
         (topics.routes, "cleanup.policy", "delete", "compact"),
+        (topics.endpoints, "retention.ms", "60000", "-1"),
+        (topics.deliveries, "cleanup.policy", "compact", "delete"),
+        (topics.deliveries, "retention.bytes", "100000", "-1"),
         (topics.dead, "min.insync.replicas", "2", "1"),
     ]
     async with watch(config, topics, metrics) as watching:
