@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
+from pipeline.postgres.session import describe_session
 from pipeline.postgres.tenant import TENANT
 from pipeline.start_error import StartError
 
@@ -189,9 +190,9 @@ async def open_pool(
     `is_needed`: raise `StartError` when the server cannot be reached or refuses us; else the pool connects later.
     """
     text = url.get_secret_value()
-    options = f"-c statement_timeout={int(config.statement_timeout_s * 1000)}"
+    settings: dict[str, object] = {"statement_timeout": int(config.statement_timeout_s * 1000)}
     if is_bare:
-        options += " -c plan_cache_mode=force_generic_plan"
+        settings["plan_cache_mode"] = "force_generic_plan"
     if is_needed:
         try:
             async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
@@ -212,7 +213,7 @@ async def open_pool(
             "autocommit": is_bare,
             "application_name": f"hookline-{name}",
             "connect_timeout": max(2, round(config.connect_timeout_s)),
-            "options": options,
+            "options": describe_session(text, settings),
             # a server that vanished without a word is noticed in about ten seconds
             "keepalives_idle": 5,
             "keepalives_interval": 2,

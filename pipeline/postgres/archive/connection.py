@@ -4,6 +4,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
+from pipeline.postgres.session import describe_session
 
 Connection = AsyncConnection[TupleRow]
 
@@ -11,7 +12,7 @@ Connection = AsyncConnection[TupleRow]
 async def open_archive_connection(config: DatabaseConfig) -> Connection:
     """A connection to the primary for the archive's own work. Raises `psycopg.OperationalError`."""
     statement_timeout_ms = int(config.statement_timeout_s * 1000)
-    settings = {
+    settings: dict[str, object] = {
         "statement_timeout": statement_timeout_ms,
         # a process frozen in the middle of a transaction must not keep its successor waiting
         "idle_in_transaction_session_timeout": 10_000,
@@ -20,8 +21,9 @@ async def open_archive_connection(config: DatabaseConfig) -> Connection:
         "enable_mergejoin": "off",
         "enable_seqscan": "off",
     }
+    url = config.write_url.get_secret_value()
     return await AsyncConnection.connect(
-        config.write_url.get_secret_value(),
+        url,
         autocommit=True,
         connect_timeout=max(2, round(config.connect_timeout_s)),
         application_name="hookline-archive",
@@ -30,5 +32,5 @@ async def open_archive_connection(config: DatabaseConfig) -> Connection:
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
-        options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
+        options=describe_session(url, settings),
     )

@@ -20,10 +20,12 @@ from pipeline.core.log.positions import Place
 from pipeline.postgres.archive.partitions import list_days
 from pipeline.postgres.archive.tables import EVENTS
 from pipeline.postgres.pool import describe_unreachable
+from pipeline.postgres.session import describe_session
 
 Connection = AsyncConnection[TupleRow]
 STATEMENT_TIMEOUT_S = 900
 WORK_MEM_MIB = 64  # a hash of a day's delivery ids fits up to about half a million; beyond that it spills
+LONG = {"statement_timeout": f"{STATEMENT_TIMEOUT_S}s", "work_mem": f"{WORK_MEM_MIB}MB", "jit": "off"}
 FETCH_ROWS = 10_000
 # Any number that no other advisory lock of this database has.
 WATCH_LOCK = 0x686F6F6B
@@ -75,7 +77,7 @@ async def open_long_connection(config: DatabaseConfig) -> Connection:
             autocommit=True,
             connect_timeout=max(2, round(config.connect_timeout_s)),
             application_name="hookline-ledger",
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c work_mem={WORK_MEM_MIB}MB -c jit=off",
+            options=describe_session(url, LONG),
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,

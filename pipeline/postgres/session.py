@@ -1,0 +1,36 @@
+"""Settings of a session with PostgreSQL: ours go before those that a role, a database or the server has.
+
+Those that change what a statement means are in all sessions; how long one may take is for each user of them to say.
+"""
+
+from collections.abc import Mapping
+
+from psycopg.conninfo import conninfo_to_dict
+
+MEANING: Mapping[str, object] = {
+    # any text of an event or a name can be written and read
+    "client_encoding": "UTF8",
+    # the only forms of times that psycopg reads; days are those of UTC
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    # floats as they are, and values in statements as they are written
+    "extra_float_digits": 1,
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
+    # A change waits for one before it and goes on with what that one left. At a higher level it fails instead.
+    "default_transaction_isolation": "read committed",
+}
+
+
+def describe_session(url: str, settings: Mapping[str, object]) -> str:
+    """The `options` of a connection: those of the URL, ours, and `settings`."""
+    given = str(conninfo_to_dict(url).get("options") or "")
+    ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in {**MEANING, **settings}.items())
+    return f"{given} {ours}".lstrip()
+
+
+def _escape(value: str) -> str:
+    """Spaces separate options."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

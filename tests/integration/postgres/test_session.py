@@ -1,0 +1,117 @@
+"""A role or a database has defaults that change what a statement means: ours go before them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, tuple_row
+from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
+
+from pipeline.config import DatabaseConfig
+from pipeline.postgres.archive.connection import open_archive_connection
+from pipeline.postgres.archive.ledger_counts import open_long_connection
+from pipeline.postgres.pool import Pool, open_pool
+from tests.support.eventually import eventually
+from tests.support.postgres import name_of
+
+TEXT = "größe 漢字 😀"
+
+
+@pytest.fixture
+def odd_database(database: str) -> str:
+    """Sessions here cannot hold most texts, tell times in another form, and fail when another one was quicker."""
+    odd = {
+        "client_encoding": "LATIN1",
+        "datestyle": "German",
+        "intervalstyle": "iso_8601",
+        "timezone": "Asia/Kathmandu",
+        "extra_float_digits": "-5",
+        "standard_conforming_strings": "off",
+        "transform_null_equals": "on",
+        "array_nulls": "off",
+        "default_transaction_isolation": "serializable",
+    }
+    with psycopg.connect(database, autocommit=True) as connection:
+        for name, value in odd.items():
+            change = SQL("alter database {} set {} = {}")
+            connection.execute(change.format(Identifier(name_of(database)), Identifier(name), value))
+    return database
+
+
+@asynccontextmanager
+async def running_pool(url: str, *, is_bare: bool = False) -> AsyncIterator[Pool]:
+    pool = await open_pool(DatabaseConfig(pool_size=4), SecretStr(url), name="test", is_bare=is_bare)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_any_text_can_be_written_and_read(odd_database: str, is_bare: bool) -> None:
+    """A pool of either kind."""
+    async with running_pool(odd_database, is_bare=is_bare) as pool:
+        assert [(TEXT,)] == await pool.fetch(b"select %s::text", (TEXT,), tuple_row)
+
+
+async def test_times_are_read_as_they_are(odd_database: str) -> None:
+    """Times, spans and fractions as they were written; a day is one of UTC."""
+    at = datetime(2026, 11, 30, 20, 0, 0, 123456, tzinfo=UTC)
+    values = (at, timedelta(days=1, seconds=2.5), 0.1 + 0.2, [None, "a"])
+    query = b"select %s::timestamptz, %s::interval, %s::float8, %s::text[], %s::timestamptz::date"
+    async with running_pool(odd_database) as pool:
+        ((*found, day),) = await pool.fetch(query, (*values, at), tuple_row)
+
+    assert [*values] == found
+    assert at.date() == day
+
+
+async def test_connections_of_the_archive_as_well(odd_database: str) -> None:
+    """The one that writes, and the one that counts."""
+    config = DatabaseConfig(write_url=SecretStr(odd_database))
+    for opening in (open_archive_connection(config), open_long_connection(config)):
+        async with await opening as connection:
+            assert (TEXT,) == await (await connection.execute("select %s::text", (TEXT,))).fetchone()
+            assert ("read committed",) == await (await connection.execute("show transaction_isolation")).fetchone()
+
+
+async def test_changes_wait_for_each_other(odd_database: str) -> None:
+    """A change that another one was quicker than goes on with what that one left."""
+    async with running_pool(odd_database) as pool, pool.connection() as first:
+        await first.execute("insert into organizations (organization_id, name) values (gen_random_uuid(), 'a')")
+        await first.commit()
+        await append(first, "b")
+        second = asyncio.create_task(append_in(pool, "c"))
+        await eventually(lambda: count_waiting(odd_database) == 1)
+        await first.commit()
+        await second
+
+        assert [("abc",)] == await pool.fetch(b"select name from organizations", (), tuple_row)
+
+
+async def append(connection: AsyncConnection[TupleRow], text: str) -> None:
+    await connection.execute("update organizations set name = name || %s", (text,))
+
+
+async def append_in(pool: Pool, text: str) -> None:
+    async with pool.connection() as connection:
+        await append(connection, text)
+
+
+def count_waiting(database: str) -> int:
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def test_options_of_the_url_stay(database: str) -> None:
+    """A deployment names its schema there."""
+    async with running_pool(f"{database}?options=-csearch_path%3Dother") as pool:
+        assert [("other",)] == await pool.fetch(b"show search_path", (), tuple_row)
