@@ -47,7 +47,7 @@ test: setup      ## all tests on real Kafka, PostgreSQL and processes, with the 
 KILLS ?= 50
 
 chaos: setup     ## the long form of every fault (hours): tests/chaos, and KILLS=50 kills at each named point
-	@HOOKLINE_TEST_KILLS=$(KILLS) $(BIN)/pytest tests/chaos tests/integration/deliver/test_kills.py 2>&1
+	@HOOKLINE_TEST_KILLS=$(KILLS) $(BIN)/pytest -o faulthandler_timeout=0 tests/chaos tests/integration/deliver/test_kills.py 2>&1
 
 BENCH ?= end-to-end saturation ingest sick-endpoints
 REAL_PAYLOADS := $(wildcard ../shared/data/github-webhooks.jsonl)
