@@ -4,15 +4,14 @@ RFC 8259 by its grammar, in UTF-8 without a byte order mark, nested at most `DEP
 byte and no number in it is computed with: `1e400` and repeated names are JSON, `NaN` and lone surrogates are not.
 """
 
-import re
 from functools import lru_cache
 from itertools import accumulate
 
 import msgspec
 
 DEPTH_MAX = 512
-ESCAPE = re.compile(rb"\\.", re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+NEITHER = bytes(set(range(256)) - set(b'[]{}"'))
 ALIKE = bytes.maketrans(b"{}", b"[]")
 STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # down and up, as signed bytes
 FEW, SHORTER = 4096, 0.75
@@ -42,7 +41,11 @@ def find_json_problem(text: bytes) -> str | None:
 def _measure_depth(text: bytes) -> int:
     """How deep a text nests. Of one whose brackets do not match, which is no JSON, one more at most."""
     if b"\\" in text:
-        text = ESCAPE.sub(b"", text)
+        # a backslash before a quote escapes it when it is left after pairs of backslashes are gone
+        text = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    if text.count(b'"') > FEW:
+        # neither what is no bracket nor two quotes with nothing between them change what is in a string
+        text = text.translate(None, NEITHER).replace(b'""', b"")
     brackets = b"".join(text.split(b'"')[::2]).translate(ALIKE, NOT_BRACKETS)  # every other part is in a string
     # Pairs with nothing inside are the deepest ones: without them it nests one less. A call takes them away in a
     # fifth of the time that counting takes, which for millions of brackets is noticed by others.

@@ -38,7 +38,9 @@ def test_it_never_raises(text: bytes, depth: int) -> None:
 
 
 @given(
-    siblings=st.lists(st.sampled_from(["[]", "{}", '[{"]":[]}]', '"[[["', '"\\"["']), max_size=3),
+    siblings=st.lists(
+        st.sampled_from(["[]", "{}", '[{"]":[]}]', '"[[["', '"\\"["', r'"\\"', r'"\\\"[["', '"]"', '""']), max_size=3
+    ),
     repeated=st.sampled_from([1, 2000]),
     forms=st.lists(st.booleans(), min_size=1, max_size=5),
     depth=st.integers(DEPTH_MAX - 3, DEPTH_MAX + 3),
