@@ -2,6 +2,7 @@
 
 import asyncio
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from yoyo import get_backend, read_migrations
 from pipeline.postgres import migrations
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
 from pipeline.start_error import StartError
+from tests.support.eventually import eventually
 
 TABLE_NAMES = [table.name for table in TABLES]
 
@@ -48,6 +50,28 @@ def roll_back(database: str) -> None:
     backend = get_backend(database.replace("postgresql://", "postgresql+psycopg://"))
     with as_file(files("pipeline.postgres").joinpath("sql")) as folder, backend.lock():
         backend.rollback_migrations(backend.to_rollback(read_migrations(str(folder))))
+    backend.connection.close()
+
+
+async def test_an_index_is_made_while_rows_are_written(empty_database: str, tmp_path: Path) -> None:
+    """A migration outside a transaction makes an index concurrently: it waits for writers, and they do not for it."""
+    (tmp_path / "1.table.sql").write_text("create table t (a int);")
+    (tmp_path / "2.index.sql").write_text(
+        "-- depends: 1.table\n-- transactional: false\ncreate index concurrently t_a on t (a);"
+    )
+    backend = get_backend(empty_database.replace("postgresql://", "postgresql+psycopg://"))
+    table, index = read_migrations(str(tmp_path))
+    backend.apply_one(table)
+    find = "select indisvalid from pg_index where indrelid = 't'::regclass"
+    with psycopg.connect(empty_database) as early, psycopg.connect(empty_database, autocommit=True) as late:
+        early.execute("insert into t values (1)")
+        making = asyncio.create_task(asyncio.to_thread(backend.apply_one, index))
+        await eventually(lambda: late.execute(find).fetchone() == (False,))
+        late.execute("insert into t values (2)")
+        early.commit()
+        await making
+
+        assert (True,) == late.execute(find).fetchone()
     backend.connection.close()
 
 
