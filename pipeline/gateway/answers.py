@@ -1,11 +1,15 @@
 """Answers that succeed, and the types that they are made of."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
 from aiohttp import web
+
+from pipeline.pauses import Pauses
+
+T = TypeVar("T")
 
 # texts of these forms: only the API's document looks at the annotation
 Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
@@ -20,6 +24,15 @@ def answer_json(content: Any, *, status: int = 200) -> web.Response:
 def answer_list(items: Sequence[bytes]) -> web.Response:
     """JSON, of items that are JSON already: a long list is encoded part by part."""
     return web.Response(body=b"[" + b",".join(items) + b"]", content_type="application/json")
+
+
+async def answer_each(items: Iterable[T], show: Callable[[T], object]) -> web.Response:
+    """JSON: a list of any length, shown and encoded one by one, with turns for other requests in between."""
+    encoded, pauses = [], Pauses()
+    for item in items:
+        await pauses.take()
+        encoded.append(orjson.dumps(show(item)))
+    return answer_list(encoded)
 
 
 def answer_nothing() -> web.Response:

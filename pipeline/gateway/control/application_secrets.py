@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeline.core.events.moments import show_datetime
 from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
-from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_each, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize, read_own_form
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
@@ -64,7 +64,9 @@ async def show_all(request: web.Request) -> web.Response:
     application_id = take_application_id(request)
     await caller.require_application(application_id)
     found = await list_secrets(gateway.pool, application_id)
-    return answer_json([_show(secret.name, _unseal(gateway.sealer, secret), secret.created_at) for secret in found])
+    return await answer_each(
+        found, lambda secret: _show(secret.name, _unseal(gateway.sealer, secret), secret.created_at)
+    )
 
 
 async def create(request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from uuid_utils import uuid7
 
-from pipeline.gateway.answers import Id, answer_json, answer_nothing
+from pipeline.gateway.answers import Id, answer_each, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
@@ -92,7 +92,7 @@ async def show_all(request: web.Request) -> web.Response:
     organization_id = take_id(request, "organization_id")
     await caller.require_organization(organization_id)
     found = await list_applications(request.app[GATEWAY].pool, organization_id)
-    return answer_json([_show(application) for application in found])
+    return await answer_each(found, _show)
 
 
 async def create(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from pipeline.core.events.operational import RESERVED_PREFIX
-from pipeline.gateway.answers import answer_json, answer_nothing
+from pipeline.gateway.answers import answer_each, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize, read_own_form
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
@@ -75,7 +75,7 @@ async def show_all(request: web.Request) -> web.Response:
     limit, after, before = take(request, "limit"), take(request, "after"), take(request, "before")
     await caller.require_application(application_id)
     found = await list_event_types(gateway.pool, application_id, after=after, before=before, limit=limit)
-    response = answer_json([show_event_type(each) for each in found])
+    response = await answer_each(found, show_event_type)
     if limit is not None:
         names, is_full = [each.name for each in found], len(found) == limit
         set_links(

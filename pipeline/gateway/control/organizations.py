@@ -8,7 +8,7 @@ from aiohttp import web
 from uuid_utils import uuid7
 
 from pipeline.core.rights import Role
-from pipeline.gateway.answers import Id, answer_json, answer_nothing
+from pipeline.gateway.answers import Id, answer_each, answer_json, answer_nothing
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
@@ -91,7 +91,7 @@ async def show_all(request: web.Request) -> web.Response:
     """The organizations that the caller may act in."""
     caller, pool = await authorize(request), request.app[GATEWAY].pool
     if caller.is_master:
-        return answer_json([_show(organization, Role.EDITOR) for organization in await list_organizations(pool)])
+        return await answer_each(await list_organizations(pool), lambda each: _show(each, Role.EDITOR))
     grant = await request.app[GATEWAY].tokens.find_again(caller.grant) or caller.grant
     own = [each for each in grant.roles if grant.allows(caller.right, each)]
     if not own:
@@ -99,7 +99,7 @@ async def show_all(request: web.Request) -> web.Response:
             return answer_json([])
         raise Problem("Forbidden")
     found = await list_organizations(pool, organization_ids=own)
-    return answer_json([_show(each, grant.roles[each.organization_id]) for each in found])
+    return await answer_each(found, lambda each: _show(each, grant.roles[each.organization_id]))
 
 
 async def create(request: web.Request) -> web.Response:

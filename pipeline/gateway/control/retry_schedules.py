@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 
 from pipeline.core.events.moments import show_datetime
 from pipeline.core.routing.delivery_settings import find_delays_problem
-from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_each, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize, read_own_form
 from pipeline.gateway.bodies import Form
 from pipeline.gateway.context import GATEWAY
@@ -88,7 +88,7 @@ async def show_all(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    return answer_json([_show(each) for each in await list_schedules(gateway.pool, application_id)])
+    return await answer_each(await list_schedules(gateway.pool, application_id), _show)
 
 
 async def create(request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 from pipeline.core.events.moments import Moment, decode_moment, show_datetime
 from pipeline.core.rights import UNLIMITED_ONLY, name_right
 from pipeline.core.signing.sealing import NONCE_BYTES, Sealed, Sealer
-from pipeline.gateway.answers import Id, Time, answer_json, answer_nothing
+from pipeline.gateway.answers import Id, Time, answer_each, answer_json, answer_nothing
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.context import GATEWAY
@@ -97,7 +97,7 @@ async def show_all(request: web.Request) -> web.Response:
     organization_id = take_id(request, "organization_id")
     await caller.require_organization(organization_id)
     found = await list_tokens(gateway.pool, organization_id)
-    return answer_json([_show(token, _unseal(gateway.sealer, token)) for token in found])
+    return await answer_each(found, lambda token: _show(token, _unseal(gateway.sealer, token)))
 
 
 async def create(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 
 from pipeline.postgres.control.applications import raise_version
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ async def list_secrets(pool: Pool, application_id: str) -> list[ApplicationSecre
             "from application_secrets where application_id = %s and deleted_at is null order by created_at, token_hash",
             (application_id,),
         )
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
 
 
 async def rename_secret(pool: Pool, application_id: str, token_hash: bytes, name: str | None) -> datetime | None:

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow, class_row
 
 from pipeline.postgres.control.subscription_versions import keep_versions
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ async def list_applications(pool: Pool, organization_id: str) -> list[Applicatio
             "where organization_id = %s and deleted_at is null order by created_at, application_id",
             (organization_id,),
         )
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
 
 
 async def find_application(pool: Pool, application_id: str) -> Application | None:

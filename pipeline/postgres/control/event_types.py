@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow, class_row
 from pipeline.core.events.operational import OPERATIONAL_TYPES
 from pipeline.postgres.control.applications import raise_version
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ async def list_event_types(
             f'order by name collate "C" {way} limit %(limit)s',
             {"application_id": application_id, "after": after, "before": before, "limit": limit},
         )
-        found = await cursor.fetchall()
+        found = await fetch_rows(cursor)
     return found[::-1] if before is not None else found
 
 

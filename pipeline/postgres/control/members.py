@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 
 from pipeline.core.rights import Role
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 Addition = Literal["added", "member already", "too many", "no organization"]
 
@@ -31,7 +32,7 @@ async def list_members(pool: Pool, organization_id: str) -> list[Member]:
             "order by m.created_at, m.user_id",
             (organization_id,),
         )
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
 
 
 async def add_member(pool: Pool, organization_id: str, user_id: str, role: Role, *, members_max: int) -> Addition:

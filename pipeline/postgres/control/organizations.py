@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 
 from pipeline.core.rights import Role
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ async def list_organizations(pool: Pool, *, organization_ids: Sequence[str] | No
             "and (%(ids)s::uuid[] is null or organization_id = any(%(ids)s)) order by created_at, organization_id",
             {"ids": list(organization_ids) if organization_ids is not None else None},
         )
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
 
 
 async def find_organization(pool: Pool, organization_id: str) -> Organization | None:

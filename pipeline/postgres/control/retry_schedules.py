@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow, class_row
 
 from pipeline.postgres.control.applications import raise_version
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 COLUMNS = "retry_schedule_id::text, application_id::text, name, retry_delays_s, created_at, updated_at"
 
@@ -75,7 +76,7 @@ async def list_schedules(pool: Pool, application_id: str) -> list[RetrySchedule]
             "order by created_at, retry_schedule_id",
             (application_id,),
         )
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
 
 
 async def find_schedule(pool: Pool, application_id: str, retry_schedule_id: str) -> RetrySchedule | None:

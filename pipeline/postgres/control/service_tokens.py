@@ -10,6 +10,7 @@ from pipeline.core.rights import Actor, Grant, Limits, Role
 from pipeline.core.signing.sealing import Sealed
 from pipeline.postgres.control.sealed_secrets import Reseal
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 COLUMNS = (
     "token_id::text, organization_id::text, token_hash, name, key_id, sealed, created_at, "
@@ -75,7 +76,7 @@ async def list_tokens(pool: Pool, organization_id: str) -> list[ServiceToken]:
             "where organization_id = %s and deleted_at is null order by created_at, token_id",
             (organization_id,),
         )
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
 
 
 async def find_token(pool: Pool, organization_id: str, token_id: str) -> ServiceToken | None:
