@@ -15,6 +15,7 @@ from pipeline.core.events.records import to_bytes
 from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.producer_reading import ENVELOPE_MAX_BYTES
+from pipeline.gateway.schema_learning import SchemaLearning, SchemaTurns
 from pipeline.gateway.schema_registry import RegistryUnavailableError, SchemaRegistry
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend, trace
 from pipeline.kafka.record import Place
@@ -32,6 +33,7 @@ class ProducerIntake:
     def __init__(self, gateway: Gateway, registry: SchemaRegistry) -> None:
         self._gateway = gateway
         self._registry = registry
+        self._learning = SchemaLearning(registry)
         self._prefix = gateway.settings.kafka.topic_prefix
         self._value_max_bytes = gateway.settings.kafka.record_max_bytes - ENVELOPE_MAX_BYTES
 
@@ -40,12 +42,13 @@ class ProducerIntake:
         held: set[Place] = set()
         led_on: list[tuple[ProducerRecord, ToSend]] = []
         accepted: dict[str, int] = {}
+        turns = SchemaTurns()
         for record in records:
             place = (record.topic, record.partition)
             if place in held:
                 continue
             application_id = find_application_id(self._prefix, record.topic)
-            if await self._is_ready(record, application_id, accepted):
+            if await self._is_ready(record, application_id, accepted, turns):
                 led_on.append((record, self._lead_on(record, application_id, accepted)))
             else:
                 held.add(place)
@@ -89,7 +92,9 @@ class ProducerIntake:
         letter = self._give_up(record._replace(value=None), Unreadable(reason="unwritable", detail=detail))
         return not await self._write([letter])
 
-    async def _is_ready(self, record: ProducerRecord, application_id: str, accepted: Mapping[str, int]) -> bool:
+    async def _is_ready(
+        self, record: ProducerRecord, application_id: str, accepted: Mapping[str, int], turns: SchemaTurns
+    ) -> bool:
         """Has the application room today for one more event, and is the schema of the record known?"""
         wanted = accepted.get(application_id, 0) + 1
         if await self._gateway.usage.find_room(application_id, wanted) < wanted:
@@ -98,11 +103,10 @@ class ProducerIntake:
         if schema_id is None:
             return True
         try:
-            await self._registry.learn(schema_id)
+            return await self._learning.learn(schema_id, application_id, turns)
         except RegistryUnavailableError as error:
             log.warning("schema_registry_away", schema_id=schema_id, topic=record.topic, reason=str(error))
             return False
-        return True
 
     def _lead_on(self, record: ProducerRecord, application_id: str, accepted: dict[str, int]) -> ToSend:
         """Turn a record into an event, or into its dead letter."""

@@ -82,9 +82,13 @@ class SchemaRegistry:
             "the schema registry does not answer: records that need an unknown schema wait" if self._is_away else None
         )
 
+    def is_settled(self, schema_id: int) -> bool:
+        """Is there nothing to be asked: the schema is known, or known to be missing, or there is no registry?"""
+        return self._url is None or schema_id in self._known or self._unknown.get(schema_id, 0) > self._clock()
+
     async def learn(self, schema_id: int) -> None:
         """Learn a schema, so that `read` knows it. Raises `RegistryUnavailableError`."""
-        if self._url is None or schema_id in self._known or self._unknown.get(schema_id, 0) > self._clock():
+        if self.is_settled(schema_id):
             return
         try:
             found = await self._ask(schema_id)

@@ -1,5 +1,6 @@
 """A small Confluent schema registry for tests: a real HTTP server that can be away, and counts what it is asked."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +14,14 @@ NOT_FOUND = {"error_code": 40403, "message": "Schema not found"}
 class SchemaRegistry:
     """An async context manager. `schemas`: by id, as `GET /schemas/ids/{id}` answers. `is_away`: it answers 503.
 
+    `missing_takes_s`: how long it looks for a schema that it does not have.
     `versions`: by subject and version, as `GET /subjects/{subject}/versions/{version}` answers.
     """
 
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
     versions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     is_away: bool = False
+    missing_takes_s: float = 0.0
     asked: list[int] = field(default_factory=list)
     url: str = ""
     runner: web.AppRunner | None = None
@@ -44,6 +47,8 @@ class SchemaRegistry:
         self.asked.append(schema_id)
         if self.is_away:
             return web.json_response({"error_code": 50001, "message": "Error in the backend data store"}, status=503)
+        if schema_id not in self.schemas:
+            await asyncio.sleep(self.missing_takes_s)
         return self._answer(self.schemas.get(schema_id))
 
     async def _show_version(self, request: web.Request) -> web.Response:

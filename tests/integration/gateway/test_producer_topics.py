@@ -100,8 +100,11 @@ class ProducerOf:
         self.topic = name_topic(stack.kafka.topic_prefix, space.application_id)
         self._producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers})
 
-    async def send(self, value: str | bytes | None, headers: Mapping[str, bytes] | None = None) -> None:
-        self._producer.produce(self.topic, value, key=b"any", headers=list((headers or {}).items()))
+    async def send(
+        self, value: str | bytes | None, headers: Mapping[str, bytes] | None = None, *, partition: int = -1
+    ) -> None:
+        """`partition`: -1: that of the key."""
+        self._producer.produce(self.topic, value, b"any", partition, headers=list((headers or {}).items()))
         assert 0 == await asyncio.to_thread(self._producer.flush, 10)
 
 
@@ -303,6 +306,30 @@ async def test_a_registry_that_is_away_holds_up_what_needs_it(stack: Stack, regi
         assert [] == waiting
         assert [] == await list_letters(stack, space)
         assert 200 == health.status
+
+
+async def test_made_up_schemas_hold_up_their_own_producer(stack: Stack, registry: SchemaRegistry) -> None:
+    """A registry is slow to say that it has no such schema: another application's events do not wait for that."""
+    made_up = range(1000, 1100)
+    async with Receiver() as receiver:
+        space, producer = await make_producer(stack, receiver, "/made-up")
+        other, others_producer = await make_producer(stack, receiver, "/going-on")
+        registry.missing_takes_s = 1.0
+        event = describe(space, "") | {"payload": b"1"}
+        for schema_id in made_up:
+            # both gateways have some of them
+            await producer.send(frame(schema_id, write_avro(ENVELOPE, event)), partition=schema_id % 2)
+        await eventually(lambda: made_up[0] in registry.asked, timeout_s=30)
+        await others_producer.send(json.dumps(describe(other, "2")).encode())
+        await eventually(lambda: len(receiver.requests("/going-on")) == 1, timeout_s=30)
+        asked = len({each for each in registry.asked if each in made_up})
+        registry.missing_takes_s = 0.0
+
+        async def are_refused() -> bool:
+            return len(await list_letters(stack, space)) == len(made_up)
+
+        await eventually(are_refused, timeout_s=60)
+        assert asked < len(made_up) // 4
 
 
 async def test_a_quota_that_is_used_up_holds_up_its_application(stack: Stack) -> None:
