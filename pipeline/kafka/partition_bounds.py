@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -13,6 +13,8 @@ PAUSE_S = 0.2
 LEADERLESS = frozenset(
     {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
+
+T = TypeVar("T")
 
 
 class Asked(Protocol):
@@ -33,10 +35,23 @@ def find_partition_bounds(
 
     Raises `KafkaException` when Kafka does not answer, or the partition stays without a leader.
     """
+    part = TopicPartition(topic, partition)
+    return wait_for_leader(
+        lambda: consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S), clock=clock, sleep=sleep
+    )
+
+
+def wait_for_leader(
+    ask: Callable[[], T], *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
+) -> T:
+    """The answer of `ask`, which is asked again while a partition has no leader. Blocks.
+
+    Raises `KafkaException` of another kind at once, and that of a leader when it stays away.
+    """
     deadline_s = clock() + LEADER_TIMEOUT_S
     while True:
         try:
-            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=QUERY_TIMEOUT_S)
+            return ask()
         except KafkaException as error:
             if error.args[0].code() not in LEADERLESS or clock() > deadline_s:
                 raise
