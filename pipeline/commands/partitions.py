@@ -37,15 +37,20 @@ def isolate(organization: UUID, dry_run: bool) -> None:
 
     Each day's events, dispatches, deliveries and attempts of its applications get a table each; dead letters stay with
     the others'. Days that are made already and lie ahead are made again. An application that comes later has its part
-    in the days that are ahead then. At most 20 organizations; each costs 4 tables a day.
+    in the days that are ahead then. At most 20 organizations; each costs 4 tables a day, for which PostgreSQL must have
+    room to lock them (max_locks_per_transaction).
 
     \b
     Example:
       hookline partitions isolate 0190f1a2-0000-7000-8000-000000000001
     """
+    from pipeline.config import load_settings
     from pipeline.postgres.archive.isolation import isolate as change
 
-    _show(_run(lambda connection: change(connection, str(organization), dry_run=dry_run)), dry_run=dry_run)
+    archive = load_settings(os.environ).archive
+    days_kept = archive.retention_days + archive.days_ahead + 1
+    planned = _run(lambda connection: change(connection, str(organization), days_kept=days_kept, dry_run=dry_run))
+    _show(planned, dry_run=dry_run)
 
 
 @partitions.command()

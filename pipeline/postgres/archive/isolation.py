@@ -21,6 +21,7 @@ from pipeline.postgres.archive.division import (
     plan_division,
     read_division,
 )
+from pipeline.postgres.archive.locks import find_room
 from pipeline.postgres.archive.partitions import list_days, lock_partitions, make_partition
 from pipeline.postgres.archive.tables import ArchiveTable
 
@@ -52,13 +53,17 @@ class Planned(NamedTuple):
     partitions: Sequence[str]
 
 
-async def isolate(connection: Connection, organization_id: str, *, dry_run: bool = False) -> Planned:
-    """Give an organization partitions of its own from tomorrow (UTC) on; it may have them. Raises `IsolationError`."""
+async def isolate(connection: Connection, organization_id: str, *, days_kept: int, dry_run: bool = False) -> Planned:
+    """Give an organization partitions of its own from tomorrow (UTC) on; it may have them. Raises `IsolationError`.
+
+    `days_kept`: how many days have partitions, with those ahead.
+    """
     async with _changing(connection, dry_run=dry_run):
         tomorrow = await _find_tomorrow(connection)
         others = await _check(connection, organization_id)
         if others >= ISOLATED_MAX:
             raise IsolationError(f"{others} organizations have partitions of their own, no more may; join one first")
+        await _require_room(connection, days_kept, others + 1)
         await connection.execute(
             "insert into isolated_organizations (organization_id, isolated_from) values (%s, %s) "
             "on conflict do nothing",
@@ -125,6 +130,15 @@ async def _check(connection: Connection, organization_id: str) -> int:
     if row is None:
         raise IsolationError(f"there is no organization {organization_id}")
     return int(row[0])
+
+
+async def _require_room(connection: Connection, days: int, organizations: int) -> None:
+    room = await find_room(connection, days=days, organizations=organizations)
+    if room.needed > room.locks_max:
+        raise IsolationError(
+            f"{days} days would be {room.needed} tables and indexes, and PostgreSQL can have {room.locks_max} locked: "
+            f"lists would fail. Set its max_locks_per_transaction to {room.needed_per_session} or more, and restart it"
+        )
 
 
 async def _find_tomorrow(connection: Connection) -> date:

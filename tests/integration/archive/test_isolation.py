@@ -29,6 +29,7 @@ from tests.integration.archive.test_plans import APPLICATION, SUBSCRIPTION
 from tests.support.processes import ROOT, select_environ
 
 ONE_DAY = timedelta(days=1)
+DAYS_KEPT = 34
 
 
 def tell_today() -> date:
@@ -70,14 +71,14 @@ async def test_from_the_next_day_on_rows_lie_in_partitions_of_their_own(database
     tomorrow, organization_id, log = today + ONE_DAY, make_organization(database, own), Log()
     async with open_writer(database) as writer, await connect(database) as connection:
         await ensure_days(connection, [today, tomorrow])
-        planned = await isolate(connection, organization_id)
+        planned = await isolate(connection, organization_id, days_kept=DAYS_KEPT)
         for day in (today, tomorrow):
             events = [make_event(each) for each in (own, other)]
             records = [log.append(event, appended_at_us=noon_us(day)) for event in events]
             await Owner(writer).write(
                 *records, log.append(make_dispatch(events[0], make_id()), appended_at_us=noon_us(day))
             )
-        again = await isolate(connection, organization_id)
+        again = await isolate(connection, organization_id, days_kept=DAYS_KEPT)
         (listed,) = await list_isolated(connection)
 
     assert (tomorrow, sorted(table.partition_of(tomorrow) for table in DIVIDED)) == (
@@ -100,7 +101,7 @@ async def test_a_dry_run_changes_nothing(database: str) -> None:
     async with await connect(database) as connection:
         await ensure_days(connection, [tomorrow])
         before = list_partitions(database, EVENTS.partition_of(tomorrow))
-        planned = await isolate(connection, organization_id, dry_run=True)
+        planned = await isolate(connection, organization_id, days_kept=DAYS_KEPT, dry_run=True)
 
         assert EVENTS.partition_of(tomorrow) in planned.partitions
         assert before == list_partitions(database, EVENTS.partition_of(tomorrow)) == []
@@ -116,7 +117,7 @@ async def test_rows_that_came_too_early_move_along(database: str) -> None:
         events = [make_event(each) for each in (own, make_id())]
         await Owner(writer).write(*(log.append(event, appended_at_us=noon_us(tomorrow)) for event in events))
         before = sorted(row["event_id"] for row in read_rows(database, "events"))
-        await isolate(connection, organization_id)
+        await isolate(connection, organization_id, days_kept=DAYS_KEPT)
         divided = show_parts(database)
         await join(connection, organization_id)
 
@@ -131,7 +132,7 @@ async def test_an_application_that_is_new_has_its_part_in_the_days_ahead(databas
     new, log = make_id(), Log()
     async with open_writer(database) as writer, await connect(database) as connection:
         await ensure_days(connection, [tomorrow])
-        await isolate(connection, organization_id)
+        await isolate(connection, organization_id, days_kept=DAYS_KEPT)
         unchanged = await divide_ahead(connection)
         add_application(database, organization_id, new)
         changed = await divide_ahead(connection)
@@ -149,7 +150,7 @@ async def test_a_divided_day_leaves_whole_and_comes_back(database: str) -> None:
     first_kept = tomorrow + ONE_DAY
     async with open_writer(database) as writer, await connect(database) as connection:
         await ensure_days(connection, [tomorrow])
-        await isolate(connection, organization_id)
+        await isolate(connection, organization_id, days_kept=DAYS_KEPT)
         owner = Owner(writer)
         events = [make_event(each) for each in (own, make_id())]
         await owner.write(*(log.append(event, appended_at_us=noon_us(tomorrow)) for event in events))
@@ -179,7 +180,7 @@ async def test_what_is_not_there_is_refused(database: str) -> None:
     """An organization that does not exist cannot be isolated, one that is not isolated cannot join."""
     async with await connect(database) as connection:
         with pytest.raises(IsolationError, match="there is no organization"):
-            await isolate(connection, str(uuid4()))
+            await isolate(connection, str(uuid4()), days_kept=DAYS_KEPT)
         with pytest.raises(IsolationError, match="has no partitions of its own"):
             await join(connection, make_organization(database))
 
