@@ -27,6 +27,16 @@ def nothing_smaller(refused: ToSend, error: RecordRefusedError) -> list[ToSend] 
     return None
 
 
+def note_in(replaced: list[ToSend]) -> Replace:
+    """Replace each record by nothing, and note it."""
+
+    def replace(refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
+        replaced.append(refused)
+        return []
+
+    return replace
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts are the product's own, only shorter."""
@@ -164,12 +174,7 @@ async def test_a_topic_that_refuses_everything_is_wrong_and_not_the_record() -> 
     """The smallest record is refused as well: nothing is replaced, until the topic takes records of this size again."""
     log = ScriptedLog()
     replaced: list[ToSend] = []
-
-    def replace(refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
-        replaced.append(refused)
-        return []
-
-    async with run_writer(log, replace=replace) as writer:
+    async with run_writer(log, replace=note_in(replaced)) as writer:
         promise = writer.send_bytes([record(b"a")])
         for _ in range(3):  # the record, the probe because of it, and the next one
             await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE", topic=TOPICS.attempts.name))
@@ -206,12 +211,7 @@ async def test_a_topic_that_was_mended_between_refusal_and_probe_gets_the_record
     """A probe that is taken now says nothing about a record that was refused before."""
     log = ScriptedLog()
     replaced: list[ToSend] = []
-
-    def replace(refused: ToSend, error: RecordRefusedError) -> list[ToSend] | None:
-        replaced.append(refused)
-        return []
-
-    async with run_writer(log, replace=replace) as writer:
+    async with run_writer(log, replace=note_in(replaced)) as writer:
         promises = [writer.send_bytes([record(b"a"), record(b"b")]), writer.send_bytes([record(b"c")])]
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"), of=[1])
         await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
