@@ -116,7 +116,7 @@ class LogGuard:
             self._origins.refresh()
         # before they are compared: a topic that is made again in between differs at the next look
         topic_ids = {place: self._origins.present(place) for place in positions}
-        faults, suspects = self._begin(new, begins)
+        faults, suspects = self._begin(new, begins, ends)
         for place, seen in before.items():
             if place not in positions:
                 continue
@@ -172,7 +172,7 @@ class LogGuard:
         self._held_since_s = {place: self._held_since_s.get(place, now_s) for place in self.held}
 
     def _begin(
-        self, places: list[Place], begins: Mapping[Place, End]
+        self, places: list[Place], begins: Mapping[Place, End], ends: Mapping[Place, End]
     ) -> tuple[dict[Place, ReadFault], dict[Place, Reached]]:
         """Compare with commits: faults, and partitions whose log may have been cut off before the commit."""
         faults: dict[Place, ReadFault] = {}
@@ -189,6 +189,9 @@ class LogGuard:
                 faults[place] = ReadFault(place, "head_lost", committed, begin, f"the log begins at {begin}")
             elif committed and epoch.isdigit():
                 suspects[place] = Reached(committed, 0, int(epoch))
+            elif committed > (end := ends[place].offset):  # set by hand: the client begins anew, and so do we
+                reason = f"the log ends at {end}"
+                faults[place] = ReadFault(place, "tail_lost", committed, begins[place].offset, reason, committed - end)
         return faults, suspects
 
     @staticmethod

@@ -2,12 +2,13 @@
 
 import asyncio
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.kafka.admin import apply_topics
 from pipeline.kafka.damage.cuts import is_there
 from pipeline.kafka.log_guard import LogGuard
+from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.topic_ids import TopicIds
 from tests.integration.kafka.logs import PlainClient, make_topics
 from tests.support.eventually import eventually
@@ -71,3 +72,25 @@ async def test_a_fault_counts_as_told_when_it_was_acted_on(kafka: str, topic_pre
     assert {"made_again"} == await look()
     guard.accept(await guard.look(positions, {}))
     assert set() == await look()
+
+
+async def test_a_position_beyond_the_end_is_found(kafka: str, topic_prefix: str) -> None:
+    """A position set by hand lacks the epoch that ours have: reading begins anew, and that is said."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    PlainClient(kafka).write(topics.events, [(b"a", b"1"), (b"a", b"2")], partition=1)
+    group, place = f"{topic_prefix}group", (topics.events.name, 1)
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": group}, logger=None)
+    await asyncio.to_thread(consumer.commit, offsets=[TopicPartition(*place, 7)], asynchronous=False)
+    consumer.close()
+    ids = TopicIds(config, [topics.events])
+    await ids.start()
+    guard = LogGuard(config, group=group, ids=ids)
+
+    async def look() -> list[ReadFault]:
+        finding = await guard.look({place: 0}, {})
+        assert finding.reached.keys() == {place}  # a topic that was just made may have no leader yet
+        return finding.faults
+
+    (fault,) = await eventually(look)
+    assert ("tail_lost", 7, 0, 5) == (fault.kind, fault.begin, fault.end, fault.lost)
+    assert "ends at 2" in fault.reason
