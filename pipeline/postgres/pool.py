@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
-from pipeline.postgres.session import describe_session
+from pipeline.postgres.session import describe_session, require_durability
 from pipeline.postgres.tenant import TENANT
 from pipeline.start_error import StartError
 
@@ -220,6 +220,7 @@ async def open_pool(
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
         },
+        configure=require_durability,
         # a connection that died while it was idle is noticed before it is used
         check=None if is_bare else check_connection,
         open=False,

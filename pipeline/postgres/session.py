@@ -5,7 +5,9 @@ Those that change what a statement means are in all sessions; how long one may t
 
 from collections.abc import Mapping
 
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
 
 MEANING: Mapping[str, object] = {
     # any text of an event or a name can be written and read
@@ -29,6 +31,18 @@ def describe_session(url: str, settings: Mapping[str, object]) -> str:
     given = str(conninfo_to_dict(url).get("options") or "")
     ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in {**MEANING, **settings}.items())
     return f"{given} {ours}".lstrip()
+
+
+async def require_durability(connection: AsyncConnection[TupleRow]) -> None:
+    """Let a change outlast a crash of the server once it is answered: a revoked secret would be valid again.
+
+    Only where it is off: what waits for standbys too is more than we ask for.
+    """
+    await connection.execute(
+        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+    )
+    if not connection.autocommit:
+        await connection.commit()
 
 
 def _escape(value: str) -> str:

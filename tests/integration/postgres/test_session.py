@@ -115,3 +115,14 @@ async def test_options_of_the_url_stay(database: str) -> None:
     """A deployment names its schema there."""
     async with running_pool(f"{database}?options=-csearch_path%3Dother") as pool:
         assert [("other",)] == await pool.fetch(b"show search_path", (), tuple_row)
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+@pytest.mark.parametrize(("default", "expected"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_changes_outlast_a_crash(database: str, default: str, expected: str, is_bare: bool) -> None:
+    """A role's sessions may have been told not to wait for the disk; to wait for more than that is theirs to ask."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        change = SQL("alter database {} set synchronous_commit = {}")
+        connection.execute(change.format(Identifier(name_of(database)), default))
+    async with running_pool(database, is_bare=is_bare) as pool:
+        assert [(expected,)] == await pool.fetch(b"show synchronous_commit", (), tuple_row)
