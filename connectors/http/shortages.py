@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from connectors.http.client.shortage import OWN_LOOKUPS
 from pipeline.metrics import Metrics
 
 WAIT_MIN_S, WAIT_MAX_S = 1.0, 60.0
@@ -45,16 +46,20 @@ class Shortages:
         if met is None or now_s - met.last_s > FORGET_S:
             met = self._met[kind] = Met(since_s=now_s, last_s=now_s)
         met.last_s = now_s
+        if kind != OWN_LOOKUPS:  # which concerns no one but that application
+            self._tell(kind, met, now_s)
+        wait_s = min(max(WAIT_MIN_S, WAIT_SHARE * (now_s - met.since_s)), WAIT_MAX_S)
+        return round(wait_s * 1_000_000)
+
+    def _tell(self, kind: str, met: Met, now_s: float) -> None:
         met.unlogged += 1
         self._metrics.local_shortages_total.labels(kind).inc()
         if now_s - met.logged_s >= LOG_INTERVAL_S:
             log.error("local_shortage", kind=kind, deliveries=met.unlogged, lasts_s=round(now_s - met.since_s, 1))
             met.logged_s, met.unlogged = now_s, 0
-        wait_s = min(max(WAIT_MIN_S, WAIT_SHARE * (now_s - met.since_s)), WAIT_MAX_S)
-        return round(wait_s * 1_000_000)
 
     def check(self) -> str | None:
         """Health: None, or the shortages of the last seconds."""
         now_s = self._clock_s()
-        kinds = sorted(kind for kind, met in self._met.items() if now_s - met.last_s < HEALTH_S)
+        kinds = sorted(kind for kind, met in self._met.items() if now_s - met.last_s < HEALTH_S and kind != OWN_LOOKUPS)
         return f"deliveries wait: this process is short of {', '.join(kinds)}" if kinds else None

@@ -95,8 +95,9 @@ class Dialer:
                 raise ShortageError(EGRESS_PROXY) from error
             raise DialError(ErrorClass.INVALID_TARGET, UNREACHABLE) from error
         except TimeoutError as error:
-            if self._proxy is None and self._resolver.waits_for_others(origin.host, owner=owner):
-                raise ShortageError("look-ups") from error
+            shortage = None if self._proxy is not None else self._resolver.find_shortage(origin.host, owner=owner)
+            if shortage is not None:
+                raise ShortageError(shortage) from error
             raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error
         except ResolveError as error:
             raise DialError(ErrorClass.DNS, "the host's name could not be resolved at this time") from error

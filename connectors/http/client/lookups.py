@@ -15,7 +15,7 @@ from functools import partial
 from connectors.http.client.lookup import Lookup, start_daemon
 from connectors.http.client.lookup_places import LookupPlaces
 from connectors.http.client.lookup_turns import Found, LookupTurns, Waiting
-from connectors.http.client.shortage import ShortageError
+from connectors.http.client.shortage import LOOKUPS, OWN_LOOKUPS, ShortageError
 from pipeline.core.lanes.budget import Standing
 
 ZONE_SHARE = 8  # of all look-ups, one zone may have an eighth
@@ -100,7 +100,7 @@ class Lookups:
         if zone.waiting >= ZONE_WAITING_MAX:
             raise LookupsBusyError
         if self._waiting_count >= WAITING_MAX:
-            raise ShortageError("look-ups")
+            raise ShortageError(LOOKUPS)
         self._waiting[name] = waiting
         self._wait(zone, owner, waiting)
         return waiting.future
@@ -112,15 +112,15 @@ class Lookups:
             self._wait(self._find(find_zone(name)), owner, waiting)
             self._start_waiting()
 
-    def waits_for_others(self, name: str, owner: Hashable) -> bool:
-        """Has this name's look-up not begun because those of other owners and zones hold all places?
+    def find_shortage(self, name: str, owner: Hashable) -> str | None:
+        """Name what keeps this name's look-up from beginning: `LOOKUPS` that others hold, or `OWN_LOOKUPS`.
 
-        A slow zone's places are its own, and so are those of an owner that holds as many as all others.
+        None: it has begun, or its zone is slow, or has all the look-ups that a zone may have.
         """
         zone = self._zones.get(find_zone(name))
-        if zone is None or zone.standing is Standing.SLOW or zone.open >= self._zone_max:
-            return False
-        return self._places.is_held_by_others(owner, zone.standing) and not self.has_begun(name)
+        if zone is None or zone.standing is Standing.SLOW or zone.open >= self._zone_max or self.has_begun(name):
+            return None
+        return LOOKUPS if self._places.is_held_by_others(owner, zone.standing) else OWN_LOOKUPS
 
     def has_begun(self, name: str) -> bool:
         """Is the name's look-up under way, as opposed to waiting for its turn?"""

@@ -97,9 +97,9 @@ class Resolver:
             raise NameNotFoundError
         return addresses
 
-    def waits_for_others(self, host: str, *, owner: Hashable) -> bool:
-        """Would the name be looked up by now, if the names of others did not hold all places?"""
-        return self._lookups.waits_for_others(self._complete(host), owner)
+    def find_shortage(self, host: str, *, owner: Hashable) -> str | None:
+        """Why the name is not looked up yet, as `Lookups.find_shortage`."""
+        return self._lookups.find_shortage(self._complete(host), owner)
 
     def close(self) -> None:
         """Cancel all lookups."""

@@ -16,6 +16,10 @@ KINDS = {
     errno.ENETDOWN: "network",
 }
 
+LOOKUPS = "look-ups"
+# no shortage of this process: an application has used up its share, and what else it has waits
+OWN_LOOKUPS = "look-ups of its application"
+
 
 class ShortageError(Exception):
     """A resource of this process is exhausted. `kind`: which, in a word."""

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from connectors.http.client.client import HttpClient
 from connectors.http.client.exchange import ErrorClass, Failure
-from connectors.http.client.shortage import ShortageError, find_shortage
+from connectors.http.client.shortage import OWN_LOOKUPS, ShortageError, find_shortage
 from connectors.http.client.tls import TlsContexts
 from connectors.http.shortages import FORGET_S, HEALTH_S, LOG_INTERVAL_S, Shortages
 from pipeline.config import DeliverConfig
@@ -117,3 +117,19 @@ class NoSocket:
     """Stands for a connected socket until TLS begins."""
 
     def close(self) -> None: ...
+
+
+def test_an_applications_own_share_is_no_shortage_of_the_process() -> None:
+    """Deliveries of the application wait, longer and longer; health, metric and log say nothing."""
+    now_s = 1000.0
+    metrics = Metrics("deliver")
+    shortages = Shortages(metrics, clock_s=lambda: now_s)
+    with capture_logs() as logs:
+        waits_us = [shortages.meet(OWN_LOOKUPS)]
+        now_s += 60
+        waits_us.append(shortages.meet(OWN_LOOKUPS))
+
+    assert [1_000_000, 30_000_000] == waits_us
+    assert shortages.check() is None
+    assert [] == logs
+    assert "hookline_local_shortages_total{" not in metrics.render().decode()

@@ -8,6 +8,7 @@ import pytest
 from connectors.http.client.lookup import start_daemon
 from connectors.http.client.lookup_turns import Found
 from connectors.http.client.lookups import ZONE_SHARE, ZONE_WAITING_MAX, Lookups, LookupsBusyError, find_zone
+from connectors.http.client.shortage import LOOKUPS, OWN_LOOKUPS
 from tests.support.eventually import eventually
 
 AT_ONCE_MAX = 16
@@ -50,7 +51,7 @@ def ask(lookups: Lookups, name: str) -> Found:
 
 
 def waits_for_others(lookups: Lookups, name: str) -> bool:
-    return lookups.waits_for_others(name, find_zone(name))
+    return lookups.find_shortage(name, find_zone(name)) == LOOKUPS
 
 
 async def test_asks() -> None:
@@ -139,7 +140,8 @@ async def test_new_zones_do_not_wait_for_those_of_another_owner() -> None:
         assert ["192.0.2.1"] == await lookups.ask(f"a.new{number}.com", f"other {number}")
 
     assert OWNER_MAX == server.open
-    assert not lookups.waits_for_others("a.slow49.com", "one")
+    assert OWN_LOOKUPS == lookups.find_shortage("a.slow49.com", "one")
+    assert lookups.find_shortage("a.slow0.com", "one") is None
     server.answering.set()
     assert [["192.0.2.1"]] * 50 == await asyncio.gather(*slow)
 
