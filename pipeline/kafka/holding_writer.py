@@ -12,13 +12,15 @@ would become dead letters.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
+from itertools import chain, count
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from pipeline.clock import wall_us
 from pipeline.core.events.records import Probe, to_bytes
+from pipeline.core.log.partition import locate_partition
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
@@ -159,8 +161,9 @@ class HoldingWriter:
     async def _prove(self) -> bool:
         if not self._reason:
             self._reason = f"no acknowledgement yet of a probe of {', '.join(topic.name for topic in self._unproven)}"
-        failed = await probe_topics(self._producer, self._unproven, process=self._process, timeout_s=None)
-        self._unproven = list(failed)
+        probes = [(topic, PROBE_KEY) for topic in self._unproven]
+        failed = await write_probes(self._producer, probes, process=self._process, timeout_s=None)
+        self._unproven = [topic for topic, _ in failed]
         if failed:
             self._reason = "; ".join(failed.values())
             log.error("outcome_not_writable", reason=self._reason)
@@ -182,10 +185,13 @@ class HoldingWriter:
 
         One that is refused behind a probe that its topic took is replaced. A topic that takes none closes the writer.
         """
-        topics = dict.fromkeys(record[0] for refused in writes for record, _ in refused)
-        failed = await probe_topics(self._producer, topics, process=self._process, timeout_s=STALLED_AFTER_S)
-        self._unproven += [topic for topic in failed if topic not in self._unproven]
-        again = [[record for record, _ in refused if record[0] not in failed] for refused in writes]
+        # each in the record's own partition: a setting reaches one partition of a topic after the other
+        probes = dict.fromkeys(_choose_probe(record) for refused in writes for record, _ in refused)
+        failed = await write_probes(self._producer, probes, process=self._process, timeout_s=STALLED_AFTER_S)
+        self._unproven += [
+            topic for topic in dict.fromkeys(topic for topic, _ in failed) if topic not in self._unproven
+        ]
+        again = [[record for record, _ in refused if _choose_probe(record) not in failed] for refused in writes]
         written = [self._producer.send_bytes(records) if records else None for records in again]
         if under_way := [each for each in written if each is not None]:
             await asyncio.wait(under_way)
@@ -195,9 +201,9 @@ class HoldingWriter:
             replaced, irreplaceable = self._replace_or_hold(still_refused)
             held += irreplaceable
             for record, _ in refused:
-                if record[0] in failed:
+                if (reason := failed.get(_choose_probe(record))) is not None:
                     held.append(record)
-                    self._reason = failed[record[0]]
+                    self._reason = reason
             left.append(Left(replaced, held))
         return left
 
@@ -320,20 +326,35 @@ def _resolve(write: Write, placement: Placement) -> None:
         write.future.set_result(placement)
 
 
-async def probe_topics(
-    producer: Producer, topics: Iterable[Topic], *, process: str, timeout_s: float | None
-) -> dict[Topic, str]:
-    """The topics that do not take the smallest record there is, or do not say so in time, each with the reason."""
-    probe = to_bytes(Probe(process=process, written_at_us=wall_us()))
-    written = {topic: producer.send_bytes([(topic, PROBE_KEY, probe)]) for topic in topics}
+async def write_probes(
+    producer: Producer, probes: Iterable[tuple[Topic, bytes]], *, process: str, timeout_s: float | None
+) -> dict[tuple[Topic, bytes], str]:
+    """Write the smallest record there is, by topic and key: those not taken, or not in time, each with the reason."""
+    value = to_bytes(Probe(process=process, written_at_us=wall_us()))
+    written = {probe: producer.send_bytes([(*probe, value)]) for probe in probes}
     await asyncio.wait(written.values(), timeout=timeout_s)
     failed = {}
-    for topic, outcome in written.items():
+    for (topic, key), outcome in written.items():
         if not outcome.done():
             outcome.add_done_callback(take_notice)  # its error may come too late
-            failed[topic] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
+            failed[topic, key] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
         elif isinstance(error := outcome.exception(), KafkaUnavailableError):
-            failed[topic] = f"{topic.name}: {error}"
+            failed[topic, key] = f"{topic.name}: {error}"
         elif error is not None:
             raise error
     return failed
+
+
+def _choose_probe(record: ToSend) -> tuple[Topic, bytes]:
+    """Topic and key of a probe that goes where a record goes."""
+    topic, key = record[0], record[1]
+    if key is None:
+        return topic, PROBE_KEY
+    return topic, find_probe_key(locate_partition(key, topic.partitions), topic.partitions)
+
+
+@cache
+def find_probe_key(partition: int, partitions: int) -> bytes:
+    """A key of probes in this partition. A record's own would replace what is there in a compacted topic."""
+    keys = chain([PROBE_KEY], (b"%s.%d" % (PROBE_KEY, number) for number in count()))
+    return next(key for key in keys if locate_partition(key, partitions) == partition)

@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from pipeline.config import KafkaConfig
 from pipeline.topics import Topic
+from tests.support.eventually import eventually
 from tests.support.sharing import share
 
 VARIABLE = "HOOKLINE_TEST_KAFKA"
@@ -91,12 +92,24 @@ def delete_all_records(config: KafkaConfig, topic: Topic) -> None:
 
 
 async def alter_topic(bootstrap_servers: str, topic: Topic, name: str, value: str) -> None:
-    """Change one setting of a topic, as an operator would; returns when the brokers have it."""
-    await asyncio.to_thread(_alter_topic, bootstrap_servers, topic.name, name, value)
+    """Change one setting of a topic, as an operator would; returns when the brokers have it.
 
-
-def _alter_topic(bootstrap_servers: str, topic: str, name: str, value: str) -> None:
+    They apply it to one partition after the other a moment later.
+    """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers}, logger=None)
+    await asyncio.to_thread(_alter_topic, admin, topic.name, name, value)
+    # the controller has taken it by now; a busy broker may follow seconds later
+    await eventually(lambda: _read_setting(admin, topic.name, name) == value)
+
+
+def _read_setting(admin: AdminClient, topic: str, name: str) -> str | None:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    (described,) = admin.describe_configs([resource]).values()
+    value: str | None = described.result(ANSWER_TIMEOUT_S)[name].value
+    return value
+
+
+def _alter_topic(admin: AdminClient, topic: str, name: str, value: str) -> None:
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for altered in admin.incremental_alter_configs([resource]).values():

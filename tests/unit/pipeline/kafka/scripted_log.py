@@ -39,7 +39,7 @@ class ScriptedLog:
     async def take_probes(self) -> set[Topic]:
         """Acknowledge probes until another record is written; their topics."""
         topics: set[Topic] = set()
-        while (written := (await self.next_write())[0][0])[1] == PROBE_KEY:
+        while ((written := (await self.next_write())[0][0])[1] or b"").startswith(PROBE_KEY):
             topics.add(written[0])
             await self.take()
         return topics

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from pipeline.core.log.partition import locate_partition
 from pipeline.kafka import holding_writer
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, TopicRefusedError, ToSend
 from pipeline.kafka.holding_writer import HoldingWriter, Replace
@@ -205,6 +206,24 @@ async def test_a_held_record_is_replaced_when_only_its_size_is_wrong() -> None:
         await writer.wait_open()
 
     assert [record(b"half")] == written
+
+
+@pytest.mark.parametrize("key", [b"a", b"b", b"c"])
+async def test_a_probe_goes_where_the_record_went(key: bytes) -> None:
+    """A setting reaches one partition after the other, and the record's own is the one that it depends on."""
+    topic = declare_topics(prefix="t.", partitions=8, event_retention_s=3600).attempts
+    log = ScriptedLog()
+    async with run_writer(log, replace=note_in([])) as writer:
+        promise = writer.send_bytes([(topic, key, b"1")])
+        await log.refuse(RecordRefusedError("MSG_SIZE_TOO_LARGE"))
+        (probe,), _ = await log.next_write()
+        await log.take_probes()
+        await log.take()
+        await promise
+
+    assert topic == probe[0]
+    assert key != probe[1]
+    assert locate_partition(key, 8) == locate_partition(probe[1], 8)
 
 
 async def test_a_topic_that_was_mended_between_refusal_and_probe_gets_the_record() -> None:
