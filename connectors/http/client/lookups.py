@@ -63,7 +63,7 @@ class Open:
 
 
 class Lookups:
-    """Bounds look-ups: `at_once_max` run at a time; an eighth of that for one zone, for one owner what is still free.
+    """Bounds look-ups: `at_once_max` run at a time, an eighth of that for one zone, a part for one owner.
 
     Others wait for their turn.
     """
