@@ -11,23 +11,18 @@ would become dead letters.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import cache, partial
-from itertools import chain, count
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import structlog
 
-from pipeline.clock import wall_us
-from pipeline.core.events.records import Probe, to_bytes
-from pipeline.core.log.partition import locate_partition
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
+from pipeline.kafka.probes import PROBE_KEY, choose_probe, write_probes
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
-from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
-PROBE_KEY = b"hookline.probe"
 TICK_S = 0.2
 # between attempts to write refused records
 RETRY_MIN_S = 1.0
@@ -186,12 +181,10 @@ class HoldingWriter:
         One that is refused behind a probe that its topic took is replaced. A topic that takes none closes the writer.
         """
         # each in the record's own partition: a setting reaches one partition of a topic after the other
-        probes = dict.fromkeys(_choose_probe(record) for refused in writes for record, _ in refused)
+        probes = dict.fromkeys(choose_probe(record) for refused in writes for record, _ in refused)
         failed = await write_probes(self._producer, probes, process=self._process, timeout_s=STALLED_AFTER_S)
-        self._unproven += [
-            topic for topic in dict.fromkeys(topic for topic, _ in failed) if topic not in self._unproven
-        ]
-        again = [[record for record, _ in refused if _choose_probe(record) not in failed] for refused in writes]
+        self._unproven = list(dict.fromkeys([*self._unproven, *(topic for topic, _ in failed)]))
+        again = [[record for record, _ in refused if choose_probe(record) not in failed] for refused in writes]
         written = [self._producer.send_bytes(records) if records else None for records in again]
         if under_way := [each for each in written if each is not None]:
             await asyncio.wait(under_way)
@@ -201,7 +194,7 @@ class HoldingWriter:
             replaced, irreplaceable = self._replace_or_hold(still_refused)
             held += irreplaceable
             for record, _ in refused:
-                if (reason := failed.get(_choose_probe(record))) is not None:
+                if (reason := failed.get(choose_probe(record))) is not None:
                     held.append(record)
                     self._reason = reason
             left.append(Left(replaced, held))
@@ -324,37 +317,3 @@ class HoldingWriter:
 def _resolve(write: Write, placement: Placement) -> None:
     if not write.future.done():
         write.future.set_result(placement)
-
-
-async def write_probes(
-    producer: Producer, probes: Iterable[tuple[Topic, bytes]], *, process: str, timeout_s: float | None
-) -> dict[tuple[Topic, bytes], str]:
-    """Write the smallest record there is, by topic and key: those not taken, or not in time, each with the reason."""
-    value = to_bytes(Probe(process=process, written_at_us=wall_us()))
-    written = {probe: producer.send_bytes([(*probe, value)]) for probe in probes}
-    await asyncio.wait(written.values(), timeout=timeout_s)
-    failed = {}
-    for (topic, key), outcome in written.items():
-        if not outcome.done():
-            outcome.add_done_callback(take_notice)  # its error may come too late
-            failed[topic, key] = f"{topic.name}: no acknowledgement of a probe for {timeout_s:g} s"
-        elif isinstance(error := outcome.exception(), KafkaUnavailableError):
-            failed[topic, key] = f"{topic.name}: {error}"
-        elif error is not None:
-            raise error
-    return failed
-
-
-def _choose_probe(record: ToSend) -> tuple[Topic, bytes]:
-    """Topic and key of a probe that goes where a record goes."""
-    topic, key = record[0], record[1]
-    if key is None:
-        return topic, PROBE_KEY
-    return topic, find_probe_key(locate_partition(key, topic.partitions), topic.partitions)
-
-
-@cache
-def find_probe_key(partition: int, partitions: int) -> bytes:
-    """A key of probes in this partition. A record's own would replace what is there in a compacted topic."""
-    keys = chain([PROBE_KEY], (b"%s.%d" % (PROBE_KEY, number) for number in count()))
-    return next(key for key in keys if locate_partition(key, partitions) == partition)

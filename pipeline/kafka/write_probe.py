@@ -6,18 +6,16 @@ a topic's settings or permissions are is not what counts.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import structlog
 
-from pipeline.clock import wall_us
-from pipeline.core.events.records import Probe, to_bytes
-from pipeline.kafka.failures import KafkaUnavailableError, ToSend
+from pipeline.kafka.failures import KafkaUnavailableError
+from pipeline.kafka.probes import PROBE_KEY, ProbeProducer, make_probe
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
+from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
-PROBE_KEY = b"hookline.probe"
 RETRY_S = 2.0
 # without an acknowledgement for so long nothing can be promised
 STALLED_AFTER_S = 5.0
@@ -25,17 +23,11 @@ STALLED_AFTER_S = 5.0
 log = structlog.get_logger()
 
 
-class Producer(Protocol):
-    """Writes to the log."""
-
-    def send_bytes(self, records: Sequence[ToSend]) -> "asyncio.Future[Placement]": ...
-
-
 class WriteProbe:
     """Asks for each of `topics`. `run` for ever; `check` is the answer."""
 
     def __init__(
-        self, producer: Producer, topics: Sequence[Topic], metrics: Metrics, *, process: str, interval_s: float
+        self, producer: ProbeProducer, topics: Sequence[Topic], metrics: Metrics, *, process: str, interval_s: float
     ) -> None:
         self._interval_s = interval_s
         self._producer = producer
@@ -61,7 +53,7 @@ class WriteProbe:
         written = self._under_way.get(topic)
         if written is None or written.done():
             written = self._producer.send_bytes([(topic, PROBE_KEY, self._make_probe(topic))])
-            written.add_done_callback(_hear)
+            written.add_done_callback(take_notice)  # its error may come when it was noted as silence
             self._under_way[topic] = written
         done, _ = await asyncio.wait([written], timeout=STALLED_AFTER_S)
         self._note(topic, _find_problem(topic, written) if done else _describe_silence(topic))
@@ -70,7 +62,7 @@ class WriteProbe:
     def _make_probe(self, topic: Topic) -> bytes | None:
         if topic.retention_s is None:
             return None  # of a key that is in no view: the end of nothing, which compaction removes
-        return to_bytes(Probe(process=self._process, written_at_us=wall_us()))
+        return make_probe(self._process)
 
     def _note(self, topic: Topic, problem: str | None) -> None:
         before = self._problems.get(topic)
@@ -94,9 +86,3 @@ def _find_problem(topic: Topic, written: "asyncio.Future[Placement]") -> str | N
 
 def _describe_silence(topic: Topic) -> str:
     return f"{topic.name} takes no records: no acknowledgement for {STALLED_AFTER_S:g} s"
-
-
-def _hear(written: "asyncio.Future[Placement]") -> None:
-    """Take the exception, if there is one: it may come when it has been noted as silence already."""
-    if not written.cancelled():
-        written.exception()

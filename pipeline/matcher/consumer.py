@@ -27,6 +27,7 @@ from pipeline.matcher.batches import ReadAside, stand_in
 from pipeline.matcher.connections import guard_connections
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.reading import Reading
+from pipeline.supervisor import take_notice
 
 # When there is nothing to be fetched: until it is looked at again.
 HELD_REST_S = 0.05
@@ -126,7 +127,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return result
         going_on = asyncio.ensure_future(result)
         # a caller that has given up (Faust, in a rebalance while the broker is away) does not ask how it ended
-        going_on.add_done_callback(lambda done: done.cancelled() or done.exception())
+        going_on.add_done_callback(take_notice)
         return await asyncio.shield(going_on)
 
     async def getmany(

@@ -12,6 +12,7 @@ from connectors.http.client.lookup import Lookup
 from connectors.http.client.lookups import Lookups, LookupsBusyError
 from connectors.http.client.shortage import ShortageError, find_shortage
 from pipeline.core.network.addresses import AddressRules
+from pipeline.supervisor import take_notice
 
 # More than any host has that means to be reached. All of them are looked at, so there must be an end to it.
 ADDRESSES_MAX = 64
@@ -144,8 +145,7 @@ class Resolver:
 
     def _forget_asking(self, name: str, done: "asyncio.Task[tuple[str, ...]]") -> None:
         del self._asking[name]
-        if not done.cancelled():
-            done.exception()  # those who awaited it have seen it; without them it does not matter
+        take_notice(done)
 
     async def _ask(self, name: str, owner: Hashable) -> tuple[str, ...]:
         try:

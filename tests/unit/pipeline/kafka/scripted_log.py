@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pipeline.kafka.failures import KafkaUnavailableError, ToSend
-from pipeline.kafka.holding_writer import PROBE_KEY
+from pipeline.kafka.probes import PROBE_KEY
 from pipeline.kafka.producer import Placement
 from pipeline.topics import Topic
 
