@@ -69,7 +69,8 @@ class Delivering:
         except Exception as error:
             shortage = find_shortage(error)
             if shortage is not None:
-                return self._parking.park_for(record, self._shortages.meet(shortage), "local_shortage")
+                wait_us = self._shortages.meet(shortage, delivery.application_id)
+                return self._parking.park_for(record, wait_us, "local_shortage")
             endpoint = self._find_endpoint(delivery)
             return await self._record_keeping.write_error(
                 record, delivery, endpoint, error, started_at_us=started_at_us, now_us=self._clock_us()

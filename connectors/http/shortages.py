@@ -32,24 +32,29 @@ class Met:
 
 
 class Shortages:
-    """The shortages of one process."""
+    """The shortages of one process, and those of one application alone (`OWN_LOOKUPS`), which concern no other."""
 
     def __init__(self, metrics: Metrics, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._clock_s = clock_s
         self._met: dict[str, Met] = {}
+        self._met_by_application: dict[str, Met] = {}  # the longest ago first
 
-    def meet(self, kind: str) -> int:
+    def meet(self, kind: str, application_id: str) -> int:
         """A delivery met a shortage: microseconds it should wait. They grow with the time the shortage lasts."""
         now_s = self._clock_s()
-        met = self._met.get(kind)
-        if met is None or now_s - met.last_s > FORGET_S:
-            met = self._met[kind] = Met(since_s=now_s, last_s=now_s)
-        met.last_s = now_s
-        if kind != OWN_LOOKUPS:  # which concerns no one but that application
+        if kind == OWN_LOOKUPS:
+            met = note(self._met_by_application, application_id, now_s)
+            self._forget_applications(now_s)
+        else:
+            met = note(self._met, kind, now_s)
             self._tell(kind, met, now_s)
         wait_s = min(max(WAIT_MIN_S, WAIT_SHARE * (now_s - met.since_s)), WAIT_MAX_S)
         return round(wait_s * 1_000_000)
+
+    def _forget_applications(self, now_s: float) -> None:
+        while now_s - self._met_by_application[first := next(iter(self._met_by_application))].last_s > FORGET_S:
+            del self._met_by_application[first]
 
     def _tell(self, kind: str, met: Met, now_s: float) -> None:
         met.unlogged += 1
@@ -61,5 +66,15 @@ class Shortages:
     def check(self) -> str | None:
         """Health: None, or the shortages of the last seconds."""
         now_s = self._clock_s()
-        kinds = sorted(kind for kind, met in self._met.items() if now_s - met.last_s < HEALTH_S and kind != OWN_LOOKUPS)
+        kinds = sorted(kind for kind, met in self._met.items() if now_s - met.last_s < HEALTH_S)
         return f"deliveries wait: this process is short of {', '.join(kinds)}" if kinds else None
+
+
+def note(known: dict[str, Met], name: str, now_s: float) -> Met:
+    """Note that a shortage is met, as the last of them. One that was not met for `FORGET_S` begins anew."""
+    met = known.pop(name, None)
+    if met is None or now_s - met.last_s > FORGET_S:
+        met = Met(since_s=now_s, last_s=now_s)
+    met.last_s = now_s
+    known[name] = met
+    return met

@@ -98,11 +98,11 @@ def test_shortages_are_said_without_flooding() -> None:
     now_s = 1000.0
     shortages = Shortages(Metrics("deliver"), clock_s=lambda: now_s)
     with capture_logs() as logs:
-        first_us = shortages.meet("files")
+        first_us = shortages.meet("files", "a")
         for _ in range(99):
-            shortages.meet("files")
+            shortages.meet("files", "a")
         now_s += LOG_INTERVAL_S
-        later_us = shortages.meet("files")
+        later_us = shortages.meet("files", "a")
 
     assert [1, 100] == [entry["deliveries"] for entry in logs]
     assert (1_000_000, 5_000_000) == (first_us, later_us)
@@ -110,7 +110,7 @@ def test_shortages_are_said_without_flooding() -> None:
     now_s += HEALTH_S
     assert shortages.check() is None
     now_s += FORGET_S
-    assert 1_000_000 == shortages.meet("files")
+    assert 1_000_000 == shortages.meet("files", "a")
 
 
 class NoSocket:
@@ -120,16 +120,18 @@ class NoSocket:
 
 
 def test_an_applications_own_share_is_no_shortage_of_the_process() -> None:
-    """Deliveries of the application wait, longer and longer; health, metric and log say nothing."""
+    """Deliveries of that application alone wait, longer and longer; health, metric and log say nothing."""
     now_s = 1000.0
     metrics = Metrics("deliver")
     shortages = Shortages(metrics, clock_s=lambda: now_s)
     with capture_logs() as logs:
-        waits_us = [shortages.meet(OWN_LOOKUPS)]
+        waits_us = [shortages.meet(OWN_LOOKUPS, "a")]
         now_s += 60
-        waits_us.append(shortages.meet(OWN_LOOKUPS))
+        waits_us += [shortages.meet(OWN_LOOKUPS, "a"), shortages.meet(OWN_LOOKUPS, "b")]
+        now_s += FORGET_S + 1
+        waits_us.append(shortages.meet(OWN_LOOKUPS, "a"))
 
-    assert [1_000_000, 30_000_000] == waits_us
+    assert [1_000_000, 30_000_000, 1_000_000, 1_000_000] == waits_us
     assert shortages.check() is None
     assert [] == logs
     assert "hookline_local_shortages_total{" not in metrics.render().decode()
