@@ -22,7 +22,7 @@ from pipeline.gateway.operations import OPERATION
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER
 from pipeline.postgres.control.acting import act_as
-from pipeline.postgres.tenant import work_for
+from pipeline.tenant import work_for
 
 SCHEME = re.compile("^Bearer(?= |$)", re.IGNORECASE)  # RFC 9110 §11.1: schemes are case-insensitive
 

@@ -4,6 +4,8 @@ The checks of a single event apply to each; a refused one does not affect the ot
 events without an id get ids that follow from the key and their place, so that a batch can be sent again as it is.
 """
 
+import asyncio
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
@@ -35,13 +37,14 @@ from pipeline.gateway.ingest import (
 from pipeline.gateway.operations import Operation, Parameter
 from pipeline.gateway.problems import Problem, show_problem
 from pipeline.gateway.validation import Findings
-from pipeline.kafka.failures import trace
-from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.kafka.failures import ToSend, trace
+from pipeline.kafka.producer import KafkaUnavailableError, Placement
 from pipeline.pauses import Pauses
 
 EVENTS_MAX = 1000
 UNAVAILABLE = 503
 KEY_MAX_CHARS = 255
+PORTION_EVENTS = 50  # encoded and handed over at once: a millisecond's work
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     schema={"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS},
@@ -125,10 +128,21 @@ async def ingest_events(request: web.Request) -> web.Response:
     if key is not None:
         findings.check_text("Idempotency-Key", key, most=KEY_MAX_CHARS)
     findings.raise_if_any()
-    contents = [_decode(raw) for raw in form.events]
+    contents = await read_each(form.events, _decode)
     results = await accept_contents(gateway, application_id, contents, key=key, ip=find_client_address(request))
     answer: BatchShown = {"application_id": application_id, "results": results}
     return answer_json(answer)
+
+
+async def read_each(
+    items: Sequence[msgspec.Raw], read: Callable[[msgspec.Raw], EventContent | Unreadable]
+) -> list[EventContent | Unreadable]:
+    """The contents of a batch's items, with turns for other requests in between."""
+    contents, pauses = [], Pauses()
+    for item in items:
+        await pauses.take()
+        contents.append(read(item))
+    return contents
 
 
 async def accept_contents(
@@ -188,7 +202,9 @@ async def accept_all(
     problems = {index: await describe_unwritten(gateway, error) for index, error in failures.items()}
     if problems and len(problems) == len(candidates) and all(each.status == UNAVAILABLE for each in problems.values()):
         raise next(iter(problems.values()))
+    pauses = Pauses()
     for index, each in new.items():
+        await pauses.take()
         problem = problems.get(index)
         results[index] = (
             _show_problem(gateway, problem, each.event.event_id) if problem is not None else _show_accepted(each)
@@ -212,23 +228,31 @@ async def _keep_to_quota(gateway: Gateway, new: dict[int, Candidate], results: l
 
 
 async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:
-    """Write events; those that were not written, by place."""
-    topic = gateway.topics.events
+    """Write events in their order; those that were not written, by place. Others have turns between portions."""
+    topic, pauses = gateway.topics.events, Pauses()
     headers = None if gateway.tracing is None else gateway.tracing.headers()
-    records = {
-        index: trace((topic, each.event.application_id.encode(), to_bytes(each.event)), headers)
-        for index, each in new.items()
-    }
-    try:
-        await gateway.producer.send_bytes(list(records.values()))
-    except KafkaUnavailableError as error:
-        by_value = {record[2]: failure for record, failure in error.failed}
-        return {
-            index: by_value.get(record[2], error)
-            for index, record in records.items()
-            if not by_value or record[2] in by_value
+    writing: list[tuple[dict[int, ToSend], asyncio.Future[Placement]]] = []
+    places = list(new)
+    for begin in range(0, len(places), PORTION_EVENTS):
+        await pauses.take()
+        events = {index: new[index].event for index in places[begin : begin + PORTION_EVENTS]}
+        records = {
+            index: trace((topic, event.application_id.encode(), to_bytes(event)), headers)
+            for index, event in events.items()
         }
-    return {}
+        writing.append((records, gateway.producer.send_bytes(list(records.values()))))
+    failures: dict[int, KafkaUnavailableError] = {}
+    for records, written in writing:
+        try:
+            await written
+        except KafkaUnavailableError as error:
+            by_value = {record[2]: failure for record, failure in error.failed}
+            failures |= {
+                index: by_value.get(record[2], error)
+                for index, record in records.items()
+                if not by_value or record[2] in by_value
+            }
+    return failures
 
 
 async def _claim(gateway: Gateway, candidates: dict[int, Candidate]) -> dict[int, Claim]:

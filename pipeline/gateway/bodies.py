@@ -13,6 +13,7 @@ from pipeline.gateway.context import GATEWAY
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.unpacking import TooLargeError, unpack
 from pipeline.gateway.validation import Findings
+from pipeline.pauses import wait_turn
 
 JSON_TYPE = "application/json"
 # A payload becomes bytes, in which NUL is one like any other; an event of a batch is looked at when it is decoded.
@@ -21,6 +22,8 @@ MAY_HAVE_NUL = frozenset(("payload", "events"))
 # A form has a few hundred values: 5 MiB of them would hold up the loop, which all requests share, for a second. Largest
 # are three certificates or keys of 64 KiB, and ten thousand ids.
 FORM_MAX_BYTES = 384 * 1024
+# Unpacking and checking a body takes up to 30 ms, which cannot be divided: one above this size waits for its turn.
+LONG_BYTES = 64 * 1024
 
 EMPTY = msgspec.Raw()
 
@@ -92,7 +95,10 @@ async def read_body(request: web.Request) -> bytes:
     """The whole body, unpacked. Raises `Problem`."""
     body = await _receive(request)
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding in ("", "identity"):
+    is_packed = encoding not in ("", "identity")
+    if is_packed or len(body) > LONG_BYTES:
+        await wait_turn()
+    if not is_packed:
         return body
     try:
         return unpack(body, encoding, max_bytes=request._client_max_size)  # noqa: SLF001 - aiohttp shows it nowhere else

@@ -23,7 +23,7 @@ from pipeline.core.events.moments import Moment
 from pipeline.core.events.text import find_text_problem
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
-from pipeline.gateway.batch_ingest import EVENTS_MAX, BatchShown, Unreadable, accept_contents
+from pipeline.gateway.batch_ingest import EVENTS_MAX, BatchShown, Unreadable, accept_contents, read_each
 from pipeline.gateway.bodies import read_body
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY
@@ -96,7 +96,7 @@ async def ingest_cloud_events(request: web.Request) -> web.Response:
     await caller.require_application(application_id)
     ip = find_client_address(request)
     if request.content_type == BATCH_TYPE:
-        contents = [_read_item(raw) for raw in _split(body)]
+        contents = await read_each(_split(body), _read_item)
         results = await accept_contents(gateway, application_id, contents, ip=ip)
         batch: BatchShown = {"application_id": application_id, "results": results}
         return answer_json(batch)

@@ -22,7 +22,7 @@ from pipeline.postgres.control.service_tokens import find_grant_of_service_token
 from pipeline.postgres.control.sessions import find_grant_of_session
 from pipeline.postgres.places import Places
 from pipeline.postgres.pool import DatabaseUnavailable, Pool
-from pipeline.postgres.tenant import TENANT
+from pipeline.tenant import TENANT
 
 UNKNOWN_MAX = 10_000
 LOOKUPS_MAX = 4  # at once: a client that guesses tokens must not take all connections

@@ -25,7 +25,7 @@ from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
 from pipeline.postgres.control.acting import act_as_system
 from pipeline.postgres.pool import DatabaseUnavailable
-from pipeline.postgres.tenant import SYSTEM, work_for
+from pipeline.tenant import SYSTEM, work_for
 
 if TYPE_CHECKING:
     from pipeline.tracing import Tracing

@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from pipeline.postgres.tenant import SYSTEM
+from pipeline.tenant import SYSTEM
 
 
 class Places:

@@ -22,8 +22,8 @@ from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
 from pipeline.postgres.session import describe_session, require_durability
-from pipeline.postgres.tenant import TENANT
 from pipeline.start_error import StartError
+from pipeline.tenant import TENANT
 
 # psycopg_pool doubles the wait between attempts until this is over, then waits for the next request. `PoolWatch` asks
 # once a second, so that a server that is back is found within about two seconds, however long it was away.

@@ -14,8 +14,8 @@ from pipeline.kafka.admin import LogEnds
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.postgres.archive.progress import read_next_offsets
 from pipeline.postgres.pool import Pool
-from pipeline.postgres.tenant import SYSTEM, work_for
 from pipeline.supervisor import take_notice
+from pipeline.tenant import SYSTEM, work_for
 from pipeline.topics import Topic
 
 APPLICATIONS_REMEMBERED = 10_000

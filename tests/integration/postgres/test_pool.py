@@ -18,7 +18,7 @@ from pipeline.config import DatabaseConfig
 from pipeline.metrics import Metrics
 from pipeline.postgres.pool import DatabaseUnavailable, Pool, open_pool
 from pipeline.postgres.pool_watch import PoolWatch
-from pipeline.postgres.tenant import work_for
+from pipeline.tenant import work_for
 from tests.support.eventually import eventually
 from tests.support.postgres import name_of
 from tests.support.proxy import TcpProxy

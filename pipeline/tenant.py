@@ -1,4 +1,4 @@
-"""The tenant for which the present task works: tenants share a pool's places."""
+"""The tenant for which the present task works: tenants share a pool's places, and the loop's time for long work."""
 
 from contextvars import ContextVar
 
