@@ -6,7 +6,9 @@ be possible, because some library keeps the interpreter's lock, faulthandler end
 """
 
 import asyncio
+import contextlib
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -14,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
 
@@ -109,6 +112,19 @@ class Ending:
         saying.start()
         saying.join(LAST_WORDS_S)
         os._exit(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code, now that everything is closed.
+
+    The interpreter would take its modules apart first, and destroy librdkafka's clients with them, which wait for their
+    threads: seconds on a busy machine, beyond the deadline of a process that had ended well.
+    """
+    with contextlib.suppress(OSError, ValueError):  # nobody reads any more, or it is closed
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logging.shutdown()
+    os._exit(code)
 
 
 def _describe_tasks(loop: asyncio.AbstractEventLoop | None) -> list[str]:

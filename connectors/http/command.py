@@ -1,7 +1,6 @@
 """`hookline deliver`: the http sink as a process."""
 
 import os
-import sys
 
 import click
 
@@ -24,5 +23,6 @@ def deliver() -> None:
     from connectors.http.worker import main
     from pipeline import process
     from pipeline.config import load_settings
+    from pipeline.ending import leave
 
-    sys.exit(process.run("deliver", load_settings(os.environ), main))
+    leave(process.run("deliver", load_settings(os.environ), main))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,9 @@ def archive(context: click.Context) -> None:
     from connectors.postgres.worker import main
     from pipeline import process
     from pipeline.config import load_settings
+    from pipeline.ending import leave
 
-    sys.exit(process.run("archive", load_settings(os.environ), main))
+    leave(process.run("archive", load_settings(os.environ), main))
 
 
 @archive.command()
@@ -114,6 +114,7 @@ def rebuild(dry_run: bool) -> None:
     from connectors.postgres.rebuild import rebuild as write_again
     from pipeline import process
     from pipeline.config import load_settings
+    from pipeline.ending import leave
     from pipeline.kafka.listening import refuse_closed
 
     settings = load_settings(os.environ)
@@ -132,7 +133,7 @@ def rebuild(dry_run: bool) -> None:
             progress.update(bar, completed=written, total=total)
 
         code = process.run("archive", settings, partial(write_again, show=show))
-    sys.exit(code)
+    leave(code)
 
 
 def _load_database() -> "DatabaseConfig":

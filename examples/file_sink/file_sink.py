@@ -9,7 +9,6 @@ last commit are written again, with the same attempt id.
 
 import asyncio
 import os
-import sys
 from collections.abc import Hashable, Mapping, Sequence
 
 import click
@@ -22,6 +21,7 @@ from pipeline.config import load_settings
 from pipeline.core.events.records import Attempt, expect
 from pipeline.core.lanes.fixed_gate import FixedGate
 from pipeline.core.log.commit_note import CommitNote
+from pipeline.ending import leave
 from pipeline.topics import declare_topics_for
 from schemas import SchemaError
 
@@ -79,4 +79,4 @@ def write_attempts(path: str) -> None:
         running.announce_ready()
         await runtime.run(running.stopping)
 
-    sys.exit(process.run("write-attempts", load_settings(os.environ), main))
+    leave(process.run("write-attempts", load_settings(os.environ), main))

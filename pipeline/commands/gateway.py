@@ -1,7 +1,6 @@
 """`hookline gateway`: the HTTP API as a process."""
 
 import os
-import sys
 
 import click
 
@@ -25,6 +24,7 @@ def gateway() -> None:
     """
     from pipeline import process
     from pipeline.config import load_settings
+    from pipeline.ending import leave
     from pipeline.gateway.server import main
 
-    sys.exit(process.run("gateway", load_settings(os.environ), main))
+    leave(process.run("gateway", load_settings(os.environ), main))

@@ -1,7 +1,6 @@
 """`hookline matcher`: events to deliveries, as a process."""
 
 import os
-import sys
 
 import click
 
@@ -20,6 +19,7 @@ def matcher() -> None:
     """
     from pipeline import process
     from pipeline.config import load_settings
+    from pipeline.ending import leave
     from pipeline.matcher.worker import main
 
-    sys.exit(process.run("matcher", load_settings(os.environ), main))
+    leave(process.run("matcher", load_settings(os.environ), main))

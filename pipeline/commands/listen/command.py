@@ -1,7 +1,6 @@
 """`hookline listen`: the command."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -71,6 +70,7 @@ def listen(
     from pipeline.commands.listen.options import ListenOptions
     from pipeline.commands.listen.server import receive
     from pipeline.config import load_settings
+    from pipeline.ending import leave
 
     settings = load_settings(os.environ)
     if settings.process.run_dir is None:
@@ -87,4 +87,4 @@ def listen(
         shows_body=shows_body,
         is_json=is_json,
     )
-    sys.exit(process.run("listen", settings, lambda own: receive(own, options)))
+    leave(process.run("listen", settings, lambda own: receive(own, options)))

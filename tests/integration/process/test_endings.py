@@ -70,12 +70,14 @@ async def test_refused_starts_end(kafka: str, postgres: str, migrated_template: 
 async def test_a_failure_in_any_task_ends_the_process(kafka: str, postgres: str, migrated_template: str) -> None:
     """The process ends with exit code 1 and the reason; the gateway's port is closed then."""
     async with run_stack(kafka, postgres, migrated_template) as stack:
+        gate = asyncio.Semaphore(AT_ONCE)
 
         async def fail(name: str, task: str) -> tuple[str, str, int, bool]:
-            process = SingleProcess(name, stack.environ | WITH_ALL_TASKS | {"HOOKLINE_PROCESS_FAIL_AT": task})
-            await process.start(wait_ready=False)
-            code = await process.wait(timeout_s=END_TIMEOUT_S)
-            return name, task, code, f"{task} fails" in process.log()
+            async with gate:
+                process = SingleProcess(name, stack.environ | WITH_ALL_TASKS | {"HOOKLINE_PROCESS_FAIL_AT": task})
+                await process.start(wait_ready=False)
+                code = await process.wait(timeout_s=END_TIMEOUT_S)
+                return name, task, code, f"{task} fails" in process.log()
 
         ended = []
         for name, tasks in TASKS.items():
