@@ -499,7 +499,8 @@ async def test_an_application_that_comes_while_reading_has_stopped_is_found(kafk
     """One that is alone may fill the process; another one behind it in the log does not wait for it."""
     on_kafka, sink, parking = await make_runtime(kafka, topic_prefix), ScriptedSink(), ScriptedParking()
     on_kafka.write(b"a", *numbered(b"hang", 200))
-    async with on_kafka.run(sink, parking=parking, open_max=4, in_flight_max=10, batch_size=5):
+    # many batches: reading stops anew for each time that so many are taken, and the client takes half a second to go on
+    async with on_kafka.run(sink, parking=parking, open_max=4, in_flight_max=100, batch_size=5):
         await eventually(lambda: sink.put_values == [b"hang 0"])
         on_kafka.write(b"b", b"quick")
         await eventually(lambda: b"quick" in sink.put_values)
