@@ -120,7 +120,7 @@ def leave(code: int) -> NoReturn:
     The interpreter would take its modules apart first, and destroy librdkafka's clients with them, which wait for their
     threads: seconds on a busy machine, beyond the deadline of a process that had ended well.
     """
-    with contextlib.suppress(OSError, ValueError):  # nobody reads any more, or it is closed
+    with contextlib.suppress(OSError, ValueError):  # a pipe without a reader, or a closed one
         sys.stdout.flush()
         sys.stderr.flush()
         logging.shutdown()

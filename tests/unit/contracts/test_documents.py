@@ -24,7 +24,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"HOOKLINE_[A-Z0-9][A-Z0-9_]*\*?")
 TARGET = re.compile(r"\bmake ([a-z]+)\b")
 # What the tests' own fixtures read, and nothing else does.
-TEST_VARIABLES = frozenset({"HOOKLINE_TEST_KAFKA", "HOOKLINE_TEST_DATABASE", "HOOKLINE_TEST_KILLS"})
+TEST_VARIABLES = frozenset(f"HOOKLINE_TEST_{name}" for name in ("KAFKA", "DATABASE", "KILLS", "FAULTS", "SEEDS"))
 WITH_VARIABLES = frozenset({".md", ".yml", ".yaml", ".json"})
 WITHOUT_SUFFIX = frozenset({"Dockerfile", "Makefile", "run"})
 

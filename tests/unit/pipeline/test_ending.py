@@ -27,7 +27,7 @@ def test_nothing_is_taken_apart_behind_the_end() -> None:
         assert (code, "last words\n") == (ended.returncode, ended.stdout), ended.stderr
 
 
-def test_output_that_nobody_reads_does_not_matter() -> None:
+def test_output_without_a_reader_does_not_matter() -> None:
     """The reader of a pipe has gone: the exit code is the process' own."""
     # buffered, whatever PYTHONUNBUFFERED says
     script = "import sys; from pipeline.ending import leave; sys.stdout = open(1, 'w'); print('x'); leave(4)"
