@@ -118,7 +118,12 @@ class GatewayConfig(Section):
         30.0, gt=0, le=3600, description="give up a request whose head, or whose body, has not arrived after"
     )
     payload_max_chars: int = Field(699_050, ge=1, description="longest payload of an event, in characters")
-    in_flight_max: int = Field(10_000, ge=1, description="events waiting for their acknowledgement; more get a 503")
+    in_flight_max: int = Field(
+        10_000,
+        ge=1,
+        description="events waiting for their acknowledgement, shared by organizations: one has half at most, "
+        "and gets a 503 for more",
+    )
     ahead_max_records: int = Field(
         20_000, ge=1, le=1_000_000, description="events read ahead, from which applications take turns"
     )

@@ -27,6 +27,7 @@ from pipeline.gateway.event_ids import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import (
+    TOO_MANY,
     EventContent,
     check_schema,
     describe_unwritten,
@@ -190,7 +191,7 @@ async def accept_all(
     written: dict[int, Candidate] = {}
     try:
         await _keep_to_quota(gateway, new, results)
-        failures = await _write(gateway, new)
+        failures = await _write_within_share(gateway, new)
         written = {index: each for index, each in new.items() if index not in failures}
     finally:
         # not written for whatever reason: the ids are free again, and sent again the events count once
@@ -225,6 +226,24 @@ async def _keep_to_quota(gateway: Gateway, new: dict[int, Candidate], results: l
         if each.origin is not Origin.MADE:
             gateway.event_ids.settle(each.key, accepted=False)
         results[index] = _show_problem(gateway, Problem("TooManyEventsToday"), each.event.event_id)
+
+
+async def _write_within_share(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:
+    """`_write`, once the tenant has room for more on their way. Raises `Problem` when it has none in time."""
+    if not new:
+        return {}
+    application_id = next(iter(new.values())).event.application_id
+    tenant = gateway.routes.organization_of(application_id) or application_id
+    payload_bytes = sum(len(each.event.payload) for each in new.values())
+    try:
+        await gateway.in_flight.wait_for_room(tenant, gateway.settings.kafka.produce_timeout_s)
+    except TimeoutError:
+        raise Problem("ServiceUnavailable", detail=TOO_MANY) from None
+    gateway.in_flight.take(tenant, payload_bytes, len(new))
+    try:
+        return await _write(gateway, new)
+    finally:
+        gateway.in_flight.give_back(tenant, payload_bytes, len(new))
 
 
 async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:

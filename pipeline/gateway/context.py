@@ -12,6 +12,7 @@ from pipeline.core.signing.sealing import Sealer
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth
+from pipeline.gateway.in_flight import InFlight
 from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads.catching_up import CatchingUp
@@ -50,6 +51,7 @@ class Gateway:
     accounts: Accounts
     usage: EventUsage
     event_ids: EventIds
+    in_flight: InFlight
     publisher: Publisher
     health: ApiHealth
     proxies: Proxies

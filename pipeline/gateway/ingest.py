@@ -60,6 +60,7 @@ class EventForm(EventContent, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(EventForm, dec_hook=decode_moment)
 decode_event_form = _decoder.decode
 PATH = "/event"
+TOO_MANY = "Too many events wait for Kafka's acknowledgement at this moment."
 PAYLOAD_REFUSALS = ("EventInvalidPayloadContentType", "EventInvalidJsonPayload", "EventInvalidBase64Payload")
 
 
@@ -193,8 +194,18 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | No
     EventPayloadUnfit, or ServiceUnavailable. After the latter it may or may not be written; sent again under the same
     id it counts once.
     """
-    if len(gateway.producer) >= gateway.settings.gateway.in_flight_max:
-        raise Problem("ServiceUnavailable", detail="Too many events wait for Kafka's acknowledgement at this moment.")
+    tenant = gateway.routes.organization_of(event.application_id) or event.application_id
+    if not gateway.in_flight.has_room(tenant):
+        raise Problem("ServiceUnavailable", detail=TOO_MANY)
+    payload_bytes = len(event.payload)
+    gateway.in_flight.take(tenant, payload_bytes)
+    try:
+        return await _accept_within_share(gateway, event, is_own_id=is_own_id)
+    finally:
+        gateway.in_flight.give_back(tenant, payload_bytes)
+
+
+async def _accept_within_share(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | None:
     key, content = (event.application_id, event.event_id), fingerprint(event)
     if not is_own_id:
         refuse_known(await gateway.event_ids.claim(key, content))

@@ -43,6 +43,7 @@ from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
+from pipeline.gateway.in_flight import InFlight
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.producer_intake import ProducerIntake
 from pipeline.gateway.producer_reading import ProducerReading
@@ -197,6 +198,7 @@ async def main(process: Process) -> None:
             timeout_s=config.lookup_timeout_s,
             gather_s=lambda: pressure.gather_s(LOOKUP_GATHER_MAX_S),
         ),
+        in_flight=InFlight(events_max=config.in_flight_max, bytes_max=settings.kafka.produce_buffer_max_bytes),
         publisher=Publisher(
             databases.primary,
             producer,

@@ -1,4 +1,4 @@
-"""A proxy that knows enough of Kafka's protocol to answer produce requests in the broker's place with an error.
+"""A proxy that knows enough of Kafka's protocol to answer produce requests with an error, or late.
 
 The request reaches the broker all the same: what a client is told and what is in the log then differ, which is how
 clients come to the errors that they call fatal.
@@ -21,6 +21,8 @@ class KafkaProxy:
         self._errors: list[int] = []  # for the produce answers to come
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed = 0
+        self._answering = asyncio.Event()
+        self._answering.set()
 
     async def __aenter__(self) -> "KafkaProxy":
         self._server = await asyncio.start_server(self._accept, HOST.decode(), 0)
@@ -40,6 +42,14 @@ class KafkaProxy:
     def fail_produce(self, *errors: int) -> None:
         """Answer the next produce requests with these error codes."""
         self._errors += errors
+
+    def hold(self) -> None:
+        """Keep the answers to produce requests, until `let_go`."""
+        self._answering.clear()
+
+    def let_go(self) -> None:
+        """Hand on what was kept, and what comes."""
+        self._answering.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -76,6 +86,8 @@ class KafkaProxy:
         while True:
             frame = await _read_frame(reader)
             version = versions.pop(struct.unpack_from(">i", frame)[0], None)
+            if version is not None:
+                await self._answering.wait()
             if version is not None and self._errors:
                 frame = _put_error(frame, version, self._errors.pop(0))
                 self.failed += 1
