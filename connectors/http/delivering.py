@@ -8,6 +8,7 @@ from connectors.http.attempting import Attempting
 from connectors.http.client.shortage import find_shortage
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.endpoint_source import EndpointSource
+from connectors.http.failure import explain_error
 from connectors.http.key_watch import KeyWatch
 from connectors.http.outbox import Outbox, WriteError, Written
 from connectors.http.parking import DeliveryParking
@@ -71,10 +72,23 @@ class Delivering:
             if shortage is not None:
                 wait_us = self._shortages.meet(shortage, delivery.application_id)
                 return self._parking.park_for(record, wait_us, "local_shortage")
-            endpoint = self._find_endpoint(delivery)
+            return await self._write_error(record, delivery, error, started_at_us)
+
+    async def _write_error(
+        self, record: LogRecord, delivery: Delivery, error: Exception, started_at_us: int
+    ) -> Written:
+        endpoint = self._find_endpoint(delivery)
+        try:
             return await self._record_keeping.write_error(
                 record, delivery, endpoint, error, started_at_us=started_at_us, now_us=self._clock_us()
             )
+        except WriteError:
+            raise
+        except Exception as unwritable:
+            if find_shortage(unwritable) is not None:
+                raise
+            # it has values of which no attempt can be made: the record is kept, and the partition moves on
+            return self._outbox.give_up(record, "internal", explain_error(unwritable), delivery)
 
     async def _deliver(self, record: LogRecord, delivery: Delivery) -> Written:
         # the outcome must be written down, or the next process sends the delivery again

@@ -9,6 +9,7 @@ from connectors.http.client.exchange import Request
 from connectors.http.message import build_request
 from connectors.http.verdict import Verdict, judge
 from connectors.sink import LogRecord
+from pipeline.core.events.ids import is_uuid
 from pipeline.core.events.records import Attempt, Delivery, expect
 from pipeline.core.retries.retry import GiveUp, RetryAt, decide_retry
 from schemas import SchemaError
@@ -17,9 +18,12 @@ from schemas import SchemaError
 def read_delivery(record: LogRecord) -> Delivery | SchemaError:
     """The delivery in a record, or why it cannot be read."""
     try:
-        return expect(Delivery, record.value or b"")
+        delivery = expect(Delivery, record.value or b"")
     except SchemaError as error:
         return error
+    if not is_uuid(delivery.delivery_id):  # from which its attempts' ids are derived
+        return SchemaError(f"an id that is no lower-case hyphenated UUID: {delivery.delivery_id[:50]!r}")
+    return delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

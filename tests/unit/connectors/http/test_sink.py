@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -184,6 +185,34 @@ async def test_an_exception_while_reading_is_a_dead_letter() -> None:
     assert 0 == alone.sink.classify(record._replace(topic="hookline.retries.1s")).due_at_us
     await alone.put(record=record)
     assert ["internal"] == [letter.reason for letter in alone.log.letters()]
+
+
+LONG_MAX = 2**63 - 1
+
+
+@pytest.mark.parametrize("result", [Answer(status=200, headers={}, body=b""), FAILURE, TypeError("unforeseen")])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"delivery_id": "x"},
+        {"attempt_number": -100},
+        {"schedule_from": 1000},
+        {"matched_at_us": LONG_MAX},
+        {"parked_times": LONG_MAX},
+        {"attempt_number": LONG_MAX, "schedule_from": LONG_MAX},
+    ],
+    ids=str,
+)
+async def test_a_delivery_with_impossible_values_is_settled(
+    values: dict[str, Any], result: Failure | Answer | TypeError
+) -> None:
+    """A record that can be read, and has values that none of our processes writes, does not end the process."""
+    alone = SinkAlone(client=ScriptedClient(result))
+    record = make_record(msgspec.structs.replace(make_delivery(), **values))
+    await alone.put(record=record)
+
+    assert alone.log.names()[-1] in ("attempts", "dead")
+    assert [record.value] * len(alone.log.letters()) == [letter.source_value for letter in alone.log.letters()]
 
 
 async def test_an_internal_failure_says_nothing_about_the_endpoint() -> None:
