@@ -12,7 +12,7 @@ import structlog
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
-from pipeline.core.events.records import EndpointState, OpenRequests, RepublishAsked, from_bytes
+from pipeline.core.events.records import EndpointState, OpenRequests, Record, RepublishAsked, from_bytes
 from pipeline.gateway.publishing import Publisher
 from pipeline.kafka.group.consumer import LogConsumer
 from pipeline.kafka.group.handler import Handler
@@ -25,7 +25,7 @@ from pipeline.metrics import CommitResult, Metrics
 from pipeline.postgres.archive.endpoint_states import save_state
 from pipeline.postgres.archive.open_requests import save_open_requests
 from pipeline.postgres.control.subscriptions import disable_subscription
-from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseRefused, DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
 
@@ -156,6 +156,16 @@ class EndpointStates:
         except SchemaError as error:
             log.error("endpoint_state_unreadable", offset=record.offset, reason=str(error))
             return
+        try:
+            await self._act_on(content, record)
+        except MemoryError:
+            raise  # it says nothing about the record
+        except Exception as error:
+            # one record must stop neither the others nor the gateway
+            log.error("endpoint_state_failed_internally", offset=record.offset, exc_info=error)
+            self._metrics.internal_errors_total.inc()
+
+    async def _act_on(self, content: Record, record: LogRecord) -> None:
         match content:
             case EndpointState():
                 await self._apply_patiently(content)
@@ -178,7 +188,7 @@ class EndpointStates:
     async def _note_open_requests(self, open_requests: OpenRequests) -> None:
         try:
             await save_open_requests(self._pool, open_requests, now_us=self._clock_us())
-        except DatabaseUnavailable as error:
+        except (*DatabaseUnavailable, *DatabaseRefused) as error:
             # not tried again: reads need the same database, and would show these requests when they are long over
             log.warning("open_requests_not_noted", requests=len(open_requests.requests), reason=str(error))
 
@@ -187,7 +197,7 @@ class EndpointStates:
             try:
                 await self._apply(state)
                 return
-            except (KafkaUnavailableError, *DatabaseUnavailable) as error:
+            except (KafkaUnavailableError, *DatabaseUnavailable, *DatabaseRefused) as error:
                 log.warning("endpoint_state_waits", subscription_id=state.subscription_id, reason=str(error))
                 await asyncio.sleep(AGAIN_AFTER_S)
 

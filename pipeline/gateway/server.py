@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from functools import partial
 
 from aiohttp import web
 
@@ -22,6 +23,7 @@ from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
+from pipeline.gateway.background import Background
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import (
@@ -81,7 +83,7 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.kafka.write_probe import WriteProbe
 from pipeline.postgres.databases import open_databases
-from pipeline.postgres.pool import DatabaseUnavailable
+from pipeline.postgres.pool import DatabaseRefused, DatabaseUnavailable
 from pipeline.pressure import Pressure
 from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
@@ -249,7 +251,9 @@ async def main(process: Process) -> None:
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
     process.health.degraded["control_plane"] = agreement.check
-    process.supervisor.start("repair", gateway.publisher.repair_regularly())
+    background = Background(process.supervisor)
+    process.health.degraded["background"] = background.check
+    background.start("repair", gateway.publisher.repair_regularly)
     teller = Teller(
         databases.primary,
         producer,
@@ -257,17 +261,17 @@ async def main(process: Process) -> None:
         disable_after_s=settings.deliver.disable_after_s,
         clock_us=clock.now_us,
     )
-    process.supervisor.start("telling", teller.run())
-    process.supervisor.start("usage", usage.run())
-    process.supervisor.start(
-        "audit_retention", audit.forget_regularly(databases.primary, days=config.audit_retention_days)
+    background.start("telling", teller.run)
+    background.start("usage", usage.run)
+    background.start(
+        "audit_retention", partial(audit.forget_regularly, databases.primary, days=config.audit_retention_days)
     )
     if config.producer_topics:
         process.health.degraded["schema_registry"] = registry.check
         intake = ProducerIntake(gateway, registry)
         process.supervisor.start("producer_topics", ProducerTopics(settings.kafka, intake.take, faults=faults).run())
     process.supervisor.start("mailer", accounts.mailer.run())
-    process.supervisor.start("agreement", agreement.run())
+    background.start("agreement", agreement.run)
     process.supervisor.start("endpoint_states", states.run())
     process.supervisor.start("kafka_probe", kafka.run())
     process.supervisor.start("database_watch", databases.watch())
@@ -282,7 +286,7 @@ async def main(process: Process) -> None:
         await asyncio.sleep(config.drain_s)
     await runner.cleanup()
     await process.supervisor.stop()
-    with contextlib.suppress(KafkaUnavailableError, *DatabaseUnavailable):
+    with contextlib.suppress(KafkaUnavailableError, *DatabaseUnavailable, *DatabaseRefused):
         await usage.add_up()
     with contextlib.suppress(TimeoutError):
         # no request waits any more: what Kafka does not acknowledge now was answered with 503, or is a probe

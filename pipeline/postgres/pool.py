@@ -42,6 +42,8 @@ SessionUseless = (
 RowT = TypeVar("RowT")
 # PostgreSQL cannot be asked at this time; later it may.
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
+# PostgreSQL can be asked, and does not do it: a table, a column or a right is missing, an index is damaged.
+DatabaseRefused = (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError)
 
 
 class DatabaseAwayError(StartError):

@@ -8,9 +8,12 @@ from uuid import uuid4
 
 import psycopg
 
+from pipeline.core.events.records import EndpointState, to_bytes
 from pipeline.embedded.kafka import EmbeddedKafka
+from tests.integration.gateway.health import read_health
 from tests.support.api import Reply, Space, describe_event, describe_type
 from tests.support.eventually import eventually
+from tests.support.outside_producer import OutsideProducer
 from tests.support.people import PASSWORD, make_person
 from tests.support.proxy import TcpProxy
 from tests.support.receiver import Receiver
@@ -171,3 +174,37 @@ async def test_postgresql_away(kafka: str, postgres: str, migrated_template: str
             (gateway,) = stack.processes["gateway"]
             assert "database_unavailable" in gateway.log_path.read_text()
             assert space.secret not in gateway.log_path.read_text()
+
+
+async def test_postgresql_refuses(kafka: str, postgres: str, migrated_template: str) -> None:
+    """A table that is missing for background work, and a state that no table takes, do not end a gateway."""
+    async with run_stack(kafka, postgres, migrated_template, "gateway", QUOTAS_EVENTS_PER_DAY="100") as stack:
+        (gateway,) = stack.processes["gateway"]
+        space = await stack.api.make_space(TYPE)
+        await stack.api.send(space, TYPE)  # whose quota is asked for from now on
+        producer = OutsideProducer(kafka)
+        no_id = EndpointState(
+            subscription_id="no id",
+            application_id="none either",
+            endpoint_version=1,
+            changed_at_us=1,
+            failing_since_us=1,
+            opened_until_us=0,
+            last_error=None,
+            disable_reason="gone",
+        )
+        producer.write_bytes(stack.topics.endpoint_states, b"no id", to_bytes(no_id))
+        producer.flush()
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            for table in ("applications", "attempts_to_tell"):
+                connection.execute(f"alter table {table} rename to {table}_gone".encode())
+
+        async def are_refused() -> bool:
+            problem = (await read_health(gateway)).text
+            return all(work in problem for work in ("telling: relation", "usage: relation", "agreement: relation"))
+
+        await eventually(are_refused, timeout_s=60)
+        await eventually(lambda: "endpoint_state_failed_internally" in gateway.log(), timeout_s=60)
+
+        assert await stack.api.send(space, TYPE)
+        assert gateway.is_running
