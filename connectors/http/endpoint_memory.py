@@ -11,6 +11,7 @@ from pipeline.core.events.records import Endpoint, EndpointState
 from pipeline.core.lanes.gate import CONCURRENCY_MAX, EndpointGate, GatePolicy
 from pipeline.core.retries.egress import EgressGuard
 from pipeline.core.retries.endpoint_health import FAILING, GONE, EndpointHealth, is_expiring, restore_health
+from pipeline.core.routing.delivery_settings import RATE_MAX_PER_S, RATE_MIN_PER_S
 from pipeline.core.signing.sealing import Sealer
 from pipeline.core.units import SECOND_US
 from pipeline.metrics import Metrics
@@ -197,9 +198,14 @@ class EndpointMemory:
             concurrency=min(self._policy.concurrency, most),
             concurrency_max=most,
             waiting_max=self._policy.waiting_max,
-            rate_per_s=endpoint.rate_per_s,
+            rate_per_s=_bound_rate(endpoint.rate_per_s),
         )
 
     def _forget_idle_gates(self) -> None:
         for lane in [lane for lane, gate in self._gates.items() if gate.open == 0 and not gate.opened_until_us]:
             del self._gates[lane]
+
+
+def _bound_rate(rate_per_s: float | None) -> float | None:
+    """The rate, within what a subscription may have: lanes are asked about it outside of any delivery."""
+    return None if rate_per_s is None else min(RATE_MAX_PER_S, max(RATE_MIN_PER_S, rate_per_s))

@@ -185,7 +185,13 @@ class LogView:
 
     def _apply_all(self, changes: list[Change], positions: dict[Place, int]) -> None:
         for key, value, timestamp_us in changes:
-            self._apply(key, value, timestamp_us)
+            try:
+                self._apply(key, value, timestamp_us)
+            except MemoryError:
+                raise  # it says nothing about the record
+            except Exception as error:
+                # One record must not stop what all others say; every start would meet it again.
+                log.error("record_failed_internally", topic=self._topic.name, key=key, exc_info=error)
         self._applied = positions
 
     def _report(self, error: StartError | None) -> None:

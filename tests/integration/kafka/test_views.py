@@ -288,6 +288,25 @@ async def test_poison_in_a_compacted_topic_is_passed_over(kafka: str, topic_pref
         await asyncio.gather(routes.close(), endpoints.close())
 
 
+async def test_a_record_that_cannot_be_applied_is_passed_over(kafka: str, topic_prefix: str) -> None:
+    """An exception that no code foresaw concerns one record: those behind it in the same batch are applied."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    board, applied = Board(kafka, topics), list[bytes | None]()
+
+    def apply(key: str, value: bytes | None, appended_at_us: int) -> None:
+        if value == b"poison":
+            raise RecursionError("a filter nested thousands deep")
+        applied.append(value)
+
+    board.write((b"k", b"poison"), (b"k", b"good"))
+    view = LogView(config, topics.routes, apply)
+    await view.start()
+    try:
+        assert [b"good"] == applied
+    finally:
+        await view.close()
+
+
 async def test_endpoints_are_the_newest(kafka: str, topic_prefix: str) -> None:
     """The newest version counts; a missing endpoint is waited for, in bounds, and not remembered if it never comes."""
     config, topics = await make_topics(kafka, topic_prefix)

@@ -1,5 +1,10 @@
+import math
+
+import pytest
+
 from connectors.http.endpoint_memory import EndpointMemory
 from pipeline.config import Settings
+from pipeline.core.lanes.budget import Standing
 from pipeline.metrics import Metrics
 from tests.support.outbound import NOW_US, SEALER, make_endpoint
 from tests.unit.connectors.http.sink_alone import NoStates
@@ -52,3 +57,17 @@ def test_the_first_requests_keep_to_the_endpoints_bounds() -> None:
 
     assert [2, 2] == rooms
     assert settings.worker.concurrency == memory.gate(b"unknown").room(NOW_US)
+
+
+@pytest.mark.parametrize("rate_per_s", [0.0, -1.0, math.inf, -math.inf, math.nan])
+def test_an_impossible_rate_is_none_that_lanes_stumble_over(rate_per_s: float) -> None:
+    """A gate answers what lanes ask, whatever the log says of an endpoint."""
+    memory = make_memory()
+    endpoint = make_endpoint("https://example.com/", rate_per_s=rate_per_s)
+    memory.compile(endpoint)
+    gate = memory.gate(endpoint.subscription_id.encode())
+    gate.start(NOW_US)
+
+    assert 0 <= gate.room(NOW_US)
+    assert NOW_US <= (gate.wakes_at_us(NOW_US) or NOW_US)
+    assert gate.standing(10, NOW_US) in Standing
