@@ -14,6 +14,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.unpacking import TooLargeError, unpack
 from pipeline.gateway.validation import Findings
 from pipeline.pauses import wait_turn
+from pipeline.tenant import TENANT
 
 JSON_TYPE = "application/json"
 # A payload becomes bytes, in which NUL is one like any other; an event of a batch is looked at when it is decoded.
@@ -24,6 +25,9 @@ MAY_HAVE_NUL = frozenset(("payload", "events"))
 FORM_MAX_BYTES = 384 * 1024
 # Unpacking and checking a body takes up to 30 ms, which cannot be divided: one above this size waits for its turn.
 LONG_BYTES = 64 * 1024
+# Long bodies in memory at once, of all tenants, which share it; decoded they take some four times as much.
+BODIES_MAX_BYTES = 128 * 1024 * 1024
+ROOM = web.RequestKey("room", tuple[str, int])
 
 EMPTY = msgspec.Raw()
 
@@ -110,6 +114,7 @@ async def read_body(request: web.Request) -> bytes:
 
 async def _receive(request: web.Request) -> bytes:
     """The body as it comes, which must arrive within the time that the settings give it. Raises `Problem`."""
+    await _take_room(request)
     try:
         if request.content.is_eof():
             return await request.read()
@@ -122,6 +127,30 @@ async def _receive(request: web.Request) -> bytes:
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
         # framed wrongly, or cut off
         raise Problem("JsonPayload", detail=f"The body cannot be read: {_explain(error)}.") from None
+
+
+async def _take_room(request: web.Request) -> None:
+    """Wait until the tenant may have one more long body in memory, and count it until the request is answered."""
+    size_bytes = request.content_length
+    if size_bytes is None or "Content-Encoding" in request.headers:
+        size_bytes = request._client_max_size  # noqa: SLF001 - it may come to so much
+    if size_bytes <= LONG_BYTES or not request.can_read_body:
+        return
+    gateway, tenant = request.app[GATEWAY], TENANT.get()
+    try:
+        await gateway.bodies.wait_for_room(tenant, gateway.settings.gateway.request_timeout_s)
+    except TimeoutError:
+        detail = "Too many large requests of this organization are under way."
+        raise Problem("ServiceUnavailable", detail=detail) from None
+    gateway.bodies.take(tenant, size_bytes)
+    request[ROOM] = (tenant, size_bytes)
+
+
+def give_back_room(request: web.Request) -> None:
+    """The request is answered: its body's room is others'."""
+    room = request.pop(ROOM, None)
+    if room is not None:
+        request.app[GATEWAY].bodies.give_back(*room)
 
 
 def _refuse_size(request: web.Request) -> Problem:

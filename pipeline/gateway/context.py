@@ -52,6 +52,7 @@ class Gateway:
     usage: EventUsage
     event_ids: EventIds
     in_flight: InFlight
+    bodies: InFlight
     publisher: Publisher
     health: ApiHealth
     proxies: Proxies

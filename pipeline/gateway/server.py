@@ -24,6 +24,7 @@ from pipeline.gateway.agreement import Agreement
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.archived_ids import ArchivedIds
 from pipeline.gateway.background import Background
+from pipeline.gateway.bodies import BODIES_MAX_BYTES
 from pipeline.gateway.client_address import read_proxies
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.control import (
@@ -201,6 +202,7 @@ async def main(process: Process) -> None:
             gather_s=lambda: pressure.gather_s(LOOKUP_GATHER_MAX_S),
         ),
         in_flight=InFlight(events_max=config.in_flight_max, bytes_max=settings.kafka.produce_buffer_max_bytes),
+        bodies=InFlight(events_max=BODIES_MAX_BYTES, bytes_max=max(BODIES_MAX_BYTES, 4 * config.body_max_bytes)),
         publisher=Publisher(
             databases.primary,
             producer,

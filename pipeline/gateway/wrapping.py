@@ -16,6 +16,7 @@ from pipeline.core.events.text import find_target_problem
 from pipeline.core.signing.sealing import UnsealError
 from pipeline.core.trace_context import TRACEPARENT, TRACESTATE, make_headers
 from pipeline.gateway.answer_headers import AnswerHeaders, secure
+from pipeline.gateway.bodies import give_back_room
 from pipeline.gateway.compressed import encode_answer
 from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.headers import is_host
@@ -101,6 +102,8 @@ def wrap(
             if isinstance(error, Problem) and error.kind.id not in problem_ids:
                 request.app[GATEWAY].log.error("problem_undocumented", route=route, problem=error.kind.id)
             response = answer_error(request.app[GATEWAY], error, method=request.method, route=route)
+        finally:
+            give_back_room(request)
         if is_draining():
             response.force_close()
         headers.add(request, response)
