@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
 from tests.support.eventually import eventually
 
@@ -73,14 +75,23 @@ async def test_many_are_asked_for_at_once() -> None:
     assert len(archive.questions) <= 2
 
 
-async def test_ids_that_come_one_by_one_are_gathered_where_processors_are_short() -> None:
+async def test_ids_that_come_one_by_one_are_gathered_where_processors_are_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A question costs as much as ten requests: on a busy machine it waits for more ids."""
+    have_come, turn = asyncio.Event(), asyncio.sleep
+
+    async def gather(delay_s: float) -> None:
+        await (have_come.wait() if delay_s else turn(0))
+
+    monkeypatch.setattr(asyncio, "sleep", gather)
     archive = Archive()
     ids = EventIds(archive.look_up, recent_max=100, timeout_s=5.0, gather_s=lambda: 0.05)
     claims = []
     for number in range(20):
         claims.append(asyncio.create_task(ids.claim(("a", str(number)), EVENT)))
         await asyncio.sleep(0)
+    have_come.set()
 
     assert {Claim.NEW} == set(await asyncio.gather(*claims))
     assert 1 == len(archive.questions)

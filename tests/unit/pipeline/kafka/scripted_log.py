@@ -53,7 +53,7 @@ class ScriptedLog:
         return records
 
     async def next_write(self) -> tuple[list[ToSend], "asyncio.Future[Placement]"]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 for records, written in self.writes:
                     if not written.done():

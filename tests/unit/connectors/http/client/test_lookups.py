@@ -28,6 +28,24 @@ class NameServer:
         self.open = 0
         self.most_open = 0
         self._lock = threading.Lock()
+        self._begun = threading.local()
+
+    def make_lookups(self, *, at_once_max: int = AT_ONCE_MAX, slow_after_s: float = 60.0) -> Lookups:
+        return Lookups(
+            self.look_up, at_once_max=at_once_max, slow_after_s=slow_after_s, start_thread=self._start_thread
+        )
+
+    def _start_thread(self, run: Callable[[], None]) -> None:
+        """Start a thread. Its look-up has its answer or waits for one then: none is slow on a busy machine."""
+        begun = threading.Event()
+
+        def run_and_tell() -> None:
+            self._begun.event = begun
+            run()
+            begun.set()
+
+        start_daemon(run_and_tell)
+        assert begun.wait(30)
 
     def look_up(self, name: str) -> Sequence[str]:
         with self._lock:
@@ -36,6 +54,7 @@ class NameServer:
             self.most_open = max(self.most_open, self.open)
         try:
             if "slow" in name:
+                self._begun.event.set()
                 assert self.answering.wait(30)
             if "missing" in name:
                 raise socket.gaierror(socket.EAI_NONAME, "unknown")
@@ -56,7 +75,7 @@ def waits_for_others(lookups: Lookups, name: str) -> bool:
 
 async def test_asks() -> None:
     """Addresses come back, errors too."""
-    lookups = Lookups(NameServer().look_up, at_once_max=AT_ONCE_MAX)
+    lookups = NameServer().make_lookups()
 
     assert ["192.0.2.1"] == await ask(lookups, "a.example.com")
     with pytest.raises(socket.gaierror):
@@ -66,7 +85,7 @@ async def test_asks() -> None:
 async def test_a_slow_zone_delays_nobody_else() -> None:
     """Silent names of one domain hold an eighth of the look-ups, however many they are, and others go on."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    lookups = server.make_lookups()
     slow = [ask(lookups, f"{number}.slow.com") for number in range(100)]
     for number in range(50):
         assert ["192.0.2.1"] == await ask(lookups, f"{number}.example.com")
@@ -81,7 +100,7 @@ async def test_a_slow_zone_delays_nobody_else() -> None:
 async def test_slow_zones_hold_a_share_of_all_look_ups() -> None:
     """Known domains are looked up, and new ones, beside any number of silent ones, which get their turns later."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX, slow_after_s=SLOW_AFTER_S)
+    lookups = server.make_lookups(slow_after_s=SLOW_AFTER_S)
     await ask(lookups, "a.known.com")
     slow = [ask(lookups, f"a.slow{number}.com") for number in range(50)]
     assert UNKNOWN_MAX == server.open
@@ -100,7 +119,7 @@ async def test_slow_zones_hold_a_share_of_all_look_ups() -> None:
 async def test_new_zones_do_not_wait_for_slow_ones() -> None:
     """Domains that were silent before wait among themselves. A new one waits for no place that they hold."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX, slow_after_s=SLOW_AFTER_S)
+    lookups = server.make_lookups(slow_after_s=SLOW_AFTER_S)
     slow = [ask(lookups, f"a.slow{number}.com") for number in range(UNKNOWN_MAX)]
     await eventually(lambda: not waits_for_others(lookups, "b.slow0.com") and server.open == UNKNOWN_MAX)
     await asyncio.sleep(2 * SLOW_AFTER_S)
@@ -117,7 +136,7 @@ async def test_new_zones_do_not_wait_for_slow_ones() -> None:
 async def test_places_may_all_be_held_by_known_zones() -> None:
     """Zones that were quick before may have every place, as long as each leaves some for the next."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    lookups = server.make_lookups()
     for number in range(50):
         await ask(lookups, f"a.zone{number}.com")
     futures = [ask(lookups, f"slow.zone{number}.com") for number in range(50)]
@@ -132,7 +151,7 @@ async def test_places_may_all_be_held_by_known_zones() -> None:
 async def test_new_zones_do_not_wait_for_those_of_another_owner() -> None:
     """An owner with any number of silent domains, one after the other, leaves places to the new ones of others."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX, slow_after_s=SLOW_AFTER_S)
+    lookups = server.make_lookups(slow_after_s=SLOW_AFTER_S)
     slow = [lookups.ask(f"a.slow{number}.com", "one") for number in range(50)]
     await eventually(lambda: server.open == OWNER_MAX)
     for number in range(2 * AT_ONCE_MAX):
@@ -149,7 +168,7 @@ async def test_new_zones_do_not_wait_for_those_of_another_owner() -> None:
 async def test_an_owner_has_no_more_than_what_is_still_free(owners: int) -> None:
     """One owner has three quarters of the places for known domains that turn silent, the next one of what is left."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    lookups = server.make_lookups()
     zones = [f"zone{number}-of-{owner}.com" for owner in range(owners) for number in range(AT_ONCE_MAX)]
     for zone in zones:
         await lookups.ask(f"a.{zone}", zone)
@@ -163,7 +182,7 @@ async def test_an_owner_has_no_more_than_what_is_still_free(owners: int) -> None
 
 def begin_many(server: NameServer) -> tuple[Lookups, list[Found]]:
     """A look-up that holds the only place, and a hundred of the same owner that wait for it."""
-    lookups = Lookups(server.look_up, at_once_max=1)
+    lookups = server.make_lookups(at_once_max=1)
     names = ["a.slow.com", *(f"a.many{number}.com" for number in range(100))]
     return lookups, [lookups.ask(name, "one") for name in names]
 
@@ -196,7 +215,7 @@ async def test_a_name_waits_in_the_turns_of_all_who_need_it() -> None:
 async def test_what_nobody_waits_for_is_not_asked() -> None:
     """A caller that gave up while waiting for a turn costs nothing."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    lookups = server.make_lookups()
     futures = [ask(lookups, f"{number}.slow.com") for number in range(20)]
     for future in futures:
         future.cancel()
@@ -211,7 +230,7 @@ async def test_what_nobody_waits_for_is_not_asked() -> None:
 async def test_the_queue_of_a_zone_is_bounded() -> None:
     """More names of one domain than that are turned away at once; others are not."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    lookups = server.make_lookups()
     futures = [ask(lookups, f"{number}.slow.com") for number in range(ZONE_WAITING_MAX + ZONE_MAX)]
     with pytest.raises(LookupsBusyError):
         ask(lookups, "one.more.slow.com")
@@ -225,7 +244,7 @@ async def test_the_queue_of_a_zone_is_bounded() -> None:
 async def test_zones_take_turns() -> None:
     """A zone with many waiting names does not keep another one waiting behind all of them."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=1)
+    lookups = server.make_lookups(at_once_max=1)
     first = ask(lookups, "a.slow.com")
     many = [ask(lookups, f"{number}.many.com") for number in range(100)]
     one = ask(lookups, "a.example.com")
@@ -240,7 +259,7 @@ def test_a_loop_that_is_gone_is_no_problem() -> None:
     server = NameServer()
 
     async def begin() -> None:
-        ask(Lookups(server.look_up, at_once_max=AT_ONCE_MAX), "a.slow.com")
+        ask(server.make_lookups(), "a.slow.com")
         await eventually(lambda: server.open == 1)
 
     asyncio.run(begin())
@@ -293,7 +312,7 @@ async def test_a_refused_thread_gives_its_place_back() -> None:
 async def test_a_name_knows_whether_others_hold_its_place() -> None:
     """A silent zone is blamed for its own look-ups, and not for those of others."""
     server = NameServer()
-    lookups = Lookups(server.look_up, at_once_max=AT_ONCE_MAX)
+    lookups = server.make_lookups()
     held = [ask(lookups, f"{number}.slow-{zone}.com") for zone in range(ZONE_SHARE) for number in range(ZONE_MAX + 1)]
     waiting = ask(lookups, "a.example.com")
 

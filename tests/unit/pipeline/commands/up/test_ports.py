@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.ports import LOOPBACK, FreePorts
+from tests.support.free_ports import find_free_port
 
 NAMES = ("the gateway", "Kafka", "PostgreSQL", "metrics of deliver.1")
 
@@ -45,8 +46,8 @@ def test_a_port_that_is_taken_meanwhile_is_replaced(file: Path) -> None:
 
 def test_what_is_asked_for_comes_first(file: Path) -> None:
     """A given port is taken or refused; a preferred one only where there was none before."""
-    with socket.create_server((LOOPBACK, 0)) as other:
-        taken = other.getsockname()[1]
+    taken = find_free_port()
+    with socket.create_server((LOOPBACK, taken)):
         ports = FreePorts(file)
         with pytest.raises(EmbeddedError, match=f"port {taken} for the gateway is taken"):
             ports.take("the gateway", taken)
