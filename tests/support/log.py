@@ -9,7 +9,7 @@ from pipeline.topics import Topic
 BATCH_MAX_RECORDS = 5000
 # `consume` returns when it has as many records as asked for or its time is up: a long time is waited for in vain.
 CONSUME_S = 0.05
-ANSWER_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 60.0
 READ_TIMEOUT_S = 60.0
 
 

@@ -7,6 +7,7 @@ databases, the named database itself is left alone. A server that cannot be had 
 import importlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.support.kafka import report
 from tests.support.sharing import share
 
 VARIABLE = "HOOKLINE_TEST_DATABASE"
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 60
+DROP_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +91,20 @@ def create_database(server: str, *, template: str = "template1") -> Iterator[str
         try:
             yield rename_database(server, name)
         finally:
+            drop_database(connection, name)
+
+
+def drop_database(connection: psycopg.Connection, name: str) -> None:
+    """Drop a database with its open connections. The server gives their sessions five seconds to end, and then up."""
+    deadline_s = time.monotonic() + DROP_TIMEOUT_S
+    while True:
+        try:
             connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline_s:
+                raise
+        else:
+            return
 
 
 def rename_database(url: str, name: str) -> str:

@@ -18,7 +18,7 @@ from tests.support.pace import paced
 from tests.support.receiver import ReceivedRequest, ReceiverProcess
 from tests.support.stack import Stack
 
-ARRIVAL_TIMEOUT_S = 60.0
+ARRIVAL_TIMEOUT_S = 120.0
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ async def test_the_report_shows_what_is_there(database: str) -> None:
             assert "filled" in {row["table"] for row in report["dead_rows"]}
             return report
 
-        found = await eventually(find)  # a session tells its counts when it ends, or a moment later
+        found = await eventually(find, timeout_s=120)  # a session tells its counts when it ends, or a moment later
         text = await run_report(database)
     (session,) = [row for row in found["activity"] if row["session"] == "another"]
     (dead,) = [row for row in found["dead_rows"] if row["table"] == "filled"]

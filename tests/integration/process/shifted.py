@@ -36,7 +36,7 @@ LOGGED = {"gateway": "clock_wrong", "matcher": "clock_wrong", "deliver": "clock_
 EVENTS = 5
 WITHIN_S = 90.0
 # a second to notice, the time that an end may take, and a busy machine
-ENDS_WITHIN_S = 20.0
+ENDS_WITHIN_S = 60.0
 RETRY_DELAY_S = 1.0
 RIGHT: Mapping[str, int] = {}
 

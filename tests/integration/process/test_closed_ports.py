@@ -9,7 +9,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.listening import refuse_closed
 from pipeline.start_error import StartError
 from tests.support.commands import run_hookline
-from tests.support.free_ports import find_free_ports
+from tests.support.free_ports import hold_closed_ports
 from tests.support.proxy import TcpProxy
 
 ID = "0190f1a2-0000-7000-8000-000000000001"
@@ -37,9 +37,9 @@ def silent() -> Iterator[int]:
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_a_command_does_not_wait_for_a_closed_port(command: str) -> None:
     """The sentence is that of the first look: the client, which waits for ten seconds, has another one."""
-    first, second = find_free_ports(2)
-    servers = f"127.0.0.1:{first},localhost:{second}"
-    ended = await run_hookline(*command.split(), environ=DATABASE | {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": servers})
+    with hold_closed_ports(2) as (first, second):
+        servers = f"127.0.0.1:{first},localhost:{second}"
+        ended = await run_hookline(*command.split(), environ=DATABASE | {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": servers})
 
     assert (2, "") == (ended.code, ended.out)
     assert ended.err == (
@@ -51,18 +51,15 @@ async def test_a_command_does_not_wait_for_a_closed_port(command: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "PLAINTEXT://127.0.0.1", "[::1]"])
 def test_a_closed_port_is_refused(host: str) -> None:
     """All forms of an address are looked at."""
-    (port,) = find_free_ports(1)
-
-    with pytest.raises(StartError, match="it refuses connections"):
+    with hold_closed_ports(1) as (port,), pytest.raises(StartError, match="it refuses connections"):
         refuse_closed(KafkaConfig(bootstrap_servers=f"{host}:{port}"))
 
 
 @pytest.mark.parametrize("other", ["127.0.0.1:{silent}", "127.0.0.1:x", "no-such-name.invalid:9092", ""])
 def test_a_broker_that_may_come_is_left_to_the_client(silent: int, other: str) -> None:
     """A silent broker, a name without an address or an unreadable one: the client says what it finds."""
-    (port,) = find_free_ports(1)
-
-    refuse_closed(KafkaConfig(bootstrap_servers=f"127.0.0.1:{port}, {other.format(silent=silent)}"))
+    with hold_closed_ports(1) as (port,):
+        refuse_closed(KafkaConfig(bootstrap_servers=f"127.0.0.1:{port}, {other.format(silent=silent)}"))
 
 
 async def test_a_slow_broker_is_waited_for(kafka: str, topic_prefix: str) -> None:

@@ -12,7 +12,7 @@ NEW_KEYS = "new:" + "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
 REFUSED_STARTS = 12
 AT_ONCE = 4
 # five seconds for the end, the rest for the interpreter and the start on a busy machine
-END_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 240.0
 
 # of the loop that both sinks share
 CONSUME_LOOP = "connectors/runtime/runtime.py"

@@ -79,9 +79,9 @@ async def main(process: Process) -> None:
 
 sys.exit(run("mouse", load_settings(os.environ), main))
 """
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 # five seconds for the process, the rest for the interpreter to start on a busy machine
-ENDS_WITHIN_S = 20
+ENDS_WITHIN_S = 60
 SHORT_STOP = {"HOOKLINE_PROCESS_STOP_TIMEOUT_S": "1", "HOOKLINE_WORKER_SHUTDOWN_GRACE_S": "0.1"}
 
 
@@ -96,7 +96,7 @@ class Running:
         def find() -> list[Path]:
             return list(self._run_dir.glob("mouse.*.json"))
 
-        (path,) = await eventually(find)
+        (path,) = await eventually(find, timeout_s=TIMEOUT_S)
         announced: dict[str, Any] = json.loads(path.read_text())
         return announced
 

@@ -23,6 +23,7 @@ from tests.support.receiver import (
     HugeHeaders,
     InformationalFlood,
     LieAboutLength,
+    Ok,
     Receiver,
     Redirect,
     Reset,
@@ -98,17 +99,19 @@ async def test_scripts_answer_in_order_over_one_connection() -> None:
 async def test_requests_in_flight_are_counted() -> None:
     """Now and at most, by path; one whose client has gone is in flight no more."""
     async with Receiver() as receiver:
-        receiver.script("/slow", Slow(200))
+        receiver.script("/quick", Ok())
         receiver.script("/hang", Hang())
         async with aiohttp.ClientSession() as session:
-            hanging = asyncio.create_task(session.post(receiver.url("/hang")))
-            await asyncio.gather(*(session.post(receiver.url("/slow")) for _ in range(3)))
-            await eventually(lambda: receiver.open_requests == 1)
-            hanging.cancel()
+            hanging = [asyncio.create_task(session.post(receiver.url("/hang"))) for _ in range(3)]
+            await eventually(lambda: receiver.open_requests == 3)
+            await session.post(receiver.url("/quick"))
+            await eventually(lambda: receiver.open_requests == 3)
+            for task in hanging:
+                task.cancel()
             await eventually(lambda: receiver.open_requests == 0)
 
-        assert receiver.max_open("/slow") == 3
-        assert receiver.max_open("/hang") == 1
+        assert receiver.max_open("/hang") == 3
+        assert receiver.max_open("/quick") == 1
         assert receiver.max_open() == 4
         assert receiver.max_open("/never asked") == 0
         await eventually(lambda: receiver.open_connections == 0)

@@ -5,16 +5,19 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.support.eventually import eventually
 from tests.support.kafka import check_reachable, delete_topics
 from tests.support.postgres import create_database, name_of
 
 
-def test_topics_of_one_prefix_are_deleted_and_no_others(kafka: str, topic_prefix: str) -> None:
+async def test_topics_of_one_prefix_are_deleted_and_no_others(kafka: str, topic_prefix: str) -> None:
     """Topics that a test made on the session's broker go with it."""
     admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
     mine, other = f"{topic_prefix}a.events", f"{topic_prefix}b.events"
     for future in admin.create_topics([NewTopic(name, 1, 1) for name in (mine, other)]).values():
-        future.result(10)
+        future.result(60)
+    # a broker's metadata has a new topic a moment later
+    await eventually(lambda: {mine, other} <= set(admin.list_topics(timeout=60).topics), timeout_s=60)
 
     assert delete_topics(kafka, f"{topic_prefix}a.") == [mine]
     assert delete_topics(kafka, topic_prefix) == [other]
