@@ -20,7 +20,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import Change, LogEnds, apply_topics, plan_topics, verify_topics
 from pipeline.kafka.open_transactions import find_open_transactions
 from pipeline.start_error import StartError
-from pipeline.topics import Topic, declare_topics
+from pipeline.topics import Topic, Topics, declare_topics
 from tests.integration.kafka.logs import DAY_S, PlainClient, configure, make_topics
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
@@ -45,7 +45,7 @@ async def test_topics_are_configured_as_declared(kafka: str, topic_prefix: str) 
     config, topics = await make_topics(kafka, topic_prefix)
     admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
     resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics.all()]
-    actual = {resource.name: future.result(10) for resource, future in admin.describe_configs(resources).items()}
+    actual = {resource.name: future.result(60) for resource, future in admin.describe_configs(resources).items()}
 
     for topic in topics.all():
         wanted = topic.config(record_max_bytes=config.record_max_bytes)
@@ -73,13 +73,13 @@ async def test_a_setting_that_differs_is_set(kafka: str, topic_prefix: str) -> N
         incremental_configs=[ConfigEntry("segment.ms", "777000", incremental_operation=AlterConfigOpType.SET)],
     )
     for future in admin.incremental_alter_configs([operators]).values():
-        future.result(10)
+        future.result(60)
 
     assert [change] == apply_topics(config, longer)
     # brokers learn of it one after the other
     await eventually(lambda: plan_topics(config, longer) == [])
     (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topics.events.name)]).values()
-    assert "777000" == future.result(10)["segment.ms"].value
+    assert "777000" == future.result(60)["segment.ms"].value
     assert topics.events.name in [each.topic for each in plan_topics(config, topics)]
 
 
@@ -144,11 +144,17 @@ async def test_topics_that_were_grown_by_hand(kafka: str, topic_prefix: str) -> 
         (grown,) = admin.create_partitions([NewPartitions(name, 2)]).values()
         await asyncio.to_thread(grown.result, 30)
         if number == len(names) - 1:
+            # brokers learn of it a moment later
+            await eventually(lambda: names[:-1] == list_mismatches(config, topics))
             verify_topics(config, topics)
-            assert names[:-1] == [each.topic for each in plan_topics(config, topics) if each.kind == "mismatch"]
 
+    await eventually(lambda: names == list_mismatches(config, topics))
     with pytest.raises(StartError, match="has 2 partitions, 1 are declared"):
         verify_topics(config, topics)
+
+
+def list_mismatches(config: KafkaConfig, topics: Topics) -> list[str]:
+    return [each.topic for each in plan_topics(config, topics) if each.kind == "mismatch"]
 
 
 async def test_another_number_of_partitions_is_refused(kafka: str, topic_prefix: str) -> None:

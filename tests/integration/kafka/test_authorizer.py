@@ -53,7 +53,7 @@ class Authorizing:
         binding = AclBinding(resource, name, pattern, principal, "*", operation, AclPermissionType.ALLOW)
         admin = AdminClient({"bootstrap.servers": self.open})
         for created in admin.create_acls([binding]).values():
-            created.result(10)
+            created.result(60)
 
 
 @asynccontextmanager
@@ -99,9 +99,9 @@ async def write(broker: Authorizing, user: str, topic: str, value: bytes) -> Kaf
     def note(error: KafkaError | None, _: Message) -> None:
         found.append(error)
 
-    producer = Producer(log_in(broker, user, message_timeout_ms="10000"), logger=None)
+    producer = Producer(log_in(broker, user, message_timeout_ms="60000"), logger=None)
     producer.produce(topic, value, key=b"any", on_delivery=note)
-    await asyncio.to_thread(producer.flush, 15)
+    await asyncio.to_thread(producer.flush, 90)
     (error,) = found
     return error
 
@@ -111,7 +111,7 @@ def read(broker: Authorizing, user: str, topic: str) -> KafkaError | None:
     consumer = Consumer(log_in(broker, user, group_id="any", auto_offset_reset="earliest"), logger=None)
     try:
         consumer.subscribe([topic])
-        message = consumer.poll(20)
+        message = consumer.poll(60)
         return None if message is None else message.error()
     finally:
         consumer.close()
@@ -181,9 +181,13 @@ async def test_the_recipe(postgres: str, migrated_template: str, tmp_path: Path)
                 assert refused is not None, topic
                 assert refused.code() in REFUSED, refused
             broker.allow("User:shop", ResourceType.GROUP, "any", AclOperation.READ)
-            unread = await asyncio.to_thread(read, broker, "shop", stack.topics.events.name)
-            assert unread is not None
-            assert unread.code() in REFUSED
+
+            async def is_unreadable() -> bool:
+                """Brokers apply an ACL a moment after they have taken it: the group is refused until then."""
+                error = await asyncio.to_thread(read, broker, "shop", stack.topics.events.name)
+                return error is not None and error.code() in REFUSED
+
+            await eventually(is_unreadable, timeout_s=120)
             stranger = await write(broker, "other", name, json.dumps(value).encode())
             assert stranger is not None
             assert stranger.code() in REFUSED

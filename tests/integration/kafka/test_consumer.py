@@ -112,7 +112,7 @@ def read_committed(config: KafkaConfig, topic_prefix: str, topic: Topic) -> dict
     )
     try:
         places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        found = consumer.committed(places, timeout=10)
+        found = consumer.committed(places, timeout=60)
         return {part.partition: (part.offset, split_note(part.metadata)[1]) for part in found}
     finally:
         consumer.close()
@@ -217,7 +217,7 @@ async def test_a_delayed_record_stays_in_kafka_until_it_is_due(kafka: str, topic
         await eventually(lambda: len(clerk.held) == 2)
         client.write(tier, [(b"k", b"late %d" % n) for n in range(50)])
         client.write(topics.deliveries, [(b"k", b"now")])
-        await eventually(lambda: clerk.values() == [b"now"])
+        await eventually(lambda: b"now" in clerk.values())
         arrived_at_us = 0
 
         def check() -> bool:
@@ -228,9 +228,9 @@ async def test_a_delayed_record_stays_in_kafka_until_it_is_due(kafka: str, topic
         await eventually(check)
         await eventually(lambda: len(clerk.records) == 51)
 
-    assert [b"late %d" % n for n in range(50)] == clerk.values()[1:]
+    assert [b"now", *(b"late %d" % n for n in range(50))] == clerk.values()
     waited_us = arrived_at_us - clerk.records[1].timestamp_us
-    assert 1_000_000 <= waited_us < 3_000_000
+    assert 1_000_000 <= waited_us < 10_000_000
 
 
 @pytest.mark.parametrize("by", ["records", "bytes"])
@@ -312,7 +312,7 @@ async def test_a_gap_is_a_loss_only_below_where_the_log_begins(kafka: str, topic
     client, clerk, place = PlainClient(kafka), Clerk(), (topics.events.name, 0)
     client.write(topics.events, [(b"k", b"%d" % n) for n in range(10)], partition=0)
     admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
-    admin.delete_records([TopicPartition(*place, 4)])[TopicPartition(*place)].result(10)
+    admin.delete_records([TopicPartition(*place, 4)])[TopicPartition(*place)].result(60)
     async with consume(config, clerk, topic_prefix, topics.events) as consumer:
         await eventually(lambda: len(clerk.records) == 6)
         consumer.explain(place, 6, 8)

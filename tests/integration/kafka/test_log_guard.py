@@ -59,7 +59,7 @@ async def test_a_fault_counts_as_told_when_it_was_acted_on(kafka: str, topic_pre
     admin = AdminClient({"bootstrap.servers": kafka}, logger=None)
     for deleted in admin.delete_topics([topics.events.name]).values():
         await asyncio.to_thread(deleted.result, 30)
-    await eventually(lambda: topics.events.name not in admin.list_topics(timeout=10).topics)
+    await eventually(lambda: topics.events.name not in admin.list_topics(timeout=60).topics)
     await asyncio.to_thread(apply_topics, config, topics)
 
     async def look() -> set[str]:

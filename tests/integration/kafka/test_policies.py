@@ -52,7 +52,7 @@ async def wait_cleaned(config: KafkaConfig, client: PlainClient, topic: Topic) -
     settings = {"cleanup.policy": "compact", "segment.ms": "50"}
     admin = AdminClient({"bootstrap.servers": config.bootstrap_servers}, logger=None)
     for made in admin.create_topics([NewTopic(topic.name, num_partitions=1, config=settings)]).values():
-        made.result(10)
+        made.result(60)
 
     def is_cleaned() -> bool:
         client.write(topic, [(b"key", b"value")])

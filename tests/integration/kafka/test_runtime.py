@@ -170,7 +170,7 @@ class RuntimeOnKafka:
         consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
         try:
             place = TopicPartition((topic or self.topics.events).name, partition)
-            (part,) = consumer.committed([place], timeout=10)
+            (part,) = consumer.committed([place], timeout=60)
             return part.offset, parse_note(part.offset, split_note(part.metadata)[1])
         finally:
             consumer.close()
@@ -258,7 +258,7 @@ async def test_a_failure_ends_the_process_uncommitted(kafka: str, topic_prefix: 
             await eventually(lambda: len(sink.put_values) == 2)
             if how == "settling":
                 sink.late[0].set_exception(RuntimeError("a mistake of ours"))
-            await asyncio.wait([running], timeout=10)
+            await asyncio.wait([running], timeout=60)
 
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         await run()
@@ -383,7 +383,7 @@ def delete_until(on_kafka: RuntimeOnKafka, offset: int) -> None:
     admin = AdminClient({"bootstrap.servers": on_kafka.config.bootstrap_servers}, logger=None)
     place = TopicPartition(on_kafka.topics.events.name, 0, offset)
     for future in admin.delete_records([place]).values():
-        future.result(10)
+        future.result(60)
 
 
 async def test_work_moves_with_its_partition(kafka: str, topic_prefix: str) -> None:
@@ -469,7 +469,8 @@ async def test_work_that_stands_still_is_said(kafka: str, topic_prefix: str) -> 
     async with on_kafka.run(sink, open_max=2, stalled_after_s=0.5):
         problem = await eventually(on_kafka.runtime.check_movement) or ""
         assert "work could be started and none was" in problem
-        assert on_kafka.metrics.stalled_seconds.labels("places")._value.get() > 0  # noqa: SLF001 - the client has no other way
+        stalled = on_kafka.metrics.stalled_seconds.labels("places")
+        await eventually(lambda: stalled._value.get() > 0)  # noqa: SLF001 - the client has no other way
         for future in sink.late:
             future.set_result(DONE)
         await eventually(lambda: len(sink.put_values) == 3)

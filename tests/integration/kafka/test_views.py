@@ -108,9 +108,9 @@ async def test_changes_arrive(kafka: str, topic_prefix: str) -> None:
     application_id = str(uuid4())
     async with open_routes(kafka, topic_prefix) as (view, board):
         assert not await view.wait_for(application_id, 1, 0.05)
-        waiting = asyncio.create_task(view.wait_for(application_id, 2, 10))
+        waiting = asyncio.create_task(view.wait_for(application_id, 2, 60))
         board.publish(make_routes(application_id, 1))
-        assert await view.wait_for(application_id, 1, 10)
+        assert await view.wait_for(application_id, 1, 60)
         assert not waiting.done()
         board.publish(make_routes(application_id, 2))
 
@@ -124,7 +124,7 @@ async def test_an_older_version_changes_nothing(kafka: str, topic_prefix: str) -
     application_id = str(uuid4())
     async with open_routes(kafka, topic_prefix, history_max=16) as (view, board):
         board.publish(*(make_routes(application_id, version) for version in (2, 1, 2, 3)))
-        assert await view.wait_for(application_id, 3, 10)
+        assert await view.wait_for(application_id, 3, 60)
         chosen = view.at(application_id, 0, 2)
 
         assert ["s3"] == match_now(view, application_id)
@@ -137,7 +137,7 @@ async def test_history_is_bounded(kafka: str, topic_prefix: str) -> None:
     application_id = str(uuid4())
     async with open_routes(kafka, topic_prefix, history_max=3) as (view, board):
         board.publish(*(make_routes(application_id, version) for version in range(1, 8)))
-        assert await view.wait_for(application_id, 7, 10)
+        assert await view.wait_for(application_id, 7, 60)
         chosen = [view.at(application_id, 0, version) for version in (1, 5, 6, 7, 9)]
 
         assert [5, 5, 6, 7, 7] == [routes and routes.version for routes in chosen]
@@ -149,10 +149,10 @@ async def test_a_deleted_application_is_nobodys(kafka: str, topic_prefix: str) -
     application_id, secret = str(uuid4()), b"h" * 32
     async with open_routes(kafka, topic_prefix) as (view, board):
         board.publish(make_routes(application_id, 1, secret_hashes=[secret]))
-        assert await view.wait_for(application_id, 1, 10)
+        assert await view.wait_for(application_id, 1, 60)
         assert application_id == view.application_of(secret)
         board.publish(make_routes(application_id, 2, secret_hashes=[secret], deleted=True))
-        assert await view.wait_for(application_id, 2, 10)
+        assert await view.wait_for(application_id, 2, 60)
         routes = view.at(application_id, 2**60, 0)
 
         assert (None, None, None) == (
@@ -170,11 +170,11 @@ async def test_secrets_come_and_go(kafka: str, topic_prefix: str) -> None:
     a, b, c = b"a" * 32, b"b" * 32, b"c" * 32
     async with open_routes(kafka, topic_prefix) as (view, board):
         board.publish(make_routes(one, 1, secret_hashes=[a, b]), make_routes(other, 1, secret_hashes=[c]))
-        assert await view.wait_for(one, 1, 10)
-        assert await view.wait_for(other, 1, 10)
+        assert await view.wait_for(one, 1, 60)
+        assert await view.wait_for(other, 1, 60)
         assert [one, one, other] == [view.application_of(each) for each in (a, b, c)]
         board.publish(make_routes(one, 2, secret_hashes=[b]))
-        assert await view.wait_for(one, 2, 10)
+        assert await view.wait_for(one, 2, 60)
 
         assert [None, one, other] == [view.application_of(each) for each in (a, b, c)]
 
@@ -226,12 +226,12 @@ async def test_parts_apply_with_their_head(kafka: str, topic_prefix: str) -> Non
         parts.write(2, parts.rule("two", 2))
         parts.write(3, ("s/one", None))
         parts.write(4, parts.rule("three", 4), with_head=False)
-        assert await view.wait_for(application_id, 3, 10)
+        assert await view.wait_for(application_id, 3, 60)
         kept = [view.at(application_id, 0, version) for version in (1, 2, 3)]
 
         assert [["one"], ["one", "two"], ["two"]] == [routes and routes.match("a.b.c", {}) for routes in kept]
         parts.write(4)
-        assert await view.wait_for(application_id, 4, 10)
+        assert await view.wait_for(application_id, 4, 60)
         assert ["two", "three"] == match_now(view, application_id)
 
 
@@ -241,12 +241,12 @@ async def test_parts_behind_a_whole_record(kafka: str, topic_prefix: str) -> Non
     async with open_routes(kafka, topic_prefix, history_max=16) as (view, board):
         parts = Parts(board, application_id)
         board.publish(make_routes(application_id, 1))
-        assert await view.wait_for(application_id, 1, 10)
+        assert await view.wait_for(application_id, 1, 60)
         parts.write(2, parts.rule("two", 2))
-        assert await view.wait_for(application_id, 2, 10)
+        assert await view.wait_for(application_id, 2, 60)
         both = match_now(view, application_id)
         board.publish(make_routes(application_id, 3))
-        assert await view.wait_for(application_id, 3, 10)
+        assert await view.wait_for(application_id, 3, 60)
 
         assert ["s1", "two"] == both
         assert ["s3"] == match_now(view, application_id)
@@ -315,7 +315,7 @@ async def test_endpoints_are_the_newest(kafka: str, topic_prefix: str) -> None:
     await view.start()
     try:
         assert await view.wait_for(str(uuid4()), 0.05) is None
-        waiting = asyncio.create_task(view.wait_for(subscription_id, 10))
+        waiting = asyncio.create_task(view.wait_for(subscription_id, 60))
         board.publish_endpoint(make_endpoint(subscription_id, 2, "https://two.test/"))
         found = await waiting
         board.publish_endpoint(make_endpoint(subscription_id, 1, "https://one.test/"))
