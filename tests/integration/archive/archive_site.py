@@ -79,7 +79,7 @@ class ArchiveSite(OutsideProducer):
         self.flush()
         return load
 
-    async def wait_until_archived(self, load: "Load", *, timeout_s: float = 60.0) -> None:
+    async def wait_until_archived(self, load: "Load", *, timeout_s: float = 120.0) -> None:
         """Wait until every table has at least what belongs there, and then no less and no more."""
 
         def check() -> bool:
@@ -100,12 +100,12 @@ class ArchiveSite(OutsideProducer):
 
     def ends(self) -> dict[tuple[str, int], int]:
         """Where each partition with records ends."""
-        found = self._ask(lambda consumer, part: consumer.get_watermark_offsets(part, timeout=10)[1])
+        found = self._ask(lambda consumer, part: consumer.get_watermark_offsets(part, timeout=60)[1])
         return {place: end for place, end in found.items() if end}
 
     def committed(self) -> dict[tuple[str, int], int]:
         """How far the group has committed each partition; where it has not, 0."""
-        return self._ask(lambda consumer, part: max(0, consumer.committed([part], timeout=10)[0].offset))
+        return self._ask(lambda consumer, part: max(0, consumer.committed([part], timeout=60)[0].offset))
 
     def commit(self, offsets: dict[tuple[str, int], int]) -> None:
         """Commit in the name of the group, while it has no members."""
@@ -120,7 +120,7 @@ class ArchiveSite(OutsideProducer):
         """Delete the group, while it has no members, with all it has committed."""
         admin = AdminClient({"bootstrap.servers": self.config.bootstrap_servers}, logger=None)
         (deleted,) = admin.delete_consumer_groups([self.group]).values()
-        deleted.result(10)
+        deleted.result(60)
 
     def _ask(self, question: Any) -> dict[tuple[str, int], int]:
         consumer = Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)

@@ -109,5 +109,14 @@ def list_partitions(database: str, table: str) -> list[str]:
         return [row[0] for row in rows.fetchall()]
 
 
+def is_waiting(database: str) -> bool:
+    """Does exactly one session wait for a lock?"""
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        ).fetchone()
+    return row == (1,)
+
+
 async def connect(database: str) -> "AsyncConnection[tuple[Any, ...]]":
     return await AsyncConnection.connect(database, autocommit=True)

@@ -19,10 +19,12 @@ from tests.integration.archive.tables import (
     configure,
     connect,
     count_rows,
+    is_waiting,
     list_partitions,
     open_writer,
     read_rows,
 )
+from tests.support.beside import beside
 from tests.support.eventually import eventually
 
 TODAY = day_of(NOW_US)
@@ -141,14 +143,6 @@ async def test_a_long_read_delays_the_care_and_nobody_else(database: str) -> Non
     assert [EVENTS.partition_of(TODAY)] == [row["part"] for row in read_rows(database, "events")]
 
 
-def is_waiting(database: str) -> bool:
-    with psycopg.connect(database) as connection:
-        row = connection.execute(
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        ).fetchone()
-    return row == (1,)
-
-
 async def test_a_partition_detached_by_hand(database: str) -> None:
     """The day's new rows go to the default partition, since its name is taken. Health names the table, other days are
     made and leave; once the name is free again the rows move to where they belong."""
@@ -169,13 +163,10 @@ async def test_a_partition_detached_by_hand(database: str) -> None:
             await owner.write(log.append(make_event(make_id()), appended_at_us=now_us))
     assert {EVENTS.default_partition} == {row["part"] for row in read_rows(database, "events")}
 
-    caring = asyncio.create_task(upkeep.run())
-    try:
+    async with beside(upkeep.run()):
         await eventually(lambda: EVENTS.partition_of(today) in (upkeep.check() or ""))
         await eventually(lambda: [EVENTS.partition_of(today + ONE_DAY)] == list_partitions(database, "events")[:-1])
         await eventually(lambda: 3 == len(list_partitions(database, "attempts")))
-    finally:
-        caring.cancel()
     async with await connect(database) as connection:
         for day in (today, old[1]):
             name = EVENTS.partition_of(day)
@@ -190,11 +181,8 @@ async def test_the_care_is_counted(database: str) -> None:
     metrics = Metrics("archive")
     today = datetime.now(UTC).date()
     config = ArchiveConfig(days_ahead=2, retention_days=1)
-    caring = asyncio.create_task(Upkeep(configure(database), config, metrics).run())
-    try:
+    async with beside(Upkeep(configure(database), config, metrics).run()):
         await eventually(lambda: metrics.archive_partitions.labels("events")._value.get() == 3)  # noqa: SLF001 - no other way to read one
-    finally:
-        caring.cancel()
 
     assert [EVENTS.partition_of(today + number * ONE_DAY) for number in range(3)] == list_partitions(
         database, "events"

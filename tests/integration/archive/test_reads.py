@@ -144,7 +144,8 @@ async def test_ids_are_found_when_the_bare_connection_was_ended(database: str) -
         assert set(pairs) == await known_event_ids(pool, pairs)
         with psycopg.connect(database) as connection:
             ended = connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'hookline-bare'"
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and application_name = 'hookline-bare'"
             ).fetchall()
         assert [(True,)] == ended
         assert set(pairs) == await known_event_ids(pool, pairs)

@@ -31,12 +31,14 @@ from tests.integration.archive.tables import (
     Owner,
     configure,
     count_rows,
+    is_waiting,
     list_partitions,
     make_batch,
     open_writer,
     read_offsets,
     read_rows,
 )
+from tests.support.eventually import eventually
 
 EVENTS_0 = (TOPICS.events.name, 0)
 
@@ -259,8 +261,8 @@ async def test_claiming_waits_for_the_owner_before(database: str) -> None:
                 (EVENTS_0[0],),
             )
             claiming = asyncio.create_task(Owner(other_writer).claim(EVENTS_0))
-            done, _ = await asyncio.wait([claiming], timeout=0.3)
-            assert not done
+            await eventually(lambda: is_waiting(database))
+            assert not claiming.done()
             await connection.commit()
 
         assert {EVENTS_0: 5} == await claiming
@@ -280,11 +282,15 @@ async def test_an_owner_frozen_while_it_sends_rows_is_ended(database: str) -> No
         claimed = await Owner(successor).claim(EVENTS_0)
 
         assert {EVENTS_0: 1} == claimed
-        async with await psycopg.AsyncConnection.connect(database) as onlooker:
-            cursor = await onlooker.execute(
-                "select count(*) from pg_stat_activity where pid = %s", (frozen.info.backend_pid,)
-            )
-            assert (0,) == await cursor.fetchone()
+        pid = frozen.info.backend_pid
+
+        def is_gone() -> bool:
+            """The session has ended: a moment ago its locks were free already."""
+            with psycopg.connect(database) as onlooker:
+                row = onlooker.execute("select count(*) from pg_stat_activity where pid = %s", (pid,)).fetchone()
+            return row == (0,)
+
+        await eventually(is_gone)
         await frozen.close()
         with pytest.raises(FencedError):
             await owner.write(log.append(make_event(make_id())))
