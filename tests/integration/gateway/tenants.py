@@ -394,7 +394,8 @@ async def _write_junk(stack: Stack, application_id: str) -> None:
 
 async def _find_outcomes(api: Api, application_id: str) -> tuple[Any, Any]:
     query = {"application_id": application_id}
-    (delivery,) = (await _succeed(api, "GET", "/deliveries", query=query)).json
-    (letter,) = (await _succeed(api, "GET", "/dead_letters", query=query)).json
-    assert "delivered" == delivery["state"]["type"]
-    return delivery, letter
+    deliveries = (await _succeed(api, "GET", "/deliveries", query=query)).json
+    letters = (await _succeed(api, "GET", "/dead_letters", query=query)).json
+    assert ["delivered"] == [delivery["state"]["type"] for delivery in deliveries]
+    assert 1 == len(letters)
+    return deliveries[0], letters[0]

@@ -90,7 +90,7 @@ async def test_refused_events_are_redriven_once_their_type_exists(stack: Stack) 
     )
     producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
     producer.produce(stack.topics.events.name, key=space.application_id.encode(), value=to_bytes(event))
-    assert 0 == producer.flush(10)
+    assert 0 == producer.flush(60)
     query = f"?application_id={space.application_id}&event_id={event_id}"
 
     async def find() -> dict[str, str]:

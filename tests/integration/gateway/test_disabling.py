@@ -30,7 +30,8 @@ async def test_410_disables(stack: Stack) -> None:
         await eventually(is_disabled)
         (told,) = await eventually(lambda: receiver.requests("/told"))
         shown = await stack.api.call("GET", path)
-        (attempt,) = await stack.api.list_attempts(space, event_id)
+        # the archive may have the attempt later than the owner is told
+        (attempt,) = await stack.api.wait_for_outcomes(space, event_id, "failed")
         body = describe_subscription(space.application_id, receiver.url("/gone"), TYPE)
         enabled = await stack.api.call("PUT", path, body)
 
@@ -91,7 +92,7 @@ async def test_failing_for_long_disables(kafka: str, postgres: str, migrated_tem
         async def is_disabled() -> bool:
             return not (await stack.api.call("GET", f"/subscriptions/{failing['subscription_id']}")).json["is_enabled"]
 
-        await eventually(is_disabled)
+        await eventually(is_disabled, timeout_s=60)
         shown = (await stack.api.call("GET", f"/subscriptions/{failing['subscription_id']}")).json
         await stack.api.send(space, TYPE)
         await eventually(lambda: 4 == len(receiver.requests("/recovers")))

@@ -86,7 +86,7 @@ async def test_from_kafka_what_does_not_fit_is_a_dead_letter(stack: Stack) -> No
             form |= {"payload_content_type": "application/json", "labels": {"all": "yes"}, "occurred_at": OCCURRED_AT}
             value = json.dumps(form).encode()
             producer.produce(stack.topics.events.name, key=space.application_id.encode(), value=value)
-        assert 0 == producer.flush(10)
+        assert 0 == producer.flush(60)
 
         async def find() -> dict[str, Any]:
             reply = await stack.api.call("GET", f"/dead_letters?application_id={space.application_id}")
@@ -121,7 +121,7 @@ async def test_what_was_accepted_is_delivered(stack: Stack) -> None:
         )
         producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers, "partitioner": "murmur2_random"})
         producer.produce(stack.topics.events.name, key=space.application_id.encode(), value=to_bytes(event))
-        assert 0 == producer.flush(10)
+        assert 0 == producer.flush(60)
         await eventually(lambda: len(receiver.requests("/a")) == 1)
 
 

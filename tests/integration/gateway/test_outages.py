@@ -97,10 +97,11 @@ async def change_without_kafka(stack: Stack, space: Space) -> tuple[list[Reply],
     reads, left_open = [], 0
     with psycopg.connect(stack.database_url, autocommit=True) as database:
         for _ in range(20):
+            # half of the time that a change waits for Kafka; a busy gateway is idle in one for less
             reads.append(await stack.api.call("GET", f"/applications?organization_id={space.organization_id}"))
             row = database.execute(
                 "select count(*) from pg_stat_activity where datname = current_database() "
-                "and state = 'idle in transaction' and now() - state_change > interval '500 ms'"
+                "and state = 'idle in transaction' and now() - state_change > interval '1 s'"
             ).fetchone()
             left_open += row[0] if row is not None else 0
             await asyncio.wait(changing, timeout=0.1)

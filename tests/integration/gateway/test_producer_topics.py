@@ -105,7 +105,7 @@ class ProducerOf:
     ) -> None:
         """`partition`: -1: that of the key."""
         self._producer.produce(self.topic, value, b"any", partition, headers=list((headers or {}).items()))
-        assert 0 == await asyncio.to_thread(self._producer.flush, 10)
+        assert 0 == await asyncio.to_thread(self._producer.flush, 60)
 
 
 async def make_producer(stack: Stack, receiver: Receiver, path: str) -> tuple[Space, ProducerOf]:
@@ -314,7 +314,7 @@ async def test_made_up_schemas_hold_up_their_own_producer(stack: Stack, registry
     async with Receiver() as receiver:
         space, producer = await make_producer(stack, receiver, "/made-up")
         other, others_producer = await make_producer(stack, receiver, "/going-on")
-        registry.missing_takes_s = 1.0
+        registry.missing_takes_s = 3.0
         event = describe(space, "") | {"payload": b"1"}
         for schema_id in made_up:
             # both gateways have some of them

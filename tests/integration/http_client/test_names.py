@@ -25,7 +25,7 @@ async def test_silent_name_servers_delay_their_own_hosts() -> None:
         return ["127.0.0.1"]
 
     config = DeliverConfig(
-        allow_private_addresses=True, lookups_max=LOOKUPS_MAX, connect_timeout_s=10, total_timeout_s=20
+        allow_private_addresses=True, lookups_max=LOOKUPS_MAX, connect_timeout_s=60, total_timeout_s=60
     )
     client = HttpClient(config, lookup=look_up)
     async with Receiver() as receiver:
