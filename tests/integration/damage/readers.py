@@ -55,6 +55,7 @@ class Readers:
     async def check_all_read(self, accepted: Sequence[Event], sent: Sequence[Delivery]) -> None:
         """Wait until every event is archived and matched, and every delivery has arrived."""
         await wait_for_events(self.database, accepted)
+        # by id: events that are read again are dispatched again
         dispatches = await self.events.dispatches(len(accepted), timeout_s=CATCH_UP_TIMEOUT_S)
         requests = self.receiver.requests
         await eventually(

@@ -58,7 +58,7 @@ async def test_a_gateway_publishes_again_what_it_cannot_read(
                     return (await api.call("POST", "/event", body, token=spaces[1].secret)).status == 201
 
                 await eventually(is_taken, timeout_s=60)
-            await eventually(lambda: diagnose(stack) == (0, []), timeout_s=60)
+            await eventually(lambda: diagnose(stack) == (0, []), timeout_s=120)
             log = second.log()
 
     assert 1 == code
@@ -84,7 +84,7 @@ async def test_a_deliver_asks_for_what_it_cannot_read(broker: OwnBroker, postgre
             await stack.api.send(space, TYPE)
             await eventually(lambda: receiver.received == 1, timeout_s=30)
             log = deliver.log()
-        await eventually(lambda: diagnose(stack) == (0, []), timeout_s=30)
+        await eventually(lambda: diagnose(stack) == (0, []), timeout_s=120)
 
     assert "records_unreadable" in log
     assert "republish_asked" in log

@@ -59,7 +59,7 @@ async def test_what_is_beyond_the_limit_is_stepped_over_by_both(
     expected = {event.event_id for event in (*before, *behind)}
     archives = ArchiveSite(broker.servers, prefix, database, partitions=1)
     async with site.matcher(**limit) as matcher, archives.archive(**limit) as archive:
-        dispatches = await site.dispatches(10)
+        dispatches = await site.dispatches(10, timeout_s=60)
         await wait_for_events(database, expected)
 
         assert expected == {dispatch.event_id for dispatch in dispatches}

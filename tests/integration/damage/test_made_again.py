@@ -25,7 +25,7 @@ async def make_again(config: KafkaConfig, topics: Topics, topic: Topic) -> None:
     admin = AdminClient({"bootstrap.servers": config.bootstrap_servers}, logger=None)
     for future in admin.delete_topics([topic.name]).values():
         await asyncio.to_thread(future.result, 30)
-    await eventually(lambda: topic.name not in admin.list_topics(timeout=10).topics)
+    await eventually(lambda: topic.name not in admin.list_topics(timeout=60).topics)
     await asyncio.to_thread(apply_topics, config, topics)
 
 
@@ -48,7 +48,7 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
             elif state in FROZEN:
                 process.freeze()
         if state == "expired":
-            await eventually(lambda: not list_busy_groups(kafka, topic_prefix), timeout_s=60)
+            await eventually(lambda: not list_busy_groups(kafka, topic_prefix), timeout_s=120)
         await make_again(readers.events.config, readers.events.topics, readers.events.topics.events)
         await make_again(readers.deliveries.config, readers.deliveries.topics, readers.deliveries.topics.deliveries)
         # a producer that knows the old topics would write to these with their numbers
@@ -76,9 +76,9 @@ def list_busy_groups(servers: str, prefix: str) -> list[str]:
     """Groups of these topics that have a member."""
     admin = AdminClient({"bootstrap.servers": servers}, logger=None)
     groups = [
-        each.group_id for each in admin.list_consumer_groups().result(10).valid if each.group_id.startswith(prefix)
+        each.group_id for each in admin.list_consumer_groups().result(60).valid if each.group_id.startswith(prefix)
     ]
-    return [name for name, found in admin.describe_consumer_groups(groups).items() if found.result(10).members]
+    return [name for name, found in admin.describe_consumer_groups(groups).items() if found.result(60).members]
 
 
 async def check_said(process: SingleProcess, topic: Topic) -> None:

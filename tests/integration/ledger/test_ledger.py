@@ -50,7 +50,7 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
             assert {"events": 9, "matched": 9} == pick(total, "events", "matched")
             return dict(books)
 
-        books = await eventually(all_ended, timeout_s=60)
+        books = await eventually(all_ended, timeout_s=180)
         by_application = books["applications"]
         failing = by_application[accounts["failing"].application_id]
 
@@ -70,7 +70,7 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
             assert 1 == before["applications"][accounts["ok"].application_id]["pending"]
             return True
 
-        await eventually(is_pending, timeout_s=60)
+        await eventually(is_pending, timeout_s=180)
         await asyncio.to_thread(delete_all_records, stack.kafka, stack.topics.deliveries)
         code, after = await run_ledger(stack)
         account = after["applications"][accounts["ok"].application_id]

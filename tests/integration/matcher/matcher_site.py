@@ -122,9 +122,29 @@ class MatcherSite(OutsideProducer):
         return [record for record in records if isinstance(record, record_type)]
 
     async def dispatches(self, count: int, *, timeout_s: float = 30.0) -> list[Dispatch]:
-        """Wait for at least `count` dispatches; all there are, by partition."""
-        await self.wait_for(self.topics.dispatches, count, timeout_s=timeout_s)
-        return self.read_records(self.topics.dispatches, Dispatch)
+        """Wait for dispatches of at least `count` different events; all there are, repeats included, by partition."""
+        topic = self.topics.dispatches
+
+        def find() -> list[Dispatch]:
+            # as many as are wanted, before all of them are read
+            assert sum(self.ends(topic).values()) >= count, f"fewer than {count} dispatches"
+            found = self.read_records(topic, Dispatch)
+            different = len({(dispatch.application_id, dispatch.event_id) for dispatch in found})
+            assert different >= count, f"{different} events were dispatched, {count} expected"
+            return found
+
+        return await eventually(find, timeout_s=timeout_s)
+
+    async def deliveries(self, count: int, *, timeout_s: float = 30.0) -> list[Delivery]:
+        """Wait for at least `count` different deliveries; all there are. A dispatch may be there before them."""
+
+        def find() -> list[Delivery]:
+            found = self.read_records(self.topics.deliveries, Delivery)
+            different = len({delivery.delivery_id for delivery in found})
+            assert different >= count, f"{different} deliveries, {count} expected"
+            return found
+
+        return await eventually(find, timeout_s=timeout_s)
 
     async def wait_for(self, topic: Topic, count: int, *, timeout_s: float = 30.0) -> None:
         """Wait until a topic has `count` records."""
@@ -155,7 +175,7 @@ class MatcherSite(OutsideProducer):
         topic, consumer = self.topics.events, self._open_consumer()
         try:
             parts = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-            return {part.partition: max(0, part.offset) for part in consumer.committed(parts, timeout=10)}
+            return {part.partition: max(0, part.offset) for part in consumer.committed(parts, timeout=60)}
         finally:
             consumer.close()
 
@@ -163,7 +183,7 @@ class MatcherSite(OutsideProducer):
         """How many processes are in the matcher's group, or wait to get in."""
         admin = AdminClient({"bootstrap.servers": self.config.bootstrap_servers}, logger=None)
         (described,) = admin.describe_consumer_groups([self.group]).values()
-        return len(described.result(10).members)
+        return len(described.result(60).members)
 
     def _open_consumer(self) -> Consumer:
         return Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)

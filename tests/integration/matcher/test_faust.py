@@ -139,7 +139,7 @@ async def test_a_fetch_waits_for_its_pace(kafka: str, topic_prefix: str) -> None
         await eventually(lambda: len(chunks) == 1)
         for partition in range(4):
             site.write_bytes(site.topics.events, None, b"behind it", partition=partition)
-            site.flush()
+        site.flush()
         await eventually(lambda: sum(len(chunk.records) for chunk in chunks) == 5)
 
     assert [1, 4] == [len(chunk.records) for chunk in chunks]
