@@ -140,6 +140,7 @@ async def test_hanging_endpoint_holds_nobody(kafka: str, topic_prefix: str) -> N
             site.send(hanging, count=500)
             deliveries = site.send(healthy, count=300)
             await eventually(lambda: len(receiver.requests("/ok")) == len(deliveries))
+            await eventually(lambda: receiver.max_open("/hangs") >= 8)
 
         assert ids_of(deliveries) == sorted(request.header("webhook-id") for request in receiver.requests("/ok"))
         # no more than the endpoint may have at once

@@ -12,6 +12,7 @@ from pipeline.core.events.records import Attempt
 from tests.integration.deliver.deliver_site import DeliverSite, ids_of
 from tests.support.eventually import eventually
 from tests.support.receiver import FailTimes, Ok, Receiver
+from tests.support.single_process import START_TIMEOUT_S
 
 KILLS = int(os.environ.get("HOOKLINE_TEST_KILLS", "2"))
 SUBSCRIBERS = 3
@@ -41,7 +42,9 @@ async def test_kills_at_named_points(kafka: str, topic_prefix: str, point: str) 
             kill_at = 10 + 7 * life % 40
             process.set("PROCESS_KILL_AT", f"{point}:{kill_at}")
             await process.start(wait_ready=False)
-            assert -9 == await process.wait(timeout_s=120)
+            assert -9 == await process.wait(timeout_s=START_TIMEOUT_S)
+            # what it sent has been received when all of its connections have ended
+            await eventually(lambda: receiver.open_connections == 0)
             recorded = {each.delivery_id for each in site.read(site.topics.attempts) if isinstance(each, Attempt)}
             sent = {request.header("webhook-id") for request in receiver.requests()}
             assert len(sent - recorded) <= SUBSCRIBERS * CONCURRENCY
@@ -77,7 +80,7 @@ async def test_kills_between_a_retry_and_its_attempt(kafka: str, topic_prefix: s
         process.set("PROCESS_KILL_AT", "after_successor:1")
         for _ in range(KILLS):
             await process.start(wait_ready=False)
-            assert -9 == await process.wait(timeout_s=120)
+            assert -9 == await process.wait(timeout_s=START_TIMEOUT_S)
         process.set("PROCESS_KILL_AT", None)
         await process.start()
         tier = site.topics.retries[0]

@@ -18,11 +18,15 @@ async def test_places_that_are_all_taken_are_said(kafka: str, topic_prefix: str)
             receiver.script(path, Times(1, Ok()), Hang())
         a, b, c = (site.subscribe(receiver.url(path), application_id=str(uuid4())) for path in ("/a", "/b", "/c"))
         deliver = site.deliver(WORKER_MAX_CONNECTIONS="2", WORKER_STALLED_AFTER_S="1", DELIVER_TOTAL_TIMEOUT_S="15")
+
+        async def is_well() -> bool:
+            return "movement" not in await _read_problems(deliver)
+
         async with deliver:
             for subscriber in (a, b, c):
                 site.send(subscriber)
             await eventually(lambda: receiver.received == 3)
-            assert "movement" not in await _read_problems(deliver)
+            await eventually(is_well)
             site.send(a)
             site.send(b)
             await eventually(lambda: receiver.open_requests == 2)
@@ -34,10 +38,6 @@ async def test_places_that_are_all_taken_are_said(kafka: str, topic_prefix: str)
             await eventually(is_red)
             assert 1 == len(receiver.requests("/c"))
             await eventually(lambda: len(receiver.requests("/c")) == 2)
-
-            async def is_well() -> bool:
-                return "movement" not in await _read_problems(deliver)
-
             await eventually(is_well)
             await deliver.kill()
 

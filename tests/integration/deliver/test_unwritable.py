@@ -64,9 +64,12 @@ async def test_what_cannot_be_written_down_is_not_sent_without_end(kafka: str, t
                 return site.topics.attempts.name in problems and "MSG_SIZE_TOO_LARGE" in problems
 
             await eventually(is_said)
-            first = count_requests(receiver)
+            first: Counter[str] | None = None
             for _ in range(KILLS):
                 await deliver.kill()
+                # what it sent has been received when all of its connections have ended
+                await eventually(lambda: receiver.open_connections == 0)
+                first = count_requests(receiver) if first is None else first
                 await deliver.start(wait_ready=False)
                 await eventually(is_said, timeout_s=60)
                 await eventually(lambda: has_held_back(deliver), timeout_s=60)
