@@ -41,7 +41,7 @@ from tests.support.receiver import (
     Status,
     TooMany,
 )
-from tests.support.stack import run_stack
+from tests.support.stack import Stack, run_stack
 
 HOSTILE_TYPE, HEALTHY_TYPE = "shop.order.placed", "shop.order.paid"
 ROUNDS = 3
@@ -237,7 +237,7 @@ async def test_each_is_told_from_the_others_and_harms_nobody(
                     await stack.api.send(space, HEALTHY_TYPE)
                 await check_round(stack.api, space, event_id, cases, round_number)
                 if round_number == 1:
-                    await wait_disabled(stack.api, cases)
+                    await wait_disabled(stack, space, cases)
             after = measure(pid)
             # nothing is held for those that hold the line
             await eventually(lambda: receiver.open_connections == 0)
@@ -297,14 +297,23 @@ async def check_attempt(api: Api, space: Space, case: Case, row: dict[str, Any])
         assert attempt["next_attempt_at"] is None, case.url
 
 
-async def wait_disabled(api: Api, cases: dict[str, Case]) -> None:
-    """Wait until the endpoint that answered 410 is disabled."""
+async def wait_disabled(stack: Stack, space: Space, cases: dict[str, Case]) -> None:
+    """Wait until the endpoint that answered 410 is disabled, and the log has it for the events to come."""
     (gone_id,) = [subscription_id for subscription_id, case in cases.items() if case.rounds == 1]
 
     async def is_disabled() -> bool:
-        return not (await api.call("GET", f"/subscriptions/{gone_id}")).json["is_enabled"]
+        return not (await stack.api.call("GET", f"/subscriptions/{gone_id}")).json["is_enabled"]
+
+    def is_published() -> bool:
+        with psycopg.connect(stack.database_url) as connection:
+            row = connection.execute(
+                "select published_version = routes_version from applications where application_id = %s",
+                (space.application_id,),
+            ).fetchone()
+        return row == (True,)
 
     await eventually(is_disabled)
+    await eventually(is_published)
 
 
 def count_attempts(database_url: str) -> int:

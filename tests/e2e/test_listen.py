@@ -20,6 +20,7 @@ from tests.support.commands import run_hookline
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, select_environ
 from tests.support.receiver import Receiver, Status
+from tests.support.single_process import START_TIMEOUT_S
 
 SECRET, OTHER_SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11", "00000000-6f3b-4a57-9b1c-0d6d3d0a8f11"
 NO_TEXT = b"".join(
@@ -68,7 +69,7 @@ async def listen(tmp_path: Path, *arguments: str) -> AsyncIterator[Listener]:
         return said.removeprefix("listening on ").partition(";")[0]
 
     try:
-        yield Listener(process, await eventually(find_url), tmp_path / "out")
+        yield Listener(process, await eventually(find_url, timeout_s=START_TIMEOUT_S), tmp_path / "out")
     finally:
         if process.returncode is None:
             process.kill()

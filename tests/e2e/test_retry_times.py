@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +101,16 @@ class FailingSubscriptions:
 
 @asynccontextmanager
 async def open_subscriptions(
-    kafka: str, postgres: str, template: str, directory: Path, delays_s: Sequence[Sequence[float]], **settings: str
+    kafka: str,
+    postgres: str,
+    template: str,
+    directory: Path,
+    find_delays_s: Callable[[float], Sequence[Sequence[float]]],
+    **settings: str,
 ) -> AsyncIterator[FailingSubscriptions]:
-    """`delays_s`: the schedule of each subscription."""
+    """`find_delays_s`: the schedule of each subscription, by the seconds that all processes took to start."""
     names = ("gateway", "matcher", "deliver", "archive")
+    begun_s = time.monotonic()
     async with (
         run_stack(kafka, postgres, template, *names, **settings) as stack,
         # a process of its own, so that nothing keeps it from seeing when something arrives
@@ -112,7 +118,7 @@ async def open_subscriptions(
     ):
         space = await stack.api.make_space(TYPE)
         keys = []
-        for number, schedule in enumerate(delays_s):
+        for number, schedule in enumerate(find_delays_s(time.monotonic() - begun_s)):
             await receiver.script(f"/{number}", FailTimes(len(schedule)))
             url, delivery = receiver.url(f"/{number}"), {"retry_delays_s": list(schedule)}
             made = await stack.api.subscribe(space, url, TYPE, delivery=delivery)
@@ -134,7 +140,7 @@ async def test_retries_leave_when_they_are_due(
 ) -> None:
     """Every retry of a schedule: after the time that the archive names, within a second and 5 % of the wait."""
     delays_s = [[3.0, 5.0, 8.0]] * SUBSCRIPTIONS
-    async with open_subscriptions(kafka, postgres, migrated_template, tmp_path, delays_s) as subscriptions:
+    async with open_subscriptions(kafka, postgres, migrated_template, tmp_path, lambda _: delays_s) as subscriptions:
         await subscriptions.send()
         retries = await subscriptions.read_retries()
 
@@ -152,9 +158,12 @@ async def test_retries_leave_when_they_are_due_after_a_restart(
     A process that is killed does not leave the group: its partitions have no owner until its session times out, and
     retries due until then are late. So none is due here before there is an owner again, which is asserted as well.
     """
-    delays_s = [[18.0]] * SUBSCRIPTIONS
+
+    def find_delays_s(started_within_s: float) -> list[list[float]]:
+        return [[max(18.0, 10.0 + 2 * started_within_s)]] * SUBSCRIPTIONS
+
     async with open_subscriptions(
-        kafka, postgres, migrated_template, tmp_path, delays_s, KAFKA_SESSION_TIMEOUT_S="6"
+        kafka, postgres, migrated_template, tmp_path, find_delays_s, KAFKA_SESSION_TIMEOUT_S="6"
     ) as subscriptions:
         await subscriptions.send()
         (deliver,) = subscriptions.stack.processes["deliver"]
@@ -181,7 +190,7 @@ async def test_retries_leave_when_they_are_due_during_rebalances(
     """
     # the first ones spread evenly over a time in which both rebalances lie
     delays_s = [[12.0 + 14.0 * number / SUBSCRIPTIONS, 12.0] for number in range(SUBSCRIPTIONS)]
-    async with open_subscriptions(kafka, postgres, migrated_template, tmp_path, delays_s) as subscriptions:
+    async with open_subscriptions(kafka, postgres, migrated_template, tmp_path, lambda _: delays_s) as subscriptions:
         await subscriptions.send()
         await eventually(lambda: len(subscriptions.receiver.requests()) > SUBSCRIPTIONS)
         async with SingleProcess("deliver", subscriptions.stack.environ) as second:

@@ -189,7 +189,7 @@ async def test_a_producers_context_is_continued(stack: Stack, collector: Collect
             producer = Producer({"bootstrap.servers": stack.kafka.bootstrap_servers})
             name = name_topic(stack.kafka.topic_prefix, space.application_id)
             producer.produce(name, value, headers=[("traceparent", parent.encode())])
-            assert 0 == await asyncio.to_thread(producer.flush, 10)
+            assert 0 == await asyncio.to_thread(producer.flush, 60)
         spans = await wait_for(collector, trace_id, 5)
 
     assert [

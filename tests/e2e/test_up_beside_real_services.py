@@ -47,7 +47,8 @@ async def test_a_killed_process_is_replaced_at_the_same_address(environ: dict[st
 
         log = up.data_dir / "logs" / "listen.1.log"
         await eventually(lambda: event_id in log.read_text(), timeout_s=60)
-        assert event_id == (await read_event(up.report, event_id))["event_id"]
+        event = await eventually(lambda: read_event(up.report, event_id), timeout_s=60)
+        assert event_id == event["event_id"]
 
 
 async def send_event_again(up: HooklineUp) -> str:

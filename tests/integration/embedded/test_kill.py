@@ -35,7 +35,7 @@ async def test_kill_9_of_the_starter_ends_kafka_and_postgres(tmp_path: Path) -> 
     kafka_pid, postgres_pid = map(int, line.split())
     assert {kafka_pid, postgres_pid} < set(descendants)
 
-    await eventually(lambda: all(is_gone(pid) for pid in descendants))
+    await eventually(lambda: all(is_gone(pid) for pid in descendants), timeout_s=120)
 
     again = EmbeddedPostgres.start(tmp_path / "postgres")
     again.stop()

@@ -52,7 +52,7 @@ class Bench:
             assert pid != former_pid, "it still is the same one"
             return pid
 
-        return await eventually(find, timeout_s=20)
+        return await eventually(find, timeout_s=60)
 
 
 Make = Callable[..., Bench]
