@@ -57,7 +57,7 @@ def report(is_json: bool, limit: int) -> None:
 
 async def _read(limit: int) -> "ServerReport":
     from pipeline.config import load_settings
-    from pipeline.postgres.archive.ledger_counts import open_long_connection
+    from pipeline.postgres.archive.connection import open_long_connection
     from pipeline.postgres.server_report import read_report
 
     settings = load_settings(os.environ)

@@ -73,7 +73,7 @@ async def _count(wait_s: float) -> "Result":
     from pipeline.config import load_settings
     from pipeline.kafka.listening import refuse_closed
     from pipeline.ledger.count import Counter
-    from pipeline.postgres.archive.ledger_counts import open_long_connection
+    from pipeline.postgres.archive.connection import open_long_connection
     from pipeline.topics import declare_topics_for
 
     settings = load_settings(os.environ)

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
-from pipeline.kafka.probes import PROBE_KEY, choose_probe, write_probes
+from pipeline.kafka.probes import PROBE_KEY, STALLED_AFTER_S, choose_probe, write_probes
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic
@@ -27,8 +27,6 @@ TICK_S = 0.2
 # between attempts to write refused records
 RETRY_MIN_S = 1.0
 RETRY_MAX_S = 5.0
-# of the oldest record without an acknowledgement: from then on nothing more is caused
-STALLED_AFTER_S = 5.0
 NOWHERE = Placement(-1, -1)
 
 Written = asyncio.Future[Placement]

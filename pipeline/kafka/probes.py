@@ -15,6 +15,8 @@ from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
 PROBE_KEY = b"hookline.probe"
+# A topic that acknowledges nothing for so long counts as not writable.
+STALLED_AFTER_S = 5.0
 
 
 class ProbeProducer(Protocol):

@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from pipeline.kafka.failures import KafkaUnavailableError
-from pipeline.kafka.probes import PROBE_KEY, ProbeProducer, make_probe
+from pipeline.kafka.probes import PROBE_KEY, STALLED_AFTER_S, ProbeProducer, make_probe
 from pipeline.kafka.producer import Placement
 from pipeline.metrics import Metrics
 from pipeline.supervisor import take_notice
 from pipeline.topics import Topic
 
 RETRY_S = 2.0
-# without an acknowledgement for so long nothing can be promised
-STALLED_AFTER_S = 5.0
 
 log = structlog.get_logger()
 

@@ -27,6 +27,7 @@ from pipeline.kafka.settled import Settled, read_bounds, read_settled
 from pipeline.kafka.tail import Bounds
 from pipeline.ledger.open_records import LogEvent, Wanted, find_open, read_gaps
 from pipeline.postgres.archive import ledger_counts as archive
+from pipeline.postgres.archive.connection import Connection
 from pipeline.postgres.archive.tables import day_of
 from pipeline.start_error import StartError
 from pipeline.topics import Topics
@@ -85,7 +86,7 @@ class Counter:
         self._kept_s = closed_days_kept_s
         self._closed: dict[date, tuple[float, Accounts]] = {}
 
-    async def count(self, connection: archive.Connection, *, wait_s: float) -> Result:
+    async def count(self, connection: Connection, *, wait_s: float) -> Result:
         """Count everything. Raises `NotSettledError` when the archive is not where the log was within `wait_s`,
         `StartError` when Kafka does not answer, or what psycopg raises."""
         started_s = time.monotonic()
@@ -107,7 +108,7 @@ class Counter:
         result.seconds = time.monotonic() - started_s
         return result
 
-    async def _count_part(self, connection: archive.Connection, part: archive.Part, books: "Books") -> None:
+    async def _count_part(self, connection: Connection, part: archive.Part, books: "Books") -> None:
         now_s = time.monotonic()
         if part.day is not None:
             books.result.days.append(part.day)
@@ -136,9 +137,7 @@ class Counter:
         if is_closed and part.day is not None and part.day < day_of(int(books.result.counted_at_s * 1e6) - 2 * DAY_US):
             self._closed[part.day] = (now_s, accounts)
 
-    async def _look_into_gaps(
-        self, connection: archive.Connection, bounds: Mapping[Place, Bounds], books: "Books"
-    ) -> None:
+    async def _look_into_gaps(self, connection: Connection, bounds: Mapping[Place, Bounds], books: "Books") -> None:
         """Events that were accepted and have no row."""
         topic, result = self._topics.events, books.result
         begins = {partition: bounds[topic.name, partition][0] for partition in range(topic.partitions)}
@@ -228,7 +227,7 @@ class Books:
             self.result.missing.append(Missing(kind, application_id, missing_id, event_place))
 
 
-async def _wait_for_archive(connection: archive.Connection, ends: Mapping[Place, int], wait_s: float) -> None:
+async def _wait_for_archive(connection: Connection, ends: Mapping[Place, int], wait_s: float) -> None:
     deadline_s = time.monotonic() + wait_s
     while True:
         positions = await archive.read_positions(connection)

@@ -7,7 +7,8 @@ import structlog
 from pipeline.config import ArchiveConfig, DatabaseConfig, KafkaConfig
 from pipeline.ledger.count import Counter, NotSettledError, Result
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive.ledger_counts import Connection, open_long_connection, try_watch_lock
+from pipeline.postgres.archive.connection import Connection, open_long_connection
+from pipeline.postgres.archive.ledger_counts import try_watch_lock
 from pipeline.postgres.pool import DatabaseUnavailable
 from pipeline.start_error import StartError
 from pipeline.topics import Topics

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
-from pipeline.postgres.session import describe_session, require_durability
+from pipeline.postgres.session import describe_connection, require_durability
 from pipeline.start_error import StartError
 from pipeline.tenant import TENANT
 
@@ -195,9 +195,10 @@ async def open_pool(
     settings: dict[str, object] = {"statement_timeout": int(config.statement_timeout_s * 1000)}
     if is_bare:
         settings["plan_cache_mode"] = "force_generic_plan"
+    options = describe_connection(config, text, name=name, settings=settings)
     if is_needed:
         try:
-            async with await AsyncConnection.connect(text, connect_timeout=max(2, round(config.connect_timeout_s))):
+            async with await AsyncConnection.connect(text, **options):
                 pass
         except psycopg.OperationalError as error:
             raise describe_unreachable(text, error) from error
@@ -211,17 +212,7 @@ async def open_pool(
         max_idle=config.pool_idle_s,
         max_lifetime=config.pool_lifetime_s,
         reconnect_timeout=RECONNECT_TIMEOUT_S,
-        kwargs={
-            "autocommit": is_bare,
-            "application_name": f"hookline-{name}",
-            "connect_timeout": max(2, round(config.connect_timeout_s)),
-            "options": describe_session(text, settings),
-            # a server that vanished without a word is noticed in about ten seconds
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-        },
+        kwargs={"autocommit": is_bare, **options},
         configure=require_durability,
         # a connection that died while it was idle is noticed before it is used
         check=None if is_bare else check_connection,

@@ -1,13 +1,17 @@
-"""Settings of a session with PostgreSQL: ours go before those that a role, a database or the server has.
+"""How a session with PostgreSQL is opened, and its settings: ours go before those of a role, a database or the server.
 
-Those that change what a statement means are in all sessions; how long one may take is for each user of them to say.
+Those that change what a statement means are in all sessions; each caller gives the others, such as the time that a
+statement may take.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
+
+from pipeline.config import DatabaseConfig
 
 MEANING: Mapping[str, object] = {
     # any text of an event or a name can be written and read
@@ -24,6 +28,26 @@ MEANING: Mapping[str, object] = {
     # A change waits for one before it and goes on with what that one left. At a higher level it fails instead.
     "default_transaction_isolation": "read committed",
 }
+# The kernel finds a server that vanished without closing its connections in about ten seconds.
+SILENCE_OPTIONS: Mapping[str, int] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+CONNECT_TIMEOUT_MIN_S = 2  # libpq's own minimum
+
+
+def describe_connection(
+    config: DatabaseConfig, url: str, *, name: str, settings: Mapping[str, object]
+) -> dict[str, Any]:
+    """The keywords of psycopg's `connect` beside the URL. `name` is shown in pg_stat_activity."""
+    return {
+        "application_name": f"hookline-{name}",
+        "connect_timeout": max(CONNECT_TIMEOUT_MIN_S, round(config.connect_timeout_s)),
+        "options": describe_session(url, settings),
+        **SILENCE_OPTIONS,
+    }
 
 
 def describe_session(url: str, settings: Mapping[str, object]) -> str:

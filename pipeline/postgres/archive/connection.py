@@ -1,19 +1,22 @@
-"""The archive's own connection to the primary: its settings, each with its reason."""
+"""Connections to the primary for the archive's own work: their settings, each with its reason."""
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
-from pipeline.postgres.session import describe_session
+from pipeline.postgres.pool import describe_unreachable
+from pipeline.postgres.session import describe_connection
 
 Connection = AsyncConnection[TupleRow]
+LONG_TIMEOUT_S = 900
+WORK_MEM_MIB = 64  # a hash of a day's delivery ids fits up to about half a million; beyond that it spills
+LONG = {"statement_timeout": f"{LONG_TIMEOUT_S}s", "work_mem": f"{WORK_MEM_MIB}MB", "jit": "off"}
 
 
 async def open_archive_connection(config: DatabaseConfig) -> Connection:
     """A connection to the primary for the archive's own work. Raises `psycopg.OperationalError`."""
-    statement_timeout_ms = int(config.statement_timeout_s * 1000)
     settings: dict[str, object] = {
-        "statement_timeout": statement_timeout_ms,
+        "statement_timeout": int(config.statement_timeout_s * 1000),
         # a process frozen in the middle of a transaction must not keep its successor waiting
         "idle_in_transaction_session_timeout": 10_000,
         # the staged rows have no statistics; without these the planner may read whole partitions instead of probing
@@ -22,15 +25,15 @@ async def open_archive_connection(config: DatabaseConfig) -> Connection:
         "enable_seqscan": "off",
     }
     url = config.write_url.get_secret_value()
-    return await AsyncConnection.connect(
-        url,
-        autocommit=True,
-        connect_timeout=max(2, round(config.connect_timeout_s)),
-        application_name="hookline-archive",
-        # a server that vanished without a word is noticed in about ten seconds
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
-        options=describe_session(url, settings),
-    )
+    options = describe_connection(config, url, name="archive", settings=settings)
+    return await AsyncConnection.connect(url, autocommit=True, **options)
+
+
+async def open_long_connection(config: DatabaseConfig) -> Connection:
+    """A connection to the primary for statements that take minutes. Raises `StartError` when PostgreSQL refuses us."""
+    url = config.write_url.get_secret_value()
+    options = describe_connection(config, url, name="ledger", settings=LONG)
+    try:
+        return await AsyncConnection.connect(url, autocommit=True, **options)
+    except OperationalError as error:
+        raise describe_unreachable(url, error) from error

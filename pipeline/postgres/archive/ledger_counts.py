@@ -11,21 +11,14 @@ from datetime import date
 from typing import LiteralString
 from uuid import UUID
 
-from psycopg import AsyncConnection, IsolationLevel, OperationalError
-from psycopg.rows import TupleRow
+from psycopg import IsolationLevel
 from psycopg.sql import SQL, Composed, Identifier
 
-from pipeline.config import DatabaseConfig
 from pipeline.core.log.positions import Place
+from pipeline.postgres.archive.connection import Connection
 from pipeline.postgres.archive.partitions import list_days
 from pipeline.postgres.archive.tables import EVENTS
-from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_session
 
-Connection = AsyncConnection[TupleRow]
-STATEMENT_TIMEOUT_S = 900
-WORK_MEM_MIB = 64  # a hash of a day's delivery ids fits up to about half a million; beyond that it spills
-LONG = {"statement_timeout": f"{STATEMENT_TIMEOUT_S}s", "work_mem": f"{WORK_MEM_MIB}MB", "jit": "off"}
 FETCH_ROWS = 10_000
 # Any number that no other advisory lock of this database has.
 WATCH_LOCK = 0x686F6F6B
@@ -66,24 +59,6 @@ class OpenDelivery:
     event_offset: int | None
     is_dead: bool
     is_cancelled: bool
-
-
-async def open_long_connection(config: DatabaseConfig) -> Connection:
-    """A connection to the primary for statements that take minutes. Raises `StartError` when we are not let in."""
-    url = config.write_url.get_secret_value()
-    try:
-        return await AsyncConnection.connect(
-            url,
-            autocommit=True,
-            connect_timeout=max(2, round(config.connect_timeout_s)),
-            application_name="hookline-ledger",
-            options=describe_session(url, LONG),
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-        )
-    except OperationalError as error:
-        raise describe_unreachable(url, error) from error
 
 
 async def try_watch_lock(connection: Connection) -> bool:

@@ -13,8 +13,7 @@ from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
-from pipeline.postgres.archive.connection import open_archive_connection
-from pipeline.postgres.archive.ledger_counts import open_long_connection
+from pipeline.postgres.archive.connection import open_archive_connection, open_long_connection
 from pipeline.postgres.pool import Pool, open_pool
 from tests.support.eventually import eventually
 from tests.support.postgres import name_of
