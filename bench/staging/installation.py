@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -115,8 +114,3 @@ async def _stop(up: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             up.kill()  # its processes and services end when it is gone
         await up.wait()
-
-
-def list_settings() -> dict[str, str]:
-    """The settings that the environment makes for it, secrets included."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("HOOKLINE_")}

@@ -87,10 +87,6 @@ class LogProducer:
         """Health: None, or which topics take no records, and why."""
         return self._sending.refusals.check()
 
-    def list_refusing(self) -> list[str]:
-        """The topics that refused the last record written to them."""
-        return self._sending.refusals.list_topics()
-
     async def warm_up(self) -> None:
         """Connect and learn where every partition is, or the first record waits for that. Without Kafka: later."""
         with contextlib.suppress(KafkaException):

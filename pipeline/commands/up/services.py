@@ -40,14 +40,14 @@ class Running(Protocol):
 
 
 class Guarded(Protocol):
-    """Return the service's guard."""
+    """A service whose end is watched by a guard."""
 
     @property
     def guard(self) -> "Ended": ...
 
 
 class Ended(Protocol):
-    """The guard's exit code, which is the program's."""
+    """A guard; its exit code is that of the program that it guards."""
 
     @property
     def returncode(self) -> int | None: ...

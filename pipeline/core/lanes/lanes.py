@@ -14,7 +14,7 @@ only make more of it.
 """
 
 import heapq
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 from pipeline.core.lanes.budget import Standing
@@ -162,10 +162,6 @@ class Lanes(Generic[T]):
         if lane is not None:
             self._line_up(lane, now_us)
 
-    def next_timer_us(self) -> int | None:
-        """Time at which `take` must be called next even without a completion."""
-        return self._timers[0][0] if self._timers else None
-
     def length(self, key: Hashable) -> int:
         """How much waits in a lane."""
         lane = self._lanes.get(key)
@@ -207,10 +203,6 @@ class Lanes(Generic[T]):
                 del self._lanes[lane.key]
         self.waiting -= len(dropped)
         return dropped
-
-    def lengths(self) -> Iterator[tuple[Hashable, int]]:
-        """Every lane with how much waits in it."""
-        return ((lane.key, len(lane)) for lane in self._lanes.values())
 
     def _is_full(self, lane: Lane[T], now_us: int) -> bool:
         length = len(lane)

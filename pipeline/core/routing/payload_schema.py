@@ -19,7 +19,6 @@ import orjson
 from pipeline.core.events.content_types import JSON_TYPE
 
 Mode = Literal["off", "warn", "refuse"]
-MODES: tuple[Mode, ...] = ("off", "warn", "refuse")
 TEXT_MAX_BYTES = 16 * 1024
 # values in the schema, with what its references refer to in their places
 WEIGHT_MAX = 2_000

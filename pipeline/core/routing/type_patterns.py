@@ -14,11 +14,6 @@ def is_pattern(name: str) -> bool:
     return "*" in name and not WILDCARDS.isdisjoint(name.split("."))
 
 
-def does_match(pattern: str, name: str) -> bool:
-    """Does the pattern select this name?"""
-    return do_match(pattern.split("."), name.split("."))
-
-
 def do_match(wanted: Sequence[str], parts: Sequence[str]) -> bool:
     """Does a pattern select a name, both in parts? Takes at most as many steps as the product of their numbers."""
     at = place = 0

@@ -25,7 +25,6 @@ LEGACY_LABEL_MAX_CHARS = 100
 URL_MAX_CHARS = 1000
 HEADERS_MAX = 10
 HEADER_MAX_CHARS = 500
-WORKERS_MAX = 20
 
 
 class TargetForm(msgspec.Struct, frozen=True):

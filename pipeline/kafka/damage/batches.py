@@ -13,7 +13,6 @@ BEFORE_LENGTH_BYTES = 12  # of what a batch's length does not count
 CHECKED_FROM = 21
 MAGIC_AT = 16
 MAGIC = 2
-OFFSETS_MAX = 2**31
 
 
 class Batch(NamedTuple):

@@ -23,7 +23,7 @@ class Refusals:
         self._metrics.topic_refused.labels(failure.topic).set(1)
 
     def end(self, topic: str) -> None:
-        """A topic took a record."""
+        """Note that a topic takes records; the refusal that was noted, if any, is over."""
         if self._reasons and self._reasons.pop(topic, None) is not None:
             log.info("topic_takes_records", topic=topic)
             self._metrics.topic_refused.labels(topic).set(0)
@@ -32,7 +32,3 @@ class Refusals:
         """Health: None, or which topics take no records, and why."""
         refusals = [f"{topic} takes no records: {reason}" for topic, reason in sorted(self._reasons.items())]
         return "; ".join(refusals) or None
-
-    def list_topics(self) -> list[str]:
-        """The topics that refused the last record written to them."""
-        return sorted(self._reasons)

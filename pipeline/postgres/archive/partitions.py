@@ -69,11 +69,6 @@ async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]
     return made
 
 
-async def ensure_partitions(connection: Connection, *, today: date, days_ahead: int) -> list[str]:
-    """Make today's and the next `days_ahead` days' partitions; the names of the new ones."""
-    return await ensure_days(connection, [today + number * ONE_DAY for number in range(days_ahead + 1)])
-
-
 async def lock_partitions(connection: Connection) -> None:
     """Lock partitions against other changes for this transaction. Fails when the lock is not free soon."""
     await connection.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import ArchiveConfig
 from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.metrics import Metrics
-from pipeline.postgres.archive.partitions import ensure_days, ensure_partitions, list_days
+from pipeline.postgres.archive.partitions import ensure_days, list_days
 from pipeline.postgres.archive.tables import EVENTS, TABLES, day_of
 from pipeline.postgres.archive.upkeep import Upkeep
 from tests.integration.archive.records import DAY_US, NOW_US, Log, change, make_dispatch, make_event, make_id
@@ -34,11 +34,11 @@ ONE_DAY = timedelta(days=1)
 async def test_days_are_made_ahead_once(database: str) -> None:
     """Today's and the next ones, of every table; again, there is nothing to do."""
     async with await connect(database) as connection:
-        made = await ensure_partitions(connection, today=TODAY, days_ahead=2)
         days = [TODAY, TODAY + ONE_DAY, TODAY + 2 * ONE_DAY]
+        made = await ensure_days(connection, days)
 
         assert sorted(table.partition_of(day) for table in TABLES for day in days) == sorted(made)
-        assert [] == await ensure_partitions(connection, today=TODAY, days_ahead=2)
+        assert [] == await ensure_days(connection, days)
         assert set(days) == await list_days(connection, EVENTS)
 
 
@@ -47,7 +47,7 @@ async def test_rows_go_to_their_day(database: str) -> None:
     log = Log()
     odd_us = NOW_US - 400 * DAY_US
     async with open_writer(database) as writer, await connect(database) as connection:
-        await ensure_partitions(connection, today=TODAY, days_ahead=1)
+        await ensure_days(connection, [TODAY, TODAY + ONE_DAY])
         await Owner(writer).write(
             log.append(make_event(make_id())), log.append(make_event(make_id()), appended_at_us=odd_us)
         )

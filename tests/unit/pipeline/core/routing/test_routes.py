@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.core.events.records import Routes
 from pipeline.core.routing.payload_filter import Content, SelectionCostError
 from pipeline.core.routing.routes import PatternIndex, RoutesHistory, Rule
-from pipeline.core.routing.type_patterns import does_match, is_pattern
+from pipeline.core.routing.type_patterns import do_match, is_pattern
 from tests.unit.pipeline.core.compiling import compile_routes
 
 TYPES = ("a.b.c", "a.b.d", "x.y.z")
@@ -62,7 +62,7 @@ def does_name(content: Mapping[str, Any], event_type: str, existing: Sequence[st
     """Does a subscription name the type by itself, or by a pattern of a type that exists?"""
     patterns = [name for name in content["event_types"] if is_pattern(name)]
     return event_type in content["event_types"] or (
-        event_type in existing and any(does_match(pattern, event_type) for pattern in patterns)
+        event_type in existing and any(do_match(pattern.split("."), event_type.split(".")) for pattern in patterns)
     )
 
 
