@@ -272,7 +272,9 @@ class QuotasConfig(Section):
         None, ge=1, description="applications of one organization; none: any number"
     )
     events_per_day: int | None = Field(
-        None, ge=1, description="events of one application a day (UTC) over HTTP; none: any number"
+        None,
+        ge=1,
+        description="events of one application a day (UTC), over HTTP and from producers' topics; none: any number",
     )
     event_types_per_application: int | None = Field(
         None, ge=1, description="active event types of one application; none: any number"

@@ -9,6 +9,8 @@ from pipeline.config import list_variables
 from pipeline.core.events.event import parse_event
 from pipeline.core.events.records import Event
 from tests.unit.contracts.command_line import find_command_lines, find_problem
+from tests.unit.contracts.metrics import NAME as METRIC
+from tests.unit.contracts.metrics import list_series
 from tests.unit.contracts.repository import (
     FENCE,
     INLINE,
@@ -16,6 +18,7 @@ from tests.unit.contracts.repository import (
     list_blocks,
     list_documents,
     list_files,
+    list_inline_code,
     name,
     read_text,
 )
@@ -32,6 +35,11 @@ PATH = re.compile(
     r"(?<![\w/.-])((?:tests|pipeline|connectors|bench|schemas|docs|ops|examples)/[\w./-]+\.(?:py|md|sql|yml|json|avsc|sh))\b"
 )
 PATH_EXAMPLES = ("tests/unit/x.py",)
+BARE_NAME = re.compile(r"[\w.-]+\.(?:py|md|sql|avsc)")
+PYTEST = re.compile(r"\bpytest (.*?) -k (\w+)")
+# what has the form of a metric's name and is none: a changelog names metrics of the past, a token begins so
+TOKEN_START = "hookline_st_"
+HISTORY = "CHANGELOG.md"
 
 documents = pytest.mark.parametrize("document", list_documents(), ids=name)
 
@@ -57,6 +65,38 @@ def test_paths_in_documents_exist(document: Path) -> None:
     named = {path for path in PATH.findall(document.read_text()) if not path.startswith(PATH_EXAMPLES)}
 
     assert [] == sorted(path for path in named if not (ROOT / path).exists() and not (document.parent / path).exists())
+
+
+@documents
+def test_files_named_without_a_folder_exist(document: Path) -> None:
+    """Each file that is named by its name alone is somewhere in the repository."""
+    known = {path.name for path in list_files()}
+    named = {code for code in list_inline_code(document.read_text()) if BARE_NAME.fullmatch(code)}
+
+    assert set() == named - known
+
+
+@documents
+def test_metrics_in_documents_exist(document: Path) -> None:
+    """Each metric that is named is in the catalogue, as a series or as a histogram."""
+    series = list_series()
+    known = {*series, *(re.sub("_bucket$", "", each) for each in series), TOKEN_START}
+    named = set(METRIC.findall(document.read_text())) if document.name != HISTORY else set()
+
+    assert set() == named - known
+
+
+@documents
+def test_selected_tests_in_documents_exist(document: Path) -> None:
+    """Each `pytest FILE -k WORD` selects a test of the file, by its name or that of a case."""
+    missing = [
+        f"{place} -k {word}"
+        for options, word in PYTEST.findall(document.read_text())
+        for place in PATH.findall(options)
+        if not re.search(rf"def test_\w*{word}|\"[\w-]*{word}[\w-]*\"", (ROOT / place).read_text())
+    ]
+
+    assert [] == missing
 
 
 @documents
