@@ -14,6 +14,9 @@ def load_sealer(config: SealingConfig) -> Sealer:
             return Sealer(parse_keys(config.key_file.read_text()), seal_with=config.seal_with)
         return Sealer([])
     except OSError as error:
-        raise StartError(f"cannot read the sealing keys from {config.key_file}: {error.strerror}") from error
+        raise StartError(
+            f"cannot read the sealing keys from {config.key_file}: {error.strerror}; "
+            "HOOKLINE_SEALING_KEY_FILE must name a file that this process may read"
+        ) from error
     except SealingError as error:
         raise StartError(str(error)) from error

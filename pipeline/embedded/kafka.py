@@ -234,7 +234,10 @@ def _format(data_dir: Path, java: list[str], properties: Path) -> str:
             env=clean_environment(),
         )
         if done.returncode != 0:
-            raise EmbeddedError(f"cannot prepare Kafka's data in {data_dir}: {(done.stderr or done.stdout).strip()}")
+            raise EmbeddedError(
+                f"cannot prepare Kafka's data in {data_dir}; mend what it says, or choose another data directory: "
+                f"{(done.stderr or done.stdout).strip()}"
+            )
         (data_dir / "version").write_text(METADATA_VERSION + "\n")
     for line in meta.read_text().splitlines():
         if line.startswith("cluster.id="):

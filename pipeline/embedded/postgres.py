@@ -136,7 +136,10 @@ def _initialize(data_dir: Path, binaries: Path, user: str | None) -> str:
         for command, statement in ((create, ""), (single, f"CREATE DATABASE {NAME}\n")):
             done = _run(command, user=user, statement=statement)
             if done.returncode != 0 or "ERROR:" in done.stderr:
-                raise EmbeddedError(f"cannot prepare PostgreSQL's data in {data_dir}: {done.stderr.strip()}")
+                raise EmbeddedError(
+                    f"cannot prepare PostgreSQL's data in {data_dir}; mend what it says, or choose another data "
+                    f"directory: {done.stderr.strip()}"
+                )
         unfinished.rename(cluster)
     try:
         return password_file.read_text()
@@ -157,7 +160,7 @@ def _write_password(path: Path, user: str | None) -> None:
 
 
 def _remove_stale_pid_file(cluster: Path) -> None:
-    """Remove the file that kill -9 left: PostgreSQL takes a process that has that pid now for a running server."""
+    """Remove the pid file that kill -9 left, or PostgreSQL takes another process with that pid for a running server."""
     path = cluster / "postmaster.pid"
     if not path.exists():
         return

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import name_topic
-from pipeline.kafka.client_errors import CLIENT_ERRORS
+from pipeline.kafka.client_errors import CLIENT_ERRORS, describe_failure
 from pipeline.kafka.listening import describe_unreachable
 from pipeline.kafka.options import connect_options, view_options
 from pipeline.start_error import StartError
@@ -86,7 +86,7 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
         try:
             future.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:
-            raise StartError(f"cannot configure topic {resource.name}: {error.args[0].str()}") from error
+            raise StartError(describe_failure(f"configure topic {resource.name}", error)) from error
     return changes
 
 
@@ -121,7 +121,7 @@ def _create(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) ->
             future.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
-                raise StartError(f"cannot create topic {name}: {error.args[0].str()}") from error
+                raise StartError(describe_failure(f"create topic {name}", error)) from error
     _wait_until_there(admin, topics)
 
 
@@ -150,7 +150,10 @@ def _wait_until_there(admin: AdminClient, topics: Sequence[Topic]) -> None:
         if not left:
             return
         if time.monotonic() > deadline_s:
-            raise StartError(f"topics were made and have no leader: {', '.join(topic.name for topic in left)}")
+            raise StartError(
+                f"topics were made and have no leader: {', '.join(topic.name for topic in left)}; see that all brokers "
+                "run, then run the command again"
+            )
         time.sleep(SETTLE_POLL_S)
 
 
@@ -207,7 +210,7 @@ def describe_settings(admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic
         try:
             actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:
-            raise StartError(f"cannot ask how topic {resource.name} is configured: {error.args[0].str()}") from error
+            raise StartError(describe_failure(f"ask how topic {resource.name} is configured", error)) from error
         found[by_name[resource.name]] = {name: entry.value for name, entry in actual.items()}
     return found
 

@@ -42,3 +42,10 @@ class ClientErrors:
 
 
 CLIENT_ERRORS = ClientErrors()
+
+
+def describe_failure(what: str, error: KafkaException | TimeoutError) -> str:
+    """The sentence of a command or process that cannot do `what`, with what to look at."""
+    cause = error.args[0] if error.args else error
+    reason = cause.str() if isinstance(cause, KafkaError) else str(cause)
+    return f"cannot {what}: {reason}. Does Kafka answer (`hookline doctor`), and may this user do that (ACLs)?"

@@ -6,6 +6,7 @@ from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.client_errors import describe_failure
 from pipeline.kafka.options import connect_options
 from pipeline.kafka.partition_bounds import wait_for_leader
 from pipeline.kafka.partitions import LATEST, ask_ends
@@ -25,6 +26,6 @@ def find_open_transactions(config: KafkaConfig, topics: Iterable[Topic]) -> dict
         written = wait_for_leader(lambda: ask_ends(admin, places, LATEST))
         readable = wait_for_leader(lambda: ask_ends(admin, places, LATEST, isolation=IsolationLevel.READ_COMMITTED))
     except (KafkaException, TimeoutError) as error:
-        raise StartError(f"cannot ask Kafka where its partitions end: {error}") from error
+        raise StartError(describe_failure("ask Kafka where its partitions end", error)) from error
     held = {place: written[place].offset - readable[place].offset for place in places}
     return {place: offsets for place, offsets in held.items() if offsets > 0}

@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaException
 
 from pipeline.config import KafkaConfig
 from pipeline.core.log.commit_note import Range, parse_note
+from pipeline.kafka.client_errors import describe_failure
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.options import view_options
 from pipeline.kafka.partition_bounds import find_partition_bounds
@@ -36,7 +37,7 @@ def read_settled(config: KafkaConfig, group: str, topics: Sequence[Topic]) -> di
     try:
         found = find_committed(consumer, places)
     except KafkaException as error:
-        raise StartError(f"cannot ask what group {group} has committed: {error.args[0].str()}") from error
+        raise StartError(describe_failure(f"ask what group {group} has committed", error)) from error
     finally:
         consumer.close()
     settled = {}
@@ -56,6 +57,6 @@ def read_bounds(config: KafkaConfig, topics: Sequence[Topic]) -> dict[Place, Bou
             for partition in range(topic.partitions)
         }
     except KafkaException as error:
-        raise StartError(f"cannot ask where topics end: {error.args[0].str()}") from error
+        raise StartError(describe_failure("ask where topics end", error)) from error
     finally:
         consumer.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.client_errors import describe_failure
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord
 from pipeline.start_error import StartError
@@ -72,7 +73,7 @@ def _each_record(
             place = (topic.name, partition)
             yield from _read(scanner, topic.name, partition, find_bounds(partition, *scanner.find_bounds(place)), note)
     except TimeoutError as error:
-        raise StartError(f"cannot read the end of topic {topic.name}: {error}") from error
+        raise StartError(describe_failure(f"read the end of topic {topic.name}", error)) from error
     finally:
         scanner.close()
 

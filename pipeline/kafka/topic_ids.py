@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.client_errors import describe_failure
 from pipeline.kafka.options import connect_options
 from pipeline.kafka.record import Place
 from pipeline.start_error import StartError
@@ -38,7 +39,7 @@ class TopicIds:
         try:
             await asyncio.to_thread(self.ask)
         except (KafkaException, TimeoutError) as error:
-            raise StartError(f"cannot ask Kafka for the ids of its topics: {error}") from error
+            raise StartError(describe_failure("ask Kafka for the ids of its topics", error)) from error
 
     async def run(self) -> None:
         """Ask again and again, until cancelled. Without an answer the known ids stay."""
@@ -88,37 +89,37 @@ class Origins:
             log.warning("topic_ids_not_asked", reason=str(error))
 
     def begin(self, place: Place, noted_id: str | None) -> bool:
-        """Reading begins in the topic as it is now. Is it the one that was noted, or read by this reader before?
+        """Note that reading begins in the present topic. Is it the one that was noted, or that this reader read before?
 
-        One of which nothing is known counts as the same.
+        A topic without a known id counts as the same one.
         """
         is_same = self.is_noted(place, noted_id)
         self.accept(place)
         return is_same
 
     def is_noted(self, place: Place, noted_id: str | None) -> bool:
-        """Is the topic as it is now the one that was noted, or read by this reader before? Changes nothing."""
+        """Is the present topic the one that was noted, or that this reader read before? Changes nothing."""
         noted_id, present_id = noted_id or self._before.get(place), self.present(place)
         return noted_id is None or present_id is None or noted_id == present_id
 
     def accept(self, place: Place, topic_id: str | None = None) -> None:
-        """Reading has begun in this topic. `topic_id`: None: as it is now."""
+        """Note that reading has begun in this topic. `topic_id` None: in the present one."""
         accepted_id = topic_id or self.present(place)
         if accepted_id is not None:
             self._before.pop(place, None)
             self._origins[place] = accepted_id
 
     def find(self, place: Place) -> str | None:
-        """The id of the topic in which this position counts."""
+        """The id of the topic that positions of this partition belong to."""
         return self._origins.get(place)
 
     def is_other(self, place: Place) -> bool:
-        """Is the topic another one by now?"""
+        """Was the topic deleted and made again since reading began?"""
         origin, present_id = self._origins.get(place), self.present(place)
         return origin is not None and present_id is not None and origin != present_id
 
     def list_changed(self) -> list[Place]:
-        """Partitions whose topic is another one by now."""
+        """Partitions whose topic was deleted and made again since reading began."""
         return [place for place in self._origins if self.is_other(place)]
 
     def forget(self, place: Place) -> None:
@@ -132,6 +133,6 @@ class Origins:
 
 
 def describe_other(topic_id: str | None) -> str:
-    """Why the position means nothing any more, in words. `topic_id`: of the topic in which it counts."""
+    """The reason why a position is of no use any more, as text. `topic_id`: that of the topic it belongs to."""
     known = "" if topic_id is None else f" (its id was {topic_id})"
     return f"the topic was deleted and made again, and the position counts in the one before{known}"

@@ -9,6 +9,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.config import KafkaConfig
+from pipeline.kafka.client_errors import describe_failure
 from pipeline.kafka.options import view_options
 from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
@@ -97,10 +98,8 @@ class LogView:
                     looked_at_s = time.monotonic()
                     for fault in self._stepper.find_stalled():
                         self._note(fault)
-        except KafkaException as error:
-            self._report(StartError(f"cannot read topic {self._topic.name}: {error.args[0].str()}"))
-        except TimeoutError as error:
-            self._report(StartError(f"cannot read topic {self._topic.name}: {error}"))
+        except (KafkaException, TimeoutError) as error:
+            self._report(StartError(describe_failure(f"read topic {self._topic.name}", error)))
         finally:
             self._stepper.close()
             self._consumer.close()

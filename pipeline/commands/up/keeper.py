@@ -74,7 +74,7 @@ class Keeper:
 
     @property
     def keeping(self) -> "asyncio.Task[None]":
-        """Ends only by a failure of the first start, or of our own."""
+        """The task that keeps the process running. It ends only if the first start fails, or the keeper itself."""
         assert self._keeping is not None, f"{self.kept.label} was not started"  # noqa: S101 - the instance's order
         return self._keeping
 
@@ -89,7 +89,7 @@ class Keeper:
             if self.keeping.done():
                 self.keeping.result()  # raises why
             if time.monotonic() > deadline_s:
-                raise StartError(f"{self.kept.label} is not ready after {READY_TIMEOUT_S:.0f} s")
+                raise StartError(f"{self.kept.label} is not ready after {READY_TIMEOUT_S:.0f} s; its log says why")
             await asyncio.sleep(LOOK_INTERVAL_S)
         self.settle()
         return announced
