@@ -44,9 +44,9 @@ class Sink(Protocol):
         """
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
-        """Partitions are ours, with the note of their last commit (None: there was none).
+        """Partitions were assigned to this process, each with the note of its last commit, None if there was none.
 
-        Returns where to begin those of which the sink knows better than the commit.
+        Returns the offsets at which to begin, for partitions whose position the sink knows better than the commit does.
         """
 
     async def revoked(self, places: Sequence[Place]) -> None:
@@ -56,8 +56,8 @@ class Sink(Protocol):
 class Parking(Protocol):
     """Writes records that cannot start soon to a retry topic, and bounds what one application holds.
 
-    Without it every lane takes all its records, and reading stops while too much is in flight. A record that is due
-    later than in a moment, or whose lane is full, is an error then.
+    In a sink without `Parking` every lane takes all its records, and reading pauses while too many are in flight. A
+    record that is due later, or whose lane refuses it, is then an error.
     """
 
     def owner(self, lane: Hashable) -> Hashable:

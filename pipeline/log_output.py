@@ -16,7 +16,7 @@ class LogOutput:
         self._raw: Any = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
 
     def write(self, text: str) -> int:
-        """All of it, or what there is room for."""
+        """Write the text, or as much of it as there is room for."""
         with contextlib.suppress(OSError):
             if self._raw is None:
                 sys.stderr.write(text)
@@ -27,7 +27,7 @@ class LogOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Flush stderr where it is buffered."""
         if self._raw is None:
             with contextlib.suppress(OSError):
                 sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Pauses in what takes long: all that a process does shares one loop, and has a turn in a pause.
+"""Pauses in long work, in which the other tasks of the process' one loop have a turn.
 
 After a pause one piece of long work goes on, by turns of the tenants. If each went on by itself, everything else would
 wait for a part of every one of them in each turn of the loop, and a tenant decides how many there are.

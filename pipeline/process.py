@@ -85,7 +85,7 @@ class Process:
     tracing: "Tracing | None" = None
 
     def list_unready(self) -> dict[str, str]:
-        """List why the process should not be given work now; empty when it may. A balancer goes by it."""
+        """List the reasons why the process should get no work now; empty if it should. Balancers ask for it."""
         problems = self.health.problems(self.health.ready)
         if self.stopping.is_set():
             problems["process"] = "it is stopping"

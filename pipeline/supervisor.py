@@ -131,7 +131,7 @@ async def run_beside(background: Work, main: Coroutine[Any, Any, Result]) -> Res
 
 @contextmanager
 def first_failure() -> Iterator[None]:
-    """Put around a task group: raises the first failure as it is, without the group around it."""
+    """A context manager around a task group: raises the first failure itself instead of an exception group."""
     try:
         yield
     except BaseExceptionGroup as failures:

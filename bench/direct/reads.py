@@ -73,7 +73,7 @@ async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, str]) 
 async def _read_closed(
     connections: Sequence[ReadConnection], name: str, next_target: NextTarget, seconds: float
 ) -> Measured:
-    """Each connection asks again as soon as it has its answer."""
+    """Ask over each connection again as soon as the last answer has come."""
     latencies_us: list[int] = []
     failures = 0
     began_s = time.monotonic()

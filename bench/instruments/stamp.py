@@ -20,7 +20,7 @@ FORMAT = b"%016d.%02d.%09d"
 
 
 class Stamp(NamedTuple):
-    """`intended_us`: microseconds since the epoch. `number`: counted from 0 in its stream."""
+    """The mark's parts. `intended_us`: microseconds since the epoch. `number`: counted from 0 in its stream."""
 
     intended_us: int
     stream: int

@@ -39,7 +39,7 @@ class BenchScreen:
             self._status.stop()
 
     def begin(self, text: str) -> None:
-        """Another case: nothing is compared with the one before."""
+        """Begin another case; its figures are not compared with those of the case before."""
         self._before = None
         self.step(text)
 

@@ -17,7 +17,7 @@ DETAIL_MAX_CHARS = 300
 
 
 def explain_error(error: BaseException) -> str:
-    """The exception and the place it came from; short, and printable in every store."""
+    """Describe an exception and where it was raised: short, with printable characters alone."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {'/'.join(frames[-1].filename.split('/')[-2:])}:{frames[-1].lineno}" if frames else ""
     text = "".join(character if character.isprintable() else "\ufffd" for character in str(error))

@@ -1,4 +1,4 @@
-"""Which endpoints wait for a sealing key that this process does not have: they alone wait, and it is said loudly."""
+"""Which endpoints wait for a sealing key that this process lacks. No others wait; health and the log say so."""
 
 import time
 from collections import Counter

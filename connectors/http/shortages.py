@@ -71,7 +71,7 @@ class Shortages:
 
 
 def note(known: dict[str, Met], name: str, now_s: float) -> Met:
-    """Note that a shortage is met, as the last of them. One that was not met for `FORGET_S` begins anew."""
+    """Note that a shortage was met now, and move it to the end. After `FORGET_S` without it, it counts as a new one."""
     met = known.pop(name, None)
     if met is None or now_s - met.last_s > FORGET_S:
         met = Met(since_s=now_s, last_s=now_s)

@@ -8,7 +8,7 @@ GROWTH_SHARE = 8
 
 
 class BatchSize:
-    """The size that the server takes at present. Never less than one record."""
+    """The number of records that the server takes in one transaction at present; at least one."""
 
     __slots__ = ("_most",)
 
@@ -16,14 +16,14 @@ class BatchSize:
         self._most: int | None = None  # None: any number
 
     def choose(self, waiting: int) -> int:
-        """How many of the records that wait to write at once."""
+        """How many of the waiting records to write in one transaction."""
         return waiting if self._most is None else min(waiting, self._most)
 
     def shrink(self, tried: int) -> None:
-        """The server gave up a transaction of so many."""
+        """Halve the size: the server gave up a transaction of `tried` records."""
         self._most = max(1, tried // 2)
 
     def grow(self, written: int) -> None:
-        """A transaction of so many was committed. In steps: to find the limit again costs a time-out."""
+        """Raise the size by a step: a transaction of `written` records was committed. Too far costs a time-out."""
         if self._most is not None and written >= self._most:
             self._most += max(1, self._most // GROWTH_SHARE)

@@ -59,7 +59,7 @@ async def _stop_when_written(process: Process, bounds: Bounds, show: Progress) -
 
 
 def count_records(bounds: Bounds) -> int:
-    """Offsets that the log has, of all partitions."""
+    """The number of offsets that the log has, in all partitions."""
     return sum(end - begin for begin, end in bounds.values())
 
 

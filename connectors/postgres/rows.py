@@ -64,10 +64,10 @@ class RowBuilder:
     def build_with_reasons(
         self, records: Iterable[LogRecord], refused: Mapping[LogRecord, str] = NONE_REFUSED
     ) -> tuple[Rows, list[str]]:
-        """The rows, and the reasons of the dead letters among them that are written here.
+        """The rows, and the reasons of those dead letters among them that are made here.
 
-        Of a record that no table takes (`refused`: why) there is a dead letter; so there is of one of which no rows can
-        be made, whatever the reason: it is about this record alone.
+        A record becomes a dead letter if PostgreSQL refuses its rows (`refused`: why), or if no rows can be made of it:
+        whatever the reason, it concerns this record alone.
         """
         rows: Rows = defaultdict(list)
         reasons = []

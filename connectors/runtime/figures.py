@@ -31,7 +31,7 @@ class Figures:
         self._clock_us = clock_us
 
     def measured(self, ends: Mapping[Place, int]) -> None:
-        """`ends`: the next offset that each partition will write."""
+        """Set lag and age of the owned partitions. `ends`: the next offset that each partition will write."""
         runnable = self._flow.waiting
         for place, end in ends.items():
             partition = self._owned.find(place)

@@ -131,7 +131,7 @@ class Flow:
         self._puts.is_stopping = True
 
     def drop(self, partitions: Sequence[Partition]) -> None:
-        """Forget what waits of these partitions."""
+        """Forget the waiting records of these partitions."""
         for work in self._lanes.drop(lambda work: work.partition in partitions):
             self._settling.forget(work)
         self._parker.drop(partitions)

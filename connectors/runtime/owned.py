@@ -22,11 +22,11 @@ class Owned:
         return [self._partitions[place] for place in places if place in self._partitions]
 
     def set(self, partition: Partition) -> None:
-        """Own this partition, instead of another one that was at its place."""
+        """Own this partition. It replaces an earlier one of the same topic and number."""
         self._partitions[partition.place] = partition
 
     def remove(self, partition: Partition) -> bool:
-        """Own the partition no more. False: another one has taken its place."""
+        """Give up the partition. False: it was replaced meanwhile, and its replacement stays."""
         partition.is_ours = False
         if self._partitions.get(partition.place) is not partition:
             return False

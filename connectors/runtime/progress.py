@@ -14,7 +14,7 @@ STALLS = {
 
 
 class Progress:
-    """Compares how long the loop has stood still to what the settings allow."""
+    """Compares how long the loop has settled or started nothing with what the settings allow."""
 
     def __init__(self, flow: Flow, consumer: LogConsumer, config: WorkerConfig) -> None:
         self._flow = flow

@@ -64,8 +64,8 @@ class Runtime:
     ) -> None:
         """`open_max`: calls of `put` at once; `batch_max`: records in one call; `linger_s`: see `LogConsumer`.
 
-        `skips_probes`: the sink, which keeps no positions, is not shown them; their lane would count.
-        `clock_us`: on which records are due. `reads_traces`: see `LogConsumer`.
+        `skips_probes`: probes are settled without the sink, which keeps no positions; else they would count as a lane.
+        `clock_us`: the clock by which records are due. `reads_traces`: see `LogConsumer`.
         """
         lead_names = frozenset(topic.name for topic in lead)
         consumer = LogConsumer(

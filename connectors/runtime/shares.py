@@ -8,14 +8,14 @@ from pipeline.core.lanes.budget import Application, Budget, Standing
 from pipeline.core.lanes.lane import Gate
 from pipeline.core.lanes.lanes import Lanes
 
-# Reading that stops for longer is no sign of a process at its limit, which goes on within moments, but of lanes that
-# take their time: then no application may fill the process, and what comes next in the log is looked at.
+# A process at its limit pauses reading only for moments. A longer pause means slow lanes: then no application may fill
+# the process, so that records behind theirs in the log are read.
 FULL_MAX_S = 1.0
 FILL_AGAIN_US = 60_000_000
 
 
 class Shares:
-    """Bounds what is taken in. A sink without `parking` has no bounds: every record is taken in."""
+    """Bounds how many records an application may hold. For a sink without `parking` there is no bound."""
 
     def __init__(
         self, budget: Budget, lanes: Lanes[Work], find_gate: Callable[[Hashable], Gate], parking: Parking | None
@@ -55,14 +55,14 @@ class Shares:
         return not isinstance(application, Application) or self._budget.may_open(application, standing)
 
     def open(self, gate: Gate, key: Hashable, at_us: int) -> None:
-        """A place is taken by this lane."""
+        """Note that the lane has started work: it holds a place."""
         account = self._budget.look_up(key)
         if account is not None:
             self._budget.update(account, gate.standing(self._lanes.length(key), at_us))
             self._budget.open(account)
 
     def close(self, gate: Gate, key: Hashable, at_us: int) -> bool:
-        """A place is free again, whose record is not settled yet. True: see `update`."""
+        """Note that the lane's work ended: its place is free. The record may not be settled yet. True: see `update`."""
         account = self._budget.look_up(key)
         if account is None:
             return False

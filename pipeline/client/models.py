@@ -696,7 +696,7 @@ class Figures(TypedDict):
 
 
 class ReplayForm(TypedDict):
-    """The body. `subscription_id`: only to this one."""
+    """The body. `subscription_id`: the only subscription to send the event to; None: all that select it."""
 
     application_id: str
     subscription_id: NotRequired[str | None]

@@ -24,7 +24,7 @@ def secure(response: web.StreamResponse) -> None:
 
 
 class AnswerHeaders:
-    """Adds all of them."""
+    """Adds these headers to every answer."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._origins = frozenset(config.cors_origins.split())

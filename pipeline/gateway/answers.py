@@ -27,7 +27,7 @@ def answer_list(items: Sequence[bytes]) -> web.Response:
 
 
 async def answer_each(items: Iterable[T], show: Callable[[T], object]) -> web.Response:
-    """JSON: a list of any length, shown and encoded one by one, with turns for other requests in between."""
+    """Encode a list of any length as JSON, item by item, and let other requests run in between."""
     encoded, pauses = [], Pauses()
     for item in items:
         await pauses.take()

@@ -1,7 +1,7 @@
-"""Whether the database is one this gateway can work with: its migrations, and the keys its secrets are sealed with.
+"""Checks that this gateway can work with the database: its migrations, and the keys that its secrets are sealed with.
 
-A gateway starts without PostgreSQL as it goes on without it. What would have refused the start then ends the process
-once it is known.
+A gateway also starts while PostgreSQL is away. A problem that would have refused the start then ends the process as
+soon as it is found.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> Coroutine[Any, Any, None] | None:
-    """Verify now. When PostgreSQL is away: returns work that verifies once it is back, and raises problems then.
+    """Verify now. If PostgreSQL is away, returns a coroutine that verifies when it is back, and raises what it finds.
 
     Raises `StartError`.
     """

@@ -1,6 +1,6 @@
 """The API's document, OpenAPI 3.1, built from the operations that the gateway serves and its types of bodies.
 
-Nothing here is written by hand for one operation: what a handler reads, answers and refuses stands in its operation.
+Nothing here is written for a single operation: its `Operation` says what its handler reads, answers and refuses.
 """
 
 import inspect

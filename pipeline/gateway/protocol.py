@@ -1,8 +1,8 @@
 """The server below the application: bytes that are no HTTP get a problem as their answer, and a head has a deadline.
 
 aiohttp answers such requests in plain text, logs each with a traceback, and waits for ever for the rest of a head.
-Events that can be accepted at once do not come as far as aiohttp (`short_way`): its protocol sees a connection that is
-idle for so long.
+Events that can be accepted at once do not reach aiohttp (`short_way`): to its protocol the connection is idle
+meanwhile.
 """
 
 import asyncio

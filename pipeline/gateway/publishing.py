@@ -111,7 +111,7 @@ class Publisher:
             await asyncio.sleep(REPAIR_INTERVAL_S)
 
     async def _repair(self, application_ids: list[str]) -> int:
-        """Publish again; returns how many could not be published. A failure of one does not affect the others."""
+        """Publish applications again; returns how many failed. A failure of one does not affect the others."""
         left = 0
         for application_id in application_ids:
             try:

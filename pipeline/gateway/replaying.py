@@ -46,7 +46,7 @@ PORTION_MAX_RECORDS = 2000
 
 
 class ReplayForm(Form, frozen=True):
-    """The body. `subscription_id`: only to this one."""
+    """The body. `subscription_id`: the only subscription to send the event to; None: all that select it."""
 
     application_id: UUID
     subscription_id: UUID | None = None

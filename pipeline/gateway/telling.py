@@ -43,7 +43,7 @@ Row = TypeVar("Row")
 
 
 class Teller:
-    """One gateway's; together they share what there is to tell."""
+    """Makes the operational events of one gateway. Gateways divide the work by rows that they lock."""
 
     def __init__(
         self, pool: Pool, producer: LogProducer, topics: Topics, *, disable_after_s: float, clock_us: Callable[[], int]

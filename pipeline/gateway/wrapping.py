@@ -201,7 +201,7 @@ def check_head(request: web.Request) -> None:
 
 
 def answer_error(gateway: Gateway, error: Exception, *, method: str, route: str) -> web.Response:
-    """The answer to whatever a handler raises."""
+    """The answer to any exception of a handler."""
     match error:
         case Problem():
             return error.to_response()

@@ -20,7 +20,7 @@ class Aside:
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def call(self, function: Callable[[], T]) -> "Future[T]":
-        """Call in the thread; the result comes later. A call that was cancelled meanwhile is not begun."""
+        """Call a function in the thread; returns the future of its result. A call cancelled in time is not begun."""
         future: Future[T] = Future()
 
         def run() -> None:

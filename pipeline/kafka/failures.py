@@ -76,12 +76,12 @@ _ALONE_FIRST = _OF_A_RECORD | {KafkaError.INVALID_TIMESTAMP}
 
 
 def is_of_one_of_its_batch(error: KafkaError) -> bool:
-    """May the record have been refused for another one's sake? Written by itself it will be known."""
+    """May another record of the same batch be the reason? Writing the record in a batch of its own will tell."""
     return error.code() in _ALONE_FIRST
 
 
 def name_failure(error: KafkaError, topic: str) -> KafkaUnavailableError:
-    """The kind of an error that a record met which was written by itself, or that concerns all alike."""
+    """The kind of an error of a record that was alone in its batch, or of an error that concerns every record."""
     reason = f"{error.name()}: {error.str()}"
     if error.code() in _OF_A_RECORD:
         return RecordRefusedError(reason, topic=topic)

@@ -147,9 +147,9 @@ class LogGuard:
         return Finding(list(faults.values()), reached, topic_ids, readable)
 
     def _is_lost(self, place: Place, cut_at: int, reads: Sequence[RecordTime]) -> bool:
-        """Was something read behind the cut before it was made?
+        """Was a record read at or behind the cut that the log does not have any more?
 
-        The first read there tells; the reader may have gone on since, with what was written at the same offsets later.
+        The first record read there decides: later ones may be new records at the same offsets. None is known: yes.
         """
         first = next((read for read in reads if read.offset >= cut_at), None)
         return first is None or not is_there(self._config, place, *first)
@@ -165,7 +165,7 @@ class LogGuard:
         }
 
     def _note_held(self, ends: Mapping[Place, int]) -> None:
-        """`ends`: of partitions that are not read to their end."""
+        """Note how many offsets open transactions hold back. `ends`: of partitions that are not read to their end."""
         readable = ask_ends(self._admin, ends, LATEST, isolation=IsolationLevel.READ_COMMITTED)
         self.held = {place: held for place, end in ends.items() if (held := end - readable[place][0]) > 0}
         now_s = time.monotonic()

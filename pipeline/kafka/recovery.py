@@ -48,10 +48,11 @@ class Reached(NamedTuple):
 
 
 class Question(NamedTuple):
-    """Reading stopped at `position`. `newest_ms`: the time of the newest record that was read, None: not known.
+    """Where does reading go on after it stopped at `position`?
 
-    `cut_at`: where the log was cut off, which has grown again since; None: it was not, or that is not known.
-    `topic_id`: of the topic in which `position` counts; None: not known.
+    `newest_ms`: the time of the newest record that was read; None: not known. `cut_at`: the offset at which the log was
+    cut off before it grew again; None: not cut off, or not known. `topic_id`: the id of the topic that `position`
+    belongs to; None: not known.
     """
 
     place: Place
@@ -63,10 +64,10 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A finding. `position`: of the question that it answers, and no other; None: no question was asked.
+    """A finding. `position`: that of the question it answers; None: it answers no question.
 
-    Another answer, or a detour, may have moved the reader meanwhile: then what was found for its old place would skip
-    what lies between the two.
+    The reader must be at `position` still. If another answer or a detour has moved it, applying this one would skip
+    records.
     """
 
     fault: ReadFault
@@ -87,7 +88,7 @@ def make_question(place: Place, reached: Reached, error: KafkaError) -> Question
 
 
 class Recovery:
-    """Asked and listened to by the consuming thread. Its own thread begins at once, as that of `Aside` does."""
+    """Answers questions of the consuming thread in a thread of its own, which starts with the object."""
 
     def __init__(self, config: KafkaConfig, ids: TopicIds | None = None) -> None:
         self._config = config
@@ -97,7 +98,7 @@ class Recovery:
         threading.Thread(target=self._run, name="recovery", daemon=True).start()
 
     def ask(self, question: Question) -> None:
-        """The answer comes some time later, whatever happens to Kafka."""
+        """Ask a question. The answer comes later, also when Kafka is away meanwhile."""
         self._questions.put(question)
 
     @property
@@ -106,16 +107,19 @@ class Recovery:
         return self._questions.empty()
 
     def verify(self, reached: Mapping[Place, Reached]) -> None:
-        """Was the log of these cut off before where they begin, and has it grown again? An answer comes only if so."""
+        """Check whether a log was cut off below these positions and has grown again. An answer comes only if so."""
         if reached:
             self._questions.put(reached)
 
     def take_answer(self) -> Answer | None:
-        """A fault whose begin and end are equal was none: reading goes on where it stopped. None comes of a stall."""
+        """Take the next answer. A fault with equal begin and end is none: reading goes on where it stopped.
+
+        A stall that proves to be none has no answer.
+        """
         return self._answers.popleft() if self._answers else None
 
     def close(self) -> None:
-        """Does not wait: the thread ends with its present question."""
+        """End the thread after its present question, without waiting for it."""
         self._questions.put(None)
 
     def _run(self) -> None:

@@ -80,7 +80,7 @@ class Stepper:
         return found
 
     def note_good(self, place: Place, begin: int, end: int) -> None:
-        """All batches between these offsets were looked at."""
+        """Note that all batches between these offsets are good."""
         self._order.note(place, Looked(begin, end, end))
 
     def find_stalled(self) -> list[ReadFault]:
@@ -130,7 +130,7 @@ class Stepper:
         return [fault for question in asked if (fault := self._resolve(question)) is not None]
 
     def _resolve(self, question: Question) -> ReadFault | None:
-        """Answer the question, and move reading there."""
+        """Find where reading goes on, and move reading there. None: no fault was found."""
         place = question.place
         if self._probe is None:
             self._probe = Probe(self._config)

@@ -1,7 +1,7 @@
-"""Does the log take what this process writes? Known before a request is answered, also when there are none.
+"""Checks that the topics of this process take records, before a request depends on it and while there are none.
 
-A record that means nothing is written to each topic: at the start, every few seconds, and at once when it matters. What
-a topic's settings or permissions are is not what counts.
+A probe (a record without meaning) is written to each topic: at the start, every few seconds, and at once when it
+matters. The topic's settings and permissions are not read: only writing tells.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class WriteProbe:
-    """Asks for each of `topics`. `run` for ever; `check` is the answer."""
+    """Writes probes to each of `topics` while `run` runs; `check` has the result."""
 
     def __init__(
         self, producer: ProbeProducer, topics: Sequence[Topic], metrics: Metrics, *, process: str, interval_s: float
@@ -36,7 +36,7 @@ class WriteProbe:
         self._under_way: dict[Topic, asyncio.Future[Placement]] = {}
 
     async def run(self) -> None:
-        """Ask again and again, until cancelled."""
+        """Write probes again and again, until cancelled."""
         while True:
             await asyncio.gather(*(self.ask(topic) for topic in self._topics))
             await asyncio.sleep(min(RETRY_S, self._interval_s) if self._problems else self._interval_s)

@@ -158,11 +158,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
 
     def has_fetched(self, tp: TP) -> bool:
-        """Does the client have records of it that were not taken yet?"""
+        """Does the client have records of this partition that were not taken yet?"""
         return tp in self._ensure_consumer()._fetcher._records  # noqa: SLF001
 
     def hand(self, tp: TP, position: int, records: Sequence[LogRecord]) -> None:
-        """Let the client have fetched these. They are dropped if `position` is not its own any more."""
+        """Give the client records as if it had fetched them. It drops them if it is not at `position` any more."""
         fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
         assignment = fetcher._subscriptions.subscription.assignment  # noqa: SLF001
         if assignment is None or tp not in assignment.tps:
@@ -174,10 +174,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class NothingRead(dict[TP, int | None]):
-    """Faust's notes of the last offset that was read, of which it drops what lies before it. These note nothing.
+    """Replaces Faust's notes of the last offset that was read, and stays empty. Faust drops records before that offset.
 
-    A record before that offset is read on purpose: the log was cut off or made again. Faust's own note of a seek to
-    the commit, or of a chunk that was on its way, may come after that. Repeats are dropped by their ids.
+    The matcher reads such records on purpose, after the log was cut off or made again. Faust's note of a seek to the
+    commit, or of a chunk on its way, may come after that. Repeats are recognised by their ids.
     """
 
     def __getitem__(self, tp: TP) -> int | None:
@@ -209,7 +209,7 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=self.loop)
 
     def hold(self, tp: TP) -> None:
-        """Fetch nothing of a partition: what comes next is read by the log's bytes."""
+        """Stop fetching a partition: its next records are read by the log's bytes."""
         self.held.add(tp)
         self.is_holding.set()
 
@@ -220,11 +220,11 @@ class Consumer(driver.Consumer):
             self.is_holding.clear()
 
     def has_fetched(self, tp: TP) -> bool:
-        """Does the client have records of it that were not taken yet?"""
+        """Does the client have records of this partition that were not taken yet?"""
         return self._aiokafka_thread.has_fetched(tp)
 
     def hand(self, tp: TP, position: int, records: Sequence[LogRecord]) -> None:
-        """Let the client have fetched these. They are dropped if `position` is not its own any more."""
+        """Give the client records as if it had fetched them. It drops them if it is not at `position` any more."""
         self._aiokafka_thread.hand(tp, position, records)
 
     async def rewind(self, tp: TP, offset: int) -> None:
@@ -240,9 +240,9 @@ class Consumer(driver.Consumer):
         self.reading.reach(tp, fault.end)
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit exactly these. False when the group has gone on without us.
+        """Commit exactly these offsets. False when another member owns the partitions.
 
-        Faust's own acks lose their way with chunks.
+        Faust's own acks do not work with chunks.
         """
         held = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         return not held or bool(await self._commit(held))

@@ -92,7 +92,7 @@ class ReadAhead:
         self._turn_left = TURN_RECORDS
 
     def _choose(self) -> bytes | None:
-        """The next application that owes no time. If all do: the one that owes least, which the others are let off."""
+        """The next application without debt. If all have one: that with the least, which is deducted from all."""
         for _ in range(len(self._by_application)):
             key = next(iter(self._by_application))
             debt_s = self._debts_s.pop(key, 0.0) - TURN_S

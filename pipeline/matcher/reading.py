@@ -57,7 +57,7 @@ class Reading:
         return {tp: max(offset, self._reached.get(tp, 0)) for tp, offset in self._next_offsets.items()}
 
     def reach(self, tp: TP, position: int) -> None:
-        """The client goes on here, and all records before were noted: what lies between holds none."""
+        """Note the client's position. All records before it were noted: between the last one and here there is none."""
         self._reached[tp] = position
 
     def reached(self, tp: TP) -> int | None:
@@ -65,7 +65,7 @@ class Reading:
         return self._reached.get(tp)
 
     def begin(self, tp: TP, offset: int) -> None:
-        """Reading goes on at this offset, before records read already."""
+        """Note that reading goes back to this offset, before records that were read already."""
         self._next_offsets[tp] = offset
         self._reached.pop(tp, None)
         self._ages.pop(tp, None)
@@ -98,14 +98,14 @@ class Reading:
         return max(0, now_us - oldest_us) if oldest_us is not None else 0
 
     def list_gaps(self) -> list[Gap]:
-        """Gaps to be explained, by `count_missing`."""
+        """The gaps that `count_missing` has to explain."""
         return list(self._gaps)
 
     def count_missing(self, starts: Mapping[TP, int]) -> dict[TP, int]:
         """Records that retention took before they were read. `starts`: where the partitions with gaps begin now.
 
-        Of the gaps listed before; the others stay. The end of a transaction leaves a gap, too, and so do records whose
-        producer gave them up: those lie behind the start.
+        Gaps of these partitions are then forgotten. Ends of transactions and aborted records leave gaps as well: those
+        lie behind the start, and do not count.
         """
         missing: dict[TP, int] = {}
         for tp, begin, end in self._gaps:

@@ -50,5 +50,5 @@ class LookupPlaces:
 
 
 def _count(held: Held, standing: Standing) -> int:
-    """Places that count against an owner's part: of slow and unknown zones together, for a proven zone all."""
+    """Count the taken places that concern a zone: all for a proven one, else those of slow and unknown zones."""
     return held.all if standing is Standing.PROVEN else held.slow + held.unknown

@@ -26,7 +26,7 @@ class LookupTurns:
         self._owners: OrderedDict[Hashable, OrderedDict[str, deque[Waiting]]] = OrderedDict()
 
     def add(self, owner: Hashable, zone: str, names: Sequence[Waiting]) -> None:
-        """Let names of one zone wait behind those of the same owner and zone."""
+        """Add names of one zone behind the waiting names of the same owner and zone."""
         self._owners.setdefault(owner, OrderedDict()).setdefault(zone, deque()).extend(names)
 
     def find(
@@ -34,7 +34,7 @@ class LookupTurns:
     ) -> tuple[Hashable, str] | None:
         """Find the next owner and zone with room; None: there is none.
 
-        Quickly found: only as many owners and zones can be full as there are shares.
+        The search is short: no more owners and zones can be full than there are shares.
         """
         for owner, zones in self._owners.items():
             if owner_has_room(owner):

@@ -1,8 +1,8 @@
 """Looking up names in threads of our own: a slow name does not hold up others.
 
 The system's resolver cannot be cancelled, and takes half a minute for a name whose servers are silent. So look-ups are
-bounded in all, for each zone (the names of one domain, roughly) and for each owner (the application that asks), and
-none of them has to end for the process to end.
+bounded in all, for each zone (the names of one domain, roughly) and for each owner (the application that asks). The
+process can end while look-ups are still running.
 """
 
 import asyncio

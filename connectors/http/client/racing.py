@@ -47,7 +47,7 @@ class Remembered:
 
 
 def order(addresses: Sequence[str], first: str | None) -> list[str]:
-    """The one that worked last, then both families in turns, beginning with that of the system's first choice."""
+    """Order addresses: first the one that worked last, then IPv6 and IPv4 in turns, the system's choice first."""
     families = ([each for each in addresses if ":" in each], [each for each in addresses if ":" not in each])
     if addresses and ":" not in addresses[0]:
         families = families[::-1]

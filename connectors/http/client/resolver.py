@@ -49,8 +49,8 @@ class Entry:
 class Resolver:
     """Resolves names, with a short memory. A remembered answer is checked again at each use.
 
-    Names are asked for as they are, without the search domains of this machine (and so without its hosts file), unless
-    private addresses are allowed: then a name may be a neighbour's.
+    Names are looked up as fully qualified, without this machine's search domains (and so without its hosts file). Only
+    where private addresses are allowed may a name be that of another machine in this network.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class SourceAwayError(Exception):
 
 
 class Beside(NamedTuple):
-    """A payload that was read with another one. `key`: of the event's record, as a claim check names it."""
+    """Another payload of the same fetch. `key`: the place of its event's record, as a claim check names it."""
 
     key: tuple[int, int]
     application_id: str

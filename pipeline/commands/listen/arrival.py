@@ -102,6 +102,6 @@ def show(arrival: Arrival, *, shows_body: bool) -> dict[str, Any]:
 
 
 def clean(text: str, max_chars: int = SHOWN_MAX_CHARS) -> str:
-    """A stranger's text, cut, and without characters that a terminal would obey or cannot show."""
+    """Make foreign text safe for a terminal: cut, without control and unprintable characters."""
     shown = "".join(character if character.isprintable() else "?" for character in text[: max_chars + 1])
     return shown if len(shown) <= max_chars else shown[:max_chars] + "…"

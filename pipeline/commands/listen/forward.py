@@ -1,4 +1,4 @@
-"""Passes deliveries on to a developer's own server, and its answers back: signatures hold there as well."""
+"""Passes deliveries on to a developer's own server unchanged, so that signatures hold, and its answers back."""
 
 from types import TracebackType
 
@@ -17,7 +17,7 @@ HOP_HEADERS = frozenset(
 
 
 class Forward:
-    """An async context manager. `url`: where everything goes, whatever path it came to."""
+    """Forwards deliveries to `url`, whatever path they came to. An async context manager."""
 
     def __init__(self, url: str) -> None:
         self._url = url

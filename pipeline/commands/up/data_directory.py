@@ -1,4 +1,4 @@
-"""Where `hookline up` keeps its state: its files, and that only one of them uses it at a time."""
+"""Where `hookline up` keeps its state: the files, and the lock that lets one `hookline up` at a time use them."""
 
 import os
 from collections.abc import Iterator

@@ -79,7 +79,7 @@ class Instance:
         self._start_fd: int | None = start_fd
 
     async def start(self) -> Report:
-        """Start everything; where it is. Raises `StartError` or `EmbeddedError`."""
+        """Start everything; returns where it is. Raises `StartError` or `EmbeddedError`."""
         keys = provide_keys(self._settings, self._data)
         self._data.mark()
         ports, given, settings, data = self._ports, self._given, self._settings, self._data

@@ -50,7 +50,7 @@ def _list_attributes(delivery: Delivery) -> dict[str, str]:
 
 
 def _write_data(content_type: str, payload: Payload) -> tuple[bytes, Payload]:
-    """The member's name, and its value as JSON."""
+    """The name of the member that carries the payload, and its value as JSON."""
     if content_type == JSON_TYPE:
         return b"data", payload
     if content_type != BINARY_TYPE:

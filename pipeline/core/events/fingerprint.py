@@ -1,4 +1,4 @@
-"""Is an event that comes again under a known id the same event? Told by what its sender says about it.
+"""Is an event that comes again under a known id the same event? The fields that its sender gives decide.
 
 `occurred_at` takes no part: clients that leave it to their library (Hook0's among them) send another time with every
 attempt of the same event. Neither does what we add: the time of receipt, the address, the checksum.

@@ -45,7 +45,7 @@ def find_header_problem(name: str, value: str, *, signature_header: str = SIGNAT
 
 
 def find_repeated_name(names: Iterable[str]) -> str | None:
-    """A name that is there twice, as a sentence: only one of the two could be sent. None: there is none."""
+    """The problem of a header name that occurs twice, as a sentence, or None. Only one of the two could be sent."""
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:

@@ -190,9 +190,7 @@ def describe_change(
 
 
 def describe_quota(application_id: str, *, percent: int, limit: int, day: date, now_us: int) -> Event:
-    """The event that tells how much of the daily quota is used up. Told by several gateways: the same
-    id and content.
-    """
+    """The event that says how much of the daily quota is used up. Gateways make the same one: same id, same content."""
     event_type = QUOTA_REACHED if percent >= 100 else QUOTA_NEAR
     payload = {"quota": "events_per_day", "percent": percent, "limit": limit, "day": day.isoformat()}
     name = f"{event_type}/{application_id}/{day}/{percent}"

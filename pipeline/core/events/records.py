@@ -173,7 +173,7 @@ class RoutesHead(Record, frozen=True, kw_only=True, gc=False):
 
 
 class Routes(Record, frozen=True, kw_only=True, gc=False):
-    """An application's routes in one record, as they were published before parts: read, and written no more.
+    """An application's routes in one record, as releases before `RoutesPart` published them: still read, not written.
 
     `subscriptions`: `{"subscription_id", "enabled", "event_types": [str], "labels": {str: str}}` each;
     `secret_hashes`: SHA-256 of each valid application secret (of the 36 ASCII characters of the UUID).
@@ -339,7 +339,7 @@ def written_version(record: type[Record]) -> int:
 
 
 def is_written(record: type[Record]) -> bool:
-    """False: this process does not write such records (`write_as`)."""
+    """Does this process write such records? Not if `write_as` left them out."""
     return record in ENCODERS
 
 

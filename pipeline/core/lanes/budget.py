@@ -49,7 +49,7 @@ class Held:
     all: int = 0  # of the three together
 
     def beside(self, standing: Standing) -> int:
-        """The use that counts for a lane of this standing: that of the same standing; for a proven one all."""
+        """The use that counts against a lane: that of all lanes if it is proven, else that of its own standing."""
         if standing is Standing.PROVEN:
             return self.all
         return self.slow if standing is Standing.SLOW else self.unknown

@@ -172,7 +172,7 @@ class EndpointGate:
                 self._is_starting = False
 
     def fail(self, now_us: int, *, started_at_us: int, is_overload: bool, is_fault: bool) -> None:
-        """A request failed. `is_overload`: slow down; `is_fault`: the endpoint is not able, counts for the breaker."""
+        """Note a failed request. `is_overload`: lower the limit. `is_fault`: of the endpoint; the breaker counts it."""
         self._smooth(now_us - started_at_us)
         # requests that were on their way when the limit was cut say nothing about the new one
         if is_overload and started_at_us >= self._cut_at_us:

@@ -39,13 +39,13 @@ NO_JAM = Jam(0, 0.0)
 
 
 class Gate(Protocol):
-    """Says what one lane may do now. Asked for every item: it must be cheap."""
+    """Decides how much one lane may do now. It is asked for every item, so it must be cheap."""
 
     def accepts(self, waiting: int, now_us: int) -> bool:
         """May an item wait in the lane, with `waiting` before it? If not, it must be parked."""
 
     def is_long(self, waiting: int) -> bool:
-        """Are so many enough to ask whether the lane is full?"""
+        """May a lane with so many waiting items be full?"""
 
     def room(self, now_us: int) -> int:
         """How many more may be started at this moment."""
@@ -54,7 +54,7 @@ class Gate(Protocol):
         """Time at which room opens on its own, or None if only a completion can open it."""
 
     def is_slow(self, now_us: int) -> bool:
-        """Does its work take long?"""
+        """Does the lane's work take long?"""
 
     def standing(self, waiting: int, now_us: int) -> Standing:
         """The lane's state, with `waiting` items in it."""

@@ -4,13 +4,12 @@ Among lanes turns go round: first among groups (applications), then among a grou
 at once, and from when on, its gate decides; how much lanes and groups may have together, the caller of `take` (see
 `budget`).
 
-Lanes of each standing (their gate says which) take turns among themselves, and so do lanes with nothing but parked
-work, which can be passed over while others need the machine. Each of these gets a share of the starts when there are
-fewer places than work, so that slow lanes, too, go on.
+Lanes of one standing (their gate says which) take turns among themselves, and so do lanes with nothing but parked
+work, which can be passed over while others need the machine. Each of these classes gets a share of the starts when
+there are fewer places than work, so that slow lanes make progress as well.
 
-A long lane is full when its gate is slow, or when it is much longer than the others are: then its owner, and no other,
-is to wait elsewhere. Lanes that are all as long mean that this process is at its limit; putting work away would
-only make more of it.
+A long lane is full when its gate is slow, or when it is much longer than the others: then only its owner's items wait
+elsewhere. If all lanes are equally long, this process is at its limit, and parking would only make more work.
 """
 
 import heapq
@@ -163,7 +162,7 @@ class Lanes(Generic[T]):
             self._line_up(lane, now_us)
 
     def length(self, key: Hashable) -> int:
-        """How much waits in a lane."""
+        """The number of items that wait in a lane."""
         lane = self._lanes.get(key)
         return 0 if lane is None else len(lane)
 
@@ -178,7 +177,7 @@ class Lanes(Generic[T]):
         return item
 
     def evict(self, key: Hashable) -> list[T]:
-        """Take everything out of a lane."""
+        """Remove a lane; returns its items."""
         lane = self._lanes.pop(key, None)
         if lane is None:
             return []
@@ -189,7 +188,7 @@ class Lanes(Generic[T]):
         return items
 
     def drop(self, is_unwanted: Callable[[T], bool]) -> list[T]:
-        """Take out these items."""
+        """Remove the unwanted items from all lanes; returns them."""
         dropped: list[T] = []
         for lane in list(self._lanes.values()):
             for queue in lane.queues:

@@ -7,7 +7,7 @@ from pipeline.core.units import SECOND_US
 
 
 class TokenBucket:
-    """`rate_per_s`: earned; `burst`: at most so many are kept, one at least. Both may be set anew."""
+    """Tokens: `rate_per_s` are earned, at most `burst` are kept (at least one). Both may be changed."""
 
     __slots__ = ("_earned_at_us", "burst", "rate_per_s", "tokens")
 
@@ -18,19 +18,19 @@ class TokenBucket:
         self._earned_at_us = 0
 
     def earn(self, now_us: int) -> float:
-        """The tokens there are now."""
+        """Add the tokens earned since the last call; returns how many there are."""
         earned = max(0, now_us - self._earned_at_us) * self.rate_per_s / SECOND_US
         self.tokens = min(max(1.0, self.burst), self.tokens + earned)
         self._earned_at_us = now_us
         return self.tokens
 
     def wait_us(self, now_us: int) -> int:
-        """How long until there is one; 0: now."""
+        """Microseconds until there is a token; 0 if there is one now."""
         tokens = self.earn(now_us)
         return 0 if tokens >= 1 else 1 + round((1 - tokens) / self.rate_per_s * SECOND_US)
 
     def take(self) -> None:
-        """One more was started, whether there was a token or not: then those behind it wait longer."""
+        """Take a token. Without one the balance becomes negative, and later starts wait longer."""
         self.tokens -= 1
 
 

@@ -24,14 +24,14 @@ class UnsettledAge:
             self._noted_us = timestamp_us
 
     def catch_up(self, offset: int, now_us: int) -> None:
-        """All below `offset` is settled and there is no more: what comes is not older than now."""
+        """Note that all records below `offset` are settled and the log ends there. Later ones are no older than now."""
         self._noted = deque([(offset, now_us)])
         self._noted_us = now_us
 
     def oldest_us(self, settled: int) -> int | None:
-        """The timestamp of the record at `settled`, below which all is settled. None: nothing is known yet.
+        """The timestamp of the record at `settled`, the first that is not settled. None: no record was noted yet.
 
-        When nothing was read there yet, that of the last one noted before.
+        It is that of the last noted record before `settled` if the record itself was not noted.
         """
         noted = self._noted
         while len(noted) > 1 and noted[1][0] <= settled:

@@ -50,7 +50,7 @@ class Watermark:
         self._outstanding.discard(offset)
 
     def is_settled(self, offset: int) -> bool:
-        """Is this record done with: settled, completed before a restart, or gone from the log?"""
+        """Is the record settled, completed before a restart, or gone from the log?"""
         if offset < self.next_offset:
             return offset not in self._outstanding
         return any(first <= offset < end for first, end in self._done_before)

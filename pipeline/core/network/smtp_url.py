@@ -24,7 +24,7 @@ class SmtpServer:
 
 
 def parse_smtp_url(url: str) -> SmtpServer:
-    """Raises `ValueError` that does not show the URL, in which there is a password."""
+    """Parse the URL of a mail server. Raises `ValueError`, whose text leaves the URL out: it may have a password."""
     parts = urlsplit(url)
     known = SCHEMES.get(parts.scheme)
     if known is None or not parts.hostname:

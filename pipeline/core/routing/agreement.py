@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """`behind`: it may be that the log has not been read so far yet."""
+    """Result of a comparison. `behind`: the log lacks a version, or this process has not read it yet."""
 
     AGREED = "agreed"
     FOREIGN = "foreign"
@@ -12,10 +12,10 @@ class Verdict(StrEnum):
 
 
 def judge(logged: tuple[int, str] | None, *, newest: tuple[int, str], published: tuple[int, str]) -> Verdict:
-    """Compare versions, each with the id of the change that brought it ("" where there was none yet).
+    """Compare versions, each with the id of the change that made it ("" where there was none yet).
 
-    `logged`: what the log says, None for nothing; read before the others. A log that this database has written lies
-    between what it has published for sure and its newest version.
+    `logged`: the version in the log, or None; read before the two others. In a log that this database wrote, it is
+    between `published` (acknowledged) and `newest`.
     """
     if logged is None:
         return Verdict.BEHIND if published[0] > 0 else Verdict.AGREED

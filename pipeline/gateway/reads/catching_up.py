@@ -62,7 +62,7 @@ class CatchingUp:
             return await self._ask(partitions)
 
     def note_dispatched(self, application_id: str, before: int) -> None:
-        """The application's events before this offset are archived with their matches."""
+        """Note that the application's events before this offset are archived with their matches."""
         self._dispatched[application_id] = (self._find_topic_id(), before)
         self._dispatched.move_to_end(application_id)
         if len(self._dispatched) > APPLICATIONS_REMEMBERED:
@@ -85,13 +85,13 @@ class ArchivedLately:
         self._positions: dict[int, tuple[str | None, int, float]] = {}  # topic id, position, until when
 
     def note(self, topic_id: str | None, positions: Mapping[int, int]) -> None:
-        """Positions just read, by partition."""
+        """Remember positions that were just read, by partition."""
         until_s = self._find_now_s() + HOLDS_S
         for partition, position in positions.items():
             self._positions[partition] = (topic_id, position, until_s)
 
     def find(self, topic_id: str | None, partitions: Collection[int]) -> dict[int, int] | None:
-        """The positions of all these partitions; None when one of them must be read."""
+        """The remembered positions of these partitions; None if one is missing or too old."""
         now_s = self._find_now_s()
         found = {}
         for partition in partitions:

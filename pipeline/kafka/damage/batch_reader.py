@@ -1,4 +1,4 @@
-"""Reads one batch again, by its bytes: of a record that was read before, by this process or by another one."""
+"""Reads the batch of a known record again, by its bytes; the record was read before, here or in another process."""
 
 from aiokafka.record.default_records import DefaultRecordBatch
 

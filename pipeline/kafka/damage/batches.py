@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """No batch that can be read. `size`: how many bytes it claims to have."""
+    """A batch that cannot be read. `size`: how many bytes it claims to have."""
 
     reason: str
     size: int = 0

@@ -63,7 +63,7 @@ class Way:
         return Stretch(records, fault, is_last=self._is_over(position))
 
     def _is_over(self, position: int) -> bool:
-        """Can the reader's client go on? Not while a damaged header hides from the broker what is or will be there."""
+        """Can the reader's client go on? No, while a damaged header hides the records behind it from the broker."""
         if self._batches is not None and position < self._end:
             return False
         if self._scanner.can_serve(self._place, position):
@@ -73,7 +73,7 @@ class Way:
 
 
 class Part(NamedTuple):
-    """A part of a log. `begin`: the position asked about, or the log's begin behind it. `way`: None: it is in order."""
+    """A part of a log, from `begin`: the position asked about, or the later begin of the log. `way` None: no damage."""
 
     begin: int
     way: Way | None

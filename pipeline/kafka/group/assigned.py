@@ -1,4 +1,7 @@
-"""The partitions that this member reads: how far, in which topic, and which of them stand still. For the thread."""
+"""The partitions that this member reads: the offset reached, the topic's id, and whether reading is stopped.
+
+Used by the consuming thread alone.
+"""
 
 from collections.abc import Iterable
 
@@ -30,7 +33,7 @@ class Assigned:
         return question._replace(topic_id=self.origins.find(question.place))
 
     def forget(self, places: Iterable[Place]) -> None:
-        """Other members read these."""
+        """Forget partitions that other members read now."""
         for place in places:
             self.stopped.discard(place)
             self.delays.forget(place)

@@ -47,11 +47,11 @@ class Clients:
                 self.find(topic).list_topics(topic, QUERY_TIMEOUT_S)
 
     def assign(self, parts: Sequence[TopicPartition]) -> None:
-        """Read these, each from its offset."""
+        """Read these partitions, each from its offset."""
         self._for_each(Consumer.incremental_assign, parts)
 
     def unassign(self, places: Iterable[Place]) -> None:
-        """Read these no more."""
+        """Stop reading these partitions."""
         self._for_each(Consumer.incremental_unassign, [TopicPartition(*place) for place in places])
 
     def move(self, place: Place, offset: int, epoch: int | None = None) -> None:
@@ -62,11 +62,11 @@ class Clients:
         client.incremental_assign([part])
 
     def pause(self, places: Iterable[Place]) -> None:
-        """Fetch these no more."""
+        """Stop fetching these partitions."""
         self._for_each(Consumer.pause, [TopicPartition(*place) for place in places])
 
     def resume(self, places: Iterable[Place]) -> None:
-        """Fetch these again."""
+        """Fetch these partitions again."""
         self._for_each(Consumer.resume, [TopicPartition(*place) for place in places])
 
     def close(self) -> BaseException | None:

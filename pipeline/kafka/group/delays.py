@@ -29,18 +29,18 @@ class Delays:
         return self._wakes[0][0] if self._wakes else None
 
     def find_wait_us(self, record: LogRecord, now_us: int) -> int:
-        """Find the microseconds until the record is due; 0 or less: it is."""
+        """Find the microseconds until the record is due; 0 or less if it is due."""
         delay_us = self.by_topic_us.get(record.topic)
         return 0 if delay_us is None else record.timestamp_us + delay_us - now_us
 
     def hold(self, place: Place, now_s: float, wait_us: int) -> None:
-        """The partition's next record is due after `wait_us`."""
+        """Pause a partition whose next record is due after `wait_us`."""
         until_s = now_s + max(wait_us / 1_000_000, STEP_S)
         self._until_s[place] = until_s
         heapq.heappush(self._wakes, (until_s, place))
 
     def take_due(self, now_s: float) -> list[Place]:
-        """Partitions that wait no more."""
+        """Remove and return the partitions whose next record is due."""
         due = []
         while self._wakes and self._wakes[0][0] <= now_s:
             until_s, place = heapq.heappop(self._wakes)

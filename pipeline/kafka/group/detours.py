@@ -86,14 +86,14 @@ class Detours:
 
     @property
     def are_busy(self) -> bool:
-        """Is there one that goes on soon?"""
+        """Has a detour work to do now?"""
         delays, now_s = self._assigned.delays, time.monotonic()
         return any(place not in delays and each.again_at_s < now_s for place, each in self._detours.items())
 
     def assign(self, starts: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
-        """These were assigned: fetch those without a backlog.
+        """Begin assigned partitions: fetch those without a backlog, and look at the others' logs first.
 
-        `ends`: where they end. One of which that is not known has no leader, and the others do not wait for it.
+        `ends`: the end of each. A partition that is not in it has no leader; it counts as one without a backlog.
         """
         reached = self._assigned.reached
         behind = {place for place in starts if reached[place].offset < ends.get(place, 0)}
@@ -117,20 +117,20 @@ class Detours:
         self._detours[place] = Detour(start, is_suspect=is_suspect)
 
     def forget(self, places: Sequence[Place]) -> None:
-        """Other members read these."""
+        """End the detours of partitions that other members read now."""
         for place in places:
             detour = self._detours.pop(place, None)
             if detour is not None and detour.future is not None:
                 detour.future.cancel()
 
     def go_on(self, now_s: float) -> None:
-        """Hand over what was read and is due, and ask for more."""
+        """Hand over records that were read and are due, and ask for more."""
         for place, detour in list(self._detours.items()):
             if place not in self._assigned.delays and detour.again_at_s < now_s:
                 self._go_on(place, detour, now_s)
 
     def close(self) -> None:
-        """Look at nothing more."""
+        """End all detours."""
         self._aside.call(self._close_ways)
         self._aside.close()
 

@@ -31,7 +31,7 @@ class MemberFile:
         self.former = os.pread(self._slot[0], 1024, 0).decode(errors="replace").strip() if self._slot else ""
 
     def note(self, member: str) -> None:
-        """Remember the process' present member id; an empty one: it is no member."""
+        """Remember the process' present member id; an empty one means that it is no member."""
         if self._slot is not None:
             file, _ = self._slot
             os.ftruncate(file, 0)

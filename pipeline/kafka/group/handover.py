@@ -34,7 +34,7 @@ class Handover:
         return faults_met == self._faults_told
 
     def hand(self, records: Sequence[LogRecord], *, are_retries: bool) -> None:
-        """Records were read."""
+        """Hand over records that were read."""
         self._handed_batches += 1
         self._call(self._side.receive_retries if are_retries else self._side.receive, records)
 

@@ -52,10 +52,10 @@ class Pauses:
         return True
 
     def start(self, places: Iterable[Place]) -> None:
-        """These were assigned.
+        """Pause or resume partitions that were assigned.
 
-        A client remembers that a partition was paused when it went away: without this, a delayed partition that comes
-        back would never be read again.
+        A client remembers across assignments that a partition is paused: a delayed one that comes back would otherwise
+        never be read again.
         """
         (self._clients.pause if self._in_flight.is_full else self._clients.resume)(places)
 

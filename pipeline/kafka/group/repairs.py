@@ -111,7 +111,7 @@ class Repairs:
                 self._pauses.go_on(place)
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """End the recovery."""
         self._recovery.close()
 
     def _ask(self, question: Question) -> None:
@@ -120,9 +120,9 @@ class Repairs:
 
 
 def applies(answer: Answer, reached: Reached | None, *, is_stopped: bool) -> bool:
-    """Does the answer concern the partition as it is now? `reached`: how far it is read; None: it went away.
+    """Does the answer concern the partition's present position? `reached`: that position; None: not assigned any more.
 
-    A partition that stopped at one place and was moved to another has an answer of its own under way, or goes on.
+    A partition that was moved since the question was asked waits for another answer, or is read already.
     """
     fault = answer.fault
     if reached is None:

@@ -25,7 +25,7 @@ class Applications:
         self._met: set[str] | None = set()
 
     def find(self, application_id: str) -> Application | None:
-        """One of which a head was read; parts alone are nothing."""
+        """The application, if a head of it was read. Parts without a head do not count."""
         application = self._applications.get(application_id)
         return application if application is not None and application.versions else None
 
@@ -40,7 +40,7 @@ class Applications:
                 yield application_id, application.head
 
     def end_first_reading(self) -> None:
-        """Everything that was in the topic at the start has been applied."""
+        """Note that everything that was in the topic at the start has been applied."""
         self._met = None
 
     def apply(self, key: str, value: bytes | None, appended_at_us: int) -> None:
@@ -156,10 +156,10 @@ class Applications:
                 self._by_secret[name] = application_id
 
     def _find_since(self, part: RoutesPart, version: int) -> int:
-        """Find since when a thing has been as `part` says; for the first record of it that is read, from its beginning.
+        """Find the first version that `part` holds for. For the first record of a name it is the version that made it.
 
-        Its earlier form may have been compacted away, while events that met it wait to be matched after a restart:
-        better as it is now than as if there had been none.
+        Compaction may have removed its earlier form, while events of that time wait to be matched after a restart. They
+        are matched with the present form, rather than with none.
         """
         # names of event types are an application's own
         place = f"{part.application_id}/{part.name}"
@@ -173,7 +173,7 @@ class Applications:
         self._by_secret.pop(secret, None)
 
     def _forget(self, application_id: str) -> None:
-        """A tombstone: of an application that was taken back long ago."""
+        """Forget an application whose record is a tombstone: it was deleted long ago."""
         application = self._applications.pop(application_id, None)
         for secret in application.secrets if application is not None else ():
             self._by_secret.pop(secret, None)

@@ -18,7 +18,7 @@ class StepTimer:
         return self._handle is not None
 
     def set_soon(self, wait_s: float) -> None:
-        """Ring after so long; 0: at the end of this turn of the loop."""
+        """Plan the step in `wait_s` seconds; 0: in the loop's next turn. An earlier plan is void."""
         self.cancel()
         self._handle = self._loop.call_later(wait_s, self._take) if wait_s else self._loop.call_soon(self._take)
 

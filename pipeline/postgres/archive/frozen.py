@@ -1,8 +1,8 @@
 """Ending the session of a process that stands still in the middle of a write, so that its successor need not wait.
 
-PostgreSQL ends by itself a session that is idle in a transaction. One whose client began to send rows (COPY) and went
-silent is not idle: no time-out ends it, it keeps its locks for as long as the machine answers, and beside it no
-database can be dropped.
+PostgreSQL ends a session that is idle in a transaction (`idle_in_transaction_session_timeout`). A session whose client
+went silent while it sent rows (COPY) is not idle: no time-out ends it, and it keeps its locks as long as the client's
+machine answers.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ log = structlog.get_logger()
 
 
 async def end_frozen_sessions(config: DatabaseConfig, waiting_pid: int) -> None:
-    """Look until it is cancelled which sessions this one waits for, and end those whose clients are silent.
+    """Look every second which sessions this one waits for, and end those whose clients are silent. Ends by cancelling.
 
-    What such a session had written is undone, and its process finds out when it goes on. Raises what psycopg raises.
+    PostgreSQL rolls such a session back; its process gets an error when it wakes. Raises what psycopg raises.
     """
     await asyncio.sleep(LOOK_INTERVAL_S)
     async with await open_archive_connection(config) as connection:

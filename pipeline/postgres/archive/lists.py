@@ -23,7 +23,7 @@ SCANNED_MAX = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events. None or empty: any. Bounds of time (of when they were received) are inclusive."""
+    """Selects events. None or empty: any. Bounds of the time of receipt are inclusive."""
 
     application_id: str
     event_types: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFilter:
-    """Which attempts or deliveries. Bounds are inclusive; an empty tuple of event types is all of them."""
+    """Selects attempts or deliveries. Bounds are inclusive; an empty tuple of event types means all of them."""
 
     application_id: str
     event_id: str | None = None
@@ -52,7 +52,7 @@ def list_values(wanted: ListFilter) -> dict[str, object]:
 
 
 def turn_back(cursor: Cursor | None) -> Cursor | None:
-    """Turn a place round, towards newer items."""
+    """Turn a cursor round: the page before it, towards newer items."""
     return replace(cursor, is_backward=True) if cursor is not None else None
 
 

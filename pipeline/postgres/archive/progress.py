@@ -32,7 +32,7 @@ async def read_next_offsets(
 ) -> dict[int, int]:
     """The next offset to archive, by partition: everything before it is archived.
 
-    `topic_id`: as it is now; of a position that counts in another topic of this name nothing follows.
+    `topic_id`: the topic's present id. A position in an earlier topic of this name counts as 0.
     """
     found: dict[int, int] = dict(await pool.fetch(NEXT_OFFSETS, (topic, list(partitions), topic_id), tuple_row))
     return {partition: max(int(found.get(partition, 0)), 0) for partition in partitions}

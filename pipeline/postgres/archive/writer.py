@@ -80,10 +80,10 @@ class ArchiveWriter:
     async def claim(
         self, owners: Mapping[Place, UUID], topic_ids: Mapping[str, str] | None = None
     ) -> dict[Place, Claimed]:
-        """Make each partition's `owner` its only writer; where it is.
+        """Make each partition's `owner` its only writer; returns the partitions' positions.
 
-        `topic_ids`: by topic name, for positions of which the topic is not known yet. Waits for a transaction of the
-        owner before: its answer is final.
+        `topic_ids`, by topic name, is kept for positions whose topic is not known yet. Waits for an open transaction of
+        the former owner, so that the position is final.
         """
         claimed: dict[Place, Claimed] = {}
         async with self._connected() as connection, self._ending_frozen(connection), connection.transaction():
@@ -103,7 +103,7 @@ class ArchiveWriter:
 
     @asynccontextmanager
     async def _ending_frozen(self, waiting: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
-        """Owners that this session waits for are ended if they stand still."""
+        """Meanwhile end the sessions that this one waits for, if their clients are silent."""
         ending = asyncio.create_task(end_frozen_sessions(self._config, waiting.info.backend_pid))
         try:
             yield

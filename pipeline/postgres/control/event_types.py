@@ -30,7 +30,7 @@ async def create_event_type(
 ) -> bool | None:
     """Create an event type, or activate it again; one that is active stays as it is.
 
-    True; None when there is no such application; False when it has `event_types_max` others already.
+    Returns True; None if there is no such application; False if it has `event_types_max` other types already.
     """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)

@@ -41,7 +41,7 @@ async def find_quotas_of_application(pool: Pool, application_id: str) -> Organiz
 async def change_quotas(
     pool: Pool, organization_id: str, quotas: OrganizationQuotas, *, was: OrganizationQuotas | None = None
 ) -> bool:
-    """False when there is no such organization, or its quotas are not `was`."""
+    """Change quotas. False: there is no such organization, or its quotas are not `was` any more."""
     async with pool.connection() as connection, connection.transaction():
         # its row is locked: there may be none of quotas yet
         await connection.execute(

@@ -162,7 +162,7 @@ def does_disagree(known: LogState | None, *, routes: LogState, published: LogSta
 
 
 async def extend_publication(pool: Pool, publication: Publication, *, lease_s: float) -> bool:
-    """False: the lease ran out and another gateway has it."""
+    """Extend the lease. False: it ran out, and another gateway has it."""
     return await _update(
         pool, "publishing_until = clock_timestamp() + %(lease_s)s * interval '1 s'", publication, lease_s=lease_s
     )
@@ -184,7 +184,7 @@ async def abandon_publication(pool: Pool, publication: Publication) -> None:
 
 
 async def publish_again(pool: Pool, application_id: str) -> None:
-    """Everything of it has to be published once more."""
+    """Mark an application, so that all of its routes are published once more."""
     async with pool.connection() as connection:
         await connection.execute(
             "update applications set routes_version = routes_version + 1, change_id = gen_random_uuid(), "
