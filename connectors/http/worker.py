@@ -24,7 +24,7 @@ from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.aside import Aside
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
-from pipeline.kafka.holding_writer import HoldingWriter
+from pipeline.kafka.holding_writer import PRODUCE_TIMEOUT_S, HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
@@ -38,8 +38,6 @@ from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
 from pipeline.topics import declare_topics_for
 
-# Long enough to sit out a broker's restart: attempts and retries must not be lost.
-PRODUCE_TIMEOUT_S = 300.0
 SWEEP_INTERVAL_S = 1.0
 LOOK_SWEEPS = 5  # a look through 100,000 endpoints takes tens of milliseconds
 TAIL_MAX_RECORDS = 50_000

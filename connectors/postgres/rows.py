@@ -5,7 +5,6 @@ the other topics, which only our own processes write, becomes a dead letter here
 Text loses NUL, which PostgreSQL's text cannot hold: it is kept as U+FFFD. Bodies and the JSON of maps keep every byte.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ import structlog
 
 from connectors.sink import LogRecord, Place
 from pipeline.core.events.dead_letters import make_dead_letter
-from pipeline.core.events.ids import derive_attempt_id
+from pipeline.core.events.ids import derive_attempt_id, is_uuid
 from pipeline.core.events.records import (
     Attempt,
     DeadLetter,
@@ -37,7 +36,6 @@ from schemas import SchemaError
 
 INTEGER_MAX = 2**31 - 1
 NONE_REFUSED: Mapping[LogRecord, str] = {}
-_match_uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 Rows = dict[str, list[Row]]  # by table name
 log = structlog.get_logger()
@@ -280,7 +278,7 @@ def _list_ids(matches: Iterable[Mapping[str, str]]) -> list[str]:
 
 def _check_ids(*ids: str) -> None:
     for text in ids:
-        if _match_uuid(text) is None:
+        if not is_uuid(text):
             raise SchemaError(f"an id that is no lower-case hyphenated UUID: {text[:50]!r}")
 
 
@@ -291,7 +289,7 @@ def _check_integers(*numbers: int) -> None:
 
 
 def _uuid_or_none(text: str | None) -> str | None:
-    return text if text is not None and _match_uuid(text) is not None else None
+    return text if text is not None and is_uuid(text) else None
 
 
 def _to_json(pairs: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from pipeline.core.events.content_types import JSON_TYPE
 from pipeline.core.events.json_text import find_json_problem
 from pipeline.core.events.text import NUL_ESCAPED, find_nul
 from pipeline.gateway.context import GATEWAY
@@ -16,7 +17,6 @@ from pipeline.gateway.validation import Findings
 from pipeline.pauses import wait_turn
 from pipeline.tenant import TENANT
 
-JSON_TYPE = "application/json"
 # A payload becomes bytes, in which NUL is one like any other; an event of a batch is looked at when it is decoded.
 MAY_HAVE_NUL = frozenset(("payload", "events"))
 

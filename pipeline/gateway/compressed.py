@@ -18,7 +18,7 @@ GZIP_WINDOW_BITS = 31  # a gzip header and trailer around it
 
 
 class Encoder(Protocol):
-    """Takes encoded bytes, returns the decoded bytes that are ready."""
+    """Takes bytes, and returns the encoded bytes that are ready."""
 
     def compress(self, data: bytes) -> bytes: ...
 

@@ -9,12 +9,12 @@ from aiohttp import web
 from yarl import URL
 
 from pipeline.core.events.text import find_text_problem
+from pipeline.core.network.ports import PORT_MAX
 from pipeline.gateway.problems import Problem
 
 # uri-host [":" port] of RFC 9110 §7.2, without percent-encodings; it may be empty
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]*)(?::([0-9]{0,5}))?")
 HOSTS_REMEMBERED = 1024
-PORT_MAX = 65_535
 
 
 def read_header(request: web.Request, name: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS, KEY_MAX_BYTES, make_dead_letter
 from pipeline.core.events.event import Unreadable
 from pipeline.core.events.producer_record import ProducerRecord, find_application_id, find_schema_id, read_record
 from pipeline.core.events.records import to_bytes
@@ -20,9 +20,7 @@ from pipeline.gateway.schema_registry import RegistryUnavailableError, SchemaReg
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend, trace
 from pipeline.kafka.record import Place
 
-KEY_MAX_BYTES = 1024
 HEADERS_MAX_BYTES = 4 * 1024
-DETAIL_MAX_CHARS = 500
 
 log = structlog.get_logger()
 

@@ -5,10 +5,11 @@ import zlib
 
 import zstandard
 
+from pipeline.gateway.compressed import GZIP_WINDOW_BITS
+
 ENCODINGS = ("gzip", "deflate", "zstd")
 # RFC 9659: a decoder of the content coding `zstd` need not take a larger window
 ZSTD_WINDOW_MAX_BYTES = 8 * 1024 * 1024
-GZIP_WINDOW_BITS = 31
 ZLIB_WINDOW_BITS = 15
 RAW_WINDOW_BITS = -15
 GZIP_MEMBERS_MAX = 100

@@ -20,6 +20,7 @@ import structlog
 from pipeline.kafka.failures import KafkaUnavailableError, RecordRefusedError, ToSend
 from pipeline.kafka.probes import PROBE_KEY, STALLED_AFTER_S, choose_probe, write_probes
 from pipeline.kafka.producer import Placement
+from pipeline.kafka.writing.unacknowledged import NOWHERE
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic
 
@@ -27,7 +28,8 @@ TICK_S = 0.2
 # between attempts to write refused records
 RETRY_MIN_S = 1.0
 RETRY_MAX_S = 5.0
-NOWHERE = Placement(-1, -1)
+# of the producer below: a broker restarts meanwhile, and what is to be written is in memory
+PRODUCE_TIMEOUT_S = 300.0
 
 Written = asyncio.Future[Placement]
 # Replacements of a record that is refused for good; None: there are none, hold it.

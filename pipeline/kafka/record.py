@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from pipeline.core.log import positions
 from pipeline.core.trace_context import TraceHeaders
 
-Place = tuple[str, int]  # topic name, partition
+Place = positions.Place  # the same outside of core
 
 
 class LogRecord(NamedTuple):

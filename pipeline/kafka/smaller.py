@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS, make_dead_letter
 from pipeline.core.events.records import (
     Attempt,
     DeadLetter,
@@ -24,7 +24,6 @@ from pipeline.topics import Topics
 from schemas import SchemaError
 
 REASON = "refused_by_log"
-DETAIL_MAX_CHARS = 500
 NOWHERE = -1  # partition and offset of a record that is in no topic
 
 

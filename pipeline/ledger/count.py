@@ -22,6 +22,7 @@ from uuid import UUID
 
 from pipeline.config import KafkaConfig
 from pipeline.core.log.account import Account, add_up
+from pipeline.core.units import DAY_US
 from pipeline.kafka.record import Place
 from pipeline.kafka.settled import Settled, read_bounds, read_settled
 from pipeline.kafka.tail import Bounds
@@ -33,7 +34,6 @@ from pipeline.start_error import StartError
 from pipeline.topics import Topics
 
 SETTLE_POLL_S = 0.2
-DAY_US = 86_400_000_000
 OPEN_MAX = 3_000_000  # deliveries held in memory, about 250 bytes each
 SHOWN_MAX = 100
 UNKNOWN = "unknown"  # whose a record is that cannot be read

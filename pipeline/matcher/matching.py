@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from pipeline.core.events.claim_check import NOWHERE, writes_claim_checks
-from pipeline.core.events.dead_letters import make_dead_letter
+from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS, KEY_MAX_BYTES, make_dead_letter
 from pipeline.core.events.event import Unreadable, parse_event
 from pipeline.core.events.fingerprint import fingerprint
 from pipeline.core.events.ids import derive_delivery_id, is_uuid
@@ -17,6 +17,7 @@ from pipeline.core.log.recent_ids import RecentIds
 from pipeline.core.routing.payload_filter import Content, SelectionCostError
 from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.core.trace_context import TraceHeaders, pick_headers
+from pipeline.core.units import MINUTE_US
 from pipeline.kafka.log_clock import monotonic_us
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 
 # What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
 ENVELOPE_MAX_BYTES = 8 * 1024
-DETAIL_MAX_CHARS = 500
 SELECTION_COST = "the patterns and payload filters of its application's subscriptions take too long with it"
-MINUTE_US = 60_000_000
-KEY_MAX_BYTES = 1024  # a key is in a dead letter twice
 # One event may match ten thousand subscriptions: its deliveries are handed on in pieces of about this size.
 PORTION_MAX_BYTES = 2 * 1024 * 1024
 

@@ -20,7 +20,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.damage.unpacking import bound_unpacking
 from pipeline.kafka.group.former import Former, MemberFile
-from pipeline.kafka.holding_writer import HoldingWriter
+from pipeline.kafka.holding_writer import PRODUCE_TIMEOUT_S, HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.producer import LogProducer
@@ -44,8 +44,6 @@ from pipeline.pressure import Pressure
 from pipeline.process import Process
 from pipeline.topics import declare_topics_for
 
-# Long enough to sit out a broker's restart: there is no other work, and records read stay in memory.
-PRODUCE_TIMEOUT_S = 300.0
 DRAIN_TIMEOUT_S = 10.0
 # Between looks for acknowledgements: only the commits wait for them, and each look is a wake-up.
 PACE_MIN_S = 0.01

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from pipeline.core.events.ids import derive_dead_id
 from pipeline.core.events.records import DeadLetter, Delivery
 
+# of what producers write: longer details are cut, longer keys left out, so that a letter always fits
+DETAIL_MAX_CHARS = 500
+KEY_MAX_BYTES = 1024  # a key is in a letter twice
+
 
 def make_dead_letter(
     reason: str,

@@ -9,16 +9,14 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
-from pipeline.core.units import SECOND_US
+from pipeline.core.units import DAY_US, MINUTE_US, SECOND_US
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 FIRST_US = -62_167_219_200_000_000  # the beginning of the year 0
 LAST_US = 253_402_300_799_999_999  # the end of the year 9999
 ONE_US = timedelta(microseconds=1)
-MINUTE_US = 60 * SECOND_US
 MINUTES_A_DAY = 1440
-DAY_US = MINUTES_A_DAY * MINUTE_US
 FIRST_MINUTE, LAST_MINUTE = FIRST_US // MINUTE_US, LAST_US // MINUTE_US
 LEADING_DIGIT_US = 100_000_000
 # the calendar repeats itself after 400 years

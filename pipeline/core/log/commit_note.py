@@ -15,7 +15,7 @@ VERSION = "1"
 _HEAD_MAX_BYTES = 64
 _VARINTS_MAX_BYTES = (METADATA_MAX_BYTES - _HEAD_MAX_BYTES) * 3 // 4
 
-Range = tuple[int, int]
+Range = tuple[int, int]  # first offset, one past the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ commit's metadata (see `ranges`), and a restart repeats only records that were i
 from collections import deque
 from collections.abc import Iterable
 
-Range = tuple[int, int]  # first offset, one past the last
+from pipeline.core.log.commit_note import Range
 
 
 class Watermark:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from pipeline.core.lanes.gate import CONCURRENCY_MAX
+
 EventFormat = Literal["plain", "cloudevents-structured", "cloudevents-binary"]
 HOUR_S = 3600.0
 DELAYS_MAX = 50
 DELAY_MAX_S = 7 * 24 * HOUR_S
 RATE_MIN_PER_S, RATE_MAX_PER_S = 0.01, 10_000.0
-CONCURRENCY_MAX = 100
 TIMEOUT_MIN_S, TIMEOUT_MAX_S = 1.0, 60.0
 
 
@@ -20,8 +21,8 @@ class DeliverySettings:
 
     `retry_delays_s`: seconds after the n-th failure; as many retries as there are delays, none for an empty one.
     `gives_up_on_client_errors`: an answer of 4xx other than 408, 425 and 429 ends a delivery.
-    `tls_ca_pem`: whom the endpoint's certificate must be from, instead of the system's; `tls_client_cert_pem`: who we
-    are, with a key that is kept sealed and elsewhere.
+    `tls_ca_pem`: authorities for the endpoint's certificate, instead of the system's; `tls_client_cert_pem`: our own
+    certificate, whose key is sealed and kept elsewhere.
     `event_format`: the payload alone, or a CloudEvent (`pipeline.core.events.cloud_events_out`).
     """
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.core.events.headers import find_header_problem, find_repeated_name
 from pipeline.core.events.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX
-from pipeline.core.network.destination import DestinationError, parse_destination
+from pipeline.core.network.destination import METHODS, DestinationError, parse_destination
 from pipeline.core.routing.delivery_settings import DeliverySettings, EventFormat, find_setting_problems
 from pipeline.core.routing.payload_filter import CONDITIONS_MAX, FilterError, PayloadFilter, parse_filter
 from pipeline.gateway.bodies import Form
@@ -18,7 +18,6 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.validation import Findings
 from pipeline.postgres.control.subscriptions import SubscriptionContent
 
-METHODS = frozenset({"GET", "PATCH", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"})
 EVENT_TYPES_MAX = 100
 DESCRIPTION_MAX_CHARS = 100
 LEGACY_LABEL_MAX_CHARS = 100

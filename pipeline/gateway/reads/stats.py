@@ -10,7 +10,7 @@ from aiohttp import web
 from pipeline.clock import wall_us
 from pipeline.core.events.moments import FIRST_US, LAST_US, show_moment
 from pipeline.core.latency import LATENCY_BOUNDS_MS, LATENCY_BUCKETS, estimate_quantile_ms
-from pipeline.core.units import SECOND_US
+from pipeline.core.units import MINUTE_US
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY
@@ -25,7 +25,6 @@ from pipeline.gateway.reads.queries import (
 )
 from pipeline.postgres.archive.stats import Counted, StatsFilter, read_stats
 
-MINUTE_US = 60 * SECOND_US
 POINTS_MAX = 1_500  # a day of minutes, two months of hours
 DEFAULT_STEPS = 60
 STEPS = {"minute": 1, "hour": 60, "day": 1_440}

@@ -23,6 +23,7 @@ from psycopg.sql import Literal as Number
 from pipeline.clock import wall_us
 from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.archive.paging import (
+    SCANNED_MAX,
     Cursor,
     ListFilter,
     ScanTexts,
@@ -32,7 +33,6 @@ from pipeline.postgres.archive.paging import (
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
-SCANNED_MAX = 2_000
 Status = Literal["waiting", "pending", "in_progress", "successful", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 

@@ -16,11 +16,10 @@ from psycopg.sql import Literal as Number
 
 from pipeline.clock import wall_us
 from pipeline.core.events.ids import derive_attempt_id
-from pipeline.postgres.archive.paging import Cursor, ListFilter, ScanTexts, find_neighbours, list_values
+from pipeline.postgres.archive.paging import SCANNED_MAX, Cursor, ListFilter, ScanTexts, find_neighbours, list_values
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
-SCANNED_MAX = 2_000
 State = Literal["waiting", "parked", "delivered", "dead", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 

@@ -13,12 +13,11 @@ import msgspec
 from psycopg.rows import TupleRow, tuple_row
 from psycopg.sql import SQL, Composable
 
-from pipeline.postgres.archive.paging import Cursor, ScanTexts, find_neighbours
+from pipeline.postgres.archive.paging import SCANNED_MAX, Cursor, ScanTexts, find_neighbours
 from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 100
-SCANNED_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

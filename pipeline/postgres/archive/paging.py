@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+# A page of a filtered list looks at no more rows than these, however few of them fit.
+SCANNED_MAX = 2_000
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 

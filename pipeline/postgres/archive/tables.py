@@ -6,8 +6,9 @@ The SQL of `sql/0002.archive.sql` says what the columns mean; a test compares th
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from pipeline.core.units import DAY_US
+
 EPOCH = date(1970, 1, 1)
-DAY_US = 86_400_000_000
 LAST_DAY = (date.max - EPOCH).days - 1  # the partition of a day ends on the day after
 
 

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS
 from pipeline.core.events.records import (
     Attempt,
     DeadLetter,
@@ -16,7 +17,7 @@ from pipeline.core.events.records import (
     to_bytes,
 )
 from pipeline.kafka.failures import RecordRefusedError, ToSend
-from pipeline.kafka.smaller import DETAIL_MAX_CHARS, Smaller
+from pipeline.kafka.smaller import Smaller
 from pipeline.topics import Topic, declare_topics
 from tests.integration.archive.records import make_attempt, make_dead_letter, make_dispatch, make_event
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS
 from pipeline.core.events.event import parse_event
 from pipeline.core.events.ids import derive_dead_id, derive_delivery_id
 from pipeline.core.events.operational import OPERATIONAL_TYPES
@@ -15,7 +16,7 @@ from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, 
 from pipeline.core.log.checksum import choose_sum
 from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory
 from pipeline.matcher import matching
-from pipeline.matcher.matching import DETAIL_MAX_CHARS, PORTION_MAX_BYTES, Matcher, ToWrite
+from pipeline.matcher.matching import PORTION_MAX_BYTES, Matcher, ToWrite
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
 from tests.unit.pipeline.matcher.records import (

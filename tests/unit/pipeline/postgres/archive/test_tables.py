@@ -3,7 +3,8 @@ from datetime import UTC, date, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.postgres.archive.tables import DAY_US, EVENTS, TABLES, day_of, today
+from pipeline.core.units import DAY_US
+from pipeline.postgres.archive.tables import EVENTS, TABLES, day_of, today
 
 
 def test_day_is_the_utc_date_of_the_append_time() -> None:
