@@ -59,7 +59,7 @@ class KeyWatch:
             )
 
     def look(self) -> int:
-        """Look through all endpoints, every few seconds; how many there are."""
+        """Look through all endpoints; returns how many there are. Called every few seconds."""
         total, waiting, usable = 0, Counter[str](), dict[str, bool]()
         now_us = self._clock_us()
         for endpoint in self._endpoints.list_active():

@@ -1,6 +1,6 @@
 """Requests that are open now, and those of them that gateways do not know of yet.
 
-Only requests that stay open for `TOLD_AFTER_US` are told, once each: the usual delivery costs two changes of a
+Only requests that stay open for `TOLD_AFTER_US` are published, once each: the usual delivery costs two changes of a
 dictionary and no record.
 """
 

@@ -50,7 +50,7 @@ class WriteError(Exception):
 
 
 class Outbox:
-    """Writes by the `Writer` it is given."""
+    """Encodes records, and writes them through a `Writer`."""
 
     def __init__(
         self, topics: Topics, writer: Writer, metrics: Metrics, *, clock_us: Callable[[], int] = wall_us
@@ -64,7 +64,7 @@ class Outbox:
     # Encoding.
 
     def encode_retry(self, retry: Delivery, wait_us: int, headers: TraceHeaders | None) -> ToSend:
-        """A delivery as it is to come back after `wait_us`."""
+        """Encode a delivery for the retry topic from which it comes back after `wait_us`."""
         tier = self._topics.retries[choose_tier(self.delays_s, wait_us)]
         return trace((tier, retry.subscription_id.encode(), to_bytes(retry)), headers)
 
@@ -113,7 +113,7 @@ class Outbox:
             raise WriteError(f"cannot write to {encoded[0].name}: {error}") from error
 
     def put_in_tier(self, record: LogRecord, number: int) -> Written:
-        """Write a record into a retry tier as the bytes it is.
+        """Write a record into a retry tier, byte for byte.
 
         Parking must be much quicker than delivering, or one endpoint's backlog would hold up what lies behind it in the
         log (6 µs; decoded and encoded again 20).
@@ -121,12 +121,12 @@ class Outbox:
         return self.write(trace((self._topics.retries[number], record.key or b"", record.value), record.trace))
 
     def park(self, record: LogRecord, number: int, reason: str) -> Written:
-        """Wait for capacity in a retry tier, which counts no attempt."""
+        """Park a record in a retry tier until there is capacity. It counts no attempt."""
         self._metrics.parked_total.labels(reason).inc()
         return self.put_in_tier(record, number)
 
     def park_again(self, delivery: Delivery, wait_us: int, reason: str, headers: TraceHeaders | None) -> Written:
-        """Wait for the control plane in a retry topic: the delivery counts how often it has."""
+        """Park a delivery until the control plane has answered. The delivery counts how often it was parked."""
         encoded = self.encode_retry(delivery, wait_us, headers)
         self._metrics.parked_total.labels(reason).inc()
         return self.write(encoded)

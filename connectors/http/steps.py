@@ -1,4 +1,4 @@
-"""The steps that every delivery goes through, as one value: a test can hand in a step that fails, or no chance."""
+"""The steps that every delivery goes through, as one value: a test can replace one, by a failing or a fixed one."""
 
 import random
 from collections.abc import Callable

@@ -108,7 +108,7 @@ class Claims:
         return ArchiveBatch(steps=steps, owners={place: self._owners[place]})
 
     def plan(self, records: Sequence[LogRecord]) -> dict[Place, Step]:
-        """The steps that these records are. Raises `HoleError` unless they continue the archived ones."""
+        """Plan how these records move the positions. Raises `HoleError` unless they follow the archived ones."""
         offsets: dict[Place, list[int]] = defaultdict(list)
         for record in records:
             offsets[record.place].append(record.offset)

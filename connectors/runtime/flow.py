@@ -127,7 +127,7 @@ class Flow:
     # Giving partitions away.
 
     def stop(self) -> None:
-        """Start nothing of what comes due from now on."""
+        """Start no held record that becomes due from now on."""
         self._puts.is_stopping = True
 
     def drop(self, partitions: Sequence[Partition]) -> None:

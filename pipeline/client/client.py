@@ -188,7 +188,7 @@ class Client(Transport):
     async def put_organization(
         self, organization_id: str, body: models.OrganizationForm, *, if_match: str | None = None
     ) -> Answer[models.OrganizationInfo]:
-        """Another name for it."""
+        """Give an organization another name."""
         return await self.call(
             "PUT",
             "/organizations/{organization_id}",

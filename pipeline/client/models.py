@@ -110,7 +110,7 @@ class InstanceShown(TypedDict):
 
 
 class InstanceQuotas(TypedDict):
-    """Whether there are any, and which."""
+    """Whether quotas are on, and their values."""
 
     enabled: bool
     limits: LimitsShown

@@ -33,9 +33,9 @@ def choose_port(port: int | None, name: str) -> int:
 
 
 class FreePorts:
-    """Hands out no port twice, though no process listens on it yet, and the same one as at an earlier time.
+    """Hands out free ports: none twice, even if no process listens on it yet, and to a name the same one as before.
 
-    `file`: the ports of earlier times, by the name of who listens; None: none are kept.
+    `file`: the ports of earlier starts by name; None: none are kept.
     """
 
     __slots__ = ("_file", "_kept", "_taken")

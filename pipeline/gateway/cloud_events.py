@@ -107,7 +107,7 @@ async def ingest_cloud_events(request: web.Request) -> web.Response:
 
 
 def _read_one(request: web.Request, body: bytes) -> EventContent:
-    """Raises `Problem`."""
+    """Read one CloudEvent in either mode. Raises `Problem`."""
     try:
         if request.content_type == STRUCTURED_TYPE:
             _require_json(body)

@@ -1,7 +1,7 @@
-"""Acting on what the http sink tells of endpoints: shown to their owners, and disabled where that was asked for.
+"""Acts on endpoint states that the HTTP sink publishes: shows them to owners, and disables subscriptions.
 
 The sink does not speak to PostgreSQL, so it asks by a record; the gateways share these records as a consumer group. A
-record is done with when PostgreSQL and the log have what follows from it; repeated after a crash it changes nothing.
+record is settled when PostgreSQL and the log have what follows from it; repeated after a crash it changes nothing.
 """
 
 import asyncio

@@ -56,7 +56,7 @@ class LimitsShown(TypedDict):
 
 
 class InstanceQuotas(TypedDict):
-    """Whether there are any, and which."""
+    """Whether quotas are on, and their values."""
 
     enabled: bool
     limits: LimitsShown

@@ -93,7 +93,7 @@ async def replay(request: web.Request) -> web.Response:
 
 
 def _select(routes: AppliedRoutes, event: ReplayedEvent) -> list[str]:
-    """Raises `Problem`."""
+    """The subscriptions that select the event today. Raises `Problem`."""
     try:
         return routes.match(event.event_type, event.labels, Content(event.payload, event.payload_content_type))
     except SelectionCostError:

@@ -1,9 +1,9 @@
 """Is the log still the one that was read? Asked for a reader whose client does not ask by itself (aiokafka).
 
-With a position go the topic's id and the epoch of the leader that the partition had then, in memory and in the commit's
-metadata. Another id is another topic. When the epoch changes, or the log ends before the position, the end of that
-epoch says where it was cut off. A log that begins behind the position has lost its head. What lies behind the first
-record of an open transaction cannot be read until it ends.
+A position is kept with the topic's id and the epoch of the partition's leader, in memory and in the commit's metadata.
+Another id means another topic. When the epoch has changed, or the log ends before the position, the end of that epoch
+says where the log was cut off. If the log begins behind the position, its head is lost. Records behind the first one of
+an open transaction cannot be read until it ends.
 """
 
 import asyncio

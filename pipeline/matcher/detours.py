@@ -29,9 +29,9 @@ log = structlog.get_logger()
 
 
 class Detour:
-    """A partition's way past what the client cannot fetch.
+    """A partition that is read by the log's bytes, past what the client cannot fetch.
 
-    `position`: where the client stands once it has taken what was handed on.
+    `position`: the client's, once it has taken the records that were handed on.
     """
 
     __slots__ = ("fault", "is_last", "position", "way")

@@ -20,7 +20,7 @@ class Stalls:
         self._since_s: dict[Place, tuple[int, float]] = {}
 
     def list_places(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> list[Place]:
-        """Where reading stands still. `ends`: of what may be read."""
+        """Partitions at which reading stands still. `ends`: the ends of what may be read."""
         now_s = time.monotonic()
         behind = {place: position for place, position in positions.items() if position < ends.get(place, 0)}
         self._since_s = {

@@ -61,7 +61,7 @@ class AnswerReader:
         self.has_head = self.is_complete = self.is_last = False
 
     def feed(self, data: bytes) -> None:
-        """Bytes came. Raises `AnswerError`; `is_complete` may be set all the same."""
+        """Parse bytes that came. Raises `AnswerError`; the answer may be complete all the same (`is_complete`)."""
         self._size += len(data)
         try:
             self._parse(data)

@@ -78,7 +78,7 @@ class Spool:
         return at
 
     def write(self, at: int, payload: bytes) -> memoryview | None:
-        """Write to a reserved place. The payload as it is mapped; None: there is no disk. For any one thread."""
+        """Write to a reserved place; returns the mapped payload, or None without a disk. For any one thread."""
         return self._file.write(at, payload)
 
     def release(self, at: int, size: int) -> None:
@@ -97,13 +97,13 @@ class Spool:
         return spooled
 
     def begin(self, spooled: Spooled) -> None:
-        """A delivery is being sent: its payload stays."""
+        """Note that a delivery is being sent: its payload is kept."""
         if not spooled.users:
             self._used_by[spooled.owner] = self._used_by.get(spooled.owner, 0) + spooled.size
         spooled.users += 1
 
     def end(self, spooled: Spooled) -> None:
-        """The delivery's request has ended."""
+        """Note that the delivery's request has ended."""
         spooled.users -= 1
         if spooled.users:
             return

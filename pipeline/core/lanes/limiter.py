@@ -3,9 +3,9 @@
 The key is the addressed (host, port), across all subscriptions. It is not the IP address: thousands of unrelated hosts
 share the few addresses of a content delivery network.
 
-Applications share it. Of the requests at once, one application has no more than what it leaves free as long as others
-are there (see `budget`). And those that were refused come first, in the order in which they were: for each of them its
-share of what there is at once is left. It does not wait here but somewhere in the log, and comes back by itself.
+Applications share a destination. While others are there, one has at most as many requests at once as it leaves free
+(see `budget`). Applications that were refused come first, in the order of their refusals, and their shares are kept
+free. Refused deliveries do not wait here: they are parked in retry topics, and come back from there.
 """
 
 from collections import OrderedDict
@@ -43,9 +43,9 @@ class Turn:
 
 @dataclass(slots=True)
 class Usage:
-    """`served_until_us`: at the permitted rate, what was started so far takes until then.
+    """The use of one destination. `served_until_us`: until then, the requests started so far use up the rate.
 
-    `owners`: those that were seen lately, who asked last behind the others. `turns`: of those that were refused, the
+    `owners`: applications seen lately, the last one that asked at the end. `turns`: applications that were refused, the
     next one first.
     """
 
@@ -55,7 +55,7 @@ class Usage:
     turns: OrderedDict[Hashable, Turn] = field(default_factory=OrderedDict)
 
     def meet(self, owner: Hashable, now_us: int) -> Owner:
-        """The owner asks."""
+        """Note that the owner asks, and forget owners that have not asked for long."""
         met = self.owners.get(owner)
         if met is None:
             met = self.owners[owner] = Owner()

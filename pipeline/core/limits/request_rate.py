@@ -23,7 +23,7 @@ class RequestRate:
         return len(self._served_until_s)
 
     def take(self, key: Hashable, now_s: float) -> float:
-        """0: the request may be served, and is counted. Else how many seconds to wait, at least."""
+        """Count a request that may be served now, and return 0. Else return the seconds to wait, at least."""
         served_until_s = self._served_until_s.get(key, 0.0)
         wait_s = self._rate.wait(served_until_s, now_s)
         if wait_s > 0:

@@ -119,9 +119,9 @@ class EndpointHealth:
 
 
 def is_expiring(now_us: int, *, begins_at_us: int, expires_at_us: int, warn_us: int) -> bool:
-    """Is this certificate late for its renewal?
+    """Is the renewal of this certificate late?
 
-    One of a short life is renewed later than others, and often: with a third of its life to go it is no reason to warn.
+    A certificate with a short life is renewed late and often: with a third of its life left there is no need to warn.
     """
     return expires_at_us - now_us < min(warn_us, (expires_at_us - begins_at_us) // 3)
 

@@ -34,7 +34,7 @@ class Mail:
 
 
 class Mailer:
-    """`run` must run. `is_on`: is there a server?"""
+    """Sends e-mails in the background while `run` runs. `is_on`: is a mail server configured?"""
 
     def __init__(self, config: AccountsConfig, metrics: Metrics) -> None:
         self._server = parse_smtp_url(config.smtp_url.get_secret_value()) if config.smtp_url is not None else None

@@ -160,7 +160,7 @@ async def _describe(caller: Caller, organization_id: str) -> OrganizationInfo:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Another name for it."""
+    """Give an organization another name."""
     caller = await authorize(request)
     form = await read_form(request, _decoder)
     organization_id = take_path_id(request, "organization_id")

@@ -76,7 +76,7 @@ async def show_of_organization(request: web.Request) -> web.Response:
 
 
 def get_today() -> date:
-    """The day that goes on, as the archive counts it: UTC."""
+    """Today, as the archive counts days: in UTC."""
     return datetime.now(UTC).date()
 
 

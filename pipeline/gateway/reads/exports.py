@@ -121,7 +121,7 @@ class NdjsonStream:
         request.app[STREAM_HEADERS].add(request, self.response)
 
     async def add(self, line: dict[str, Any]) -> None:
-        """Waits for the client to take what came before, at most as long as a request may take to arrive."""
+        """Add a line. Waits until the client has taken those before, at most `HOOKLINE_GATEWAY_REQUEST_TIMEOUT_S`."""
         self._ready += orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         if len(self._ready) >= CHUNK_BYTES:
             data = bytes(self._ready)
@@ -129,7 +129,7 @@ class NdjsonStream:
             await self._write(self._encoder.compress(data) if self._encoder is not None else data)
 
     async def end(self) -> web.StreamResponse:
-        """The rest, and that it was all."""
+        """Send what is left and the end of the answer."""
         data = bytes(self._ready)
         await self._write(self._encoder.compress(data) + self._encoder.flush() if self._encoder is not None else data)
         await self.response.write_eof()

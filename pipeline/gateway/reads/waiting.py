@@ -78,7 +78,7 @@ async def wait_for_archive(
 
 
 async def _catch_up(gateway: Gateway, application_id: str) -> int:
-    """Returns the offset before which everything is archived, and was accepted before this began."""
+    """Wait until the archive has everything accepted before this call; returns the offset of that end."""
     partition = locate_partition(application_id.encode(), gateway.topics.events.partitions)
     wanted: int | None = None
 

@@ -9,12 +9,12 @@ from pipeline.metrics import CommitResult
 
 
 class Assignment(Protocol):
-    """Partitions come and go."""
+    """Handles partitions that are assigned and revoked."""
 
     async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:
-        """Partitions were given to us. Returns where to begin; a place left out begins at its committed offset.
+        """Partitions were assigned to this member. Returns where to begin; others begin at their committed offsets.
 
-        None: nothing was committed, or for another topic of this name.
+        `committed`: None if nothing was committed, or only for an earlier topic of this name.
         """
 
     async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:

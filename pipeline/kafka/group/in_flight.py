@@ -20,7 +20,7 @@ RESUME_SHARE = 7 / 8
 
 
 class InFlight:
-    """Counted up by one thread each (`take`: the consumer's, `release`: the loop's), so that no lock is needed."""
+    """Counts what is in flight. Each counter has one thread (`take`: consumer, `release`: loop): no lock is needed."""
 
     __slots__ = (
         "_limits",

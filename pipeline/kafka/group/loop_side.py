@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class LoopSide:
-    """Calls the handler."""
+    """Calls the handler on the loop with what the thread hands over."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ class LoopSide:
         return self._handler
 
     def receive(self, records: Sequence[LogRecord]) -> None:
-        """New records."""
+        """Hand new records to the handler."""
         self.received_batches += 1
         self.handler.received(records)
 

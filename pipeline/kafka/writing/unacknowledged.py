@@ -31,12 +31,12 @@ class Unacknowledged:
             future.set_result(NOWHERE)
 
     def fail(self, record: ToSend, failure: KafkaUnavailableError) -> None:
-        """One record was not written, or it is not known."""
+        """Note a record that was not written, or of which that is not known."""
         self.failed.append((record, failure))
         self.count_down()
 
     def count_down(self) -> None:
-        """One record more has an answer."""
+        """Note that one more record has an answer."""
         self.left -= 1
         if self.left > 0 or self.future.done():
             return

@@ -16,5 +16,5 @@ def pack_body(body: bytes, *, compress_min_bytes: int) -> tuple[bytes, bool]:
 
 
 def unpack_body(stored: bytes, *, compressed: bool) -> bytes:
-    """The body again."""
+    """Unpack a stored body."""
     return _decompressor.decompress(stored) if compressed else stored
