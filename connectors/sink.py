@@ -50,7 +50,7 @@ class Sink(Protocol):
         """
 
     async def revoked(self, places: Sequence[Place]) -> None:
-        """These partitions belong to another process; no record of theirs is open."""
+        """Forget partitions that belong to another process now; none of their records is open."""
 
 
 class Parking(Protocol):

@@ -35,7 +35,7 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(latencies_us: Sequence[int]) -> Latency | None:
-    """None when there are none."""
+    """Summarize values; None if there are none."""
     if not latencies_us:
         return None
     ordered = sorted(latencies_us)

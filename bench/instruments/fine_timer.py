@@ -36,7 +36,7 @@ class FineTimer:
             self._arm(at_us)
 
     def close(self) -> None:
-        """Nothing is called any more."""
+        """Stop the timer: no callback is called any more."""
         self._wakes.clear()
         if self._precise is not None:
             self._precise.close()

@@ -25,7 +25,7 @@ class Schedule:
         self._start_us = at_us
 
     def stop(self, at_us: int) -> None:
-        """Nothing is due from then on; earlier events stay due."""
+        """End the schedule: no event is due from then on; earlier ones stay due."""
         if self._stop_us is None:
             self._stop_us = at_us
 

@@ -31,7 +31,7 @@ class Meter:
         self._processes = {name: [_find(name, pid) for pid in pids] for name, pids in self.pids.items()}
 
     def measure(self) -> dict[str, Usage]:
-        """Raises `BenchError` when one of them is gone: its usage is lost, and it should still run."""
+        """Measure the processes. Raises `BenchError` if one has ended: its usage is lost, and it should still run."""
         return {name: self._measure(name, processes) for name, processes in self._processes.items()}
 
     def measure_pss_mib(self) -> dict[str, float]:

@@ -114,7 +114,7 @@ class Ledger:
         return None if tail is None else tail.find_seen(is_settled)
 
     def revoked(self, places: Sequence[Place]) -> None:
-        """These partitions belong to another process now."""
+        """Forget partitions that belong to another process now."""
         for topic, partition in places:
             if topic == self._lead:
                 self._tails.pop(partition, None)

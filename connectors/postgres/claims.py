@@ -52,14 +52,14 @@ class Claims:
         return {place: self._positions.read_on_at(place) for place in owners}
 
     def forget(self, places: Iterable[Place]) -> None:
-        """Another process owns these now."""
+        """Forget partitions that another process owns now."""
         for place in places:
             self._owners.pop(place, None)
             self._positions.forget(place)
             self._breaks.pop(place, None)
 
     async def check_known(self) -> None:
-        """Raises `FencedError` when a partition has no position any more: it must be archived again.
+        """Check that each partition has a position. Raises `FencedError` if not: it must be archived again.
 
         A write would find out as well; a partition that is read to its end has none.
         """

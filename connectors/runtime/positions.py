@@ -16,7 +16,7 @@ class Positions:
         self._explain = explain
 
     def note_gap(self, place: Place, begin: int, end: int) -> None:
-        """Nothing was read from `begin` up to `end`, for a reason that is not known yet."""
+        """Note that no record was read from `begin` up to `end`, for a reason that is not known yet."""
         self.note_vacant(place, begin, end)
         if begin > 0:
             self._explain(place, begin, end)

@@ -26,14 +26,14 @@ class Settling:
         self.settled_at_s = time.monotonic()
 
     def settle(self, works: Sequence[Work]) -> None:
-        """These open records are done with: the watermark may pass them."""
+        """Settle open records: the watermark may pass them."""
         for work in works:
             work.partition.mark.settle(work.record.offset)
         self.settled_at_s = time.monotonic()
         self.close(works)
 
     def close(self, works: Sequence[Work]) -> None:
-        """These records are not open any more. Unless they were settled, they are read again by the next owner."""
+        """Close open records. Those that were not settled are read again by the next owner."""
         for work in works:
             work.partition.open -= 1
             self.forget(work)

@@ -98,7 +98,7 @@ class Client(Transport):
         return await self.call("POST", "/auth/verify-email", body=body)
 
     async def post_auth_resend_verification_email(self, body: models.EmailForm) -> Answer[bytes]:
-        """Another link, if there is such a user who needs one; answered alike if not."""
+        """Send another link, if there is such a user who needs one; the answer is the same if not."""
         return await self.call("POST", "/auth/resend-verification-email", body=body)
 
     async def post_auth_login(self, body: models.LoginForm) -> Answer[models.SessionShown]:
@@ -124,7 +124,7 @@ class Client(Transport):
         return await self.call("GET", "/auth/oidc/callback", query={"state": state, "code": code})
 
     async def post_auth_password(self, body: models.PasswordForm) -> Answer[bytes]:
-        """Another password for who is asking. All their other sessions end."""
+        """Set another password for the caller. All their other sessions end."""
         return await self.call("POST", "/auth/password", body=body)
 
     async def post_auth_begin_reset_password(self, body: models.EmailForm) -> Answer[bytes]:
@@ -132,7 +132,7 @@ class Client(Transport):
         return await self.call("POST", "/auth/begin-reset-password", body=body)
 
     async def post_auth_reset_password(self, body: models.ResetForm) -> Answer[bytes]:
-        """Another password by a link. All sessions end; the address is verified, as the link came to it."""
+        """Set another password by a link. All sessions end; the address counts as verified, as the link came to it."""
         return await self.call("POST", "/auth/reset-password", body=body)
 
     async def list_users(self, *, email: str | None = None, after: str | None = None) -> Answer[list[models.UserShown]]:
@@ -230,13 +230,13 @@ class Client(Transport):
     async def delete_organization_invite(
         self, organization_id: str, body: models.RevokeForm
     ) -> Answer[models.RevocationShown]:
-        """No member any more: their tokens do nothing here within a second, at every gateway."""
+        """End a membership: the person's tokens do nothing here within a second, at every gateway."""
         return await self.call(
             "DELETE", "/organizations/{organization_id}/invite", parts={"organization_id": organization_id}, body=body
         )
 
     async def put_organization_invite(self, organization_id: str, body: models.RoleForm) -> Answer[models.RoleShown]:
-        """Another role, within a second at every gateway."""
+        """Give a member another role, within a second at every gateway."""
         return await self.call(
             "PUT", "/organizations/{organization_id}/invite", parts={"organization_id": organization_id}, body=body
         )
@@ -256,7 +256,7 @@ class Client(Transport):
     async def put_application(
         self, application_id: str, body: models.ApplicationForm, *, if_match: str | None = None
     ) -> Answer[models.ApplicationShown]:
-        """Another name for it."""
+        """Give an application another name."""
         return await self.call(
             "PUT",
             "/applications/{application_id}",
@@ -278,7 +278,7 @@ class Client(Transport):
         return await self.call("POST", "/application_secrets", body=body)
 
     async def put_application_secret(self, token: str, body: models.SecretForm) -> Answer[models.SecretShown]:
-        """Another name for it."""
+        """Give a secret another name."""
         return await self.call("PUT", "/application_secrets/{token}", parts={"token": token}, body=body)
 
     async def delete_application_secret(self, token: str, *, application_id: str) -> Answer[bytes]:
@@ -292,7 +292,7 @@ class Client(Transport):
         return await self.call("GET", "/service_token", query={"organization_id": organization_id})
 
     async def post_service_token(self, body: models.TokenForm) -> Answer[models.TokenShown]:
-        """A new token, valid at every gateway from the next request on."""
+        """Create a token, valid at every gateway from the next request on."""
         return await self.call("POST", "/service_token", body=body)
 
     async def get_service_token(self, token_id: str, *, organization_id: str) -> Answer[models.TokenShown]:
@@ -304,7 +304,8 @@ class Client(Transport):
     async def put_service_token(
         self, token_id: str, body: models.TokenForm, *, if_match: str | None = None
     ) -> Answer[models.TokenShown]:
-        """Another name for it, or other limits: in force here at once, and within a second at every other gateway."""
+        """Give a token another name or other limits: in force here at once, and within a second at every other
+        gateway."""
         return await self.call(
             "PUT", "/service_token/{token_id}", parts={"token_id": token_id}, headers={"If-Match": if_match}, body=body
         )

@@ -57,7 +57,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def check_version(file: Path, version: str, what: str) -> None:
-    """Raises `EmbeddedError` when `file` names a version other than `version` or a patch release of it."""
+    """Check the version of the data. Raises `EmbeddedError` unless `file` names `version` or a patch release of it."""
     if not file.exists():
         return
     found = file.read_text().strip()

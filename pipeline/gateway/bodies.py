@@ -87,7 +87,7 @@ def decode_form(text: "bytes | msgspec.Raw", decoder: "msgspec.json.Decoder[T]",
 
 
 def refuse_nul(form: object) -> None:
-    """Raises `Problem` when a text that is no payload has NUL in it: PostgreSQL could not hold it."""
+    """Check that no text but a payload has NUL: PostgreSQL could not hold it. Raises `Problem`."""
     place = find_nul(form, exempt=MAY_HAVE_NUL)
     if place is not None:
         findings = Findings()

@@ -31,7 +31,7 @@ class KeyedBatch:
         self._content = hash(tuple(map(_fingerprint, contents)))
 
     def refuse_another(self, event_ids: EventIds) -> None:
-        """Raises `Problem` when this process accepted another batch under the key."""
+        """Check the key of a batch. Raises `Problem` when this process accepted another batch under it."""
         known = event_ids.find_content(self._key)
         if known is not None and known != self._content:
             raise Problem("IdempotencyKeyReused")

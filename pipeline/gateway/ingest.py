@@ -159,7 +159,7 @@ def make_event(
 
 
 def refuse_loop(request: web.Request) -> None:
-    """Raises `Problem` when a request bears the marks of too many deliveries: its event would come back again."""
+    """Check a request for loops. Raises `Problem` when it bears the marks of too many deliveries."""
     if HOP_HEADER not in request.headers:
         return
     problem = find_hop_problem(request.headers.getall(HOP_HEADER))
@@ -238,7 +238,7 @@ async def accept_operational(gateway: Gateway, event: Event) -> None:
 
 
 def refuse_known(claim: Claim) -> None:
-    """Raises `Problem` when an id is not new."""
+    """Check that an event's id is new. Raises `Problem` if not."""
     match claim:
         case Claim.REPEATED:
             raise Problem("EventAlreadyIngested")

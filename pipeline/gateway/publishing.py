@@ -81,7 +81,7 @@ class Publisher:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def require_log(self) -> None:
-        """Raise `Problem` when a change could not be published now: it is not to be saved then."""
+        """Check that a change could be published now. Raises `Problem` if not, so that it is not saved."""
         problem = self._check_log()
         if problem is not None:
             raise Problem("ServiceUnavailable", detail=f"Nothing was changed: {problem}.")

@@ -324,7 +324,7 @@ async def serve(gateway: Gateway) -> web.AppRunner:
 
 
 def make_short_way(gateway: Gateway) -> ShortWay | None:
-    """None where a quota or a rate limit must count every request before it is accepted."""
+    """Make the short way of events; None where a quota or a rate limit must count every request before."""
     if gateway.usage.is_on or RequestLimits(gateway.settings.gateway, clock=time.monotonic).is_on:
         return None
     headers = AnswerHeaders(gateway.settings.gateway)

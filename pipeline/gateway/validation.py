@@ -31,7 +31,7 @@ class Findings:
         tree.setdefault(name, []).append({"code": code, "message": message, "params": params})
 
     def raise_if_any(self) -> None:
-        """Raises `Problem` when something is wrong."""
+        """Raise `Problem` when there are findings."""
         if self._tree:
             raise self.to_problem()
 

@@ -188,7 +188,7 @@ async def _resolve(request: web.Request) -> tuple[web.Request | None, set[str]]:
 
 
 def check_head(request: web.Request) -> None:
-    """Raises `Problem` unless the request's target and `Host` are text that what lies below can take."""
+    """Check that the request's target and `Host` are text that later stages can take. Raises `Problem`."""
     target, host = request.raw_path, request.headers.get("Host")
     problem = find_target_problem(target)
     if problem is not None:

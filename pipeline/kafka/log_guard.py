@@ -77,7 +77,7 @@ class LogGuard:
         )
 
     def forget(self) -> None:
-        """Partitions were taken away."""
+        """Forget partitions that were taken away."""
         for place in self._seen:
             self._origins.forget(place)
         self._seen.clear()

@@ -119,7 +119,7 @@ def _is_in(offset: int, ranges: Sequence[Bounds]) -> bool:
 
 
 def merge_gaps(gaps: Sequence[Gap]) -> Iterator[tuple[int, list[Bounds]]]:
-    """Neighbouring gaps together, by partition."""
+    """Merge neighbouring gaps, by partition."""
     group: list[Bounds] = []
     of_partition = -1
     for partition, first, end in gaps:

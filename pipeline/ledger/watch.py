@@ -78,7 +78,7 @@ class LedgerWatch:
         log.info("ledger_counted", events=total.events, deliveries=total.deliveries, seconds=round(result.seconds, 1))
 
     def _forget(self) -> None:
-        """Another process counts now."""
+        """Forget the figures: another process counts now."""
         for gauge in (
             self._metrics.unaccounted_deliveries,
             self._metrics.unaccounted_events,

@@ -111,6 +111,6 @@ async def count_missing(consumer: Consumer, metrics: Metrics) -> None:
 
 
 def tell_missing(tp: TP, records: int, metrics: Metrics) -> None:
-    """Records were deleted before they were read."""
+    """Report records that were deleted before they were read."""
     metrics.missing_total.labels(tp.topic).inc(records)
     log.error("records_missing", topic=tp.topic, partition=tp.partition, records=records)

@@ -100,7 +100,7 @@ class Intake:
         await self._progress.drain()
 
     def forget(self) -> None:
-        """Partitions were taken away."""
+        """Forget the records of partitions that were taken away."""
         self._drop()
         self._progress.forget()
         self._matcher.forget()

@@ -90,7 +90,7 @@ class Matcher:
         self._waited_in, self._waited_s = 0, 0.0  # the minute, and how long markers waited in vain in it
 
     def forget(self) -> None:
-        """Partitions were taken away: what markers said, and which ids were seen, no longer holds."""
+        """Forget markers and ids that were seen: partitions were taken away."""
         self._announced.clear()
         self._recent = RecentIds(self._recent.max_ids)
 

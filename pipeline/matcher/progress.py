@@ -113,7 +113,7 @@ class Progress:
         await self.commit_now(all_of_them=True)
 
     def forget(self) -> None:
-        """Partitions were taken away: do not commit for them, nor for what of them is still on its way."""
+        """Forget partitions that were taken away: no commits for them, nor for their records on the way."""
         self.assignment += 1
         self._marks.clear()
         self._committed.clear()

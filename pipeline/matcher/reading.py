@@ -73,7 +73,7 @@ class Reading:
         self.batch_ends.pop(tp, None)  # the log may be another one
 
     def forget(self) -> None:
-        """Partitions were taken away, and are read from their commit if they come back."""
+        """Forget partitions that were taken away; if they come back, they are read from their commit."""
         self._next_offsets.clear()
         self._reached.clear()
         self._ages.clear()

@@ -77,7 +77,7 @@ def delete_topics(bootstrap_servers: str, prefix: str) -> list[str]:
 
 
 def was_deleted(deleted: "Future[None]") -> bool:
-    """False: it was gone before. A broker's metadata has a deleted topic for a while."""
+    """Wait for the end of a deletion; was the topic there? A broker's metadata has a deleted topic for a while."""
     try:
         deleted.result(ANSWER_TIMEOUT_S)
     except KafkaException as error:

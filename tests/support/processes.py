@@ -208,7 +208,7 @@ def select_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_running(process: psutil.Process) -> bool:
-    """False also for a zombie: it holds nothing but its entry, until its parent looks."""
+    """Does a process run? A zombie does not: it holds nothing but its entry, until its parent looks."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -33,7 +33,7 @@ def warm_up() -> None:
 
 
 def _require_means() -> None:
-    """Raises OSError when this process lacks what a look-up takes."""
+    """Check that the process has what a look-up takes. Raises OSError if not."""
     os.close(os.open(os.devnull, os.O_RDONLY))
     mmap.mmap(-1, LOOKUP_BYTES).close()
 

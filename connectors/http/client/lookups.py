@@ -106,7 +106,7 @@ class Lookups:
         return waiting.future
 
     def share(self, name: str, owner: Hashable) -> None:
-        """Another owner needs the addresses of a name that was asked for: it waits in that one's turn as well."""
+        """Let another owner wait for a name that was asked for: it is looked up in whichever turn comes first."""
         waiting = self._waiting.get(name)
         if waiting is not None and owner not in waiting.owners and self._waiting_count < WAITING_MAX:
             self._wait(self._find(find_zone(name)), owner, waiting)

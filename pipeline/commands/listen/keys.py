@@ -8,7 +8,7 @@ from pipeline.start_error import StartError
 
 
 class Keys:
-    """Raises `StartError` when a secret is malformed or the file cannot be read."""
+    """The secrets to verify with. Raises `StartError` when one is malformed or the file cannot be read."""
 
     __slots__ = ("_file", "_from_file", "_given", "_seen")
 

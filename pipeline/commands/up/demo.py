@@ -67,7 +67,7 @@ def describe_type(application_id: str, event_type: str) -> "EventTypeForm":
 
 
 async def _find(asked: "Awaitable[Answer[T]]") -> T | None:
-    """None when there is no such thing."""
+    """The answer's body; None if the gateway answers that there is no such thing."""
     from pipeline.client import ProblemError
 
     try:

@@ -85,7 +85,7 @@ class Screen:
             self.say(line)
 
     def end_steps(self) -> None:
-        """Nothing more to wait for."""
+        """End the line of steps: everything runs."""
         if self._status is not None:
             self._status.stop()
             self._status = None

@@ -98,7 +98,7 @@ class Service:
         return True
 
     def kill(self) -> None:
-        """Nothing to do: when we are gone its guard stops it."""
+        """Do nothing: the service's guard stops the service when this process has ended."""
 
     def read_refusal(self) -> str:
         """Services say it when they are started."""

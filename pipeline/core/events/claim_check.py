@@ -18,5 +18,5 @@ def is_claim_check(delivery: Delivery) -> bool:
 
 
 def writes_claim_checks() -> bool:
-    """False while deliveries are written in an older version of their schema, which has no claim checks."""
+    """Are claim checks written? Not while deliveries are written in an older schema without them."""
     return written_version(Delivery) >= CLAIM_CHECKS_SINCE

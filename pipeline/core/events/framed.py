@@ -32,7 +32,7 @@ def take_schema_id(value: bytes) -> int | None:
 
 
 def write_json(data: FramedData) -> bytes:
-    """All of it as JSON; bytes are base64, times RFC 3339. Raises `ValueError` for what JSON does not have."""
+    """Write a value as JSON; bytes are base64, times RFC 3339. Raises `ValueError` for what JSON does not have."""
     return data.text if data.text is not None else _dump(data.value)
 
 

@@ -132,7 +132,7 @@ def _read_own(record: ProducerRecord, application_id: str, value: bytes) -> Even
 def _read_cloud_event(
     record: ProducerRecord, application_id: str, value: bytes, kind: str, *, is_binary: bool
 ) -> Event:
-    """Raises `CloudEventError`."""
+    """Read a CloudEvent. Raises `CloudEventError`."""
     if is_binary:
         event = parse_attributes(_take_attributes(record.headers), value, kind)
     else:
@@ -156,7 +156,7 @@ def _find_kind(headers: Headers) -> str:
 
 
 def _take_attributes(headers: Headers) -> dict[str, str]:
-    """Raises `CloudEventError`."""
+    """Take the attributes of a CloudEvent. Raises `CloudEventError`."""
     attributes = {}
     for name, value in headers:
         if name.lower().startswith(ATTRIBUTE_PREFIX) and value is not None:

@@ -128,7 +128,7 @@ class DestinationLimiter:
         return len(self._uses)
 
     def try_start(self, destination: Hashable, owner: Hashable, now_us: int) -> int:
-        """0: the request has started, and `end` must follow. Else nothing has: microseconds to wait, at least.
+        """Start a request if it may start. Returns 0 if so (`end` must follow), else the microseconds to wait at least.
 
         `owner`: the application whose request it is.
         """

@@ -57,5 +57,5 @@ class CellRate:
         return int((self._tolerance - ahead) / self._interval) + 1 if ahead <= self._tolerance else 0
 
     def serve(self, served_until: float, now: float) -> float:
-        """One more starts: until when the key is served then."""
+        """Start one more; returns the time until which the rate is used up."""
         return max(served_until, now) + self._interval

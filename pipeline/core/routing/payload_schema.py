@@ -88,7 +88,7 @@ class PayloadSchema:
 
 
 def read_schema(text: str | bytes) -> PayloadSchema:
-    """Raises `PayloadSchemaError`."""
+    """Read a JSON Schema. Raises `PayloadSchemaError`."""
     if len(text) > TEXT_MAX_BYTES:
         raise PayloadSchemaError(f"has more than {TEXT_MAX_BYTES} bytes")
     try:

@@ -41,7 +41,7 @@ class Accounts:
         self._of_client = RequestRate(rate_per_s=config.address_rate_per_s, burst=config.address_burst)
 
     def count_attempt(self, address: str | None, email: str | None = None) -> None:
-        """Raises `Problem("RateLimited")` for one too many from this IP address, or for this e-mail address."""
+        """Count an attempt. Raises `Problem("RateLimited")` if its IP or e-mail address has made too many."""
         now_s = self._clock()
         wait_s = self._of_client.take(address, now_s)
         if wait_s <= 0 and email is not None:

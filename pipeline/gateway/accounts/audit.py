@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def read_audit_id(text: str) -> int:
-    """Raises `ValueError`."""
+    """Read the id of an entry. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(AUDIT_ID_MAX))):
         raise ValueError(text)
     return int(text)

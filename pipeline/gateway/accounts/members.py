@@ -104,7 +104,7 @@ async def invite(request: web.Request) -> web.Response:
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """No member any more: their tokens do nothing here within a second, at every gateway."""
+    """End a membership: the person's tokens do nothing here within a second, at every gateway."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _revoke_decoder)
     organization_id = take_path_id(request, "organization_id")
@@ -115,7 +115,7 @@ async def revoke(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """Another role, within a second at every gateway."""
+    """Give a member another role, within a second at every gateway."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _role_decoder)
     organization_id = take_path_id(request, "organization_id")

@@ -46,7 +46,7 @@ def list_routes() -> list[Operation]:
 
 
 async def change(request: web.Request) -> web.Response:
-    """Another password for who is asking. All their other sessions end."""
+    """Set another password for the caller. All their other sessions end."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, password_decoder)
     user_id, token_hash = caller.grant.user_id, caller.grant.token_hash
@@ -69,7 +69,7 @@ async def begin_reset(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """Another password by a link. All sessions end; the address is verified, as the link came to it."""
+    """Set another password by a link. All sessions end; the address counts as verified, as the link came to it."""
     gateway = request.app[GATEWAY]
     form = await read_form(request, reset_decoder)
     user = await follow_link(request, form.token, "reset")

@@ -133,7 +133,7 @@ async def verify(request: web.Request) -> web.Response:
 
 
 async def resend(request: web.Request) -> web.Response:
-    """Another link, if there is such a user who needs one; answered alike if not."""
+    """Send another link, if there is such a user who needs one; the answer is the same if not."""
     user = await find_named_user(request, email_decoder)
     if user is not None and user.email_verified_at is None:
         await send_link(request.app[GATEWAY], user, "verify")
@@ -141,7 +141,7 @@ async def resend(request: web.Request) -> web.Response:
 
 
 async def require_good_password(accounts: Accounts, password: str, *, email: str, names: tuple[str, ...]) -> None:
-    """Raises `Problem` for a password that is not taken."""
+    """Check a new password. Raises `Problem` if it is refused."""
     least = accounts.config.password_min_chars
     problem = await asyncio.to_thread(find_password_problem, password, min_chars=least, email=email, names=names)
     if problem is not None:

@@ -92,7 +92,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Another name for it."""
+    """Give a secret another name."""
     gateway, token = request.app[GATEWAY], take_path_id(request, "token")
     _, form, application_id = await read_own_form(request, _decoder)
     _check(form)

@@ -144,7 +144,7 @@ async def show_one(request: web.Request) -> web.Response:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Another name for it."""
+    """Give an application another name."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     application_id = take_path_id(request, "application_id")

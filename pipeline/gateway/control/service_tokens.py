@@ -101,7 +101,7 @@ async def show_all(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """A new token, valid at every gateway from the next request on."""
+    """Create a token, valid at every gateway from the next request on."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     organization_id = str(form.organization_id)
@@ -136,7 +136,7 @@ async def show_one(request: web.Request) -> web.Response:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Another name for it, or other limits: in force here at once, and within a second at every other gateway."""
+    """Give a token another name or other limits: in force here at once, and within a second at every other gateway."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     form = await read_form(request, _decoder)
     token_id, organization_id = take_path_id(request, "token_id"), str(form.organization_id)

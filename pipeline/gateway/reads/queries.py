@@ -88,7 +88,7 @@ def declare_some(name: str, known: Sequence[str]) -> Parameter:
 
 
 def read_limit(text: str) -> int:
-    """Raises `ValueError`."""
+    """Read the size of a page. Raises `ValueError`."""
     limit = int(text) if text.isascii() and text.isdigit() else 0
     if not 1 <= limit <= LIMIT_MAX:
         raise ValueError(text)

@@ -32,7 +32,7 @@ Step = Literal["minute", "hour", "day"]
 
 
 def read_step(text: str) -> Step:
-    """Raises `ValueError`."""
+    """Read the step of the figures. Raises `ValueError`."""
     if text not in STEPS:
         raise ValueError(text)
     return cast(Step, text)

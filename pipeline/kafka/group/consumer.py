@@ -81,7 +81,7 @@ class LogConsumer:
         await self._side.ended
 
     def release(self, records: int, size_bytes: int) -> None:
-        """Records are settled (or dropped): there is room for more."""
+        """Release records that are settled or dropped: there is room for more."""
         self._in_flight.release(records, size_bytes)
 
     def full_for_s(self) -> float:
@@ -94,7 +94,7 @@ class LogConsumer:
         self._requests.commits.append(Commit(offsets, self._side.faults_met))
 
     def explain(self, place: Place, begin: int, end: int) -> None:
-        """Nothing was read between these offsets. `LogChanges.missing` is called if retention deleted records there."""
+        """Find why nothing was read between these offsets. Calls `LogChanges.missing` if retention deleted records."""
         self._requests.gaps.append(Gap(place, begin, end))
 
     def check(self) -> str | None:

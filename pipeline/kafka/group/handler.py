@@ -18,10 +18,10 @@ class Assignment(Protocol):
         """
 
     async def revoked(self, places: Sequence[Place]) -> Mapping[Place, Committed]:
-        """Partitions go to another member once this returns the offsets to commit for them."""
+        """Give up partitions: they go to another member once this returns the offsets to commit for them."""
 
     def lost(self, places: Sequence[Place]) -> None:
-        """Partitions have gone to another member already."""
+        """Forget partitions that have gone to another member already."""
 
 
 class LogChanges(Protocol):

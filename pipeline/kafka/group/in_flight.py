@@ -64,12 +64,12 @@ class InFlight:
         return max(1, min(self._limits.batch_max_records, fitting))
 
     def take(self, records: Sequence[LogRecord]) -> None:
-        """Records were read."""
+        """Count records that were read."""
         self._taken_records += len(records)
         self._taken_bytes += sum(len(record.value or b"") for record in records)
 
     def release(self, records: int, size_bytes: int) -> None:
-        """Records are settled, or dropped."""
+        """Count records that are settled or dropped."""
         self._released_records += records
         self._released_bytes += size_bytes
 

@@ -161,7 +161,7 @@ async def note_redriven_events(pool: Pool, dead_ids: Sequence[str], *, topic: st
 
 
 async def mark_redriven(pool: Pool, dead_ids: Sequence[str]) -> None:
-    """These were sent again, and are acknowledged."""
+    """Mark letters as sent again; their records are acknowledged."""
     async with pool.connection() as connection:
         await connection.execute(
             "insert into redrives (dead_id) select unnest(%s::uuid[]) "

@@ -123,7 +123,7 @@ class ArchiveWriter:
         return positions
 
     async def check_known(self, places: Sequence[Place]) -> None:
-        """Raise `FencedError` when one of these has no position of any owner."""
+        """Check that each partition has an owner's position. Raises `FencedError` if not."""
         async with self._connected() as connection:
             cursor = await connection.execute("select topic, partition from archive_offsets")
             known = {(topic, partition) for topic, partition in await cursor.fetchall()}

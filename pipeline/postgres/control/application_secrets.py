@@ -24,7 +24,7 @@ class ApplicationSecret:
 
 
 async def create_secret(pool: Pool, secret: ApplicationSecret) -> bool:
-    """False when there is no such application."""
+    """Create a secret. False: there is no such application."""
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, secret.application_id)
         if version is None:
@@ -46,7 +46,7 @@ async def create_secret(pool: Pool, secret: ApplicationSecret) -> bool:
 
 
 async def list_secrets(pool: Pool, application_id: str) -> list[ApplicationSecret]:
-    """The valid ones, oldest first."""
+    """List the valid secrets, oldest first."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ApplicationSecret)) as cursor:
         await cursor.execute(
             "select token_hash, application_id::text, name, key_id, sealed, created_at, deleted_at "
@@ -69,7 +69,7 @@ async def rename_secret(pool: Pool, application_id: str, token_hash: bytes, name
 
 
 async def revoke_secret(pool: Pool, application_id: str, token_hash: bytes) -> bool:
-    """False when there is no such valid secret."""
+    """Revoke a secret. False: there is no such valid one."""
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:

@@ -94,7 +94,7 @@ async def find_application(pool: Pool, application_id: str) -> Application | Non
 
 
 async def rename_application(pool: Pool, application_id: str, name: str, *, was: str | None = None) -> bool:
-    """False when there is none, or its name is not `was`. Names are not published."""
+    """Rename an application. False: there is none, or its name is not `was`. Names are not published."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update applications set name = %s where application_id = %s and deleted_at is null "

@@ -64,7 +64,7 @@ async def change_contract(
     example: str | None,
     was: Contract | None = None,
 ) -> bool:
-    """False when there is no such active event type, or its contract is not `was`.
+    """Change an event type's schema. False: there is no such active type, or its schema is not `was`.
 
     A schema that differs from the present one is a new version. The newest `VERSIONS_MAX` are kept.
     """

@@ -88,7 +88,7 @@ async def list_event_types(
 
 
 async def deactivate_event_type(pool: Pool, application_id: str, name: str) -> bool:
-    """False when there is no such active one."""
+    """Deactivate an event type. False: there is no such active one."""
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:

@@ -62,7 +62,7 @@ async def add_member(pool: Pool, organization_id: str, user_id: str, role: Role,
 
 
 async def remove_member(pool: Pool, organization_id: str, user_id: str) -> bool:
-    """False when there is no such member."""
+    """Remove a member. False: there is none."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "delete from members where organization_id = %s and user_id = %s", (organization_id, user_id)
@@ -71,7 +71,7 @@ async def remove_member(pool: Pool, organization_id: str, user_id: str) -> bool:
 
 
 async def change_role(pool: Pool, organization_id: str, user_id: str, role: Role) -> bool:
-    """False when there is no such member."""
+    """Give a member another role. False: there is no such member."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update members set role = %s where organization_id = %s and user_id = %s", (role, organization_id, user_id)

@@ -43,7 +43,7 @@ async def create_organization(pool: Pool, organization: Organization, *, editor_
 
 
 async def list_organizations(pool: Pool, *, organization_ids: Sequence[str] | None = None) -> list[Organization]:
-    """All of them, or these; oldest first."""
+    """List all organizations, or those named; oldest first."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Organization)) as cursor:
         await cursor.execute(
             "select organization_id::text, name from organizations where deleted_at is null "
@@ -83,7 +83,7 @@ async def find_organization_onboarding(pool: Pool, organization_id: str) -> Orga
 
 
 async def rename_organization(pool: Pool, organization: Organization, *, was: str | None = None) -> bool:
-    """False when there is none, or its name is not `was`."""
+    """Rename an organization. False: there is none, or its name is not `was`."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update organizations set name = %s where organization_id = %s and deleted_at is null "
@@ -104,7 +104,7 @@ async def has_applications(pool: Pool, organization_id: str) -> bool:
 
 
 async def delete_organization(pool: Pool, organization_id: str) -> bool:
-    """False when there is none, or when it still has applications."""
+    """Delete an organization. False: there is none, or it still has applications."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update organizations set deleted_at = now() where organization_id = %(id)s and deleted_at is null "

@@ -119,7 +119,7 @@ async def replace_schedule(
 
 
 async def delete_schedule(pool: Pool, application_id: str, retry_schedule_id: str) -> bool:
-    """False: the application has no such schedule. Raises `UsedError`."""
+    """Delete a schedule. False: the application has no such one. Raises `UsedError`."""
     async with pool.connection() as connection, connection.transaction():
         await raise_version(connection, application_id)
         if await _find(connection, application_id, retry_schedule_id) is None:

@@ -44,7 +44,7 @@ class TokenLimits:
 
 
 async def create_token(pool: Pool, token: ServiceToken) -> bool:
-    """False when there is no such organization."""
+    """Create a token. False: there is no such organization."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "insert into service_tokens (token_id, organization_id, token_hash, name, key_id, sealed, created_at, "
@@ -80,7 +80,7 @@ async def list_tokens(pool: Pool, organization_id: str) -> list[ServiceToken]:
 
 
 async def find_token(pool: Pool, organization_id: str, token_id: str) -> ServiceToken | None:
-    """None when there is no such valid token in this organization."""
+    """Find a valid token of this organization; None: there is none."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ServiceToken)) as cursor:
         await cursor.execute(
             f"select {COLUMNS} from service_tokens "  # noqa: S608 - constants
@@ -99,7 +99,7 @@ async def change_token(
     *,
     was: tuple[str, TokenLimits] | None = None,
 ) -> bool:
-    """False when there is no such valid token, or its name and limits are not `was`."""
+    """Change a token. False: there is no such valid one, or its name and limits are not `was`."""
     known_name, known = was if was is not None else (None, TokenLimits())
     async with pool.connection() as connection:
         cursor = await connection.execute(

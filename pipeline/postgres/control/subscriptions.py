@@ -250,7 +250,7 @@ async def replace_subscription(
 
 
 async def delete_subscription(pool: Pool, application_id: str, subscription_id: str) -> bool | None:
-    """True when it was deleted, False when it was already; None when there never was such a one."""
+    """Delete a subscription. False: it was deleted before; None: there never was such a one."""
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
         if version is None:
@@ -388,7 +388,7 @@ async def _check_event_types(
     *,
     named_by: str | None = None,
 ) -> None:
-    """Raises `UnknownEventTypesError`. `named_by`: a subscription that may keep names it has already."""
+    """Check event types. Raises `UnknownEventTypesError`. `named_by`: a subscription that may keep names it has."""
     # a pattern selects what there is, now or later
     names = [name for name in content.event_types if not is_pattern(name)]
     missing = await list_missing(connection, application_id, names)
@@ -407,7 +407,7 @@ async def _check_event_types(
 async def _check_retry_schedule(
     connection: AsyncConnection[TupleRow], application_id: str, content: SubscriptionContent
 ) -> None:
-    """Raises `UnknownRetryScheduleError`."""
+    """Check the schedule named. Raises `UnknownRetryScheduleError`."""
     wanted = content.retry_schedule_id
     if wanted is not None and not await has_schedule(connection, application_id, wanted):
         raise UnknownRetryScheduleError

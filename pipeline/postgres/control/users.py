@@ -130,7 +130,7 @@ async def set_password(pool: Pool, user_id: str, password_hash: str, *, kept_ses
 
 
 async def verify_email(pool: Pool, user_id: str) -> bool:
-    """False when it was verified before, or there is no such user."""
+    """Mark an address as verified. False: it was before, or there is no such user."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "update users set email_verified_at = now() where user_id = %s and email_verified_at is null", (user_id,)

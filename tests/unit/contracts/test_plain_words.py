@@ -10,7 +10,8 @@ VAGUE = re.compile(r"\b(?:who" r"ever|whos" r"ever|no" r"body|some" r"body|any" 
 FOREIGN = "tests/support/conformance/"
 # a clause, a fragment or a pronoun instead of a subject
 HIDDEN_SUBJECT = re.compile(
-    r"(?:What|Who|Whose|So|Once|It|There|None:|True;|This|That|Those|They|The same|And|Or|Nor|Not|Then|Also|As|Like"
+    r"(?:What|Who|Whose|So|Once|It|There|None:|None when|True;|False|This|That|Those|They|The same|And|Or|Nor|Not|Then"
+    r"|Also|As|Like"
     # a possessive or a place in time and space, whose owner or event is somewhere else
     r"|Its|Their|Of|By|With|Within|Without|In|Into|At|On|Under|Over|From|For|To|Through|Beside|Behind|Between|Among"
     r"|During|Until|Since|When|Whenever|While|After|Before|Later|Instead|Straight|Never|Even|Rather|Better|If|Unless"
