@@ -15,12 +15,12 @@ from pipeline.config import DatabaseConfig
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.core.log.positions import Step
 from pipeline.postgres.archive.counts import ServerFigures, read_server_figures
+from pipeline.postgres.archive.filling import ROWS_PER_EVENT
 from pipeline.postgres.archive.tables import ATTEMPTS, DELIVERIES, DISPATCHES, EVENTS, day_of
 from pipeline.postgres.archive.writer import ArchiveBatch, ArchiveWriter, Row
 from pipeline.postgres.pool import Pool
 
 PLACE = ("bench.events", 0)  # of no real topic
-ROWS_PER_EVENT = 4
 APPLICATIONS = 100
 PAYLOAD = b'{"order": 42, "text": "' + b"x" * 970 + b'"}'  # 1 KB
 

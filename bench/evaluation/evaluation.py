@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bench.cases.scenario import Group
-from bench.evaluation.evidence import NO_ANSWER, Arrival, Reckoning, Sent
+from bench.evaluation.evidence import Arrival, Reckoning, Sent
 from bench.evaluation.figures import Second, summarize, summarize_seconds
 from bench.evaluation.phase_time import PhaseTime
 from bench.evaluation.result import Curves, GroupFigures, PhaseFigures, ServerUse
+from bench.instruments.client import NO_ANSWER
 from bench.sampling.sampler import Sample
 from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive.counts import ServerFigures

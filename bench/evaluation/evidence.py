@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.instruments.client import NO_ANSWER
 from bench.instruments.journal import RECEIVED, SENT, read_columns
-
-NO_ANSWER = 0  # no answer
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

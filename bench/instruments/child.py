@@ -12,9 +12,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from bench.errors import BenchError
-from bench.instruments.plan import Command
+from bench.instruments.plan import LINE_MAX_BYTES, Command
 
-LINE_MAX_BYTES = 1024 * 1024
 STOP_TIMEOUT_S = 10.0
 TAIL_BYTES = 2000
 

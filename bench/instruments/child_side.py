@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from bench.instruments.plan import Command
-
-LINE_MAX_BYTES = 1024 * 1024
+from bench.instruments.plan import LINE_MAX_BYTES, Command
 
 _decode = msgspec.json.Decoder(Command).decode
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import httptools
 
-NO_ANSWER = 0
+NO_ANSWER = 0  # stands for a status
 
 # The connection, the answer's status (NO_ANSWER: it broke), the body (empty unless it was asked for).
 Answered = Callable[["ClientConnection", int, bytes], None]

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
+# of a command or an answer
+LINE_MAX_BYTES = 1024 * 1024
 OK, STATUS, HANG, RESET, DRIP = "ok", "status", "hang", "reset", "drip"
 
 

@@ -36,7 +36,7 @@ from pipeline.postgres.pool import DatabaseUnavailable, Pool
 from pipeline.topics import Topic, Topics
 
 REPAIR_INTERVAL_S = 5.0
-VIEW_WAIT_S = 2.0
+VIEW_WAIT_S = 2.0  # for this gateway's own view of what was published
 # Longer than the acknowledgements of one portion can take; a gateway that was killed holds an application up so long.
 LEASE_S = 15.0
 BUSY_WAIT_S = 20.0

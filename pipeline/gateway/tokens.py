@@ -15,6 +15,7 @@ from uuid import UUID
 from pipeline.core.events.ids import read_uuid
 from pipeline.core.rights import Actor, Grant
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.publishing import VIEW_WAIT_S
 from pipeline.gateway.token_grants import TokenGrants
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.postgres.control.applications import find_application_of_secret, find_published_version
@@ -26,7 +27,6 @@ from pipeline.tenant import TENANT
 
 UNKNOWN_MAX = 10_000
 LOOKUPS_MAX = 4  # at once: a client that guesses tokens must not take all connections
-VIEW_WAIT_S = 2.0
 
 T = TypeVar("T")
 

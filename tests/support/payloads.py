@@ -7,6 +7,8 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+from bench.cases.payloads import GENERATED_COUNT, REAL_SIZES_BYTES
+
 FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "github-webhooks.jsonl"
 SOURCE = (
     f"real GitHub webhooks (../shared/data/{FILE.name})"
@@ -14,9 +16,6 @@ SOURCE = (
     else f"generated, with the sizes of real GitHub webhooks (there is no ../shared/data/{FILE.name})"
 )
 
-GENERATED_COUNT = 264
-# share of the real payloads → bytes they do not exceed; sizes in between lie on the line
-SIZES_BYTES = ((0.0, 915), (0.1, 2944), (0.15, 5900), (0.5, 7690), (0.75, 11_622), (0.9, 23_570), (1.0, 26_328))
 NAMES = ("issues", "pull_request", "push", "check_run", "release", "deployment", "discussion", "member", "star", "fork")
 ACTIONS = ("created", "edited", "deleted", "completed", "opened", "closed", "reopened")
 WORDS = (
@@ -72,7 +71,7 @@ def _read(path: Path) -> tuple[Payload, ...]:
 
 
 def _size_at(share: float) -> int:
-    for (low, low_bytes), (high, high_bytes) in pairwise(SIZES_BYTES):
+    for (low, low_bytes), (high, high_bytes) in pairwise(REAL_SIZES_BYTES):
         if share <= high:
             return round(low_bytes + (high_bytes - low_bytes) * (share - low) / (high - low))
     raise ValueError(f"{share} is not a share")

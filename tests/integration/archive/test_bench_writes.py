@@ -1,8 +1,9 @@
 """The benchmark's writes on a real archive: what is measured is there afterwards."""
 
 from bench.cases.scenario import ArchiveWrites
-from bench.direct.writes import PLACE, ROWS_PER_EVENT, measure_writes
+from bench.direct.writes import PLACE, measure_writes
 from bench.staging.stage import Watching
+from pipeline.postgres.archive.filling import ROWS_PER_EVENT
 from pipeline.postgres.pool import open_pool
 from tests.integration.archive.tables import configure, count_rows, read_positions
 
