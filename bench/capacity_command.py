@@ -18,22 +18,36 @@ FIGURES_FILE = Path(__file__).resolve().parents[1] / "bench" / "figures.json"
 
 @click.command()
 @click.option("--events", type=click.FloatRange(0, min_open=True), help="Events a second, at the busiest time.")
-@click.option("--average-events", type=click.FloatRange(0, min_open=True), help="Over days, for disks; none: the same.")
+@click.option(
+    "--average-events",
+    type=click.FloatRange(0, min_open=True),
+    help="Events a second on average over days, for disks; none: as --events.",
+)
 @click.option("--fan-out", type=click.FloatRange(0), default=1.0, show_default=True, help="Subscriptions per event.")
 @click.option(
-    "--payload-bytes", type=click.FloatRange(1), default=1000.0, show_default=True, help="Size of a payload, mean."
+    "--payload-bytes", type=click.FloatRange(1), default=1000.0, show_default=True, help="Mean size of a payload."
 )
 @click.option(
-    "--endpoint-ms", type=click.FloatRange(0), default=100.0, show_default=True, help="Until endpoints answer, mean."
+    "--endpoint-ms",
+    type=click.FloatRange(0),
+    default=100.0,
+    show_default=True,
+    help="Mean time until endpoints answer.",
 )
 @click.option(
-    "--attempts", type=click.FloatRange(1), default=1.0, show_default=True, help="Attempts per delivery, mean."
+    "--attempts",
+    type=click.FloatRange(1),
+    default=1.0,
+    show_default=True,
+    help="Mean number of attempts of a delivery.",
 )
 @click.option(
     "--retention-days", type=click.FloatRange(0, min_open=True), help="Days in the archive; none: the setting."
 )
 @click.option("--log-days", type=click.FloatRange(0, min_open=True), help="Days in the log; none: the setting.")
-@click.option("--replicas", type=click.IntRange(1), default=3, show_default=True, help="Of every record in Kafka.")
+@click.option(
+    "--replicas", type=click.IntRange(1), default=3, show_default=True, help="Replicas of every record in Kafka."
+)
 @click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @click.option(
     "--from",

@@ -36,12 +36,14 @@ class BenchCommand(click.Command):
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "lists", is_flag=True, help="List the scenarios, and do nothing.")
 @click.option("--all", "takes_all", is_flag=True, help="Run all of them but the soak.")
-@click.option("--case", "case_names", multiple=True, metavar="CASE", help="Only this case of them; repeatable.")
+@click.option(
+    "--case", "case_names", multiple=True, metavar="CASE", help="Only this case of the scenarios; repeatable."
+)
 @click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
 @click.option(
     "--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.  [default: 30]"
 )
-@click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, where a rate is given.")
+@click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, for cases that have a rate.")
 @click.option("--payload-bytes", type=click.IntRange(100, 600_000), metavar="N", help="Size of the payloads.")
 @click.option(
     "--payloads",
@@ -80,10 +82,12 @@ class BenchCommand(click.Command):
 @click.option(
     "--api", "apis", multiple=True, metavar="URL", help="Measure the installation with this API (/api/v1); repeatable."
 )
-@click.option("--master-key", metavar="UUID", help="Its master key; needed with --api.")
-@click.option("--kafka", metavar="SERVERS", help="Its Kafka, where a scenario writes to it.")
-@click.option("--database-url", metavar="URL", help="Its PostgreSQL, to verify the archive.")
-@click.option("--metrics", "metrics", multiple=True, metavar="NAME=URL", help="/metrics of a process; repeatable.")
+@click.option("--master-key", metavar="UUID", help="Master key of that installation; needed with --api.")
+@click.option("--kafka", metavar="SERVERS", help="Kafka of that installation, for scenarios that write to it.")
+@click.option("--database-url", metavar="URL", help="PostgreSQL of that installation, to verify the archive.")
+@click.option(
+    "--metrics", "metrics", multiple=True, metavar="NAME=URL", help="Address of the /metrics of a process; repeatable."
+)
 @click.option("--pid", "pids", multiple=True, metavar="NAME=PID", help="A process on this machine; repeatable.")
 @click.option(
     "--receiver-host",

@@ -44,7 +44,7 @@ def _with_filter(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @dead.command("list")
 @_with_filter
 @click.option("--all", "with_redriven", is_flag=True, help="Also those that were sent again already.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="So many at most.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Letters at most.")
 def list_(limit: int, **options: Any) -> None:
     """List letters, oldest first, and count them by reason.
 
@@ -70,9 +70,9 @@ def show(dead_id: object) -> None:
 @dead.command()
 @click.argument("dead_ids", nargs=-1, type=click.UUID)
 @_with_filter
-@click.option("--everything", is_flag=True, help="Really all of them: demanded when no filter is given.")
+@click.option("--everything", is_flag=True, help="Send all letters again; required when no filter is given.")
 @click.option("--dry-run", is_flag=True, help="Only count, by reason.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@click.option("--limit", type=click.IntRange(1), help="Letters at most.")
 def redrive(dead_ids: tuple[object, ...], everything: bool, dry_run: bool, limit: int | None, **options: Any) -> None:
     """Send letters again, by id or by filter. Those that were sent again already are left out.
 

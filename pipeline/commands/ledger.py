@@ -34,7 +34,12 @@ COLUMNS = (
 @click.option("--application", type=click.UUID, help="Show and judge only this application.")
 @click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @click.option(
-    "--wait", "wait_s", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds for the archive."
+    "--wait",
+    "wait_s",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds to wait for the archive.",
 )
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Applications shown at most.")
 def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -> None:

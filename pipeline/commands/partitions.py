@@ -20,7 +20,7 @@ T = TypeVar("T")
 def partitions() -> None:
     """Give organizations partitions of their own in the archive, beside those by day.
 
-    What an organization with much traffic has then lies in tables of its own, which only its own lists read. Days that
+    Rows of an organization with much traffic are then in tables of its own, which only its own lists read. Days that
     have begun stay as they are. Retention is not affected: a day leaves as a whole.
 
     \b

@@ -27,7 +27,7 @@ EXIT_FAILED = 1
     "--content-type",
     default="application/json",
     show_default=True,
-    help="Of the payload; or text/plain, or application/octet-stream+base64 for any bytes.",
+    help="Content type of the payload; or text/plain, or application/octet-stream+base64 for any bytes.",
 )
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How many to send.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many a second.")

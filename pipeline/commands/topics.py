@@ -83,8 +83,12 @@ def apply() -> None:
 
 @topics.command()
 @click.argument("application_id", type=click.UUID)
-@click.option("--partitions", type=click.IntRange(1, 1024), default=1, show_default=True, help="of the topic")
-@click.option("--principal", help="who may write it: `User:shop`; shows the commands that allow it")
+@click.option(
+    "--partitions", type=click.IntRange(1, 1024), default=1, show_default=True, help="Partitions of the topic."
+)
+@click.option(
+    "--principal", help="Principal that may write the topic, like User:shop; shows the commands that allow it."
+)
 def producer(application_id: UUID, partitions: int, principal: str | None) -> None:
     """Create the topic of an application's producers, unless it is there (docs/kafka-producers.md).
 

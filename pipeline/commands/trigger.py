@@ -22,9 +22,9 @@ def trigger(
 ) -> None:
     """Send a sample event of TYPE, like billing.invoice.paid, and print its id.
 
-    The event type is made in the application if it is not there. Subscriptions with this type and a label of the event
-    get it: that of the demo which `hookline up` runs has four types, shop.order.paid among them. A payload of your own
-    goes with `hookline send`.
+    The event type is made in the application if it is not there. Subscriptions to this type with a label of the event
+    get it; the demo of `hookline up` subscribes to four types, shop.order.paid among them. To send a payload of your
+    own, use `hookline send`.
 
     \b
     Example:

@@ -32,7 +32,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(".hookline"),
         show_default=True,
-        help="Of a running `hookline up`, whose demo fills in options that are not given.",
+        help="Directory of a running `hookline up`, whose demo fills in options that are not given.",
     ),
 )
 
