@@ -127,16 +127,21 @@ class LogGuard:
                 faults[place] = ReadFault(place, "head_lost", position, begin, f"the log begins at {begin}")
             elif seen.epoch is not None and (epoch != seen.epoch or end < position):
                 suspects[place] = seen
-        faults |= self._find_cuts(suspects, positions)
+        # A broker whose log was still short may have sent the client back before it was asked for its position.
+        come_to = {
+            place: max(position, *(read.offset + 1 for read in reads.get(place, ())), 0)
+            for place, position in positions.items()
+        }
+        faults |= self._find_cuts(suspects, come_to)
         # Records read since the last look may be of that leader's epoch, and lost, or of the next one's, and kept.
         read_since = {
-            place: seen._replace(offset=positions[place])
+            place: seen._replace(offset=come_to[place])
             for place, seen in suspects.items()
-            if place not in faults and place not in new and seen.offset < positions[place]
+            if place not in faults and place not in new and seen.offset < come_to[place]
         }
         faults |= {
             place: fault
-            for place, fault in self._find_cuts(read_since, positions).items()
+            for place, fault in self._find_cuts(read_since, come_to).items()
             if self._is_lost(place, fault.end, reads.get(place, ()))
         }
         reached = {
@@ -154,11 +159,10 @@ class LogGuard:
         first = next((read for read in reads if read.offset >= cut_at), None)
         return first is None or not is_there(self._config, place, *first)
 
-    def _find_cuts(self, suspects: Mapping[Place, Reached], positions: Mapping[Place, int]) -> dict[Place, ReadFault]:
+    def _find_cuts(self, suspects: Mapping[Place, Reached], come_to: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:
             return {}
-        # the client may have been sent back by a broker whose log was still short, before it was asked for its position
-        reached = {place: max(positions[place], seen.offset) for place, seen in suspects.items()}
+        reached = {place: max(come_to[place], seen.offset) for place, seen in suspects.items()}
         return {
             cut.place: cut._replace(begin=reached[cut.place], lost=max(0, reached[cut.place] - cut.end))
             for cut in find_cuts(self._config, suspects)

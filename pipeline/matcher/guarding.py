@@ -90,7 +90,13 @@ async def go_back(
         consumer.faults.note(fault)
         if fault.kind == "head_lost":
             tell_missing(TP(*fault.place), fault.end - fault.begin, metrics)
-        await consumer.rewind(TP(*fault.place), fault.end)
+        tp = TP(*fault.place)
+        await consumer.rewind(tp, choose_begin(fault, marks.get(tp)))
+
+
+def choose_begin(fault: ReadFault, settled: int | None) -> int:
+    """Where reading goes on. Records before a cut are the same as ever: those that were under way are read again."""
+    return fault.end if fault.kind != "tail_lost" or settled is None else min(fault.end, settled)
 
 
 def is_met(fault: ReadFault, consumer: Consumer) -> bool:

@@ -64,9 +64,12 @@ async def test_a_reader_that_went_on_behind_the_cut_is_sent_back(broker: OwnBrok
             raise AssertionError(str(error)) from error
 
     after = await eventually(read_again)
-    reads = {place: [*before[LEFT:], *after[3:]]}  # the client goes on at its position
+    reads = [*before[LEFT:], *after[3:]]  # the client goes on at its position
 
-    async def look() -> list[tuple[str, int]]:
-        return [(fault.kind, fault.end) for fault in (await guard.look({place: len(after)}, reads)).faults]
+    async def look(position: int, read_since: list[RecordTime]) -> list[tuple[str, int, int]]:
+        finding = await guard.look({place: position}, {place: read_since})
+        return [(fault.kind, fault.end, fault.lost) for fault in finding.faults]
 
-    assert [("tail_lost", LEFT)] == await eventually(look)
+    assert [("tail_lost", LEFT, len(after) - LEFT)] == await eventually(lambda: look(len(after), reads))
+    # sent back to the beginning by the broker whose log was short: what it had read counts
+    assert [("tail_lost", LEFT, len(before) - LEFT)] == await eventually(lambda: look(0, before[LEFT:]))

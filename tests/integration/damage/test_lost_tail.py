@@ -6,6 +6,7 @@ The log grows beyond the position of its readers before they look again, so that
 import asyncio
 import os
 import signal
+from uuid import uuid4
 
 import pytest
 
@@ -15,23 +16,26 @@ from pipeline.topics import Topic
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.readers import Readers, run_readers
 from tests.integration.damage.test_wrong_bits import ask
+from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
+from tests.support.kafka import alter_topic
 from tests.support.single_process import SingleProcess
 
 FIRST = 60
 LOST_FROM = 30
 NEW = 100
+WAITING, WAITING_LOST_FROM = 400, 350
 
 
-async def crash(broker: OwnBroker, *lost: Topic) -> None:
-    """Kill the broker, lose the records from `LOST_FROM` on, and start it again at the same address."""
+async def crash(broker: OwnBroker, *lost: Topic, lost_from: int = LOST_FROM) -> None:
+    """Kill the broker, lose the records from `lost_from` on, and start it again at the same address."""
     port = int(broker.servers.rpartition(":")[2])
     os.kill(broker.kafka.pid, signal.SIGKILL)
     await eventually(lambda: not broker.kafka.is_alive())
     broker.kafka.stop()
     for topic in lost:
         segment = broker.segment(topic)
-        (batch,) = [batch for batch in segment.batches() if batch.base_offset == LOST_FROM]
+        (batch,) = [batch for batch in segment.batches() if batch.base_offset == lost_from]
         segment.cut(batch)
     broker.kafka = await asyncio.to_thread(EmbeddedKafka.start, broker.data_dir, port=port)
 
@@ -62,6 +66,39 @@ async def test_what_is_written_at_lost_offsets_is_read(
         for process, topic in zip(readers.processes, readers.topics, strict=True):
             await check_said(process, topic)
         assert len(sent) == readers.receiver.received
+
+
+async def test_what_waits_before_the_cut_is_matched(broker: OwnBroker, prefix: str) -> None:
+    """The matcher has read on to behind the cut while it cannot write: what it has not matched is read again."""
+    site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
+    application_id = str(uuid4())
+    site.publish(application_id, {str(uuid4()): {}})
+    # its session outlasts the crash: one that has to join again reads from its commit
+    async with site.matcher(KAFKA_SESSION_TIMEOUT_S="60") as matcher:
+        await alter_topic(broker.servers, site.topics.deliveries, "max.message.bytes", "60")
+        events = site.send(application_id, 10)
+
+        async def is_held() -> bool:
+            status, _ = await ask(matcher, "/health")
+            return status == 503
+
+        await eventually(is_held)
+        events += [event for _ in range(WAITING // 10 - 1) for event in site.send(application_id, 10)]
+
+        async def are_read() -> bool:
+            _, metrics = await ask(matcher, "/metrics")
+            return read(metrics, "hookline_chunk_records_sum ") == WAITING
+
+        await eventually(are_read)
+        await crash(broker, site.topics.events, lost_from=WAITING_LOST_FROM)
+        site = MatcherSite(broker.servers, prefix, partitions=1)
+        new = [event for _ in range(NEW // 10) for event in site.send(application_id, 10)]
+        await check_said(matcher, site.topics.events)
+        await alter_topic(broker.servers, site.topics.deliveries, "max.message.bytes", "1000000")
+        kept = events[:WAITING_LOST_FROM] + new
+        dispatches = await site.dispatches(len(kept), timeout_s=60)
+
+    assert {event.event_id for event in kept} <= {dispatch.event_id for dispatch in dispatches}
 
 
 def send_events(readers: Readers, count: int) -> list[Event]:
