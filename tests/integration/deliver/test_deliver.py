@@ -214,7 +214,7 @@ async def test_lone_lane_is_not_parked(kafka: str, topic_prefix: str) -> None:
     site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
     async with Receiver() as receiver:
         subscriber = site.subscribe(receiver.url("/a"))
-        async with site.deliver(WORKER_LANE_MAX_RECORDS="5", WORKER_IN_FLIGHT_MAX="50"):
+        async with site.deliver(WORKER_LANE_MAX_RECORDS="5", WORKER_IN_FLIGHT_MAX="1200"):
             deliveries = site.send(subscriber, count=1000)
             attempts = await site.attempts(1000)
 

@@ -33,6 +33,10 @@ EXCEPTIONS = (
     "[[operations]]",
     'include-path-regex = "^/event_types/"',
     "checks.use_after_free.enabled = false",
+    # a part of a JSON payload has its type, and is no JSON
+    "[[operations]]",
+    'include-path = "/events/{event_id}/payload"',
+    "checks.response_schema_conformance.enabled = false",
     "[[operations]]",
     'include-path = "/organizations/{organization_id}/invite"',
     "checks.ensure_resource_availability.enabled = false",
