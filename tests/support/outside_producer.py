@@ -15,7 +15,13 @@ class OutsideProducer:
 
     def __init__(self, bootstrap_servers: str, **options: Any) -> None:
         given = {name.replace("_", "."): value for name, value in options.items()}
-        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", **given})
+        usual: dict[str, Any] = {
+            "bootstrap.servers": bootstrap_servers,
+            "partitioner": "murmur2_random",
+            # what is written up to a `flush` is one batch, also when the machine pauses in between
+            "linger.ms": 500,
+        }
+        self._producer = Producer(usual | given)
 
     def write_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, **options: Any) -> None:
         """Write one record, once there is room for it. `options`: of `produce`, `headers` for example."""

@@ -81,7 +81,7 @@ async def test_deliver_ends_once(broker: OwnBroker, prefix: str) -> None:
 
 async def test_the_archive_starts(broker: OwnBroker, prefix: str, database: str) -> None:
     """The archive starts beside damaged attempts: all other attempts are archived."""
-    site = await ArchiveSite(broker.servers, prefix, database, partitions=1, linger_ms=500).prepare()
+    site = await ArchiveSite(broker.servers, prefix, database, partitions=1).prepare()
     attempts = [
         replace(make_attempt(make_dispatch(make_event(make_id()), make_id())), response_body=PAYLOAD)
         for _ in range(BATCHES * BATCH_RECORDS)
@@ -98,7 +98,7 @@ async def test_the_archive_starts(broker: OwnBroker, prefix: str, database: str)
 
 async def test_what_was_aborted_is_not_archived(broker: OwnBroker, prefix: str, database: str) -> None:
     """Read by its bytes, a log has the transactions that came to nothing as well: they are left out as ever."""
-    site = await ArchiveSite(broker.servers, prefix, database, partitions=1, linger_ms=500).prepare()
+    site = await ArchiveSite(broker.servers, prefix, database, partitions=1).prepare()
     topic = site.topics.events
     producer = Producer({"bootstrap.servers": broker.servers, "transactional.id": f"{prefix}t"})
     await asyncio.to_thread(producer.init_transactions, 30)

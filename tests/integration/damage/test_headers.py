@@ -172,7 +172,7 @@ async def test_a_group_reads_what_is_written_behind_it(broker: OwnBroker, prefix
 @pytest.mark.parametrize("flip", MATCHED)
 async def test_the_matcher_steps_over_it(broker: OwnBroker, prefix: str, flip: str) -> None:
     """All other events are matched, and the offsets are named."""
-    site = await MatcherSite(broker.servers, prefix, partitions=1, linger_ms=500).prepare()
+    site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
     application_id = str(uuid4())
     site.publish(application_id, {str(uuid4()): {}})
     events = [event for _ in range(BATCHES) for event in site.send(application_id, BATCH_RECORDS, payload=PAYLOAD)]

@@ -65,7 +65,7 @@ async def check_said(process: SingleProcess, topic: Any, bad: range, *, status: 
 @pytest.mark.parametrize("form", FORMS)
 async def test_events_are_matched_around_it(broker: OwnBroker, prefix: str, form: str) -> None:
     """The matcher steps over the batch and matches all others."""
-    site = await MatcherSite(broker.servers, prefix, partitions=1, compression_type=form, linger_ms=500).prepare()
+    site = await MatcherSite(broker.servers, prefix, partitions=1, compression_type=form).prepare()
     application_id = str(uuid4())
     site.publish(application_id, {str(uuid4()): {}})
     events = [event for _ in range(BATCHES) for event in site.send(application_id, BATCH_RECORDS, payload=PAYLOAD)]
@@ -147,9 +147,7 @@ async def test_the_end_of_the_attempts_is_damaged(broker: OwnBroker, prefix: str
 @pytest.mark.parametrize("form", FORMS)
 async def test_the_archive_keeps_what_is_right(broker: OwnBroker, prefix: str, database: str, form: str) -> None:
     """The archive steps over the batch and keeps all others, with the payloads that were sent."""
-    site = await ArchiveSite(
-        broker.servers, prefix, database, partitions=1, compression_type=form, linger_ms=500
-    ).prepare()
+    site = await ArchiveSite(broker.servers, prefix, database, partitions=1, compression_type=form).prepare()
     events = []
     for _ in range(BATCHES):
         batch = [make_event(str(uuid4()), payload=PAYLOAD) for _ in range(BATCH_RECORDS)]
@@ -167,7 +165,7 @@ async def test_the_archive_keeps_what_is_right(broker: OwnBroker, prefix: str, d
 
 async def test_routes_with_a_bad_batch(broker: OwnBroker, prefix: str) -> None:
     """The matcher starts without the versions that cannot be read, says so, and goes on with those it has."""
-    site = await MatcherSite(broker.servers, prefix, partitions=1, linger_ms=500).prepare()
+    site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
     applications = [str(uuid4()) for _ in range(3)]
     for application_id in applications:
         site.publish(application_id, {str(uuid4()): {}})

@@ -48,9 +48,7 @@ async def test_the_archive_steps_over_bad_batches_of_its_other_topics(
     broker: OwnBroker, prefix: str, database: str, form: str
 ) -> None:
     """One each of dispatches, attempts and dead letters: the records of all other batches are archived."""
-    site = await ArchiveSite(
-        broker.servers, prefix, database, partitions=1, compression_type=form, linger_ms=500
-    ).prepare()
+    site = await ArchiveSite(broker.servers, prefix, database, partitions=1, compression_type=form).prepare()
     application_id = make_id()
     # a subscription of its own for each, so that an attempt is there whether its dispatch is or not
     dispatches = [make_dispatch(make_event(application_id), make_id()) for _ in range(RECORDS)]

@@ -42,7 +42,7 @@ class MatcherSite(OutsideProducer):
         self, bootstrap_servers: str, topic_prefix: str, *, partitions: int = PARTITIONS, **producer: Any
     ) -> None:
         """`producer`: more options of the producer, `compression_type="gzip"`."""
-        super().__init__(bootstrap_servers, **{"enable_idempotence": True, "linger_ms": 5} | producer)
+        super().__init__(bootstrap_servers, **{"enable_idempotence": True} | producer)
         self.config = KafkaConfig(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, partitions=partitions)
         self.topics = declare_topics(prefix=topic_prefix, partitions=partitions, event_retention_s=7 * 86_400)
         self.group = f"{topic_prefix}matcher"
