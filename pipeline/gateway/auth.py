@@ -17,7 +17,7 @@ from pipeline.core.events.text import find_text_problem
 from pipeline.core.rights import INGEST, READING, Grant, name_right
 from pipeline.gateway.bodies import read_form
 from pipeline.gateway.client_address import find_client_address
-from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.context import GATEWAY, Gateway, find_tenant
 from pipeline.gateway.operations import OPERATION
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.tokens import MASTER
@@ -100,7 +100,7 @@ async def authorize(request: web.Request) -> Caller:
 def _name_tenant(gateway: Gateway, grant: Grant) -> str:
     """The tenant whose request it is: the organization, if it is one. Others share the gateway with it."""
     if grant.application_id is not None:
-        return gateway.routes.organization_of(grant.application_id) or grant.application_id
+        return find_tenant(gateway, grant.application_id)
     if len(grant.roles) == 1:
         return next(iter(grant.roles))
     return grant.actor.actor_id or grant.actor.kind

@@ -22,7 +22,7 @@ from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
-from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.context import GATEWAY, Gateway, find_tenant
 from pipeline.gateway.event_ids import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
@@ -233,7 +233,7 @@ async def _write_within_share(gateway: Gateway, new: dict[int, Candidate]) -> di
     if not new:
         return {}
     application_id = next(iter(new.values())).event.application_id
-    tenant = gateway.routes.organization_of(application_id) or application_id
+    tenant = find_tenant(gateway, application_id)
     payload_bytes = sum(len(each.event.payload) for each in new.values())
     try:
         await gateway.in_flight.wait_for_room(tenant, gateway.settings.kafka.produce_timeout_s)

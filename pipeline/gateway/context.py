@@ -84,3 +84,8 @@ class Gateway:
 
 
 GATEWAY = web.AppKey("gateway", Gateway)
+
+
+def find_tenant(gateway: Gateway, application_id: str) -> str:
+    """The organization of an application; the application itself while its organization is not known here."""
+    return gateway.routes.organization_of(application_id) or application_id

@@ -31,7 +31,7 @@ from pipeline.gateway.answers import Id, Time
 from pipeline.gateway.auth import Caller, authorize
 from pipeline.gateway.bodies import Form, read_form
 from pipeline.gateway.client_address import find_client_address
-from pipeline.gateway.context import GATEWAY, Gateway
+from pipeline.gateway.context import GATEWAY, Gateway, find_tenant
 from pipeline.gateway.event_ids import Claim
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
@@ -194,7 +194,7 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | No
     EventPayloadUnfit, or ServiceUnavailable. After the latter it may or may not be written; sent again under the same
     id it counts once.
     """
-    tenant = gateway.routes.organization_of(event.application_id) or event.application_id
+    tenant = find_tenant(gateway, event.application_id)
     if not gateway.in_flight.has_room(tenant):
         raise Problem("ServiceUnavailable", detail=TOO_MANY)
     payload_bytes = len(event.payload)

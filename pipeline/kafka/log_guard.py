@@ -129,8 +129,7 @@ class LogGuard:
                 suspects[place] = seen
         # A broker whose log was still short may have sent the client back before it was asked for its position.
         come_to = {
-            place: max(position, *(read.offset + 1 for read in reads.get(place, ())), 0)
-            for place, position in positions.items()
+            place: max([positions[place], *(read.offset + 1 for read in reads.get(place, ()))]) for place in suspects
         }
         faults |= self._find_cuts(suspects, come_to)
         # Records read since the last look may be of that leader's epoch, and lost, or of the next one's, and kept.

@@ -87,10 +87,10 @@ async def go_back(
         if offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
             await consumer.rewind(tp, offset)
     for fault in faults:
+        tp = TP(*fault.place)
         consumer.faults.note(fault)
         if fault.kind == "head_lost":
-            tell_missing(TP(*fault.place), fault.end - fault.begin, metrics)
-        tp = TP(*fault.place)
+            tell_missing(tp, fault.end - fault.begin, metrics)
         await consumer.rewind(tp, choose_begin(fault, marks.get(tp)))
 
 

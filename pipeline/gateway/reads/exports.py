@@ -14,7 +14,7 @@ from pipeline.core.events.moments import show_moment, show_moment_or_none
 from pipeline.gateway.answer_headers import AnswerHeaders
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.compressed import choose_encoding, start_encoding
-from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.context import GATEWAY, find_tenant
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.events import show_summary
@@ -81,7 +81,7 @@ async def _send(
         if request.transport is not None:
             request.transport.abort()
 
-    owner = request.app[GATEWAY].routes.organization_of(wanted.application_id) or wanted.application_id
+    owner = find_tenant(request.app[GATEWAY], wanted.application_id)
     async with aclosing(lines):
         with request.app[PLACES].take(owner, break_off) as place:
             if place is None:
