@@ -4,7 +4,7 @@ One connection of the writer's own, opened again after every failure. Which rows
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -24,6 +24,7 @@ from pipeline.postgres.archive.frozen import end_frozen_sessions
 from pipeline.postgres.archive.minutes import add_attempts
 from pipeline.postgres.archive.partitions import ensure_days, list_days
 from pipeline.postgres.archive.refusals import describe_refusal, is_about_a_row
+from pipeline.postgres.archive.statistics import YoungPartitions, analyze_young
 from pipeline.postgres.archive.tables import ATTEMPTS, EVENTS, TABLES, ArchiveTable
 
 NOT_REDRIVEN: LiteralString = (
@@ -76,6 +77,7 @@ class ArchiveWriter:
         self._on_reused = on_reused
         self._connection: AsyncConnection[TupleRow] | None = None
         self._days: set[date] = set()
+        self._young = YoungPartitions()
 
     async def claim(
         self, owners: Mapping[Place, UUID], topic_ids: Mapping[str, str] | None = None
@@ -164,7 +166,17 @@ class ArchiveWriter:
                 "event_id_reused", application_id=application_id, event_id=event_id, partition=partition, offset=offset
             )
         self._on_reused(len(reused))
+        if self._young.is_due(sum(added.values())):
+            await self._analyze_young()
         return added
+
+    async def _analyze_young(self) -> None:
+        """The batch is written, whatever comes of this."""
+        try:
+            async with self._connected() as connection:
+                await analyze_young(connection)
+        except PsycopgError as error:
+            log.warning("partitions_not_analyzed", reason=describe_refusal(error))
 
     async def try_rows(self, rows: Mapping[str, list[Row]]) -> str | None:
         """Would the tables take these rows, by table name? None, or why not. Nothing is written."""
@@ -178,8 +190,9 @@ class ArchiveWriter:
                 return describe_refusal(error)
         return None
 
-    async def ensure_days(self, days: Iterable[date]) -> None:
+    async def ensure_days(self, days: Collection[date]) -> None:
         """Make sure these days have partitions. Costs nothing when this writer has seen them."""
+        self._young.meet(days)
         missing = set(days) - self._days
         if not missing:
             return

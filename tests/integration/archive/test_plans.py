@@ -21,8 +21,17 @@ from pipeline.postgres.archive.stats import StatsFilter, read_stats
 from pipeline.postgres.archive.tables import today
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.plans import open_explained
-from tests.integration.archive.records import DAY_US, NOW_US
-from tests.integration.archive.tables import connect
+from tests.integration.archive.records import (
+    DAY_US,
+    NOW_US,
+    Log,
+    make_attempt,
+    make_dead_letter,
+    make_dispatch,
+    make_event,
+    make_id,
+)
+from tests.integration.archive.tables import Owner, connect, open_writer
 
 EVENTS_PER_DAY = 10_000
 DAYS = 3
@@ -115,6 +124,43 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
             assert plans.scans(), name
 
     assert dict.fromkeys(queries, ([], True, True)) == found
+
+
+async def test_no_plan_of_an_empty_day_is_kept(database: str) -> None:
+    """Look-ups that were planned before a day had rows read as little of it as others, once there are some."""
+    application_id, log = make_id(), Log()
+    async with open_explained(database, is_bare=True) as (pool, plans), open_writer(database) as writer:
+        owner = Owner(writer)
+        await writer.ensure_days([today(NOW_US)])
+        look_ups: dict[str, Callable[[], Awaitable[object]]] = {
+            "known ids": lambda: known_event_ids(pool, [(application_id, make_id()) for _ in range(100)]),
+            "event": lambda: find_event(pool, application_id, make_id()),
+            "delivery": lambda: find_delivery(pool, application_id, make_id()),
+            "attempt": lambda: find_attempt(pool, application_id, make_id()),
+            "attempts of an event": lambda: list_attempts(
+                pool, ListFilter(application_id=application_id, event_id=make_id())
+            ),
+            "dead letters of an event": lambda: list_letters(
+                pool, LetterFilter(application_id=application_id, event_id=make_id())
+            ),
+        }
+        for look_up in look_ups.values():
+            for _ in range(10):  # psycopg prepares a statement when it has seen it a few times
+                await look_up()
+        for _ in range(10):
+            events = [make_event(application_id) for _ in range(100)]
+            dispatches = [make_dispatch(event, make_id()) for event in events]
+            attempts = [make_attempt(dispatch, outcome="failed") for dispatch in dispatches]
+            letters = [make_dead_letter(event) for event in events]
+            await owner.write(*(log.append(each) for each in (*events, *dispatches, *attempts, *letters)))
+        read = {}
+        for name, look_up in look_ups.items():
+            plans.clear()
+            await look_up()
+            assert plans.scans(), name
+            read[name] = plans.rows()
+
+    assert dict.fromkeys(look_ups, 0) == read
 
 
 async def test_what_names_days_reads_those_partitions(database: str) -> None:

@@ -1,0 +1,60 @@
+"""Statistics of partitions that have just begun to fill.
+
+A plan is kept until statistics come. One made for an empty partition takes any index that begins with the application,
+and reads all its rows for every id that is looked up: a gateway accepted 1,500 events a second instead of 12,000, from
+midnight until autovacuum came by, a minute later. `analyze` puts an end to such plans in every session.
+"""
+
+from collections.abc import Collection
+from datetime import date
+
+import structlog
+from psycopg.sql import SQL, Identifier
+
+from pipeline.postgres.archive.connection import Connection
+from pipeline.postgres.archive.tables import TABLES
+
+FIRST_ROWS = 500
+GROWTH = 4  # from one look to the next: nearly all find nothing
+PAGES_MIN = 4  # an emptier partition says nothing
+
+YOUNG = (
+    "select p.relid::regclass::text from unnest(%s::regclass[]) t, pg_partition_tree(t) p "
+    "join pg_class c on c.oid = p.relid "
+    "where p.isleaf and c.reltuples < 0 and pg_relation_size(c.oid) >= %s * current_setting('block_size')::int"
+)
+
+log = structlog.get_logger()
+
+
+class YoungPartitions:
+    """When to look for partitions without statistics: soon after rows of another day come, then ever more rarely."""
+
+    def __init__(self) -> None:
+        self._days: set[date] = set()
+        self._rows, self._rows_until_look = 0, FIRST_ROWS
+
+    def meet(self, days: Collection[date]) -> None:
+        """Rows of these days come."""
+        if not self._days.issuperset(days):
+            self._days.update(days)
+            self._rows, self._rows_until_look = 0, FIRST_ROWS
+
+    def is_due(self, rows: int) -> bool:
+        """Count rows that were written. Is it time to look?"""
+        self._rows += rows
+        if self._rows < self._rows_until_look:
+            return False
+        self._rows, self._rows_until_look = 0, self._rows_until_look * GROWTH
+        return True
+
+
+async def analyze_young(connection: Connection) -> list[str]:
+    """Analyze the partitions that have rows and no statistics; their names. Raises what psycopg raises."""
+    cursor = await connection.execute(YOUNG, ([table.name for table in TABLES], PAGES_MIN))
+    names = [str(row[0]) for row in await cursor.fetchall()]
+    for name in names:
+        await connection.execute(SQL("analyze {}").format(Identifier(*name.replace('"', "").split("."))))
+    if names:
+        log.info("partitions_analyzed", partitions=names)
+    return names
