@@ -19,7 +19,7 @@ from connectors.runtime.log_changes import LogChanges
 from connectors.runtime.owned import Owned
 from connectors.runtime.positions import Positions
 from connectors.runtime.progress import Progress
-from connectors.sink import Bookmark, LogRecord, Parking, PositionKeeper, Sink
+from connectors.sink import Bookmark, Parking, PositionKeeper, Sink
 from pipeline.config import KafkaConfig, WorkerConfig
 from pipeline.core.lanes.budget import Budget
 from pipeline.kafka.group.consumer import LogConsumer
@@ -87,9 +87,6 @@ class Runtime:
         owned = Owned()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def release(record: LogRecord) -> None:
-            consumer.release(1, len(record.value or b""))
-
         flow = Flow(
             sink,
             parking=parking,
@@ -102,7 +99,7 @@ class Runtime:
             open_max=open_max,
             batch_max=batch_max,
             parked_rate_min_per_s=config.parked_rate_min_per_s,
-            release=release,
+            release=consumer.release,
             fail=self._fail,
             clock_us=clock_us,
         )
@@ -120,7 +117,7 @@ class Runtime:
             self._positions,
             lead_names=lead_names,
             skips_probes=skips_probes,
-            release=release,
+            release=consumer.release,
             fail=self._fail,
             clock_us=clock_us,
         )

@@ -148,7 +148,7 @@ class EndpointStates:
                 await self._settle(record)
                 if faults_met == self._faults_met:  # offsets read before may belong to another log
                     self._consumer.commit({record.place: Committed(record.offset + 1)})
-            self._consumer.release(1, len(record.value or b""))
+            self._consumer.release(record)
 
     async def _settle(self, record: LogRecord) -> None:
         try:

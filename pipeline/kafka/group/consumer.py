@@ -17,7 +17,7 @@ from pipeline.kafka.group.in_flight import InFlight, Limits
 from pipeline.kafka.group.loop_side import LoopSide
 from pipeline.kafka.group.requests import Commit, Gap, Requests
 from pipeline.kafka.log_clock import wall_us
-from pipeline.kafka.record import Committed, Place
+from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.topics import Topic
 
@@ -52,7 +52,7 @@ class LogConsumer:
         records' `trace`. `run_dir`: where to remember what this member is called, should it be killed.
         """
         self._requests = Requests()
-        self._in_flight = InFlight(limits)
+        self._in_flight = InFlight(limits, frozenset(topic.name for topic in companions))
         self._side = LoopSide()
         self._worker = ConsumerThread(
             config,
@@ -80,9 +80,9 @@ class LogConsumer:
         """Returns when the consumer has been closed; raises the error that ended it otherwise."""
         await self._side.ended
 
-    def release(self, records: int, size_bytes: int) -> None:
-        """Release records that are settled or dropped: there is room for more."""
-        self._in_flight.release(records, size_bytes)
+    def release(self, record: LogRecord) -> None:
+        """Release a record that is settled or dropped: there is room for more."""
+        self._in_flight.release(record)
 
     def full_for_s(self) -> float:
         """Seconds for which reading has stopped because too much is in flight; 0: it has not."""

@@ -35,7 +35,7 @@ from pipeline.topics import Topic
 POLL_S = 0.1
 # while everything is paused nothing wakes `poll`: look again soon
 PAUSED_POLL_S = 0.005
-# while there are many retries and the loop is behind: long enough not to spin, short enough to go on soon
+# while there are many retries and the loop is behind or has enough: long enough not to spin, short enough to go on soon
 KEEP_UP_S = 0.002
 LINGER_BYTES = 256 * 1024
 ENDS_INTERVAL_S = 2.0
@@ -146,7 +146,7 @@ class ConsumerThread:
         if self._in_flight.is_full or self._requests.commits or self._detours.are_busy:
             return PAUSED_POLL_S
         if self._reading.has_more_retries:
-            return KEEP_UP_S if self._handover.is_loop_behind else 0.0
+            return 0.0 if self._reading.may_read_retries else KEEP_UP_S
         wake_s = self._assigned.delays.next_s
         return POLL_S if wake_s is None else min(POLL_S, max(0.0, wake_s - time.monotonic()))
 

@@ -48,12 +48,17 @@ class Reading:
         self._hand_over(self._take(self._clients.group, wait_s), are_retries=False)
 
     def read_retries(self) -> None:
-        """Read a batch of retry topics, without waiting, unless the loop is behind."""
-        if self._clients.retries is None or self._handover.is_loop_behind:
+        """Read a batch of retry topics, without waiting, unless the loop is behind or has many of them."""
+        if self._clients.retries is None or not self.may_read_retries:
             return
         messages = self._take(self._clients.retries, 0)
         self.has_more_retries = bool(messages)
         self._hand_over(messages, are_retries=True)
+
+    @property
+    def may_read_retries(self) -> bool:
+        """Is there room for more retries?"""
+        return not self._handover.is_loop_behind and not self._in_flight.has_many_companions
 
     def _take(self, client: Consumer, wait_s: float) -> list[Message]:
         first = client.poll(wait_s)
@@ -115,7 +120,7 @@ class Reading:
     def _note_end(self, message: Message) -> None:
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         reached = self._assigned.reached.get(place)
-        # Retry topics are left out: a record that is not due is read again, and only we write them.
+        # Retry topics are left out: a record that is not due is read again, and only matcher and deliver write them.
         if reached is None or place in self._assigned.stopped or self._clients.is_companion(place[0]):
             return
         if offset > reached.offset:
