@@ -300,6 +300,12 @@ class MatcherConfig(Section):
     recent_ids_max: int = Field(200_000, ge=0, description="event ids remembered to match a repeated event only once")
     chunks_in_flight_max: int = Field(32, ge=1, le=1000, description="chunks waiting for their acknowledgements")
     routes_history_max: int = Field(16, ge=1, le=1000, description="older versions of an application's routes kept")
+    unsettled_max: int = Field(
+        8000,
+        ge=200,
+        description="deliveries that deliver has not settled, of which no application may have more than is free: what "
+        "it has beyond that waits in a retry topic; twice what deliver settles a second where that is more",
+    )
     payload_inline_max_bytes: int = Field(
         64 * 1024,
         ge=0,

@@ -78,7 +78,7 @@ class Topics:
         return (self.events, self.routes, self.endpoints)
 
     def of_matcher(self) -> tuple[Topic, ...]:
-        return (self.events, self.routes, self.deliveries, self.dispatches, self.dead)
+        return (self.events, self.routes, self.deliveries, self.retries[0], self.dispatches, self.dead)
 
     def of_deliver(self) -> tuple[Topic, ...]:
         return (self.deliveries, *self.retries, self.attempts, self.dead, self.endpoints, self.endpoint_states)

@@ -249,6 +249,10 @@ NEIGHBOURS = Scenario(
         _neighbours("hanging", replace(SLOW_NEIGHBOUR, load=Burst(events=12_000), audiences=30)),
         _neighbours("large payloads", replace(SLOW_NEIGHBOUR, load=Burst(events=300), payload_bytes=300_000, batch=10)),
         _neighbours("many endpoints", replace(SLOW_NEIGHBOUR, load=Burst(events=100), fan_out=100, batch=10)),
+        _neighbours(
+            "wide fan-out",
+            replace(SLOW_NEIGHBOUR, load=Burst(events=300), fan_out=500, answer=Answer(kind=RESET), batch=10),
+        ),
         _neighbours("many applications", replace(SLOW_NEIGHBOUR, audiences=1000, applications=1000, batch=10)),
     ),
 )

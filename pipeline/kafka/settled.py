@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException
 
@@ -11,7 +12,7 @@ from pipeline.kafka.client_errors import describe_failure
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.options import view_options
 from pipeline.kafka.partition_bounds import find_partition_bounds
-from pipeline.kafka.partitions import find_committed
+from pipeline.kafka.partitions import find_committed, find_ends
 from pipeline.kafka.record import Place
 from pipeline.kafka.tail import Bounds
 from pipeline.start_error import StartError
@@ -30,21 +31,58 @@ class Settled:
         return offset < self.offset or any(first <= offset < end for first, end in self.done)
 
 
+class Progress(NamedTuple):
+    """Records of a topic that are settled, of all that there ever were, and those that are not."""
+
+    settled: int
+    unsettled: int
+
+
+class SettledOffsets:
+    """Asks what a group has settled, any number of times, from one thread at a time."""
+
+    def __init__(self, config: KafkaConfig, group: str) -> None:
+        """Raises `StartError` when no client can be made."""
+        self._group = group
+        try:
+            self._consumer = Consumer(view_options(config) | {"group.id": group}, logger=None)  # asks, and never joins
+        except KafkaException as error:  # this machine has no room for its threads
+            raise StartError(describe_failure(f"ask what group {group} has committed", error)) from error
+
+    def read(self, topics: Sequence[Topic]) -> dict[Place, Settled]:
+        """Settled offsets by partition, from the group's commits. Raises `StartError` when Kafka does not answer."""
+        places = [(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
+        try:
+            found = find_committed(self._consumer, places)
+        except KafkaException as error:
+            raise StartError(describe_failure(f"ask what group {self._group} has committed", error)) from error
+        settled = {}
+        for place, part in found.items():
+            _, note = split_note(part.metadata)
+            settled[place] = Settled(part.offset, parse_note(part.offset, note).done) if part.offset >= 0 else Settled()
+        return settled
+
+    def measure(self, topic: Topic) -> Progress:
+        """How far the group is with a topic. Records written meanwhile count as unsettled. Raises as `read`."""
+        settled = self.read([topic])
+        ends = find_ends(self._consumer, list(settled))
+        if len(ends) < len(settled):
+            raise StartError(f"cannot ask where {topic.name} ends: Kafka does not answer")
+        done = {place: each.offset + sum(end - first for first, end in each.done) for place, each in settled.items()}
+        return Progress(sum(done.values()), sum(max(0, end - done[place]) for place, end in ends.items()))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+
+
 def read_settled(config: KafkaConfig, group: str, topics: Sequence[Topic]) -> dict[Place, Settled]:
-    """Settled offsets by partition, from the commits of `group`. Raises `StartError` when Kafka does not answer."""
-    consumer = Consumer(view_options(config) | {"group.id": group}, logger=None)  # asks, and never joins
-    places = [(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
+    """Ask once, see `SettledOffsets.read`."""
+    asking = SettledOffsets(config, group)
     try:
-        found = find_committed(consumer, places)
-    except KafkaException as error:
-        raise StartError(describe_failure(f"ask what group {group} has committed", error)) from error
+        return asking.read(topics)
     finally:
-        consumer.close()
-    settled = {}
-    for place, part in found.items():
-        _, note = split_note(part.metadata)
-        settled[place] = Settled(part.offset, parse_note(part.offset, note).done) if part.offset >= 0 else Settled()
-    return settled
+        asking.close()
 
 
 def read_bounds(config: KafkaConfig, topics: Sequence[Topic]) -> dict[Place, Bounds]:

@@ -19,6 +19,7 @@ from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.core.units import MINUTE_US
 from pipeline.kafka.log_clock import monotonic_us
+from pipeline.matcher.outstanding import Outstanding
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
 
@@ -64,6 +65,7 @@ class Matcher:
         routes: RoutesSource,
         metrics: Metrics,
         *,
+        outstanding: Outstanding,
         recent_ids_max: int,
         record_max_bytes: int,
         payload_inline_max_bytes: int,
@@ -79,6 +81,7 @@ class Matcher:
         self._topics = topics
         self._routes = routes
         self._metrics = metrics
+        self._outstanding = outstanding
         self._recent = RecentIds(recent_ids_max)
         self._payload_max_bytes = record_max_bytes - ENVELOPE_MAX_BYTES
         self._payload_inline_max_bytes = payload_inline_max_bytes
@@ -201,7 +204,8 @@ class Matcher:
                 payload_offset=NOWHERE if is_inline else record.offset,
                 payload_bytes=0 if is_inline else len(event.payload),
             )
-            yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))
+            value = to_bytes(delivery)
+            yield (self._choose_topic(application_id, len(value)), subscription_id.encode(), value)
         dispatch = Dispatch(
             application_id=application_id,
             event_id=event.event_id,
@@ -217,6 +221,13 @@ class Matcher:
         )
         yield (self._topics.dispatches, application_id.encode(), to_bytes(dispatch))
         self._metrics.matches_total.inc(len(found))
+
+    def _choose_topic(self, application_id: str, size_bytes: int) -> Topic:
+        """Where one more delivery of the application goes: what it has beyond its share comes from a retry topic."""
+        if self._outstanding.take(application_id, size_bytes):
+            return self._topics.deliveries
+        self._metrics.parked_total.labels("over_share").inc()
+        return self._topics.retries[0]
 
     def _find_unfit(self, event: Event, routes: AppliedRoutes) -> str | None:
         """Why the event's type refuses its payload. One that was checked before it was written is not looked at."""

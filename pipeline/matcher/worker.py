@@ -32,6 +32,7 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.matcher.chunks import CODEC, Scheduler, register_codec, schedule_chunks
 from pipeline.matcher.consumer import Consumer, Transport, consumer_of
+from pipeline.matcher.deliver_progress import DeliverProgress
 from pipeline.matcher.detours import Detours
 from pipeline.matcher.guarding import count_missing, guard_log
 from pipeline.matcher.intake import Intake
@@ -83,10 +84,14 @@ async def main(process: Process) -> None:
         pressure=pressure,
     )
     await producer.warm_up()
+    deliver_progress = DeliverProgress(
+        settings.kafka, topics.deliveries, bound_min=config.unsettled_max, count_on_way=lambda: len(producer)
+    )
     matcher = Matcher(
         topics,
         routes,
         process.metrics,
+        outstanding=deliver_progress.outstanding,
         recent_ids_max=config.recent_ids_max,
         record_max_bytes=settings.kafka.record_max_bytes,
         payload_inline_max_bytes=config.payload_inline_max_bytes,
@@ -114,7 +119,7 @@ async def main(process: Process) -> None:
     )
     writer = HoldingWriter(
         producer,
-        (topics.deliveries, topics.dispatches, topics.dead),
+        (topics.deliveries, topics.retries[0], topics.dispatches, topics.dead),
         replace=Smaller(topics, clock.now_us, on_dead=lambda reason: process.metrics.dead_total.labels(reason).inc()),
         metrics=process.metrics,
         process=process.name,
@@ -189,6 +194,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("following", follow())
     process.supervisor.start("topic_ids", ids.run())
     process.supervisor.start("detours", read_detours())
+    process.supervisor.start("deliver_progress", deliver_progress.run())
     process.supervisor.start("guarding", guard_log(app, guard, stalls, intake, progress, ready, process.metrics))
     try:
         await process.stopping.wait()
@@ -200,6 +206,7 @@ async def main(process: Process) -> None:
         detours.close()
         shutil.rmtree(app.conf.datadir, ignore_errors=True)  # empty directories, which Faust made
     await producer.close()
+    deliver_progress.close()
     await routes.close()
     await ends.close()
 

@@ -28,14 +28,14 @@ log = structlog.get_logger()
 
 
 class YoungPartitions:
-    """When to look for partitions without statistics: soon after rows of another day come, then ever more rarely."""
+    """Tells when to look for partitions without statistics: soon after rows of another day come, then more rarely."""
 
     def __init__(self) -> None:
         self._days: set[date] = set()
         self._rows, self._rows_until_look = 0, FIRST_ROWS
 
     def meet(self, days: Collection[date]) -> None:
-        """Rows of these days come."""
+        """Note that rows of these days come."""
         if not self._days.issuperset(days):
             self._days.update(days)
             self._rows, self._rows_until_look = 0, FIRST_ROWS

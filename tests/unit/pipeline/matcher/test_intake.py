@@ -11,9 +11,11 @@ from pipeline.kafka.producer import Placement
 from pipeline.matcher.chunks import ChunkValue
 from pipeline.matcher.intake import PORTION_RECORDS, Intake
 from pipeline.matcher.matching import Matcher, ToWrite
+from pipeline.matcher.outstanding import Outstanding
 from pipeline.matcher.progress import Progress
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
+from tests.support.eventually import eventually
 from tests.unit.pipeline.matcher.records import APPLICATION, FixedRoutes, make_event, make_routes, store
 
 TOPICS = declare_topics(prefix="t.", partitions=4, event_retention_s=3600)
@@ -72,6 +74,7 @@ class Desk:
             TOPICS,
             routes,
             metrics,
+            outstanding=Outstanding(bound_min=1_000_000),
             recent_ids_max=1000,
             record_max_bytes=1_000_000,
             payload_inline_max_bytes=1_000_000,
@@ -121,8 +124,7 @@ async def test_costly_events_hold_up_no_other_application() -> None:
     desk.costs_s = {APPLICATION: 0.1, OTHER: 0.0001}
     await desk.intake.take(make_chunk(*range(20)))
     await desk.intake.take(make_chunk(*range(20, 120), application_id=OTHER))
-    for _ in range(10):
-        await desk.settle()
+    await eventually(lambda: len(desk.ledger.dispatched()) == 120)
     dispatched = desk.ledger.dispatched()
 
     assert list(range(120)) == sorted(dispatched)

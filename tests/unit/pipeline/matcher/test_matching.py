@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from pipeline.core.log.checksum import choose_sum
 from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory
 from pipeline.matcher import matching
 from pipeline.matcher.matching import PORTION_MAX_BYTES, Matcher, ToWrite
+from pipeline.matcher.outstanding import Outstanding
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
 from tests.unit.pipeline.matcher.records import (
@@ -39,12 +41,18 @@ ANYTHING, EU, US = "s-any", "s-eu", "s-us"
 
 
 def make_matcher(
-    routes: FixedRoutes, *, recent_ids_max: int = 100, metrics: Metrics | None = None, parse: Any = parse_event
+    routes: FixedRoutes,
+    *,
+    recent_ids_max: int = 100,
+    unsettled_max: int = 1000,
+    metrics: Metrics | None = None,
+    parse: Any = parse_event,
 ) -> Matcher:
     return Matcher(
         TOPICS,
         routes,
         metrics or Metrics("matcher"),
+        outstanding=Outstanding(bound_min=unsettled_max),
         recent_ids_max=recent_ids_max,
         record_max_bytes=RECORD_MAX_BYTES,
         payload_inline_max_bytes=INLINE_MAX_BYTES,
@@ -403,3 +411,19 @@ async def test_what_is_too_much_at_once_comes_in_portions() -> None:
 async def test_a_chunk_that_leads_to_nothing_has_a_portion() -> None:
     """The writer learns in any case that the chunk is through."""
     assert [[]] == [portion async for portion in make_matcher(known_routes()).match([])]
+
+
+async def test_deliveries_beyond_an_applications_share_wait_in_the_shortest_retry_topic() -> None:
+    """Each match is written once, to one topic or the other; the dispatch names them all."""
+    routes, metrics = FixedRoutes(), Metrics("matcher")
+    routes.publish(make_routes({f"s-{number}": {} for number in range(300)}))
+    matcher = make_matcher(routes, unsettled_max=400, metrics=metrics)
+
+    written = read(await match(matcher, [store(make_event())]))
+
+    by_topic = Counter(topic for topic, _, _ in written)
+    assert {"deliveries": 200, "retries.1s": 100, "dispatches": 1} == by_topic
+    (dispatch,) = (record for _, _, record in written if isinstance(record, Dispatch))
+    deliveries = [record for _, _, record in written if isinstance(record, Delivery)]
+    assert [each.delivery_id for each in deliveries] == [each["delivery_id"] for each in dispatch.matches]
+    assert 100 == metrics.registry.get_sample_value("hookline_parked_total", {"reason": "over_share"})

@@ -1,0 +1,82 @@
+"""Bounds of what one application has in the deliveries topic: the rest waits in a retry topic."""
+
+import asyncio
+from collections import Counter
+
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.core.events.records import Delivery, Event
+from tests.integration.matcher.matcher_site import MatcherSite
+from tests.integration.matcher.test_matcher import make_id
+from tests.support.eventually import eventually
+
+SUBSCRIPTIONS = 300
+UNSETTLED_MAX = 1000
+
+
+async def prepare(kafka: str, topic_prefix: str) -> tuple[MatcherSite, str, str]:
+    """A site, an application whose events match `SUBSCRIPTIONS` subscriptions, and one with a single subscription."""
+    site = await MatcherSite(kafka, topic_prefix, partitions=2).prepare()
+    wide, narrow = make_id(), make_id()
+    site.publish(wide, {make_id(): {} for _ in range(SUBSCRIPTIONS)})
+    site.publish(narrow, {make_id(): {}})
+    return site, wide, narrow
+
+
+def commit_as_deliver(site: MatcherSite) -> None:
+    """Say that deliver has settled all there is."""
+    config = site.config
+    consumer = Consumer({"bootstrap.servers": config.bootstrap_servers, "group.id": f"{config.topic_prefix}deliver"})
+    try:
+        topic = site.topics.deliveries
+        offsets = [TopicPartition(topic.name, partition, end) for partition, end in site.ends(topic).items()]
+        consumer.commit(offsets=offsets, asynchronous=False)
+    finally:
+        consumer.close()
+
+
+async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, topic_prefix: str) -> None:
+    """Half of what may be there is the most that one application has; each match is written once, here or there."""
+    site, wide, narrow = await prepare(kafka, topic_prefix)
+    async with site.matcher(MATCHER_UNSETTLED_MAX=str(UNSETTLED_MAX)):
+        flood = site.send(wide, 10)
+        await site.dispatches(10)
+        others = site.send(narrow, 50)
+        dispatches = await site.dispatches(60)
+        matches = sum(len(dispatch.matches) for dispatch in dispatches)
+
+        def list_all() -> list[Delivery]:
+            topics = (site.topics.deliveries, site.topics.retries[0])
+            deliveries = [each for topic in topics for each in site.read_records(topic, Delivery)]
+            assert matches <= len(deliveries)
+            return deliveries
+
+        found = await eventually(list_all)
+        there = Counter(each.application_id for each in site.read_records(site.topics.deliveries, Delivery))
+
+    assert 10 * SUBSCRIPTIONS + 50 == matches
+    assert {match["delivery_id"]: 1 for dispatch in dispatches for match in dispatch.matches} == Counter(
+        each.delivery_id for each in found
+    )
+    assert {wide: UNSETTLED_MAX // 2, narrow: 50} == there
+    assert {each.event_id for each in [*flood, *others]} == {each.event_id for each in found}
+
+
+async def test_what_deliver_has_settled_makes_room(kafka: str, topic_prefix: str) -> None:
+    """Deliver commits, and later deliveries of the same application go to the deliveries topic again."""
+    site, wide, _ = await prepare(kafka, topic_prefix)
+    async with site.matcher(MATCHER_UNSETTLED_MAX=str(UNSETTLED_MAX)):
+        site.send(wide, 5)
+        await site.wait_for(site.topics.retries[0], 5 * SUBSCRIPTIONS - UNSETTLED_MAX // 2)
+        before = site.count(site.topics.deliveries)
+        await asyncio.to_thread(commit_as_deliver, site)
+
+        async def lands_there() -> bool:
+            sent: list[Event] = site.send(wide)
+            await site.dispatches(site.count(site.topics.events))
+            landed = [each.event_id for each in site.read_records(site.topics.deliveries, Delivery)]
+            return landed.count(sent[0].event_id) == SUBSCRIPTIONS
+
+        assert await eventually(lands_there)
+
+    assert UNSETTLED_MAX // 2 == before
