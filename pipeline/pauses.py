@@ -6,11 +6,11 @@ wait for a part of every one of them in each turn of the loop, and a tenant deci
 
 import asyncio
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from pipeline.tenant import TENANT
+from pipeline.tenant_turns import TenantTurns
 
 TURN_MAX_S = 0.002
 # A request takes some ten turns of the loop: beside long work each of them waits for a part of it.
@@ -22,13 +22,12 @@ class Line:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # tenants in turn
+        self._waiting = TenantTurns()
         self._is_moving = False
 
     async def wait(self) -> None:
         """Return when others have had their turns, and all that is before the present task's work in the line."""
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.setdefault(TENANT.get(), deque()).append(turn)
+        turn = self._waiting.join(TENANT.get())
         if not self._is_moving:
             self._is_moving = True
             self._loop.call_soon(self._move, TURNS)
@@ -38,20 +37,10 @@ class Line:
         if turns_left > 1:
             self._loop.call_soon(self._move, turns_left - 1)
             return
-        self._wake_next()
-        self._is_moving = bool(self._waiting)
+        self._waiting.give()
+        self._is_moving = len(self._waiting) > 0
         if self._is_moving:
             self._loop.call_soon(self._move, TURNS)
-
-    def _wake_next(self) -> None:
-        while self._waiting:
-            tenant, turns = self._waiting.popitem(last=False)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[tenant] = turns  # behind the others
-            if not turn.done():  # else it was cancelled
-                turn.set_result(None)
-                return
 
 
 # A process has one loop, and one line in it: layers that have nothing else in common wait there.

@@ -27,6 +27,7 @@ from pipeline.gateway.event_ids import Claim, EventKey
 from pipeline.gateway.headers import read_header
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import (
+    EVENT_BYTES,
     TOO_MANY,
     EventContent,
     check_schema,
@@ -233,17 +234,16 @@ async def _write_within_share(gateway: Gateway, new: dict[int, Candidate]) -> di
     if not new:
         return {}
     application_id = next(iter(new.values())).event.application_id
-    tenant = find_tenant(gateway, application_id)
-    payload_bytes = sum(len(each.event.payload) for each in new.values())
+    tenant, timeout_s = find_tenant(gateway, application_id), gateway.settings.kafka.produce_timeout_s
+    size_bytes = sum(len(each.event.payload) + EVENT_BYTES for each in new.values())
     try:
-        await gateway.in_flight.wait_for_room(tenant, gateway.settings.kafka.produce_timeout_s)
+        await gateway.in_flight.take_in_turn(tenant, len(new), size_bytes, timeout_s=timeout_s)
     except TimeoutError:
         raise Problem("ServiceUnavailable", detail=TOO_MANY) from None
-    gateway.in_flight.take(tenant, payload_bytes, len(new))
     try:
         return await _write(gateway, new)
     finally:
-        gateway.in_flight.give_back(tenant, payload_bytes, len(new))
+        gateway.in_flight.give_back(tenant, len(new), size_bytes)
 
 
 async def _write(gateway: Gateway, new: dict[int, Candidate]) -> dict[int, KafkaUnavailableError]:

@@ -138,11 +138,11 @@ async def _take_room(request: web.Request) -> None:
         return
     gateway, tenant = request.app[GATEWAY], TENANT.get()
     try:
-        await gateway.bodies.wait_for_room(tenant, gateway.settings.gateway.request_timeout_s)
+        timeout_s = gateway.settings.gateway.request_timeout_s
+        await gateway.bodies.take_in_turn(tenant, size_bytes, timeout_s=timeout_s)
     except TimeoutError:
         detail = "Too many large requests of this organization are under way."
         raise Problem("ServiceUnavailable", detail=detail) from None
-    gateway.bodies.take(tenant, size_bytes)
     request[ROOM] = (tenant, size_bytes)
 
 

@@ -12,10 +12,10 @@ from pipeline.core.signing.sealing import Sealer
 from pipeline.gateway.accounts.accounts import Accounts
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.health_report import ApiHealth
-from pipeline.gateway.in_flight import InFlight
 from pipeline.gateway.producer_reading import ProducerReading
 from pipeline.gateway.publishing import Publisher
 from pipeline.gateway.reads.catching_up import CatchingUp
+from pipeline.gateway.shared_room import SharedRoom
 from pipeline.gateway.tokens import Tokens
 from pipeline.gateway.usage import EventUsage
 from pipeline.kafka.admin import LogEnds
@@ -51,8 +51,8 @@ class Gateway:
     accounts: Accounts
     usage: EventUsage
     event_ids: EventIds
-    in_flight: InFlight
-    bodies: InFlight
+    in_flight: SharedRoom
+    bodies: SharedRoom
     publisher: Publisher
     health: ApiHealth
     proxies: Proxies

@@ -25,7 +25,7 @@ from pipeline.metrics import CommitResult, Metrics
 from pipeline.postgres.archive.endpoint_states import save_state
 from pipeline.postgres.archive.open_requests import save_open_requests
 from pipeline.postgres.control.subscriptions import disable_subscription
-from pipeline.postgres.pool import DatabaseRefused, DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseFailed, Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
 
@@ -188,7 +188,7 @@ class EndpointStates:
     async def _note_open_requests(self, open_requests: OpenRequests) -> None:
         try:
             await save_open_requests(self._pool, open_requests, now_us=self._clock_us())
-        except (*DatabaseUnavailable, *DatabaseRefused) as error:
+        except DatabaseFailed as error:
             # not tried again: reads need the same database, and would show these requests when they are long over
             log.warning("open_requests_not_noted", requests=len(open_requests.requests), reason=str(error))
 
@@ -197,7 +197,7 @@ class EndpointStates:
             try:
                 await self._apply(state)
                 return
-            except (KafkaUnavailableError, *DatabaseUnavailable, *DatabaseRefused) as error:
+            except (KafkaUnavailableError, *DatabaseFailed) as error:
                 log.warning("endpoint_state_waits", subscription_id=state.subscription_id, reason=str(error))
                 await asyncio.sleep(AGAIN_AFTER_S)
 

@@ -60,6 +60,7 @@ class EventForm(EventContent, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(EventForm, dec_hook=decode_moment)
 decode_event_form = _decoder.decode
 PATH = "/event"
+EVENT_BYTES = 512  # an event besides its payload, about
 TOO_MANY = "Too many events wait for Kafka's acknowledgement at this moment."
 PAYLOAD_REFUSALS = ("EventInvalidPayloadContentType", "EventInvalidJsonPayload", "EventInvalidBase64Payload")
 
@@ -197,12 +198,12 @@ async def accept(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | No
     tenant = find_tenant(gateway, event.application_id)
     if not gateway.in_flight.has_room(tenant):
         raise Problem("ServiceUnavailable", detail=TOO_MANY)
-    payload_bytes = len(event.payload)
-    gateway.in_flight.take(tenant, payload_bytes)
+    size_bytes = len(event.payload) + EVENT_BYTES
+    gateway.in_flight.take(tenant, 1, size_bytes)
     try:
         return await _accept_within_share(gateway, event, is_own_id=is_own_id)
     finally:
-        gateway.in_flight.give_back(tenant, payload_bytes)
+        gateway.in_flight.give_back(tenant, 1, size_bytes)
 
 
 async def _accept_within_share(gateway: Gateway, event: Event, *, is_own_id: bool) -> str | None:

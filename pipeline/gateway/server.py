@@ -46,7 +46,6 @@ from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.ghosts import Ghosts
 from pipeline.gateway.health_report import ApiHealth
-from pipeline.gateway.in_flight import InFlight
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.producer_intake import ProducerIntake
 from pipeline.gateway.producer_reading import ProducerReading
@@ -68,6 +67,7 @@ from pipeline.gateway.reads.catching_up import follow_archive
 from pipeline.gateway.reads.export_places import ExportPlaces
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.gateway.schema_registry import open_registry
+from pipeline.gateway.shared_room import SharedRoom
 from pipeline.gateway.short_way import ShortWay
 from pipeline.gateway.telling import Teller
 from pipeline.gateway.tokens import Tokens
@@ -84,7 +84,7 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.kafka.write_probe import WriteProbe
 from pipeline.postgres.databases import open_databases
-from pipeline.postgres.pool import DatabaseRefused, DatabaseUnavailable
+from pipeline.postgres.pool import DatabaseFailed
 from pipeline.pressure import Pressure
 from pipeline.process import Process
 from pipeline.sealing_keys import load_sealer
@@ -201,8 +201,8 @@ async def main(process: Process) -> None:
             timeout_s=config.lookup_timeout_s,
             gather_s=lambda: pressure.gather_s(LOOKUP_GATHER_MAX_S),
         ),
-        in_flight=InFlight(events_max=config.in_flight_max, bytes_max=settings.kafka.produce_buffer_max_bytes),
-        bodies=InFlight(events_max=BODIES_MAX_BYTES, bytes_max=max(BODIES_MAX_BYTES, 4 * config.body_max_bytes)),
+        in_flight=SharedRoom(config.in_flight_max, settings.kafka.produce_buffer_max_bytes),
+        bodies=SharedRoom(max(BODIES_MAX_BYTES, 4 * config.body_max_bytes)),
         publisher=Publisher(
             databases.primary,
             producer,
@@ -288,7 +288,7 @@ async def main(process: Process) -> None:
         await asyncio.sleep(config.drain_s)
     await runner.cleanup()
     await process.supervisor.stop()
-    with contextlib.suppress(KafkaUnavailableError, *DatabaseUnavailable, *DatabaseRefused):
+    with contextlib.suppress(KafkaUnavailableError, *DatabaseFailed):
         await usage.add_up()
     with contextlib.suppress(TimeoutError):
         # no request waits any more: what Kafka does not acknowledge now was answered with 503, or is a probe

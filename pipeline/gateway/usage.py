@@ -14,7 +14,7 @@ from pipeline.core.limits.daily_quota import DailyQuota
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.postgres.control.event_usage import add_usage, forget_usage, read_usage
 from pipeline.postgres.control.organization_quotas import read_daily_limits
-from pipeline.postgres.pool import DatabaseRefused, DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseFailed, DatabaseUnavailable, Pool
 from pipeline.topics import Topics
 
 INTERVAL_S = 0.5
@@ -52,7 +52,7 @@ class EventUsage:
                 async with asyncio.timeout(LEARN_TIMEOUT_S):
                     quota.set_limits([application_id], await read_daily_limits(self._pool, [application_id]))
                     quota.learn({application_id: 0} | await read_usage(self._pool, quota.day, [application_id]), {})
-            except (*DatabaseUnavailable, *DatabaseRefused, TimeoutError) as error:
+            except (*DatabaseFailed, TimeoutError) as error:
                 log.warning("usage_unknown", application_id=application_id, reason=str(error))
         return min(wanted, quota.find_room(application_id))
 

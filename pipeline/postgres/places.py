@@ -6,11 +6,12 @@ all of them have ended: slow reads, or changes of one application, which wait fo
 
 import asyncio
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pipeline.tenant import SYSTEM
+from pipeline.tenant_turns import TenantTurns
 
 
 class Places:
@@ -20,15 +21,14 @@ class Places:
         self._free = self._places_max = places_max
         self._each_max = max(1, places_max - places_max // 4)
         self._taken: Counter[str] = Counter()
-        # tenants in turn; while there is a free place, each of them has as many as it may have
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting = TenantTurns()  # while there is a free place, each of them has as many as it may have
         self._holders: set[asyncio.Task[object] | None] = set()
         self.waited = self.failed = 0
         self.waited_s = 0.0
 
     def __len__(self) -> int:
         """Requests that wait."""
-        return sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     @asynccontextmanager
     async def hold(self, tenant: str, timeout_s: float) -> AsyncIterator[None]:
@@ -51,27 +51,17 @@ class Places:
             return
         begun_at_s = time.monotonic()
         self.waited += 1
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(place)
+        turn = self._waiting.join(tenant)
         try:
             async with asyncio.timeout(timeout_s):
-                await place
+                await turn
         except BaseException as error:
-            if place.done() and not place.cancelled():
-                self._release(tenant)  # it came at the last moment
-            else:
-                self._withdraw(tenant, place)
+            if not self._waiting.leave(tenant, turn):
+                self._release(tenant)
             self.failed += isinstance(error, TimeoutError)
             raise
         finally:
             self.waited_s += time.monotonic() - begun_at_s
-
-    def _withdraw(self, tenant: str, place: "asyncio.Future[None]") -> None:
-        queue = self._waiting.get(tenant, deque())
-        if place in queue:
-            queue.remove(place)
-        if not queue:
-            self._waiting.pop(tenant, None)
 
     def _has_room(self, tenant: str) -> bool:
         return self._taken[tenant] < (self._places_max if tenant == SYSTEM else self._each_max)
@@ -85,21 +75,6 @@ class Places:
         self._taken[tenant] -= 1
         if not self._taken[tenant]:
             del self._taken[tenant]
-        for following, queue in list(self._waiting.items()):
-            if not self._has_room(following):
-                continue
-            place = next((each for each in iter_popped(queue) if not each.done()), None)  # else it was cancelled
-            if queue:
-                self._waiting.move_to_end(following)
-            else:
-                del self._waiting[following]
-            if place is not None:
-                self._give(following)
-                place.set_result(None)
-                return
-
-
-def iter_popped(queue: "deque[asyncio.Future[None]]") -> "Iterator[asyncio.Future[None]]":
-    """The members of a queue, each taken out of it as it comes."""
-    while queue:
-        yield queue.popleft()
+        following = self._waiting.give(self._has_room)
+        if following is not None:
+            self._give(following)

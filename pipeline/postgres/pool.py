@@ -44,6 +44,7 @@ RowT = TypeVar("RowT")
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
 # PostgreSQL can be asked, and does not do it: a table, a column or a right is missing, an index is damaged.
 DatabaseRefused = (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError)
+DatabaseFailed = (*DatabaseUnavailable, *DatabaseRefused)
 
 
 class DatabaseAwayError(StartError):

@@ -10,7 +10,7 @@ from pipeline.core.events.fingerprint import fingerprint
 from pipeline.core.events.records import Event
 from pipeline.gateway.batch_ingest import Candidate, Origin, accept_all
 from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
-from pipeline.gateway.in_flight import InFlight
+from pipeline.gateway.shared_room import SharedRoom
 from pipeline.gateway.usage import EventUsage
 from pipeline.metrics import Metrics
 
@@ -31,7 +31,7 @@ async def test_an_unforeseen_exception_accepts_nothing() -> None:
     event_ids = EventIds(find_nothing, recent_max=10, timeout_s=1)
     gateway: Any = SimpleNamespace(
         event_ids=event_ids,
-        in_flight=InFlight(events_max=1, bytes_max=1),
+        in_flight=SharedRoom(1, 1),
         routes=SimpleNamespace(organization_of=lambda _: None),
         settings=SimpleNamespace(kafka=SimpleNamespace(produce_timeout_s=1)),
         producer=BrokenProducer(),

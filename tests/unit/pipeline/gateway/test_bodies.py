@@ -11,8 +11,8 @@ from aiohttp.test_utils import make_mocked_request
 
 from pipeline.gateway.bodies import LONG_BYTES, give_back_room, read_body
 from pipeline.gateway.context import GATEWAY
-from pipeline.gateway.in_flight import InFlight
 from pipeline.gateway.problems import Problem
+from pipeline.gateway.shared_room import SharedRoom
 from pipeline.tenant import work_for
 
 LONG = b"x" * (LONG_BYTES + 1)
@@ -21,7 +21,7 @@ LONG = b"x" * (LONG_BYTES + 1)
 def make_app() -> web.Application:
     """A gateway that has room for less than two long bodies of one tenant."""
     gateway: Any = SimpleNamespace(
-        bodies=InFlight(events_max=100, bytes_max=2 * len(LONG)),
+        bodies=SharedRoom(2 * len(LONG)),
         settings=SimpleNamespace(gateway=SimpleNamespace(request_timeout_s=0.01)),
     )
     app = web.Application()
