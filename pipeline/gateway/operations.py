@@ -4,8 +4,8 @@ Routes are made from operations, and so is the API's document (`openapi.py`). A 
 that its operation does not declare, and a problem that it does not declare is logged as an error of ours.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -48,6 +48,10 @@ class Operation:
     other_answers: tuple[tuple[int, Any], ...] = ()  # status and type
     problems: tuple[str, ...] = ()
     is_public: bool = False
+    parameters: Mapping[str, Parameter] = field(init=False, repr=False, compare=False)  # those of the query, by name
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", {parameter.name: parameter for parameter in self.query})
 
     @property
     def name(self) -> str:

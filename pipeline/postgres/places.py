@@ -37,15 +37,16 @@ class Places:
         if task in self._holders:
             yield
             return
-        await self._take(tenant, timeout_s)
+        await self.take(tenant, timeout_s)
         self._holders.add(task)
         try:
             yield
         finally:
             self._holders.discard(task)
-            self._release(tenant)
+            self.release(tenant)
 
-    async def _take(self, tenant: str, timeout_s: float) -> None:
+    async def take(self, tenant: str, timeout_s: float) -> None:
+        """Take a place; `release` must follow. Raises as `hold`, which costs three times as much."""
         if self._free and self._has_room(tenant):
             self._give(tenant)
             return
@@ -57,7 +58,7 @@ class Places:
                 await turn
         except BaseException as error:
             if not self._waiting.leave(tenant, turn):
-                self._release(tenant)
+                self.release(tenant)
             self.failed += isinstance(error, TimeoutError)
             raise
         finally:
@@ -70,7 +71,8 @@ class Places:
         self._free -= 1
         self._taken[tenant] += 1
 
-    def _release(self, tenant: str) -> None:
+    def release(self, tenant: str) -> None:
+        """Give a place back."""
         self._free += 1
         self._taken[tenant] -= 1
         if not self._taken[tenant]:

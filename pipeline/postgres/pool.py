@@ -79,7 +79,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
             try:
                 await held.enter_async_context(self._places.hold(TENANT.get(), timeout_s))
             except TimeoutError:
-                raise PoolTimeout(f"couldn't get a connection after {timeout_s:.2f} sec") from None
+                raise _describe_timeout(timeout_s) from None
             yield max(0.0, until_s - time.monotonic())
 
     def pop_stats(self) -> dict[str, int]:
@@ -143,8 +143,14 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         is_last: bool,
     ) -> list[RowT] | None:
         """Execute on one session. None: that session was broken, and another one may work."""
-        async with self._hold_place(None) as left_s:
-            connection = await self.getconn(left_s)
+        until_s, tenant = time.monotonic() + self.timeout, TENANT.get()
+        try:
+            # no task has two of these: nothing else happens while a place is held
+            await self._places.take(tenant, self.timeout)
+        except TimeoutError:
+            raise _describe_timeout(self.timeout) from None
+        try:
+            connection = await self.getconn(max(0.0, until_s - time.monotonic()))
             is_useless = False
             try:
                 cursor = connection.cursor(row_factory=make_rows)
@@ -159,6 +165,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
                 await self.putconn(connection)
                 if is_useless:
                     await asyncio.shield(self.drain())
+        finally:
+            self._places.release(tenant)
+
+
+def _describe_timeout(timeout_s: float) -> PoolTimeout:
+    return PoolTimeout(f"couldn't get a connection after {timeout_s:.2f} sec")
 
 
 async def check_connection(connection: AsyncConnection[TupleRow]) -> None:

@@ -45,6 +45,8 @@ def read_uuid(text: str) -> str:
 
     Raises `ValueError`.
     """
+    if is_uuid(text):
+        return text
     if _match_form(text) is None:
         raise ValueError("it is no UUID")
     return str(UUID(text))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from pipeline.core.events.ids import read_uuid
@@ -157,7 +158,7 @@ def take(request: web.Request, name: str) -> Any:
 
     Raises `LookupError` when the operation does not declare it: then its document would be wrong.
     """
-    declared = next((parameter for parameter in request[OPERATION].query if parameter.name == name), None)
+    declared = request[OPERATION].parameters.get(name)
     if declared is None:
         raise LookupError(f"the operation does not declare {name!r}")
     texts = request.query.getall(name, ())
@@ -236,8 +237,8 @@ def add_oldest_first_links(
 def show_cursor(cursor: Cursor) -> str:
     """A cursor as clients carry it."""
     fields = {"date": show_moment(cursor.created_at_us), "id": cursor.attempt_id}
-    text = json.dumps(fields | ({"back": True} if cursor.is_backward else {}), separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+    text = orjson.dumps(fields | ({"back": True} if cursor.is_backward else {}))
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
 def read_day(text: str) -> date:
