@@ -1,6 +1,6 @@
 """How far a group has come with topics, asked from outside, and where their partitions begin and end. Blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,12 +30,29 @@ class Settled:
         """Is the record at `offset` settled?"""
         return offset < self.offset or any(first <= offset < end for first, end in self.done)
 
+    def count(self, below: int) -> int:
+        """How many of the first `below` offsets are settled."""
+        if below <= self.offset:
+            return below
+        return self.offset + sum(min(end, below) - first for first, end in self.done if first < below)
+
+
+Ends = Mapping[Place, int]  # of partitions: one past the last offset
+
 
 class Progress(NamedTuple):
-    """Records of a topic that are settled, of all that there ever were, and those that are not."""
+    """How far a group is with a topic whose partitions end at `ends`."""
 
-    settled: int
-    unsettled: int
+    settled: Mapping[Place, Settled]
+    ends: Ends
+
+    def count_settled(self) -> int:
+        """Records that are settled, of all that there ever were."""
+        return sum(self.settled[place].count(end) for place, end in self.ends.items())
+
+    def count_unsettled(self, ends: Ends) -> int:
+        """Records before `ends` that are not settled."""
+        return sum(end - self.settled[place].count(end) for place, end in ends.items())
 
 
 class SettledOffsets:
@@ -63,13 +80,12 @@ class SettledOffsets:
         return settled
 
     def measure(self, topic: Topic) -> Progress:
-        """How far the group is with a topic. Records written meanwhile count as unsettled. Raises as `read`."""
+        """How far the group is with a topic. Raises as `read`."""
         settled = self.read([topic])
         ends = find_ends(self._consumer, list(settled))
         if len(ends) < len(settled):
             raise StartError(f"cannot ask where {topic.name} ends: Kafka does not answer")
-        done = {place: each.offset + sum(end - first for first, end in each.done) for place, each in settled.items()}
-        return Progress(sum(done.values()), sum(max(0, end - done[place]) for place, end in ends.items()))
+        return Progress(settled, ends)
 
     def close(self) -> None:
         """Disconnect."""

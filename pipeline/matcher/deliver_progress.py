@@ -10,6 +10,7 @@ import structlog
 from pipeline.config import KafkaConfig
 from pipeline.kafka.aside import Aside
 from pipeline.kafka.settled import Progress, SettledOffsets
+from pipeline.matcher.looks import Look, Looks
 from pipeline.matcher.outstanding import Outstanding
 from pipeline.start_error import StartError
 from pipeline.topics import Topic
@@ -33,6 +34,7 @@ class DeliverProgress:
         self.outstanding = Outstanding(bound_min=bound_min, on_many=self._many.set)
         self._aside = Aside("deliver-progress")
         self._offsets: SettledOffsets | None = None  # until there is something to ask
+        self._looks = Looks()
         self._seen: deque[tuple[float, int]] = deque()  # seconds, and what was settled then
         self._has_failed = False
 
@@ -52,8 +54,7 @@ class DeliverProgress:
         self._aside.close()
 
     async def _look(self) -> bool:
-        self.outstanding.begin_look()
-        on_way = self._count_on_way()
+        taken, on_way = self.outstanding.taken, self._count_on_way()
         try:
             progress = await asyncio.wrap_future(self._aside.call(self._ask))
         except StartError as error:
@@ -61,10 +62,13 @@ class DeliverProgress:
                 log.warning("deliver_progress_unknown", reason=str(error))
             self._has_failed = True
             # counted from here: an application goes on to have its share there, and not less and less
-            self.outstanding.end_look(0, 0.0)
+            self.outstanding.settle(taken, 0)
+            self.outstanding.adapt(0.0)
             return False
         self._has_failed = False
-        self.outstanding.end_look(progress.unsettled + on_way, self._measure_speed(progress.settled))
+        self._looks.add(Look(taken, on_way, progress.ends))
+        self._looks.settle(self.outstanding, progress)
+        self.outstanding.adapt(self._measure_speed(progress.count_settled()))
         return True
 
     def _ask(self) -> Progress:

@@ -6,8 +6,9 @@ application may have as much there as is still free (a dynamic threshold, see `c
 that waits in the shortest retry topic, which deliver reads with a client of its own.
 
 Deliver's commits say how many are settled, not which: those written first are taken to be. A delivery that is open for
-long then counts as one that was written later, maybe by another application; lanes bound how many there are. Large
-deliveries count as several. No clock and no client in here.
+long then counts as one that was written later, maybe by another application; lanes bound how many there are. What
+others write into the topic (another matcher, this one before its restart, a gateway) is in those numbers as well; see
+`looks`. Large deliveries count as several. No clock and no client in here.
 """
 
 from collections import deque
@@ -43,11 +44,16 @@ class Outstanding:
         self._runs: deque[Run] = deque()  # the first one written first
         self._records = self._weight = 0
         self._weights: dict[str, int] = {}  # by application
-        self._since_look = 0
+        self._taken = 0
 
     def __len__(self) -> int:
         """Deliveries that may not be settled."""
         return self._records
+
+    @property
+    def taken(self) -> int:
+        """Deliveries that were ever taken."""
+        return self._taken
 
     @property
     def are_many(self) -> bool:
@@ -70,26 +76,25 @@ class Outstanding:
             self._runs.append(run)
         run.records += 1
         self._records += 1
-        self._since_look += 1
+        self._taken += 1
         self._weight += weight
         self._weights[application_id] = own + weight
         if self.are_many:
             self._on_many()
         return True
 
-    def begin_look(self) -> None:
-        """Begin a look: deliveries taken from here on are not in its answer."""
-        self._since_look = 0
-
-    def end_look(self, unsettled: int, settled_per_s: float) -> None:
-        """End a look: of the deliveries taken before it, at most `unsettled` are."""
-        self._bound = max(self._bound_min, int(settled_per_s * BOUND_S))
-        surplus = self._records - self._since_look - unsettled
+    def settle(self, taken: int, unsettled: int) -> None:
+        """Forget what is settled: of the first `taken` deliveries that were ever taken, all but `unsettled` at most."""
+        surplus = self._records - (self._taken - taken) - unsettled
         while surplus > 0:
             run = self._runs[0]
             gone = min(surplus, run.records)
             surplus -= gone
             self._forget(run, gone)
+
+    def adapt(self, settled_per_s: float) -> None:
+        """Adapt the bound to how fast deliver is."""
+        self._bound = max(self._bound_min, int(settled_per_s * BOUND_S))
 
     def _forget(self, run: Run, records: int) -> None:
         run.records -= records

@@ -1,17 +1,20 @@
 """Bounds of what one application has in the deliveries topic: the rest waits in a retry topic."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Mapping
 
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.core.events.records import Delivery, Event
+from pipeline.matcher.deliver_progress import DeliverProgress
 from tests.integration.matcher.matcher_site import MatcherSite
 from tests.integration.matcher.test_matcher import make_id
 from tests.support.eventually import eventually
 
 SUBSCRIPTIONS = 300
 UNSETTLED_MAX = 1000
+FEW = 400
 
 
 async def prepare(kafka: str, topic_prefix: str) -> tuple[MatcherSite, str, str]:
@@ -23,13 +26,13 @@ async def prepare(kafka: str, topic_prefix: str) -> tuple[MatcherSite, str, str]
     return site, wide, narrow
 
 
-def commit_as_deliver(site: MatcherSite) -> None:
-    """Say that deliver has settled all there is."""
+def commit_as_deliver(site: MatcherSite, ends: Mapping[int, int]) -> None:
+    """Say that deliver has settled all before `ends`."""
     config = site.config
     consumer = Consumer({"bootstrap.servers": config.bootstrap_servers, "group.id": f"{config.topic_prefix}deliver"})
     try:
         topic = site.topics.deliveries
-        offsets = [TopicPartition(topic.name, partition, end) for partition, end in site.ends(topic).items()]
+        offsets = [TopicPartition(topic.name, partition, end) for partition, end in ends.items()]
         consumer.commit(offsets=offsets, asynchronous=False)
     finally:
         consumer.close()
@@ -69,7 +72,7 @@ async def test_what_deliver_has_settled_makes_room(kafka: str, topic_prefix: str
         site.send(wide, 5)
         await site.wait_for(site.topics.retries[0], 5 * SUBSCRIPTIONS - UNSETTLED_MAX // 2)
         before = site.count(site.topics.deliveries)
-        await asyncio.to_thread(commit_as_deliver, site)
+        await asyncio.to_thread(commit_as_deliver, site, site.ends(site.topics.deliveries))
 
         async def lands_there() -> bool:
             sent: list[Event] = site.send(wide)
@@ -80,3 +83,37 @@ async def test_what_deliver_has_settled_makes_room(kafka: str, topic_prefix: str
         assert await eventually(lands_there)
 
     assert UNSETTLED_MAX // 2 == before
+
+
+async def test_a_flood_of_another_writer_takes_no_room(kafka: str, topic_prefix: str) -> None:
+    """Deliver settles all in turn, and what others write is never all settled: what this matcher wrote is forgotten.
+
+    The other writer: another matcher, this one before its restart, a gateway that replays.
+    """
+    site, _, narrow = await prepare(kafka, topic_prefix)
+    topic = site.topics.deliveries
+
+    def write(count: int) -> dict[int, int]:
+        """Write deliveries of anyone; where the partitions end then."""
+        for number in range(count):
+            site.write_bytes(topic, f"{number}".encode(), b"of anyone")
+        site.flush()
+        return site.ends(topic)
+
+    progress = DeliverProgress(site.config, topic, bound_min=2 * FEW, count_on_way=lambda: 0)
+    commit_as_deliver(site, dict.fromkeys(site.ends(topic), 0))
+    looking = asyncio.create_task(progress.run())
+    try:
+        assert all(progress.outstanding.take(narrow, 100) for _ in range(FEW))
+        ends = deque([write(FEW), write(2 * FEW)])  # deliver is two rounds behind
+
+        async def is_forgotten() -> bool:
+            ends.append(await asyncio.to_thread(write, FEW))
+            await asyncio.to_thread(commit_as_deliver, site, ends.popleft())
+            assert 0 == len(progress.outstanding)
+            return True
+
+        assert await eventually(is_forgotten)
+    finally:
+        looking.cancel()
+        progress.close()

@@ -41,8 +41,7 @@ def test_what_is_settled_makes_room_for_what_was_written_first() -> None:
     fill(outstanding, "first", 300)
     fill(outstanding, "second", 150)
 
-    outstanding.begin_look()
-    outstanding.end_look(200, 0.0)
+    outstanding.settle(outstanding.taken, 200)
 
     assert (50, 150) == (outstanding.weigh("first"), outstanding.weigh("second"))
 
@@ -51,9 +50,9 @@ def test_what_is_written_during_a_look_is_not_in_its_answer() -> None:
     outstanding = Outstanding(bound_min=BOUND)
     fill(outstanding, "before", 100)
 
-    outstanding.begin_look()
+    taken = outstanding.taken
     fill(outstanding, "meanwhile", 70)
-    outstanding.end_look(30, 0.0)
+    outstanding.settle(taken, 30)
 
     assert (30, 70) == (outstanding.weigh("before"), outstanding.weigh("meanwhile"))
 
@@ -61,8 +60,7 @@ def test_what_is_written_during_a_look_is_not_in_its_answer() -> None:
 def test_more_may_be_there_where_more_is_settled_a_second() -> None:
     outstanding = Outstanding(bound_min=BOUND)
 
-    outstanding.begin_look()
-    outstanding.end_look(0, 5000.0)
+    outstanding.adapt(5000.0)
 
     assert 5000 == fill(outstanding, "first", 20_000)
 
@@ -93,12 +91,12 @@ class Written(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1), meanwhile=st.integers(0, 50))
     def look(self, share: float, meanwhile: int) -> None:
-        self.outstanding.begin_look()
+        taken = self.outstanding.taken
         unsettled = int(len(self.topic) * share)
         while len(self.topic) > unsettled:
             self.topic.popleft()
         self.topic.extend(["meanwhile"] * fill(self.outstanding, "meanwhile", meanwhile))
-        self.outstanding.end_look(unsettled, 0.0)
+        self.outstanding.settle(taken, unsettled)
 
     @invariant()
     def counts_what_is_there(self) -> None:
