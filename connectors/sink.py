@@ -40,7 +40,8 @@ class Sink(Protocol):
         """Bring `Incoming.work` of one lane to its target.
 
         The records are settled, and their place in the lane is free, when the future it returns is done; at once when
-        it returns none. An exception ends the process, with the records uncommitted.
+        it returns none. If the future is cancelled they are put again, unless their partitions have gone. An exception
+        ends the process, with the records uncommitted.
         """
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:

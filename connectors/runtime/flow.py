@@ -131,7 +131,9 @@ class Flow:
         self._puts.is_stopping = True
 
     def drop(self, partitions: Sequence[Partition]) -> None:
-        """Forget the waiting records of these partitions."""
+        """Forget the waiting records of these partitions, and start none of theirs any more."""
+        for partition in partitions:
+            partition.is_ours = False
         for work in self._lanes.drop(lambda work: work.partition in partitions):
             self._settling.forget(work)
         self._parker.drop(partitions)
@@ -143,9 +145,7 @@ class Flow:
             await asyncio.sleep(0)  # lets cancelled calls of `put` end
 
     def abort(self, partitions: Sequence[Partition]) -> None:
-        """Cancel open records: their next owner repeats those of these partitions, this process those of others."""
-        for partition in partitions:
-            partition.is_ours = False
+        """Cancel open records of dropped partitions: their next owner repeats these, this process those of others."""
         self._puts.abort(partitions)
 
     # Into a lane.

@@ -46,8 +46,8 @@ class Intake:
 
     def _take(self, record: LogRecord, now_us: int) -> None:
         partition = self._owned.find((record.topic, record.partition))
-        if partition is None or self._flow.is_stopping:
-            # read before a rebalance or the end: its next owner reads it again
+        if partition is None:
+            # read before a rebalance: its next owner reads it again
             self._release(record)
             return
         expected = partition.mark.next_offset
@@ -58,6 +58,10 @@ class Intake:
             self._flow.parked_pace.note(now_us - record.timestamp_us)
         if not partition.mark.take(record.offset):
             # settled before the last commit, as its note says
+            self._release(record)
+            return
+        if self._flow.is_stopping:
+            # it stays unsettled: its next owner reads it again, wherever the log may be known to go on
             self._release(record)
             return
         if self._skips_probes and is_probe(record.value):

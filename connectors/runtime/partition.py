@@ -16,7 +16,7 @@ class Partition:
     mark: Watermark
     age: UnsettledAge = field(default_factory=UnsettledAge)
     open: int = 0  # records given to the sink and not settled
-    is_ours: bool = True
+    is_ours: bool = True  # not being given away, and not gone
     before: "Partition | None" = None  # of the log that was there before, whose records may be open yet
 
     @property

@@ -73,7 +73,10 @@ class Puts:
                 self._parker.trim_soon(key)
 
     def abort(self, partitions: Sequence[Partition]) -> None:
-        """Cancel the open records of these partitions: their next owner reads them again."""
+        """Cancel the open records of these partitions: their next owner reads them again.
+
+        Tasks that have not begun see that the partitions are not ours.
+        """
         for task, works in list(self._tasks.items()):
             if any(work.partition in partitions for work in works):
                 task.cancel()
@@ -85,11 +88,16 @@ class Puts:
         self._shares.open(gate, key, at_us)
         for work in works:
             work.partition.open += 1
-        task = asyncio.create_task(self._put(gate, key, works))
-        self._tasks[task] = works
+        asyncio.create_task(self._put(gate, key, works))  # noqa: RUF006 - it is kept as soon as it has begun
 
     async def _put(self, gate: Gate, key: Hashable, works: list[Work]) -> None:
         task = asyncio.current_task()
+        if task is None or not all(work.partition.is_ours for work in works):
+            # a partition went before the task had begun: cancelled then, it would run nothing of this
+            self._end(gate, key)
+            self._put_back(key, works)
+            return
+        self._tasks[task] = works
         try:
             settled = await self._sink.put([work.incoming.work for work in works])
         except asyncio.CancelledError:
@@ -100,8 +108,7 @@ class Puts:
             self._settling.fail(error)
             return
         finally:
-            if task is not None:
-                self._tasks.pop(task, None)
+            del self._tasks[task]
         if settled is None:
             self._end(gate, key)
             self._settling.settle(works)
@@ -110,8 +117,9 @@ class Puts:
             self._settle_after(settled, gate, key, works)
 
     def _put_back(self, key: Hashable, works: list[Work]) -> None:
-        """One `put` holds records of several partitions, and a rebalance cancels it for the sake of some of them: the
-        others' would never be put again, while later records of their partitions are."""
+        """One `put` holds records of several partitions, or shares the outcome of another one, and a rebalance cancels
+        it for the sake of some of them: the others' would never be put again, while later records of their partitions
+        are."""
         kept = [work for work in works if work.partition.is_ours] if not self.is_stopping else []
         self._settling.close(works if not kept else [work for work in works if not work.partition.is_ours])
         at_us = monotonic_us()
@@ -126,7 +134,7 @@ class Puts:
             try:
                 self._end(gate, key)
                 if done.cancelled():
-                    self._settling.close(works)
+                    self._put_back(key, works)
                 elif (error := done.exception()) is not None:
                     self._settling.fail(error)
                 else:

@@ -11,6 +11,7 @@ from connectors.runtime.flow import Flow
 from connectors.runtime.parker import PARK_AT_ONCE, NoParkingError
 from connectors.runtime.partition import Partition
 from connectors.sink import Incoming, LogRecord, Place
+from pipeline.clock import monotonic_us
 from pipeline.core.lanes.budget import Budget
 from pipeline.core.lanes.fixed_gate import FixedGate
 from pipeline.core.lanes.lane import Jam, Rank
@@ -19,33 +20,41 @@ from pipeline.core.log.watermark import Watermark
 from tests.support.eventually import eventually
 
 NOW_US = 1_795_500_460_000_000
-HOUR_US = 3_600_000_000
+WAITS_US = {b"late": 3_600_000_000, b"soon": 1_000}
 PLACE = ("topic", 0)
 
 
 @dataclass
 class ScriptedSink:
-    """Records due in an hour are those named `later…`; `hang…` is put for ever. Counts what it is asked."""
+    """Records due in an hour are those named `later…`, in a moment `soon…`; `hang…` is put for ever.
+
+    The first `put` of `copy…` is settled by `shared`. Counts what it is asked.
+    """
 
     classified: list[bytes] = field(default_factory=list)
     put_values: list[bytes] = field(default_factory=list)
     parked: list[bytes] = field(default_factory=list)
     came: list[bytes] = field(default_factory=list)
+    shared: "asyncio.Future[None] | None" = None
     on_gate: FixedGate = field(default_factory=lambda: FixedGate(1000))
 
     def classify(self, record: LogRecord) -> Incoming:
         value = record.value or b""
         self.classified.append(value)
         rank = Rank.PARKED if value.startswith(b"back") else Rank.FRESH
-        return Incoming(value, record.key, rank, NOW_US + HOUR_US if value.startswith(b"later") else 0)
+        return Incoming(value, record.key, rank, NOW_US + WAITS_US[value[:4]] if value[:4] in WAITS_US else 0)
 
     def gate(self, lane: Hashable) -> FixedGate:
         return self.on_gate
 
-    async def put(self, works: Sequence[bytes]) -> None:
+    async def put(self, works: Sequence[bytes]) -> "asyncio.Future[Any] | None":
         self.put_values += works
         if works[0].startswith(b"hang"):
             await asyncio.Event().wait()
+        if works[0].startswith(b"copy") and self.put_values.count(works[0]) == 1:
+            self.shared = asyncio.get_running_loop().create_future()
+            return self.shared
+        return None
 
     async def assigned(self, notes: Mapping[Place, CommitNote | None]) -> Mapping[Place, int]:
         return {}
@@ -73,6 +82,7 @@ class OneFlow:
         self.partition = Partition(PLACE, Watermark(0))
         self.released: list[bytes | None] = []
         self.errors: list[BaseException] = []
+        self.now_us = NOW_US
         self.flow = Flow(
             self.sink,
             parking=self.sink if parks else None,
@@ -82,7 +92,7 @@ class OneFlow:
             parked_rate_min_per_s=1000.0,
             release=lambda record: self.released.append(record.value),
             fail=self.errors.append,
-            clock_us=lambda: NOW_US,
+            clock_us=lambda: self.now_us,
         )
 
     def read(self, *values: bytes) -> None:
@@ -147,3 +157,45 @@ async def test_a_partition_that_goes_takes_its_records_along() -> None:
     assert 0 == one.partition.mark.committable
     assert b"later 2" not in one.sink.parked
     assert {b"hang", b"later", b"later 2"} == set(one.released)
+
+
+async def test_what_has_not_begun_ends_with_its_partition() -> None:
+    """A partition that is lost right after its records were read leaves none of them open, nor a place taken."""
+    one = OneFlow()
+    one.read(b"a")
+    one.flow.drop([one.partition])
+    one.flow.abort([one.partition])
+    await eventually(lambda: one.partition.open == 0)
+
+    assert [b"a"] == one.released
+    assert [] == one.sink.put_values
+    assert 0 == one.partition.mark.committable
+    assert 1000 == one.sink.on_gate.room(monotonic_us())
+
+
+async def test_a_partition_that_goes_starts_nothing_more() -> None:
+    """A record that becomes due while its partition is drained is left to the next owner."""
+    one = OneFlow()
+    one.read(b"hang", b"soon")
+    await eventually(lambda: one.sink.put_values == [b"hang"])
+    one.flow.drop([one.partition])
+    draining = asyncio.create_task(one.flow.drain([one.partition], grace_s=60.0))
+    one.now_us += WAITS_US[b"soon"]
+    await eventually(lambda: b"soon" in one.released)
+    draining.cancel()
+
+    assert [b"hang"] == one.sink.put_values
+    assert 0 == one.flow.waiting
+
+
+async def test_a_record_whose_copy_was_given_up_is_put_again() -> None:
+    """A `put` may share the outcome of another one, whose partition goes: a record that stays must be settled here."""
+    one = OneFlow()
+    one.read(b"copy")
+    await eventually(lambda: one.sink.shared is not None)
+    assert one.sink.shared is not None
+    one.sink.shared.cancel()
+    await eventually(lambda: one.released == [b"copy"])
+
+    assert [b"copy", b"copy"] == one.sink.put_values
+    assert 1 == one.partition.mark.committable
