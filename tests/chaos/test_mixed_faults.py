@@ -34,6 +34,8 @@ RATE_PER_S = 15.0
 AT_REST_S = 240.0
 TOPICS = ("hookline.events", "hookline.deliveries", "hookline.attempts", "hookline.dispatches")
 SEEDS = [int(each) for each in os.environ.get("HOOKLINE_TEST_SEEDS", "1,2,3").split(",")]
+# so few that the matcher parks, too
+SETTINGS = {"HOOKLINE_KAFKA_SESSION_TIMEOUT_S": "6", "HOOKLINE_MATCHER_UNSETTLED_MAX": "200"}
 RETRIES_S = [1, 1, 2, 2, 3, 5, 5, 10, 10, 10, 20, 20, 20, 20, 20, 20, 20, 20]
 HEALTHY = ("/healthy/0", "/healthy/1")
 ARCHIVED = "select event_id from events where application_id = %s"
@@ -97,7 +99,7 @@ async def test_nothing_is_lost_whatever_comes_together(tmp_path: Path, seed: int
     """A healthy, a flaky and a hostile application; in the end everything adds up and every process is well."""
     counts = [word for name, count in COUNTS.items() for word in (f"--{name}", str(count))]
     async with (
-        HooklineUp("--no-demo", *counts, environ={"HOOKLINE_KAFKA_SESSION_TIMEOUT_S": "6"}) as up,
+        HooklineUp("--no-demo", *counts, environ=SETTINGS) as up,
         ReceiverProcess(tmp_path / "journal") as receiver,
     ):
         async with Api(up.report.api, up.report.master_api_key) as api:
