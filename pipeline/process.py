@@ -27,6 +27,7 @@ from pipeline.ending import Ending
 from pipeline.host_clock import watch_host_clock
 from pipeline.logs import configure_logs
 from pipeline.metrics import Metrics
+from pipeline.metrics_page import MetricsPage
 from pipeline.start_error import StartError
 from pipeline.supervisor import Supervisor, cancel_leftovers, run_together
 from pipeline.topics import declare_topics_for
@@ -230,8 +231,11 @@ async def _wait_closed(fd: int) -> None:
 
 
 async def _serve_operations(process: Process) -> web.AppRunner:
+    page = MetricsPage(process.metrics.registry)
+    process.resources.callback(page.close)
+
     async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=process.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=await page.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def show_health(_: web.Request) -> web.Response:
         health = process.health

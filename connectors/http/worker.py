@@ -19,9 +19,9 @@ from connectors.http.shortages import Shortages
 from connectors.http.sink import HttpSink
 from connectors.runtime.runtime import Runtime
 from connectors.sink import LogRecord
+from pipeline.aside import Aside
 from pipeline.config import DatabaseConfig
 from pipeline.kafka.admin import verify_topics
-from pipeline.kafka.aside import Aside
 from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.endpoints_view import EndpointsView
 from pipeline.kafka.holding_writer import PRODUCE_TIMEOUT_S, HoldingWriter

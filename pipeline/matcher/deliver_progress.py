@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
+from pipeline.aside import Aside
 from pipeline.config import KafkaConfig
-from pipeline.kafka.aside import Aside
 from pipeline.kafka.settled import Progress, SettledOffsets
 from pipeline.matcher.looks import Look, Looks
 from pipeline.matcher.outstanding import Outstanding

@@ -12,8 +12,8 @@ from typing import TypeVar
 import structlog
 from faust.types import TP
 
+from pipeline.aside import Aside
 from pipeline.config import KafkaConfig
-from pipeline.kafka.aside import Aside
 from pipeline.kafka.damage.way import Stretch, Way, Ways
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.matcher.consumer import Consumer

@@ -13,10 +13,10 @@ import structlog
 
 from connectors.http.payloads.sources import Beside, PayloadSource, SourceAwayError
 from connectors.http.payloads.spool import Spool, Spooled
+from pipeline.aside import Aside
 from pipeline.core.events.claim_check import Payload
 from pipeline.core.events.records import Delivery
 from pipeline.core.log.checksum import fits
-from pipeline.kafka.aside import Aside
 from pipeline.metrics import Metrics
 from pipeline.supervisor import take_notice
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pipeline.aside import Aside
 from pipeline.config import KafkaConfig
 from pipeline.core.events.records import Delivery, Event, expect
-from pipeline.kafka.aside import Aside
 from pipeline.kafka.event_records import read_event
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.postgres.archive.contents import read_contents

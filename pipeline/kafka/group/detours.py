@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pipeline.aside import Aside
 from pipeline.config import KafkaConfig
-from pipeline.kafka.aside import Aside
 from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
 from pipeline.kafka.group.handover import Handover

@@ -15,6 +15,7 @@ from connectors.http.shortages import Shortages
 from connectors.http.sink import HttpSink
 from connectors.http.steps import Steps
 from connectors.sink import LogRecord
+from pipeline.aside import Aside
 from pipeline.config import Settings
 from pipeline.core.events.records import (
     Attempt,
@@ -26,7 +27,6 @@ from pipeline.core.events.records import (
     from_bytes,
     to_bytes,
 )
-from pipeline.kafka.aside import Aside
 from pipeline.kafka.producer import Placement, ToSend
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics

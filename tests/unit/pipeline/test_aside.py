@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pipeline.kafka.aside import Aside
+from pipeline.aside import Aside
 
 TIMEOUT_S = 10.0
 
