@@ -1,4 +1,4 @@
-"""Acts on endpoint states that the HTTP sink publishes: shows them to owners, and disables subscriptions.
+"""Reads the endpoint states that the HTTP sink publishes, and has them acted on (`endpoint_actions`).
 
 The sink does not speak to PostgreSQL, so it asks by a record; the gateways share these records as a consumer group. A
 record is settled when PostgreSQL and the log have what follows from it; repeated after a crash it changes nothing.
@@ -11,20 +11,16 @@ from pathlib import Path
 import structlog
 
 from pipeline.config import KafkaConfig
-from pipeline.core.events.operational import describe_certificate_expiring, describe_disabled, is_certificate_warning
 from pipeline.core.events.records import EndpointState, OpenRequests, Record, RepublishAsked, from_bytes
-from pipeline.gateway.publishing import Publisher
+from pipeline.gateway.endpoint_actions import EndpointActions
 from pipeline.kafka.group.consumer import LogConsumer
 from pipeline.kafka.group.handler import Handler
 from pipeline.kafka.group.in_flight import Limits
-from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import CommitResult, Metrics
-from pipeline.postgres.archive.endpoint_states import save_state
 from pipeline.postgres.archive.open_requests import save_open_requests
-from pipeline.postgres.control.subscriptions import disable_subscription
 from pipeline.postgres.pool import DatabaseFailed, Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
@@ -32,7 +28,6 @@ from schemas import SchemaError
 # States change rarely, and no request waits for them: an idle gateway polls Kafka twice a second, not ten times.
 LINGER_S = 0.5
 LIMITS = Limits(batch_max_records=100, in_flight_max_records=1000, in_flight_max_bytes=16 * 1024 * 1024)
-AGAIN_AFTER_S = 1.0
 
 log = structlog.get_logger()
 
@@ -46,26 +41,18 @@ class EndpointStates:
         topics: Topics,
         *,
         pool: Pool,
-        producer: LogProducer,
-        publisher: Publisher,
+        actions: EndpointActions,
         metrics: Metrics,
-        hold_s: float,
         ids: TopicIds,
         faults: ReadFaults,
         clock_us: Callable[[], int],
         publish_all: Callable[[], Awaitable[None]],
         run_dir: Path | None,
     ) -> None:
-        """`hold_s`: what waits for a subscription that is disabled here is kept so long.
-
-        `publish_all`: returns when each application has been published again. `run_dir`: see `LogConsumer`.
-        """
-        self._topics = topics
+        """`publish_all`: returns when each application has been published again. `run_dir`: see `LogConsumer`."""
         self._pool = pool
-        self._producer = producer
-        self._publisher = publisher
+        self._actions = actions
         self._metrics = metrics
-        self._hold_s = hold_s
         self._clock_us = clock_us
         self._faults = faults
         self._publish_all = publish_all
@@ -168,7 +155,7 @@ class EndpointStates:
     async def _act_on(self, content: Record, record: LogRecord) -> None:
         match content:
             case EndpointState():
-                await self._apply_patiently(content)
+                await self._actions.apply(content)
             case OpenRequests():
                 await self._note_open_requests(content)
             case RepublishAsked():
@@ -191,39 +178,3 @@ class EndpointStates:
         except DatabaseFailed as error:
             # not tried again: reads need the same database, and would show these requests when they are long over
             log.warning("open_requests_not_noted", requests=len(open_requests.requests), reason=str(error))
-
-    async def _apply_patiently(self, state: EndpointState) -> None:
-        while True:
-            try:
-                await self._apply(state)
-                return
-            except (KafkaUnavailableError, *DatabaseFailed) as error:
-                log.warning("endpoint_state_waits", subscription_id=state.subscription_id, reason=str(error))
-                await asyncio.sleep(AGAIN_AFTER_S)
-
-    async def _apply(self, state: EndpointState) -> None:
-        await save_state(self._pool, state)
-        if is_certificate_warning(state):
-            event = describe_certificate_expiring(state, now_us=self._clock_us())
-            await self._producer.send(self._topics.events, state.application_id, event)
-        if state.disable_reason is None:
-            return
-        is_disabled = await disable_subscription(
-            self._pool,
-            state.application_id,
-            state.subscription_id,
-            reason=state.disable_reason,
-            seen_version=state.endpoint_version,
-            hold_s=self._hold_s,
-        )
-        await self._publisher.publish_or_raise(state.application_id)
-        if is_disabled:
-            log.warning(
-                "subscription_disabled",
-                subscription_id=state.subscription_id,
-                reason=state.disable_reason,
-                last_error=state.last_error,
-            )
-        # also when it was disabled before: a crash may have come between that and this, and the id is the same
-        event = describe_disabled(state, now_us=self._clock_us())
-        await self._producer.send(self._topics.events, state.application_id, event)

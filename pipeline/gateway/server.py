@@ -42,6 +42,7 @@ from pipeline.gateway.control import (
     subscriptions,
 )
 from pipeline.gateway.database_verification import begin_to_verify
+from pipeline.gateway.endpoint_actions import EndpointActions
 from pipeline.gateway.endpoint_states import EndpointStates
 from pipeline.gateway.event_ids import EventIds
 from pipeline.gateway.ghosts import Ghosts
@@ -240,10 +241,14 @@ async def main(process: Process) -> None:
         settings.kafka,
         topics,
         pool=databases.primary,
-        producer=producer,
-        publisher=gateway.publisher,
+        actions=EndpointActions(
+            databases.primary,
+            gateway.publisher,
+            tell=lambda event: producer.send(topics.events, event.application_id, event),
+            hold_s=settings.gateway.disabled_hold_s,
+            clock_us=clock.now_us,
+        ),
         metrics=process.metrics,
-        hold_s=settings.gateway.disabled_hold_s,
         ids=ids,
         faults=faults,
         clock_us=clock.now_us,

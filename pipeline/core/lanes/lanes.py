@@ -76,6 +76,7 @@ class Lanes(Generic[T]):
         self._timers_added = 0
         self._seen: set[Hashable] = set()
         self._seen_before: set[Hashable] = set()
+        self._seen_count = 0  # in either: asked at each item for a long lane, of which there may be thousands
         self.waiting = 0
 
     def __len__(self) -> int:
@@ -97,7 +98,7 @@ class Lanes(Generic[T]):
         lane = self._lanes.get(key)
         if lane is None:
             lane = Lane(key, self._find_gate(key), self._find_group(key), now_us)
-        self._seen.add(key)
+        self._see(key)
         if not lane.gate.accepts(len(lane), now_us) or self._is_full(lane, now_us):
             return False
         self._lanes[key] = lane
@@ -123,6 +124,7 @@ class Lanes(Generic[T]):
     def rotate(self) -> None:
         """Forget which lanes had work before the last call; to be called every few seconds."""
         self._seen_before, self._seen = self._seen, set()
+        self._seen_count = len(self._seen_before)
 
     def take(
         self,
@@ -203,13 +205,18 @@ class Lanes(Generic[T]):
         self.waiting -= len(dropped)
         return dropped
 
+    def _see(self, key: Hashable) -> None:
+        if key not in self._seen:
+            self._seen.add(key)
+            self._seen_count += key not in self._seen_before
+
     def _is_full(self, lane: Lane[T], now_us: int) -> bool:
         length = len(lane)
         if not lane.gate.is_long(length):
             return False
         if lane.gate.is_slow(now_us):
             return True
-        others = len(self._seen | self._seen_before) - 1
+        others = self._seen_count - 1
         return others > 0 and length > LONGER_FACTOR * (self.waiting - length) / others
 
     def _give(self, lane: Lane[T], now_us: int) -> Taken[T]:

@@ -305,9 +305,10 @@ async def rotate_secret(
 async def disable_subscription(
     pool: Pool, application_id: str, subscription_id: str, *, reason: str, seen_version: int, hold_s: float
 ) -> bool:
-    """Disable a subscription on our own account, unless its owner changed it after `seen_version`. True: disabled.
+    """Disable a subscription on our own account, unless its owner changed it after `seen_version`.
 
-    What waits is kept for `hold_s`: its owner, who did not ask for this, may enable it again.
+    What waits is kept for `hold_s`: its owner, who did not ask for this, may enable it again. True: it is disabled so,
+    by this call or an earlier one.
     """
     async with pool.connection() as connection, connection.transaction():
         version = await raise_version(connection, application_id)
@@ -328,6 +329,12 @@ async def disable_subscription(
         )
         if cursor.rowcount == 1 and version is not None:
             await keep_versions(connection, application_id, version, subscription_id)
+            return True
+        cursor = await connection.execute(
+            "select from subscriptions where subscription_id = %s and application_id = %s and not is_enabled "
+            "and disabled_reason is not null and deleted_at is null",
+            (subscription_id, application_id),
+        )
         return cursor.rowcount == 1
 
 

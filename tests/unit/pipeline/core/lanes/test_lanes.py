@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -398,3 +399,22 @@ def test_a_standing_without_a_place_is_not_searched() -> None:
     assert lanes.take(NOW_US, may_open=may_open, has_place=lambda _: False) is None
     assert [] == asked
     assert lanes.take(NOW_US, may_open=may_open) is not None
+
+
+def test_a_long_lane_costs_the_same_beside_many() -> None:
+    """Comparing a lane with the others copies nothing: each item for a long lane asks, and thousands may come."""
+    lanes: Lanes[int] = Lanes(lambda _: ScriptedGate(long_from=1, limit=0))
+    for key in range(2000):
+        lanes.offer(key, 0, NOW_US)
+    lanes.rotate()
+    for key in range(1000, 3000):
+        lanes.offer(key, 0, NOW_US)
+    lanes.offer(0, 0, NOW_US)
+    tracemalloc.start()
+    try:
+        assert lanes.offer(0, 0, NOW_US)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 10_000
