@@ -4,6 +4,10 @@ The database is the truth. An application of which the log has something that ca
 published again as a whole, under a version above all of the log; one that the database does not have is taken back.
 When a batch of the log cannot be read, here or by a process that says so, or what was published is lost from it, all
 applications are published again.
+
+Another database whose gateways run as well would do the same in turn, for ever: two installations have one topic prefix
+by mistake. It is known by applications that it publishes after this database did, or took them back; what it has is not
+taken back again.
 """
 
 import asyncio
@@ -50,6 +54,9 @@ class Agreement:
         self._metrics = metrics
         self._behind: dict[str, tuple[Head | None, ApplicationState]] = {}  # seen once: the view may just be late
         self._differing = 0
+        self._own: set[str] = set()  # applications whose head has been this database's
+        self._taken_back: dict[str, int] = {}  # applications, and the version that ended them
+        self._rivals: set[str] = set()  # other databases, or copies of this one, that publish meanwhile
         self._to_publish: set[str] = set()  # whose records may be lost
         self._asked: list[asyncio.Future[None]] = []
         self._has_been_asked = asyncio.Event()
@@ -63,6 +70,14 @@ class Agreement:
 
     def check(self) -> str | None:
         """Health: None, or the problem."""
+        if self._rivals:
+            rivals = ", ".join(sorted(self._rivals))
+            return (
+                f"another database publishes into these topics as well (control plane {rivals}): two installations "
+                "have one HOOKLINE_KAFKA_TOPIC_PREFIX, or gateways of one have different HOOKLINE_DATABASE_WRITE_URL; "
+                "stop the wrong one, then restart these gateways. "
+                f"Log and database disagree about {self._differing} applications"
+            )
         if not self._differing:
             return None
         return f"log and database disagree about {self._differing} applications; the database is published again"
@@ -81,8 +96,10 @@ class Agreement:
     async def _compare_and_heal(self) -> None:
         # the log first: its records were in the database before
         heads = dict(self._routes.heads())
-        if await read_identity(self._pool) is None:
+        identity = await read_identity(self._pool)
+        if identity is None:
             return
+        self._look_for_rivals(heads, identity[0])
         asked = list(self._asked)
         states = {state.application_id: state for state in await list_states(self._pool)}
         # whose records were in a batch that cannot be read, or are lost, is not known
@@ -95,11 +112,30 @@ class Agreement:
         self._differing = len(foreign) + len(ghosts)
         self._metrics.disagreements.set(self._differing)
         if self._differing:
-            await self._heal(foreign, ghosts, heads)
+            to_take_back = [each for each in ghosts if not self._is_contested(each, heads[each], identity[0])]
+            await self._heal(foreign, to_take_back, heads)
         self._asked = self._asked[len(asked) :]
         for done in asked:
             if not done.done():
                 done.set_result(None)
+
+    def _look_for_rivals(self, heads: Mapping[str, Head], control_plane_id: str) -> None:
+        for application_id, head in heads.items():
+            is_ours = head.control_plane_id in {"", control_plane_id}
+            if self._is_back(application_id, head) or (not is_ours and application_id in self._own):
+                if head.control_plane_id not in self._rivals:
+                    self._rivals.add(head.control_plane_id)
+                    log.error("another_database_publishes", control_plane_id=head.control_plane_id)
+            elif is_ours:
+                self._own.add(application_id)
+
+    def _is_back(self, application_id: str, head: Head) -> bool:
+        """Did someone publish an application that was taken back?"""
+        return not head.deleted and head.version > self._taken_back.get(application_id, head.version)
+
+    def _is_contested(self, application_id: str, head: Head, control_plane_id: str) -> bool:
+        is_rivals = head.control_plane_id != control_plane_id and head.control_plane_id in self._rivals
+        return is_rivals or self._is_back(application_id, head)
 
     async def _heal(self, foreign: list[str], ghosts: list[str], heads: Mapping[str, Head]) -> None:
         log.error(
@@ -114,7 +150,8 @@ class Agreement:
         for application_id in ghosts:
             organization_id = self._routes.organization_of(application_id) or ""
             taking_back = self._ghosts.take_back(application_id, organization_id, heads[application_id])
-            await self._try(taking_back, application_id)
+            if await self._try(taking_back, application_id):
+                self._taken_back[application_id] = heads[application_id].version + 1
             self._metrics.healed_total.inc()
 
     def _list_foreign(self, heads: Mapping[str, Head], states: Mapping[str, ApplicationState]) -> list[str]:

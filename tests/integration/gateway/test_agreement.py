@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import psycopg
+import pytest
 from confluent_kafka.admin import AdminClient
 from psycopg.sql import SQL, Identifier
 
@@ -15,9 +16,10 @@ from pipeline.kafka.admin import apply_topics
 from tests.integration.gateway.health import read_health
 from tests.support.api import Api, Reply, Space, describe_event, describe_type
 from tests.support.eventually import eventually
-from tests.support.postgres import name_of
+from tests.support.postgres import create_database, name_of
 from tests.support.processes import ROOT, select_environ
 from tests.support.receiver import Receiver
+from tests.support.single_process import SingleProcess
 from tests.support.stack import Stack, run_stack
 
 TYPE, LATER_TYPE = "billing.invoice.paid", "billing.invoice.later"
@@ -177,3 +179,36 @@ def recreate_routes(stack: Stack) -> None:
     name = stack.topics.routes.name
     admin.delete_topics([name])[name].result(30)
     apply_topics(stack.kafka, stack.topics)
+
+
+@pytest.mark.parametrize("is_copy", [False, True], ids=["another database", "a copy of the same"])
+async def test_two_installations_with_one_prefix(
+    kafka: str, postgres: str, migrated_template: str, is_copy: bool
+) -> None:
+    """Gateways of two databases do not take turns at taking back and publishing again, and say so: the API goes on.
+
+    Once the second one takes back what its database does not have, as if its database had replaced the other one.
+    """
+    async with run_stack(kafka, postgres, migrated_template, "gateway") as stack:
+        space = await stack.api.make_space(TYPE)
+        (first,) = stack.processes["gateway"]
+        with create_database(postgres, template=migrated_template) as url:
+            if not is_copy:
+                with psycopg.connect(url) as connection:
+                    connection.execute("update control_plane set control_plane_id = gen_random_uuid()")
+            async with SingleProcess("gateway", stack.environ | {"HOOKLINE_DATABASE_WRITE_URL": url}) as second:
+
+                async def says(process: SingleProcess, count: int) -> bool:
+                    problem = (await read_health(process)).json["problems"].get("control_plane", "")
+                    assert "another database publishes into these topics" in problem
+                    assert f"disagree about {count} applications" in problem
+                    return True
+
+                await eventually(lambda: says(second, 1), timeout_s=60)
+                if not is_copy:
+                    await eventually(lambda: says(first, 0), timeout_s=60)
+                    later = await stack.api.make_space(TYPE)
+                    await eventually(lambda: says(second, 2), timeout_s=60)
+                    assert 201 == (await try_event(stack.api, later.application_id, later.secret)).status
+                assert 201 == (await try_event(stack.api, space.application_id, space.secret)).status
+                assert 1 == second.log().count("application_taken_back")
