@@ -78,12 +78,15 @@ class EventIds:
 
     async def claim_all(self, keys: Sequence[EventKey], contents: Sequence[int]) -> list[Claim]:
         """`claim` for many ids at once, in their order; of an id that is there twice only the first one is new."""
+        accepted = await self._wait_for_others(keys)
         claims = [Claim.REPEATED] * len(keys)
         asked: list[tuple[int, asyncio.Future[Answer]]] = []
-        later: list[int] = []
+        again: list[int] = []  # the same id twice in this batch
         for index, (key, content) in enumerate(zip(keys, contents, strict=True)):
             if key in self._pending:
-                later.append(index)
+                again.append(index)
+            elif key in accepted:
+                claims[index] = _compare(accepted[key], content)
             elif key in self._recent:
                 claims[index] = _compare(self._recent.get(key), content)
             else:
@@ -94,21 +97,27 @@ class EventIds:
             for index, future in asked:
                 claims[index] = self._judge(keys[index], contents[index], await future)
                 ours.difference_update(() if claims[index] is Claim.NEW else (index,))
-            for index in later:
-                first = keys.index(keys[index])
-                if first == index:
-                    claims[index] = await self.claim(keys[index], contents[index])
-                    ours.update((index,) if claims[index] is Claim.NEW else ())
-                else:
-                    # twice in one batch: waiting for the first one would be waiting for ourselves
-                    known = contents[first] if claims[first] is Claim.NEW else self._recent.get(keys[index])
-                    claims[index] = _compare(known, contents[index])
         except BaseException:
             # ids left claimed would make every request that sends them wait for ever
             for index in ours:
                 self.settle(keys[index], accepted=False)
             raise
+        for index in again:
+            first = keys.index(keys[index])
+            known = contents[first] if claims[first] is Claim.NEW else self._recent.get(keys[index])
+            claims[index] = _compare(known, contents[index])
         return claims
+
+    async def _wait_for_others(self, keys: Sequence[EventKey]) -> dict[EventKey, int]:
+        """Wait until other requests accept none of these ids; those that they did, with their events' fingerprints.
+
+        None is claimed meanwhile: two batches with the same ids in another order would wait for each other, for ever.
+        """
+        accepted: dict[EventKey, int] = {}
+        while others := {key: self._pending[key] for key in keys if key in self._pending}:
+            await asyncio.wait([pending.done for pending in others.values()])
+            accepted |= {key: pending.content for key, pending in others.items() if pending.done.result()}
+        return accepted
 
     def settle(self, key: EventKey, *, accepted: bool) -> None:
         """End a claim that was NEW."""

@@ -168,3 +168,34 @@ async def test_an_id_of_ours_is_known_afterwards() -> None:
 
     assert Claim.REPEATED is await ids.claim(("a", "1"), EVENT)
     assert Claim.REUSED is await ids.claim(("a", "1"), ANOTHER)
+
+
+async def test_batches_with_the_same_ids_do_not_wait_for_each_other() -> None:
+    """A batch fails, and its events come again in two batches, in another order each: one has them, one waits."""
+    ids = make(Archive())
+    keys = [("a", "1"), ("a", "2")]
+    await ids.claim_all(keys, [EVENT, EVENT])
+    one = asyncio.create_task(ids.claim_all(keys, [EVENT, EVENT]))
+    two = asyncio.create_task(ids.claim_all(keys[::-1], [EVENT, EVENT]))
+    await asyncio.sleep(0)
+    for key in keys:
+        ids.settle(key, accepted=False)
+    async with asyncio.timeout(60):
+        await asyncio.wait([one, two], return_when=asyncio.FIRST_COMPLETED)
+        first, second = (one, two) if one.done() else (two, one)
+        for key in keys:
+            ids.settle(key, accepted=True)
+
+        assert [Claim.NEW] * 2 == await first
+        assert [Claim.REPEATED] * 2 == await second
+
+
+async def test_a_batch_waits_for_an_id_that_is_being_accepted() -> None:
+    """Nothing is remembered here: the answer comes from the request that had the id."""
+    ids = EventIds(Archive().look_up, recent_max=0, timeout_s=5.0)
+    await ids.claim(("a", "1"), EVENT)
+    waiting = asyncio.create_task(ids.claim_all([("a", "1"), ("a", "2"), ("a", "2")], [ANOTHER, EVENT, EVENT]))
+    await asyncio.sleep(0)
+    ids.settle(("a", "1"), accepted=True)
+
+    assert [Claim.REUSED, Claim.NEW, Claim.REPEATED] == await waiting
