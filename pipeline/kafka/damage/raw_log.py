@@ -61,6 +61,10 @@ class RawLog:
         async def ask(client: AIOKafkaClient, leader: int) -> Piece | None:
             wanted = [(place[0], [(place[1], offset, max_bytes)])]
             answer = await client.send(leader, FetchRequest(FETCH_WAIT_MS, 1, max_bytes, self._isolation, wanted))
+            if not answer.topics:  # nothing is read beyond a quota, and the connection is silent for so long
+                raise KafkaError(
+                    f"a quota of the broker holds this client back, {answer.throttle_time_ms} ms this time"
+                )
             ((_, ((_, code, end, stable_end, begin, aborted, *_, data),)),) = answer.topics
             if code in NO_ANSWERS:
                 raise for_code(code)
