@@ -39,6 +39,7 @@ WITHOUT_ATTEMPT = frozenset({"refused_by_log", "endpoint_unknown", "payload_gone
 # The log does not have the payload that such a delivery names, or has another one in its place.
 WITHOUT_PAYLOAD = frozenset({"payload_gone", "corrupt"})
 PORTION_MAX_BYTES = 8 * 1024 * 1024
+GONE = "it is not kept any more"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +106,8 @@ async def _send_again(
     records: list[ToSend] = []
     sent: list[str] = []
     for letter in letters:
-        record = await prepare(pool, letter, contents[letter.dead_id], topics, reading)
+        content = contents.get(letter.dead_id)
+        record = GONE if content is None else await prepare(pool, letter, content, topics, reading)
         if isinstance(record, str):
             done.skipped[letter.dead_id] = record
         else:
