@@ -115,7 +115,7 @@ async def carry_out(
         await _write(gateway, application_id, event, plan, noted, routes_version)
     except KafkaUnavailableError as error:
         await withdraw_asked(gateway.pool, application_id, [one.attempt_id for one in noted])
-        raise Problem("ServiceUnavailable", detail="Kafka does not answer; nothing was sent again.") from error
+        raise Problem("ServiceUnavailable", detail="Kafka does not answer; not all of it was sent again.") from error
 
 
 def plan_replay(

@@ -4,12 +4,14 @@ While PostgreSQL is away, counting goes on from the last known totals: events ar
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from pipeline.core.events.operational import describe_quota
+from pipeline.core.events.records import Event
 from pipeline.core.limits.daily_quota import DailyQuota
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.postgres.control.event_usage import add_usage, forget_usage, read_usage
@@ -35,6 +37,7 @@ class EventUsage:
         self._producer = producer
         self._topics = topics
         self._clock_us = clock_us
+        self._untold: deque[Event] = deque()  # what the log did not take yet
 
     @property
     def is_on(self) -> bool:
@@ -96,4 +99,8 @@ class EventUsage:
                 day=day,
                 now_us=self._clock_us(),
             )
-            await self._producer.send(self._topics.events, application_id, event)
+            self._untold.append(event)
+        while self._untold:
+            event = self._untold[0]
+            await self._producer.send(self._topics.events, event.application_id, event)
+            self._untold.popleft()

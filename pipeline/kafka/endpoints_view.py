@@ -67,9 +67,11 @@ class EndpointsView:
         if subscription_id not in self._endpoints:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(subscription_id, []).append(future)
-            await asyncio.wait([future], timeout=timeout_s)
-            if not future.done():
-                self._stop_waiting(subscription_id, future)  # it may never come
+            try:
+                await asyncio.wait([future], timeout=timeout_s)
+            finally:
+                if not future.done():
+                    self._stop_waiting(subscription_id, future)  # it may never come
         return self._endpoints.get(subscription_id)
 
     def _stop_waiting(self, subscription_id: str, future: "asyncio.Future[None]") -> None:

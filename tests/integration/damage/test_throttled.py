@@ -14,7 +14,7 @@ ATTEMPTS_MAX = 20
 
 
 async def test_a_throttled_fetch_waits(broker: OwnBroker, prefix: str) -> None:
-    """It ended the matcher while it looked at a log that gave nothing: because of the same quota, and at each start."""
+    """A quota ended the matcher at each start, while it looked at a log that gave nothing."""
     site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
     site.send(str(uuid4()), 20)
     place = (site.topics.events.name, 0)

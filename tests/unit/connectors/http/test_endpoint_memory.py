@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from connectors.http import endpoint_memory
 from connectors.http.endpoint_memory import EndpointMemory
 from pipeline.config import Settings
 from pipeline.core.lanes.budget import Standing
@@ -71,3 +72,18 @@ def test_an_impossible_rate_is_none_that_lanes_stumble_over(rate_per_s: float) -
     assert 0 <= gate.room(NOW_US)
     assert NOW_US <= (gate.wakes_at_us(NOW_US) or NOW_US)
     assert gate.standing(10, NOW_US) in Standing
+
+
+def test_gates_that_are_idle_are_forgotten_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gates with requests in flight, or with an open breaker, stay, however many there are."""
+    monkeypatch.setattr(endpoint_memory, "GATES_MAX", 4)
+    memory = make_memory()
+    gates = {name: memory.gate(name) for name in (b"busy", b"idle", b"broken", b"idle too")}
+    gates[b"busy"].start(NOW_US)
+    gates[b"broken"].opened_until_us = NOW_US
+
+    newer = {name: memory.gate(name) for name in (b"new", b"newer")}
+
+    kept = gates | newer
+    assert all(memory.gate(name) is kept[name] for name in (b"busy", b"broken", b"new", b"newer"))
+    assert memory.gate(b"idle") is not gates[b"idle"]
