@@ -52,6 +52,11 @@ class Detours:
         self._aside = Aside("detours")
         self._ways: Ways | None = None  # of that thread
         self._detours: dict[TP, Detour] = {}
+        self._waits: dict[TP, str] = {}  # partitions of which the broker says nothing, and why
+
+    def check(self) -> str | None:
+        """Health: None, or why partitions are not read."""
+        return "; ".join(self._waits.values()) or None
 
     async def run(self, consumer: Consumer) -> None:
         """Runs for ever: partitions that are held are read until their client can go on."""
@@ -60,8 +65,11 @@ class Detours:
             for tp in list(consumer.held):
                 try:
                     await self._go_on(consumer, tp)
+                    self._waits.pop(tp, None)
                 except TimeoutError as error:  # asked again
+                    self._waits[tp] = str(error)
                     log.warning("detour_waits", topic=tp.topic, partition=tp.partition, reason=str(error))
+            self._waits = {tp: reason for tp, reason in self._waits.items() if tp in consumer.held}
             await asyncio.sleep(POLL_S)
 
     async def _go_on(self, consumer: Consumer, tp: TP) -> None:

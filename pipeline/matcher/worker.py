@@ -182,6 +182,7 @@ async def main(process: Process) -> None:
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
     process.health.ready["log"] = faults.check
+    process.health.ready["detours"] = detours.check
     process.health.degraded["transactions"] = guard.check
     process.health.alive["progress"] = progress.check
     asking = ask_regularly(

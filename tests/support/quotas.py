@@ -7,8 +7,8 @@ ALTER_CLIENT_QUOTAS = 49
 CORRELATION = 1
 
 
-def set_quota(bootstrap_servers: str, client_id: str, key: str, value: float | None) -> None:
-    """Set a quota of all clients with this id; None: remove it."""
+def set_quota(bootstrap_servers: str, client_id: str | None, key: str, value: float | None) -> None:
+    """Set a quota of all clients with this id, or of each id; a value of None removes it."""
     body = b"".join(
         (
             struct.pack(">ii", 1, 1),  # one entry, of one entity
@@ -30,5 +30,7 @@ def set_quota(bootstrap_servers: str, client_id: str, key: str, value: float | N
     assert (1, 0) == (entries, code), answer
 
 
-def _text(text: str) -> bytes:
+def _text(text: str | None) -> bytes:
+    if text is None:
+        return struct.pack(">h", -1)
     return struct.pack(">h", len(text)) + text.encode()

@@ -97,16 +97,14 @@ class RawLog:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._loop.run_until_complete(self._client.close())
-            self._client = None
+        self._loop.run_until_complete(self._disconnect())
         self._loop.close()
 
     def _run(self, place: Place, ask: Ask[T]) -> T:
         return self._loop.run_until_complete(self._ask_patiently(place, ask))
 
     async def _ask_patiently(self, place: Place, ask: Ask[T]) -> T:
-        reason = ""
+        reason = f"nothing came within {ANSWER_TIMEOUT_S:g} s"
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 while True:
@@ -121,6 +119,8 @@ class RawLog:
                     if self._client is not None:
                         await self._client.force_metadata_update()
         except TimeoutError:
+            # A connection that a broker throttles is silent for minutes, and one to a vanished broker for ever.
+            await self._disconnect()
             raise TimeoutError(f"{place[0]} [{place[1]}] does not answer: {reason}") from None
 
     async def _ask(self, place: Place, ask: Ask[T]) -> T | None:
@@ -139,6 +139,11 @@ class RawLog:
                 raise KafkaError(f"where {topic} [{partition}] begins and ends is not known: {code}")
             found.append(offset)
         return found[0], found[1]
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     async def _connect(self) -> AIOKafkaClient:
         if self._client is None:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from pipeline.kafka.damage.raw_log import Piece, RawLog
 from tests.integration.damage.conftest import OwnBroker
+from tests.integration.gateway.health import read_health
 from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
 from tests.support.quotas import set_quota
@@ -14,7 +15,7 @@ ATTEMPTS_MAX = 20
 
 
 async def test_a_throttled_fetch_waits(broker: OwnBroker, prefix: str) -> None:
-    """A quota ended the matcher at each start, while it looked at a log that gave nothing."""
+    """Such an answer ended the matcher, which looked at a log that gave nothing because of the same quota."""
     site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
     site.send(str(uuid4()), 20)
     place = (site.topics.events.name, 0)
@@ -42,3 +43,37 @@ async def test_a_throttled_fetch_waits(broker: OwnBroker, prefix: str) -> None:
 
     assert "a quota of the broker holds this client back" in reason
     assert 20 == (await eventually(lambda: asyncio.to_thread(fetch))).end
+
+
+async def test_a_throttled_matcher_says_so_and_goes_on(broker: OwnBroker, prefix: str) -> None:
+    """Health is red while nothing is read; without the quota all events are matched, each once."""
+    site = await MatcherSite(broker.servers, prefix, partitions=1).prepare()
+    application_id = str(uuid4())
+    site.publish(application_id, {str(uuid4()): {}})
+    async with site.matcher() as matcher:
+        before = site.send(application_id, 5)
+        await site.dispatches(5)
+
+        async def says_so() -> bool:
+            sent.extend(site.send(application_id))
+            health = await read_health(matcher)
+            assert 503 == health.status, health.text
+            assert "events [0] does not answer" in health.text
+            return True
+
+        sent = list(before)
+        set_quota(broker.servers, None, QUOTA[1], 1.0)
+        try:
+            await eventually(says_so, timeout_s=120)
+        finally:
+            set_quota(broker.servers, None, QUOTA[1], None)
+        dispatches = await site.dispatches(len(sent), timeout_s=120)
+
+        async def is_well() -> bool:
+            health = await read_health(matcher)
+            assert 200 == health.status, health.text
+            return True
+
+        await eventually(is_well, timeout_s=60)
+
+    assert sorted(event.event_id for event in sent) == sorted(dispatch.event_id for dispatch in dispatches)
