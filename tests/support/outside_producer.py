@@ -1,13 +1,15 @@
 """A producer like one outside of Hookline, for tests that write into topics themselves."""
 
+import contextlib
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from pipeline.topics import Topic
 
 FLUSH_TIMEOUT_S = 60.0
 ROOM_TIMEOUT_S = 0.1
+KNOW_TIMEOUT_S = 10.0
 
 
 class OutsideProducer:
@@ -22,9 +24,15 @@ class OutsideProducer:
             "linger.ms": 500,
         }
         self._producer = Producer(usual | given)
+        self._known: set[str] = set()
 
     def write_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, **options: Any) -> None:
         """Write one record, once there is room for it. `options`: of `produce`, `headers` for example."""
+        if topic.name not in self._known:
+            # records of a topic that the client does not know yet may go out in two batches as they get their partition
+            self._known.add(topic.name)
+            with contextlib.suppress(KafkaException):
+                self._producer.list_topics(topic.name, timeout=KNOW_TIMEOUT_S)
         while True:
             try:
                 self._producer.produce(topic.name, key=key, value=value, **options)
