@@ -99,9 +99,9 @@ class Agreement:
         identity = await read_identity(self._pool)
         if identity is None:
             return
-        self._look_for_rivals(heads, identity[0])
         asked = list(self._asked)
         states = {state.application_id: state for state in await list_states(self._pool)}
+        self._look_for_rivals(heads, states, identity[0])
         # whose records were in a batch that cannot be read, or are lost, is not known
         if self._routes.take_incomplete() | await self._take_lost() or asked:
             self._to_publish = set(states)
@@ -119,10 +119,15 @@ class Agreement:
             if not done.done():
                 done.set_result(None)
 
-    def _look_for_rivals(self, heads: Mapping[str, Head], control_plane_id: str) -> None:
+    def _look_for_rivals(
+        self, heads: Mapping[str, Head], states: Mapping[str, ApplicationState], control_plane_id: str
+    ) -> None:
         for application_id, head in heads.items():
             is_ours = head.control_plane_id in {"", control_plane_id}
-            if self._is_back(application_id, head) or (not is_ours and application_id in self._own):
+            state = states.get(application_id)
+            # its head may have been ours between two rounds
+            is_taken_back = head.deleted and state is not None and head.version > state.published_version
+            if self._is_back(application_id, head) or (not is_ours and (is_taken_back or application_id in self._own)):
                 if head.control_plane_id not in self._rivals:
                     self._rivals.add(head.control_plane_id)
                     log.error("another_database_publishes", control_plane_id=head.control_plane_id)
