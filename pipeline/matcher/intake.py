@@ -68,7 +68,7 @@ class Intake:
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
-        self._is_closed = False
+        self._is_closed = self._is_draining = False
 
     async def take(self, chunk: ChunkValue) -> None:
         """Take a chunk in; returns when there is room for another."""
@@ -88,7 +88,7 @@ class Intake:
         while True:
             await self._is_filled.wait()
             await self._writer.wait_open()
-            if not self._ahead or self._is_closed:
+            if not self._ahead or self._is_draining or self._is_closed:
                 self._is_filled.clear()
                 continue
             self._is_idle.clear()
@@ -100,10 +100,18 @@ class Intake:
             await self._give_turns()
 
     async def drain(self) -> None:
-        """Wait until records being matched are settled, and commit. Waiting records are read again from there."""
-        self._drop()
-        await self._is_idle.wait()
-        await self._progress.drain()
+        """Wait until records being matched are settled, and commit. Waiting records are read again from there.
+
+        Records that come meanwhile wait: matched behind the commit, they would be matched again.
+        """
+        self._is_draining = True
+        try:
+            self._drop()
+            await self._is_idle.wait()
+            await self._progress.drain()
+        finally:
+            self._is_draining = False
+            self._is_filled.set()
 
     def forget(self) -> None:
         """Forget the records of partitions that were taken away."""

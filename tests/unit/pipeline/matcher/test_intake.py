@@ -305,3 +305,27 @@ async def test_closed_it_takes_nothing_more() -> None:
 
     assert [0] == desk.ledger.dispatched()
     assert [{TP3: 1}] == desk.commits
+
+
+async def test_nothing_is_matched_behind_the_commit_of_a_drain() -> None:
+    """Records that come while partitions are given away are read again: matched now, they would be matched twice."""
+    desk = Desk()
+    desk.ledger.is_slow = True
+    await desk.take(make_chunk(0, 1))
+
+    async def give_away() -> None:
+        await desk.intake.drain()
+        desk.intake.forget()
+
+    giving = asyncio.create_task(give_away())
+    await desk.settle()
+    await desk.take(make_chunk(2, 3))
+    for waiting in desk.ledger.waiting:
+        waiting.set_result(Placement(0, 0))
+    await giving
+    await desk.settle()
+
+    assert [0, 1] == desk.ledger.dispatched()
+    assert [{TP3: 2}] == desk.commits
+    await desk.take(make_chunk(2, 3))
+    assert [0, 1, 2, 3] == desk.ledger.dispatched()
