@@ -62,6 +62,8 @@ class MatcherSite(OutsideProducer):
                 "HOOKLINE_KAFKA_PARTITIONS": str(self.config.partitions),
                 "HOOKLINE_KAFKA_SESSION_TIMEOUT_S": "6",
                 "HOOKLINE_PROCESS_LOG_FORMAT": "text",
+                # no deliver settles anything here: all deliveries go to their own topic
+                "HOOKLINE_MATCHER_UNSETTLED_MAX": "1000000",
                 **{f"HOOKLINE_{name}": value for name, value in settings.items()},
             },
         )
