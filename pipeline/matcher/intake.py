@@ -1,6 +1,7 @@
 """Read ahead, match in turns, write, tell the progress. Knows neither Faust nor a client."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
@@ -22,6 +23,7 @@ PORTION_S = 0.01
 # events that match 500 subscriptions, 25 ms each, the events of others were read up to 2.7 s late.
 TURN_FOR_S = 0.001
 TURNS_MAX = 100
+CATCH_UP_S = 1.0  # for records that were overtaken, before partitions are given away: others wait for that
 
 
 class Writer(Protocol):
@@ -62,12 +64,14 @@ class Intake:
         self._ahead_max_records = ahead_max_records
         self._ahead_max_bytes = ahead_max_bytes
         self._ahead = ReadAhead()
+        self._overtaken = ReadAhead()  # while draining: what is matched before the commit
         self._portion_records = PORTION_RECORDS
         self._turns_given_at_s = 0.0
         self._is_filled = asyncio.Event()
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._has_caught_up = asyncio.Event()
         self._is_closed = self._is_draining = False
 
     async def take(self, chunk: ChunkValue) -> None:
@@ -88,12 +92,14 @@ class Intake:
         while True:
             await self._is_filled.wait()
             await self._writer.wait_open()
-            if not self._ahead or self._is_draining or self._is_closed:
+            ahead = self._overtaken if self._is_draining else self._ahead
+            if not ahead or (self._is_closed and not self._is_draining):
                 self._is_filled.clear()
+                self._has_caught_up.set()
                 continue
             self._is_idle.clear()
             self._turns_given_at_s = self._clock()
-            await self._work()
+            await self._work(ahead)
             self._is_idle.set()
             if not self._is_full():
                 self._has_room.set()
@@ -102,16 +108,28 @@ class Intake:
     async def drain(self) -> None:
         """Wait until records being matched are settled, and commit. Waiting records are read again from there.
 
-        Records that come meanwhile wait: matched behind the commit, they would be matched again.
+        So that few are matched again, those that others overtook are matched before, and those that come meanwhile are
+        not.
         """
+        self._overtaken = self._ahead.take_overtaken()
+        self._drop()
         self._is_draining = True
         try:
-            self._drop()
+            if self._overtaken:
+                await self._catch_up()
             await self._is_idle.wait()
             await self._progress.drain()
         finally:
             self._is_draining = False
             self._is_filled.set()
+
+    async def _catch_up(self) -> None:
+        self._has_caught_up.clear()
+        self._is_filled.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._has_caught_up.wait()
+        self._overtaken.clear()
 
     def forget(self) -> None:
         """Forget the records of partitions that were taken away."""
@@ -136,11 +154,11 @@ class Intake:
     def _is_full(self) -> bool:
         return len(self._ahead) >= self._ahead_max_records or self._ahead.size_bytes >= self._ahead_max_bytes
 
-    async def _work(self) -> None:
+    async def _work(self, ahead: ReadAhead) -> None:
         portion: list[Waiting] = []
         to_write: list[ToWrite] = []
         written_records = 0
-        async for following in self._matcher.match(self._draw(portion)):
+        async for following in self._matcher.match(self._draw(ahead, portion)):
             if to_write:
                 await self._give_turns()
                 await self._progress.add(await self._writer.send_patiently(to_write), [])
@@ -169,15 +187,15 @@ class Intake:
             await asyncio.sleep(0)
         self._turns_given_at_s = self._clock()
 
-    def _draw(self, portion: list[Waiting]) -> Iterator[EventRecord]:
+    def _draw(self, ahead: ReadAhead, portion: list[Waiting]) -> Iterator[EventRecord]:
         """The records of a portion, taken as they are asked for, until they are many or it has taken long."""
         begun_at_s = now_s = self._clock()
         while len(portion) < self._portion_records and now_s - begun_at_s < PORTION_S:
-            waiting = self._ahead.take()
+            waiting = ahead.take()
             if waiting is None:
                 return
             portion.append(waiting)
             yield waiting.record
             # asked for the next one, all that this one leads to is handed over
             taken_at_s, now_s = now_s, self._clock()
-            self._ahead.charge(waiting.record.key, now_s - taken_at_s)
+            ahead.charge(waiting.record.key, now_s - taken_at_s)

@@ -6,6 +6,7 @@ as well as of records. Within an application the order stays.
 """
 
 from collections import OrderedDict, deque
+from itertools import islice
 
 from pipeline.core.log.watermark import Watermark
 from pipeline.matcher.matching import EventRecord
@@ -76,6 +77,20 @@ class ReadAhead:
             self._turn_left = 0
         if len(self._debts_s) > DEBTS_MAX:
             self._debts_s.clear()
+
+    def take_overtaken(self) -> "ReadAhead":
+        """Take out those that records read later overtook, the oldest ones if they are many; forget the others.
+
+        Matched as well, they leave nothing that a restart would match again.
+        """
+        overtaken, before = ReadAhead(), len(self._in_order)
+        while before and not self._in_order[before - 1].is_taken:
+            before -= 1
+        for waiting in islice(self._in_order, before):
+            if not waiting.is_taken and len(overtaken) < OVERTAKING_MAX:
+                overtaken.add(waiting)
+        self.clear()
+        return overtaken
 
     def clear(self) -> None:
         """Forget everything that waits."""

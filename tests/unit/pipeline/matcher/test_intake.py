@@ -329,3 +329,20 @@ async def test_nothing_is_matched_behind_the_commit_of_a_drain() -> None:
     assert [{TP3: 2}] == desk.commits
     await desk.take(make_chunk(2, 3))
     assert [0, 1, 2, 3] == desk.ledger.dispatched()
+
+
+async def test_what_was_overtaken_is_matched_before_the_commit() -> None:
+    """A costly application has fallen behind another one: nothing that was matched is matched again."""
+    desk = Desk()
+    desk.costs_s = {APPLICATION: 0.1, OTHER: 0.0001}
+    await desk.intake.take(make_chunk(*range(20)))
+    await desk.intake.take(make_chunk(*range(20, 120), application_id=OTHER))
+    while len(desk.ledger.dispatched()) < 20:
+        await asyncio.sleep(0)
+    before = desk.ledger.dispatched()
+    await desk.intake.drain()
+    matched = desk.ledger.dispatched()
+
+    assert list(range(len(before))) != sorted(before)
+    assert list(range(len(matched))) == sorted(matched)
+    assert [{TP3: len(matched)}] == desk.commits

@@ -50,6 +50,29 @@ def test_one_waits_for_one_turn_of_each_other(many: int, others: int) -> None:
     assert max(taken.index(b"%d" % number) for number in range(others)) <= TURN_RECORDS + others
 
 
+def test_what_was_overtaken_is_taken_out_and_the_rest_forgotten() -> None:
+    ahead = ReadAhead()
+    fill(ahead, [b"many"] * 30)
+    fill(ahead, [b"other"] * 30, 30)
+    taken = {take(ahead).offset for _ in range(15)}
+    assert {*range(10), *range(30, 35)} == taken
+    overtaken = ahead.take_overtaken()
+
+    assert list(range(10, 30)) == [record.offset for record in take_all(overtaken)]
+    assert (0, 0) == (len(ahead), ahead.size_bytes)
+
+
+def test_of_many_that_were_overtaken_the_oldest_are_taken_out() -> None:
+    ahead = ReadAhead()
+    fill(ahead, [b"many"] * (3 * OVERTAKING_MAX))
+    fill(ahead, [b"other"], 3 * OVERTAKING_MAX)
+    for _ in range(TURN_RECORDS + 1):
+        take(ahead)
+
+    overtaken = take_all(ahead.take_overtaken())
+    assert list(range(TURN_RECORDS, TURN_RECORDS + OVERTAKING_MAX)) == [record.offset for record in overtaken]
+
+
 def test_the_oldest_is_not_overtaken_by_too_many() -> None:
     """Records that overtook it are matched again after a restart."""
     ahead = ReadAhead()
