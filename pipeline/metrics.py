@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Metric, ProcessCollector
-from prometheus_client.exposition import generate_latest
 
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # with the objective, 2 s, among them
@@ -439,7 +438,3 @@ class Metrics:
             self.payloads_read_total.labels(source)
         for result in ("ok", "superseded", "failed"):
             self.commits_total.labels(result)
-
-    def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)

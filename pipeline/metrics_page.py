@@ -7,7 +7,8 @@ are taken in pieces, a metric at a time, so that each is as it was at one moment
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
+from prometheus_client.registry import Collector
 
 from pipeline.aside import Aside
 from pipeline.pauses import Pauses
@@ -16,7 +17,7 @@ from pipeline.pauses import Pauses
 class MetricsPage:
     """Makes the page of one registry."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Collector) -> None:
         self._registry = registry
         self._aside = Aside("metrics")
 
@@ -33,11 +34,10 @@ class MetricsPage:
         self._aside.close()
 
 
-class Taken(CollectorRegistry):
-    """Metrics that were taken from another registry."""
+class Taken(Collector):
+    """Metrics that were taken from a registry."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
-        super().__init__()
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:

@@ -78,7 +78,11 @@ class Topics:
         return (self.events, self.routes, self.endpoints)
 
     def of_matcher(self) -> tuple[Topic, ...]:
-        return (self.events, self.routes, self.deliveries, self.retries[0], self.dispatches, self.dead)
+        return (self.events, self.routes, *self.of_matcher_output())
+
+    def of_matcher_output(self) -> tuple[Topic, ...]:
+        """The topics that the matcher writes; beyond its share an application has the shortest retry topic."""
+        return (self.deliveries, self.retries[0], self.dispatches, self.dead)
 
     def of_deliver(self) -> tuple[Topic, ...]:
         return (self.deliveries, *self.retries, self.attempts, self.dead, self.endpoints, self.endpoint_states)

@@ -66,7 +66,7 @@ class Outstanding:
 
     def take(self, application_id: str, size_bytes: int) -> bool:
         """Count one more delivery of the application if it may have one there."""
-        own = self._weights.get(application_id, 0)
+        own = self.weigh(application_id)
         if own >= ALWAYS and own >= self._bound - self._weight:
             return False
         weight = 1 + size_bytes // UNIT_BYTES

@@ -119,7 +119,7 @@ async def main(process: Process) -> None:
     )
     writer = HoldingWriter(
         producer,
-        (topics.deliveries, topics.retries[0], topics.dispatches, topics.dead),
+        topics.of_matcher_output(),
         replace=Smaller(topics, clock.now_us, on_dead=lambda reason: process.metrics.dead_total.labels(reason).inc()),
         metrics=process.metrics,
         process=process.name,

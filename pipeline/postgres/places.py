@@ -46,7 +46,7 @@ class Places:
             self.release(tenant)
 
     async def take(self, tenant: str, timeout_s: float) -> None:
-        """Take a place; `release` must follow. Raises as `hold`, which costs three times as much."""
+        """Take a place; `release` must follow. Raises as `hold`."""
         if self._free and self._has_room(tenant):
             self._give(tenant)
             return

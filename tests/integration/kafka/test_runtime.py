@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from prometheus_client import generate_latest
 
 from connectors.runtime.runtime import Runtime
 from connectors.sink import Incoming, IsSettled, LogRecord, Place
@@ -342,7 +343,7 @@ async def test_the_end_of_a_transaction_is_read(kafka: str, topic_prefix: str) -
             await asyncio.to_thread(outcome, 30)
         await eventually(lambda: on_kafka.committed()[0] == 4)
         lag = f'hookline_lag_records{{partition="0",topic="{topic}"}} 0.0'
-        await eventually(lambda: lag in on_kafka.metrics.render().decode())
+        await eventually(lambda: lag in generate_latest(on_kafka.metrics.registry).decode())
 
     assert [b"in one"] == sink.put_values
 
@@ -358,7 +359,7 @@ async def test_what_does_not_change_is_committed_again(kafka: str, topic_prefix:
 
 
 def count_commits(on_kafka: RuntimeOnKafka) -> int:
-    lines = on_kafka.metrics.render().decode().splitlines()
+    lines = generate_latest(on_kafka.metrics.registry).decode().splitlines()
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith('hookline_commits_total{result="ok"}'))
 
 
@@ -373,7 +374,7 @@ async def test_retention_that_was_too_short_is_told(kafka: str, topic_prefix: st
     expected = f'hookline_records_missing_total{{topic="{on_kafka.topics.events.name}"}} 5.0'
     async with on_kafka.run(sink):
         await eventually(lambda: on_kafka.committed()[0] == 20)
-        await eventually(lambda: expected in on_kafka.metrics.render().decode())
+        await eventually(lambda: expected in generate_latest(on_kafka.metrics.registry).decode())
 
     assert numbered(b"b", 10)[5:] == sink.put_values[10:]
 
@@ -414,7 +415,9 @@ async def test_lag_is_what_waits(kafka: str, topic_prefix: str) -> None:
     on_kafka.write(b"a", *numbered(b"hang", 10))
 
     def read(name: str) -> str:
-        (line,) = [line for line in on_kafka.metrics.render().decode().splitlines() if line.startswith(name)]
+        (line,) = [
+            line for line in generate_latest(on_kafka.metrics.registry).decode().splitlines() if line.startswith(name)
+        ]
         return line.split()[-1]
 
     async with on_kafka.run(sink):
@@ -432,7 +435,7 @@ async def test_what_is_settled_is_young_again(kafka: str, topic_prefix: str) -> 
     name = "hookline_retention_used_ratio{"
 
     def find() -> list[float]:
-        lines = on_kafka.metrics.render().decode().splitlines()
+        lines = generate_latest(on_kafka.metrics.registry).decode().splitlines()
         return [float(line.split()[-1]) for line in lines if line.startswith(name)]
 
     async with on_kafka.run(sink):

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from prometheus_client import generate_latest
+
 from pipeline.config import KafkaConfig
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.metrics import Metrics
@@ -47,7 +49,7 @@ async def test_every_setting_that_is_relied_on_is_compared(kafka: str, topic_pre
             assert f'topic="{topic.name}"' in find_line(metrics, "hookline_topic_settings_differing", topic.name)
             await alter_topic(kafka, topic, setting, wanted)
             await eventually(lambda: watching.check() is None)
-    assert "hookline_topic_settings_differing{" not in metrics.render().decode()
+    assert "hookline_topic_settings_differing{" not in generate_latest(metrics.registry).decode()
 
 
 async def test_more_than_is_wanted_is_as_good(kafka: str, topic_prefix: str) -> None:
@@ -80,4 +82,8 @@ async def test_a_topic_that_is_gone_is_named(kafka: str, topic_prefix: str) -> N
 
 
 def find_line(metrics: Metrics, name: str, topic: str) -> str:
-    return next(line for line in metrics.render().decode().splitlines() if line.startswith(name) and topic in line)
+    return next(
+        line
+        for line in generate_latest(metrics.registry).decode().splitlines()
+        if line.startswith(name) and topic in line
+    )

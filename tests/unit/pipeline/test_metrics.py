@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -53,7 +53,9 @@ def test_no_label_can_grow_without_bound(metric: MetricWrapperBase) -> None:
 def test_what_is_scraped_can_be_read() -> None:
     """`/metrics` is Prometheus' text format, with the process' name."""
     METRICS.commits_total.labels("ok").inc()
-    families = {family.name: family for family in text_string_to_metric_families(METRICS.render().decode())}
+    families = {
+        family.name: family for family in text_string_to_metric_families(generate_latest(METRICS.registry).decode())
+    }
     (info,) = families["hookline_process_info"].samples
 
     assert {"process": "matcher"} == info.labels
@@ -68,13 +70,13 @@ def test_each_process_has_its_own() -> None:
     other = Metrics("archive")
     other.matches_total.inc(5)
 
-    assert b"hookline_matches_total 5.0" in other.render()
-    assert b"hookline_matches_total 5.0" not in METRICS.render()
+    assert b"hookline_matches_total 5.0" in generate_latest(other.registry)
+    assert b"hookline_matches_total 5.0" not in generate_latest(METRICS.registry)
 
 
 def test_what_must_not_happen_is_counted_from_nought() -> None:
     """A series that is born at 1 has not increased, as far as Prometheus can see."""
-    text = Metrics("matcher", topics=["hookline.events"]).render().decode()
+    text = generate_latest(Metrics("matcher", topics=["hookline.events"]).registry).decode()
 
     assert 'hookline_records_missing_total{topic="hookline.events"} 0.0' in text
     assert 'hookline_kafka_produce_failed_total{topic="hookline.events"} 0.0' in text
@@ -89,7 +91,7 @@ def test_the_first_word_of_the_names_can_be_another() -> None:
     metrics.webhook_delivery_duration_seconds.observe(0.1)
     samples = {
         sample.name: sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(generate_latest(metrics.registry).decode())
         for sample in family.samples
     }
 
@@ -100,7 +102,7 @@ def test_the_first_word_of_the_names_can_be_another() -> None:
 
 def test_the_process_itself_is_measured() -> None:
     """Memory, processor time, open files and the collector of garbage, under Prometheus' usual names."""
-    text = Metrics("gateway").render().decode()
+    text = generate_latest(Metrics("gateway").registry).decode()
 
     assert "process_resident_memory_bytes" in text
     assert "process_cpu_seconds_total" in text

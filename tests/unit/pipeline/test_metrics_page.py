@@ -2,6 +2,8 @@
 
 import asyncio
 
+from prometheus_client import generate_latest
+
 from pipeline.metrics import Metrics
 from pipeline.metrics_page import MetricsPage
 
@@ -26,7 +28,7 @@ async def test_the_page_has_what_the_registry_has() -> None:
     metrics = make_metrics()
     page = MetricsPage(metrics.registry)
 
-    assert list_lasting(metrics.render()) == list_lasting(await page.render())
+    assert list_lasting(generate_latest(metrics.registry)) == list_lasting(await page.render())
     page.close()
 
 

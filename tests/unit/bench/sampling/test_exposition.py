@@ -1,3 +1,5 @@
+from prometheus_client import generate_latest
+
 from bench.sampling.exposition import read_series, total
 from pipeline.metrics import Metrics
 
@@ -9,7 +11,7 @@ def test_our_own_page_is_understood() -> None:
     metrics.rows_total.labels("attempts").inc(4)
     metrics.lag_records.labels("hookline.events", "0").set(5)
     metrics.lag_records.labels("hookline.events", "1").set(7)
-    page = metrics.render().decode()
+    page = generate_latest(metrics.registry).decode()
 
     assert 12 == total(page, "hookline_lag_records")
     assert 4 == total(page, "hookline_archive_rows_total", 'table="attempts"')

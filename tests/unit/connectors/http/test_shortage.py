@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from connectors.http.client.client import HttpClient
@@ -134,4 +135,4 @@ def test_an_applications_own_share_is_no_shortage_of_the_process() -> None:
     assert [1_000_000, 30_000_000, 1_000_000, 1_000_000] == waits_us
     assert shortages.check() is None
     assert [] == logs
-    assert "hookline_local_shortages_total{" not in metrics.render().decode()
+    assert "hookline_local_shortages_total{" not in generate_latest(metrics.registry).decode()

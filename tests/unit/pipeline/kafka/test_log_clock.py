@@ -1,5 +1,7 @@
 """The log's clock, learned from acknowledgements."""
 
+from prometheus_client import generate_latest
+
 from pipeline.clock import monotonic_us, wall_us
 from pipeline.kafka.log_clock import LogClock
 from pipeline.metrics import Metrics
@@ -25,7 +27,7 @@ def test_it_is_the_brokers_once_a_record_was_acknowledged() -> None:
 
     assert abs(clock.now_us() - (wall_us() - 2 * HOUR_MS * 1000)) < SLACK_US
     assert "7200 s ahead of" in (clock.check() or "")
-    assert "hookline_clock_ahead_seconds 7" in metrics.render().decode()
+    assert "hookline_clock_ahead_seconds 7" in generate_latest(metrics.registry).decode()
 
 
 def test_late_acknowledgements_do_not_move_it() -> None:

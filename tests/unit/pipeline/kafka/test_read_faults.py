@@ -1,3 +1,5 @@
+from prometheus_client import generate_latest
+
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.metrics import Metrics
 
@@ -11,5 +13,5 @@ def test_what_is_lost_counts_once() -> None:
     for fault in (FAULT, FAULT._replace(begin=50, end=55), FAULT):
         faults.note(fault)
 
-    assert b'hookline_unreadable_records_total{topic="events"} 15.0' in metrics.render()
+    assert b'hookline_unreadable_records_total{topic="events"} 15.0' in generate_latest(metrics.registry)
     assert faults.check() == "offsets 30 to 39 of events [0] cannot be read: crc; 15 records since the start"

@@ -33,6 +33,7 @@ class Ledger:
         self.error: Exception | None = None
         self.is_slow = False
         self.waiting: list[asyncio.Future[Placement]] = []
+        self.begun = asyncio.Event()  # twenty events or more are dispatched
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -45,6 +46,8 @@ class Ledger:
             raise self.error
         self.written += records
         self.portions += 1
+        if len(self.dispatched()) >= 20:
+            self.begun.set()
         future: asyncio.Future[Placement] = asyncio.get_running_loop().create_future()
         if self.is_slow:
             self.waiting.append(future)
@@ -337,8 +340,8 @@ async def test_what_was_overtaken_is_matched_before_the_commit() -> None:
     desk.costs_s = {APPLICATION: 0.1, OTHER: 0.0001}
     await desk.intake.take(make_chunk(*range(20)))
     await desk.intake.take(make_chunk(*range(20, 120), application_id=OTHER))
-    while len(desk.ledger.dispatched()) < 20:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await desk.ledger.begun.wait()
     before = desk.ledger.dispatched()
     await desk.intake.drain()
     matched = desk.ledger.dispatched()
