@@ -6,7 +6,7 @@ from uuid import UUID
 from connectors.http.client.exchange import Request
 from connectors.http.message import Signing, build_request
 from connectors.http.target import compile_target
-from pipeline.core.events.records import Delivery, Endpoint
+from pipeline.core.events.records import Delivery, Endpoint, EndpointState
 from pipeline.core.signing.sealing import Sealer
 
 SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
@@ -66,3 +66,17 @@ def make_request(url: str, **fields: Any) -> Request:
     delivery = make_delivery()
     request, _ = build_request(delivery, target, SIGNING, payload=delivery.payload, signed_at_us=NOW_US)
     return request
+
+
+def make_gone_state(application_id: str, subscription_id: str) -> EndpointState:
+    """The state that deliver publishes of an endpoint that is gone, in its first version."""
+    return EndpointState(
+        subscription_id=subscription_id,
+        application_id=application_id,
+        endpoint_version=1,
+        changed_at_us=1,
+        failing_since_us=1,
+        opened_until_us=0,
+        last_error=None,
+        disable_reason="gone",
+    )

@@ -3,13 +3,14 @@
 import psycopg
 
 from pipeline.core.events.operational import SUBSCRIPTION_DISABLED
-from pipeline.core.events.records import EndpointState, Event
+from pipeline.core.events.records import Event
 from pipeline.gateway.endpoint_actions import EndpointActions
 from pipeline.gateway.publishing import LeaseLostError
 from pipeline.postgres.pool import Pool
 from tests.integration.archive.records import make_id
 from tests.integration.archive.test_attempts import subscribe
 from tests.integration.archive.test_reads import open_archive
+from tests.support.outbound import make_gone_state
 
 
 class Around:
@@ -32,27 +33,13 @@ class Around:
         self.told.append(event)
 
 
-def make_state(application_id: str, subscription_id: str) -> EndpointState:
-    """An endpoint that is gone, as deliver says of the version that `subscribe` made."""
-    return EndpointState(
-        subscription_id=subscription_id,
-        application_id=application_id,
-        endpoint_version=1,
-        changed_at_us=1,
-        failing_since_us=1,
-        opened_until_us=0,
-        last_error=None,
-        disable_reason="gone",
-    )
-
-
 async def test_who_is_disabled_is_told_however_often_others_publish(database: str) -> None:
     """The subscription is disabled by then: the owner must not be left without the event that says so."""
     application_id = make_id()
     subscription_id = subscribe(database, application_id)
     async with open_archive(database) as (_, pool):
         around = Around(pool, overtaken=2)
-        await around.actions.apply(make_state(application_id, subscription_id))
+        await around.actions.apply(make_gone_state(application_id, subscription_id))
 
     assert [SUBSCRIPTION_DISABLED] == [event.event_type for event in around.told]
 
@@ -68,7 +55,7 @@ async def test_who_changed_the_endpoint_is_not_told_of_the_one_before(database: 
         )
     async with open_archive(database) as (_, pool):
         around = Around(pool)
-        await around.actions.apply(make_state(application_id, subscription_id))
+        await around.actions.apply(make_gone_state(application_id, subscription_id))
 
     assert [] == around.told
 
@@ -80,7 +67,7 @@ async def test_what_is_repeated_is_told_under_the_same_id(database: str) -> None
     async with open_archive(database) as (_, pool):
         around = Around(pool)
         for _ in range(2):
-            await around.actions.apply(make_state(application_id, subscription_id))
+            await around.actions.apply(make_gone_state(application_id, subscription_id))
     first, second = around.told
 
     assert SUBSCRIPTION_DISABLED == first.event_type

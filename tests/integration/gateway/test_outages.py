@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import psycopg
 
-from pipeline.core.events.records import EndpointState, to_bytes
+from pipeline.core.events.records import to_bytes
 from pipeline.embedded.kafka import EmbeddedKafka
 from tests.integration.gateway.health import read_health
 from tests.support.api import Reply, Space, describe_event, describe_type
 from tests.support.eventually import eventually
+from tests.support.outbound import make_gone_state
 from tests.support.outside_producer import OutsideProducer
 from tests.support.people import PASSWORD, make_person
 from tests.support.proxy import TcpProxy
@@ -184,16 +185,7 @@ async def test_postgresql_refuses(kafka: str, postgres: str, migrated_template: 
         space = await stack.api.make_space(TYPE)
         await stack.api.send(space, TYPE)  # whose quota is asked for from now on
         producer = OutsideProducer(kafka)
-        no_id = EndpointState(
-            subscription_id="no id",
-            application_id="none either",
-            endpoint_version=1,
-            changed_at_us=1,
-            failing_since_us=1,
-            opened_until_us=0,
-            last_error=None,
-            disable_reason="gone",
-        )
+        no_id = make_gone_state("none either", "no id")
         producer.write_bytes(stack.topics.endpoint_states, b"no id", to_bytes(no_id))
         producer.flush()
         with psycopg.connect(stack.database_url, autocommit=True) as connection:

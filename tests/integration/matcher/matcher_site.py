@@ -191,6 +191,10 @@ class MatcherSite(OutsideProducer):
         return Consumer({"bootstrap.servers": self.config.bootstrap_servers, "group.id": self.group}, logger=None)
 
 
+def make_id() -> str:
+    return str(uuid4())
+
+
 def make_event(application_id: str, **fields: Any) -> Event:
     """An event that is fine, unless `fields` say otherwise."""
     now_us = time.time_ns() // 1000

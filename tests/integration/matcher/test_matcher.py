@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -13,14 +12,10 @@ from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.core.events.ids import derive_delivery_id
 from pipeline.core.events.records import DeadLetter, Event, to_bytes
 from pipeline.core.log.partition import locate_partition
-from tests.integration.matcher.matcher_site import EVENT_TYPE, MatcherSite, deliveries_by_event, make_event
+from tests.integration.matcher.matcher_site import EVENT_TYPE, MatcherSite, deliveries_by_event, make_event, make_id
 from tests.support.eventually import eventually
 
 RETENTION_S = 7 * 86_400  # what is not set
-
-
-def make_id() -> str:
-    return str(uuid4())
 
 
 async def let_a_millisecond_pass() -> None:

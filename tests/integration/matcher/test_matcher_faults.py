@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -13,17 +12,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.core.events.records import DeadLetter, Delivery, Event, expect, to_bytes
-from tests.integration.matcher.matcher_site import MatcherSite, deliveries_by_event, make_event
+from tests.integration.matcher.matcher_site import MatcherSite, deliveries_by_event, make_event, make_id
 from tests.support.eventually import eventually
 
 APPLICATIONS = 8
 EVENTS = 20_000
 # A session that ends while the machine pauses gives partitions away by itself, and what is under way is repeated.
 IN_SMALL_CHUNKS = {"MATCHER_CHUNK_MAX_RECORDS": "100", "KAFKA_SESSION_TIMEOUT_S": "20"}
-
-
-def make_id() -> str:
-    return str(uuid4())
 
 
 def prepare_applications(site: MatcherSite) -> dict[str, set[str]]:

@@ -8,8 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.core.events.records import Delivery, Event
 from pipeline.matcher.deliver_progress import DeliverProgress
-from tests.integration.matcher.matcher_site import MatcherSite
-from tests.integration.matcher.test_matcher import make_id
+from tests.integration.matcher.matcher_site import MatcherSite, make_id
 from tests.support.eventually import eventually
 
 SUBSCRIPTIONS = 300
