@@ -107,7 +107,8 @@ class Detours:
             ]
         )
         self._pauses.start(place for place in starts if place not in behind)
-        for place in behind:
+        # they are looked at one after the other, and retries are late already
+        for place in sorted(behind, key=lambda place: self._clients.is_companion(place[0])):
             self.begin(place, starts[place])
 
     def begin(self, place: Place, start: int, *, is_suspect: bool = False) -> None:
@@ -156,7 +157,8 @@ class Detours:
             if finding is not None:
                 begin, detour.way = finding.result()
                 if detour.way is None:
-                    self._leave(place, detour.start)
+                    # the client would ask where the log begins: behind the fetch under way, and fetch after another one
+                    self._leave(place, begin if detour.start < 0 else detour.start)
                 elif begin > detour.start >= 0:
                     detour.fault = ReadFault(place, "head_lost", detour.start, begin, f"the log begins at {begin}")
             elif reading is not None:

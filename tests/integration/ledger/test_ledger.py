@@ -48,6 +48,7 @@ async def test_it_adds_up_and_sees_what_was_taken_away(kafka: str, postgres: str
             )
             # and one of Hookline's own, a moment later: the subscription that is gone was disabled
             assert {"events": 9, "matched": 9} == pick(total, "events", "matched")
+            assert receiver.requests("/failing")  # what comes next is in a retry topic
             return dict(books)
 
         books = await eventually(all_ended, timeout_s=180)
