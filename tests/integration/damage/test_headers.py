@@ -4,7 +4,6 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.config import KafkaConfig
@@ -18,6 +17,7 @@ from tests.integration.damage.test_wrong_bits import PAYLOAD, leave_out
 from tests.integration.deliver.deliver_site import DeliverSite, ids_of
 from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
+from tests.support.outside_producer import OutsideProducer
 from tests.support.receiver import Receiver
 
 BATCHES, BATCH_RECORDS, BAD_BATCH = 6, 10, 3
@@ -73,12 +73,12 @@ def make_topic(broker: OwnBroker, topic: Topic) -> None:
 
 def write(broker: OwnBroker, topic: Topic) -> None:
     """Write batches of ten into every partition; each record's key is its offset."""
-    producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 500})
+    producer = OutsideProducer(broker.servers)
     for begin in range(0, BATCHES * BATCH_RECORDS, BATCH_RECORDS):
         for partition in range(topic.partitions):
             for offset in range(begin, begin + BATCH_RECORDS):
-                producer.produce(topic.name, key=str(offset), value=b"x" * 90, partition=partition)
-        assert 0 == producer.flush(60)
+                producer.write_bytes(topic, b"%d" % offset, b"x" * 90, partition=partition)
+        producer.flush()
 
 
 def flip_headers(broker: OwnBroker, topic: Topic) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from confluent_kafka import Producer
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
@@ -11,6 +10,7 @@ from pipeline.kafka.damage.way import Ways
 from pipeline.kafka.record import LogRecord
 from pipeline.topics import Topic, declare_topics
 from tests.integration.damage.conftest import OwnBroker
+from tests.support.outside_producer import OutsideProducer
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 BATCHES, BAD_BATCH = 3, 1
@@ -18,11 +18,11 @@ BATCHES, BAD_BATCH = 3, 1
 
 def write_batches(servers: str, topic: Topic) -> None:
     """Batches of two records: one of a traced producer, one without headers."""
-    producer = Producer({"bootstrap.servers": servers, "compression.type": "none", "linger.ms": 5000})
+    producer = OutsideProducer(servers, compression_type="none")
     for number in range(BATCHES):
-        producer.produce(topic.name, b"%d" % number, partition=0, headers=[("traceparent", PARENT)])
-        producer.produce(topic.name, b"%d" % number, partition=0)
-        assert 0 == producer.flush(30)
+        producer.write_bytes(topic, None, b"%d" % number, partition=0, headers=[("traceparent", PARENT)])
+        producer.write_bytes(topic, None, b"%d" % number, partition=0)
+        producer.flush()
 
 
 def read_by_bytes(config: KafkaConfig, topic: Topic, *, reads_traces: bool) -> list[LogRecord]:

@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from confluent_kafka import Producer
 
 from pipeline.core.events.records import EndpointState, to_bytes
 from pipeline.topics import Topic
@@ -14,6 +13,7 @@ from tests.integration.archive.records import make_attempt, make_dead_letter, ma
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.damage.test_wrong_bits import BATCH_RECORDS, BATCHES, check_said, leave_out
 from tests.support.eventually import eventually
+from tests.support.outside_producer import OutsideProducer
 from tests.support.single_process import SingleProcess
 from tests.support.stack import run_stack
 
@@ -108,8 +108,8 @@ async def test_states_of_endpoints(broker: OwnBroker, postgres: str, migrated_te
 
 def write_states(broker: OwnBroker, topic: Topic, states: list[EndpointState]) -> None:
     """Write states in batches, all to one partition."""
-    producer = Producer({"bootstrap.servers": broker.servers, "compression.type": "zstd", "linger.ms": 500})
+    producer = OutsideProducer(broker.servers, compression_type="zstd")
     for begin in range(0, len(states), BATCH_RECORDS):
         for state in states[begin : begin + BATCH_RECORDS]:
-            producer.produce(topic.name, key=state.subscription_id, value=to_bytes(state), partition=0)
-        assert 0 == producer.flush(60)
+            producer.write_bytes(topic, state.subscription_id.encode(), to_bytes(state), partition=0)
+        producer.flush()
