@@ -115,8 +115,11 @@ def _choose(outline: _Outline) -> Composable:
     if outline.has_max:
         conditions.append(SQL("received_at_us <= %(received_max_us)s"))
     if outline.has_labels:
-        # as text: `jsonb` does not take every label. A pair stands in it as it is written, and nowhere else.
-        conditions.append(SQL("(select bool_and(position(pair in labels) > 0) from unnest(%(pairs)s::text[]) pair)"))
+        # as text: `jsonb` does not take every label. A pair with the comma before it stands in it where it is written,
+        # and nowhere else: without the comma it also ends a name that has a quote in it.
+        conditions.append(
+            SQL("(select bool_and(position(pair in ',' || right(labels, -1)) > 0) from unnest(%(pairs)s::text[]) pair)")
+        )
     return SQL("where ") + SQL(" and ").join(conditions) if conditions else SQL("")
 
 
@@ -126,7 +129,7 @@ def _list_values(wanted: EventFilter) -> dict[str, object]:
         "event_types": list(wanted.event_types),
         "received_min_us": wanted.received_min_us,
         "received_max_us": wanted.received_max_us,
-        "pairs": [msgspec.json.encode({key: value})[1:-1].decode() for key, value in wanted.labels.items()],
+        "pairs": ["," + msgspec.json.encode({key: value})[1:-1].decode() for key, value in wanted.labels.items()],
     }
     if wanted.after is not None:
         values |= {"after_us": wanted.after.created_at_us, "after_offset": _read_offset(wanted.after.attempt_id)}

@@ -115,6 +115,23 @@ async def test_the_newest_events_are_listed(database: str) -> None:
     assert [each.event_id for each in reversed(events[20:])] == [each.event_id for each in listed]  # type: ignore[attr-defined]  # `change` knows no class
 
 
+async def test_labels_select_events_that_have_them(database: str) -> None:
+    """Every pair selects its own event and no other, whatever quotes, commas and backslashes labels have."""
+    application_id, log = make_id(), Log()
+    texts = ["a", '"a', '\\"a', "a,", '","a', 'x":"y","a', "a\\", "{a", "ü"]
+    pairs = [(key, value) for key in texts for value in texts]
+    events = {
+        pair: change(make_event(application_id), labels={"first": "b", pair[0]: pair[1]} if place % 2 else dict([pair]))
+        for place, pair in enumerate(pairs)
+    }
+    async with open_archive(database) as (owner, pool):
+        await owner.write(*(log.append(event) for event in events.values()))
+        for pair, event in events.items():
+            page = await list_events(pool, EventFilter(application_id=application_id, labels=dict([pair])))
+
+            assert [event.event_id] == [each.event_id for each in page.events], pair  # type: ignore[attr-defined]  # `change` knows no class
+
+
 async def test_known_ids_are_found_in_one_query(database: str) -> None:
     """The query returns the ids that the archive has, each under its own application, on whatever day."""
     log, one, other = Log(), make_id(), make_id()
