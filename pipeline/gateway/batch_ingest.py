@@ -20,6 +20,7 @@ from pipeline.core.events.records import Event, to_bytes
 from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
+from pipeline.gateway.batch_items import ItemList, list_items
 from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway, find_tenant
@@ -43,7 +44,6 @@ from pipeline.kafka.failures import ToSend, trace
 from pipeline.kafka.producer import KafkaUnavailableError, Placement
 from pipeline.pauses import Pauses
 
-EVENTS_MAX = 1000
 UNAVAILABLE = 503
 KEY_MAX_CHARS = 255
 PORTION_EVENTS = 50  # encoded and handed over at once: a millisecond's work
@@ -60,7 +60,7 @@ class BatchForm(Form, frozen=True):
     """The body."""
 
     application_id: UUID
-    events: list[msgspec.Raw]
+    events: ItemList
 
 
 class Origin(Enum):
@@ -124,13 +124,11 @@ async def ingest_events(request: web.Request) -> web.Response:
     application_id = str(form.application_id)
     await caller.require_application(application_id)
     key = read_header(request, "Idempotency-Key")
-    findings = Findings()
-    if not 1 <= len(form.events) <= EVENTS_MAX:
-        findings.add("events", "events-size", f"there must be 1 to {EVENTS_MAX} events", min=1, max=EVENTS_MAX)
     if key is not None:
+        findings = Findings()
         findings.check_text("Idempotency-Key", key, most=KEY_MAX_CHARS)
-    findings.raise_if_any()
-    contents = await read_each(form.events, _decode)
+        findings.raise_if_any()
+    contents = await read_each(list_items(form.events), _decode)
     results = await accept_contents(gateway, application_id, contents, key=key, ip=find_client_address(request))
     answer: BatchShown = {"application_id": application_id, "results": results}
     return answer_json(answer)

@@ -23,7 +23,8 @@ from pipeline.core.events.moments import Moment
 from pipeline.core.events.text import find_text_problem
 from pipeline.gateway.answers import answer_json
 from pipeline.gateway.auth import authorize
-from pipeline.gateway.batch_ingest import EVENTS_MAX, BatchShown, Unreadable, accept_contents, read_each
+from pipeline.gateway.batch_ingest import BatchShown, Unreadable, accept_contents, read_each
+from pipeline.gateway.batch_items import list_items
 from pipeline.gateway.bodies import read_body
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY
@@ -39,7 +40,6 @@ from pipeline.gateway.ingest import (
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import APPLICATION_ID, take_application_id
-from pipeline.gateway.validation import Findings
 
 
 class CloudEventForm(msgspec.Struct, frozen=True):
@@ -55,9 +55,6 @@ class CloudEventForm(msgspec.Struct, frozen=True):
     dataschema: str | None = None
     data: Any = None
     data_base64: str | None = None
-
-
-_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def list_routes() -> list[Operation]:
@@ -126,15 +123,7 @@ def _read_one(request: web.Request, body: bytes) -> EventContent:
 
 def _split(body: bytes) -> list[msgspec.Raw]:
     _require_json(body)
-    try:
-        items = _decode_batch(body)
-    except msgspec.DecodeError as error:
-        raise Problem("JsonPayload", detail=f"The body is no list of CloudEvents: {error}.") from None
-    if not 1 <= len(items) <= EVENTS_MAX:
-        findings = Findings()
-        findings.add("events", "events-size", f"there must be 1 to {EVENTS_MAX} events", min=1, max=EVENTS_MAX)
-        findings.raise_if_any()
-    return items
+    return list_items(body)
 
 
 def _read_item(raw: msgspec.Raw) -> EventContent | Unreadable:

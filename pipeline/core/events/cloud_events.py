@@ -27,7 +27,18 @@ BATCH_TYPE = "application/cloudevents-batch+json"
 HEADER_PREFIX = "ce-"
 CONTEXT = frozenset({"specversion", "id", "source", "type", "time", "subject", "datacontenttype", "dataschema"})
 DATA = frozenset({"data", "data_base64"})
+# What an event of 5 MiB has beside its data is read in one go, of many small members in more than a second.
+ATTRIBUTES_MAX_BYTES = 64 * 1024
 
+
+class _Data(msgspec.Struct, frozen=True):
+    """The members that may be large."""
+
+    data: msgspec.Raw = msgspec.Raw()
+    data_base64: msgspec.Raw = msgspec.Raw()
+
+
+_decode_data = msgspec.json.Decoder(_Data).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -63,6 +74,8 @@ class CloudEvent:
 def parse_structured(value: "bytes | msgspec.Raw") -> CloudEvent:
     """One of the JSON format. Raises `CloudEventError`."""
     try:
+        if len(bytes(value)) > ATTRIBUTES_MAX_BYTES:
+            _refuse_large_attributes(bytes(value))
         members = _decode_members(value)
         attributes = {
             name: msgspec.json.decode(raw) for name, raw in members.items() if name not in DATA and raw != b"null"
@@ -102,6 +115,12 @@ def derive_event_id(source: str, event_id: str) -> str:
         return read_uuid(event_id)
     except ValueError:
         return str(uuid5(NAMESPACE_URL, f"{source}\n{event_id}"))
+
+
+def _refuse_large_attributes(value: bytes) -> None:
+    found = _decode_data(value)
+    if len(value) - len(found.data) - len(found.data_base64) > ATTRIBUTES_MAX_BYTES:
+        raise CloudEventError(f"has more than {ATTRIBUTES_MAX_BYTES} bytes beside its data")
 
 
 def _make(attributes: Mapping[str, Any], payload: bytes, payload_content_type: str) -> CloudEvent:

@@ -99,3 +99,16 @@ def test_what_is_none(members: str) -> None:
     """The error says what is wrong."""
     with pytest.raises(CloudEventError, match=r"^(has|must)"):
         read(members)
+
+
+def test_what_stands_beside_the_data_is_bounded() -> None:
+    """Hundreds of thousands of members are refused before any is read; a large payload is not."""
+    attributes = "".join(f',"e{number}":1' for number in range(200_000))
+    data = "x" * 1_000_000
+
+    with pytest.raises(CloudEventError, match="65536 bytes beside its data"):
+        read(attributes)
+    with pytest.raises(CloudEventError, match="65536 bytes beside its data"):
+        read(f',"data":"{data}","data":1')
+    assert f'"{data}"' == read(f',"data":"{data}"').payload.decode()
+    assert b"hello" == read(f',"subject":"{"s" * 60_000}","data_base64":"aGVsbG8="').payload
