@@ -82,7 +82,8 @@ def get_today() -> date:
 
 def _take_range(request: web.Request) -> tuple[date, date]:
     last = take(request, "to") or get_today()
-    first = take(request, "from") or last - timedelta(days=DEFAULT_DAYS - 1)
+    # of a calendar that begins with the year 1
+    first = take(request, "from") or last - min(timedelta(days=DEFAULT_DAYS - 1), last - date.min)
     if first > last:
         raise Problem("InvalidDateRange")
     return first, last

@@ -100,16 +100,14 @@ async def export_attempts(pool: Pool, wanted: Export) -> AsyncGenerator[MadeAtte
 
 
 async def _each_row(pool: Pool, way: _Way, wanted: Export) -> AsyncGenerator[TupleRow, None]:
-    day = wanted.first
-    while day <= wanted.last:
-        place = way.start
+    for number in range((wanted.last - wanted.first).days + 1):
+        day, place = wanted.first + timedelta(days=number), way.start
         while rows := await _read_page(pool, way.query, (wanted.application_id, day, *place, FETCH_ROWS)):
             for row in rows:
                 yield row
             if len(rows) < FETCH_ROWS:
                 break
             place = way.place_of(rows[-1])
-        day += timedelta(days=1)
 
 
 async def _read_page(pool: Pool, query: LiteralString, values: Sequence[object]) -> list[TupleRow]:

@@ -53,3 +53,15 @@ async def test_the_range_of_days(stack: Stack) -> None:
     assert [] == (await stack.api.call("GET", f"{path}&from={long_ago}&to={long_ago}")).json
     assert (400, "InvalidDateRange") == (await stack.api.call("GET", f"{path}&from=2026-02-02&to=2026-02-01")).problem
     assert 400 == (await stack.api.call("GET", f"{path}&from=yesterday")).status
+
+
+async def test_the_ends_of_the_calendar(stack: Stack) -> None:
+    """Reads by days answer for the first and the last day there is, with one end or both."""
+    space = await stack.api.make_space(TYPE)
+    first, last = "0001-01-01", "9999-12-31"
+    for path in ("/events_per_day/application", "/events/export", "/request_attempts/export"):
+        for days in ({"to": first}, {"from": first, "to": first}, {"from": last, "to": last}):
+            query = {"application_id": space.application_id} | days
+            reply = await stack.api.call("GET", path, token=space.secret, query=query)
+
+            assert (200, b"") == (reply.status, reply.body.removeprefix(b"[]")), (path, days)
