@@ -9,6 +9,7 @@ does more than once, or slowly.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -17,13 +18,15 @@ import msgspec
 import orjson
 
 from pipeline.core.events.content_types import JSON_TYPE
+from pipeline.core.routing.pattern_width import measure_width
 
 Mode = Literal["off", "warn", "refuse"]
 TEXT_MAX_BYTES = 16 * 1024
 # values in the schema, with what its references refer to in their places
 WEIGHT_MAX = 2_000
 DEPTH_MAX = 32
-# weight times values of the payload, and patterns times its bytes: about a tenth of a second of one core at worst
+# weight times values of the payload, and widths of patterns times its bytes: about a tenth of a second of one core at
+# worst
 COST_MAX = 2_000_000
 # What `unevaluated*` stands beside is evaluated again to know what is left, 2.6 times in all; nested ones multiply.
 UNEVALUATED_FACTOR = 3
@@ -42,7 +45,6 @@ DIALECTS: dict[str, Callable[..., Any]] = {
 NEWEST = next(iter(DIALECTS))
 # what refers to more than a place within the schema, or makes such places
 UNSUPPORTED = frozenset(("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor", "$vocabulary"))
-WITH_PATTERNS = frozenset(("pattern", "patternProperties", "format"))
 UNEVALUATED = frozenset(("unevaluatedProperties", "unevaluatedItems"))
 BRANCHING = frozenset(("anyOf", "oneOf"))
 # what applies a schema to each of any number of values
@@ -50,6 +52,14 @@ LOOPING = frozenset(
     ("items", "additionalItems", "additionalProperties", "patternProperties", "propertyNames", *UNEVALUATED)
 )
 PATTERN_BYTES_MAX = 1_000_000
+# of all patterns of a schema: what they are compiled to (20 ms a megabyte), and what a search may note of its states
+COMPILED_MAX_BYTES = 2_000_000
+STATES_MAX_BYTES = 8_000_000
+# A search that is at few places has few states, notes all of them, and takes 10 ns a byte. A wider one may have two to
+# the power of its width, and takes 40 ns a byte for each place.
+NARROW = 10
+NARROW_OF_MANY = 4
+MANY_PATTERNS = STATES_MAX_BYTES // PATTERN_BYTES_MAX
 EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{2}")
 INDEX = re.compile("0|[1-9][0-9]{0,5}")
 
@@ -103,9 +113,8 @@ def read_schema(text: str | bytes) -> PayloadSchema:
         raise PayloadSchemaError(f"has a `$schema` that is none of {', '.join(DIALECTS)}")
     measure = Measure(schema)
     measure.add(schema, Place())
-    options = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES_MAX, dfa_size_limit=PATTERN_BYTES_MAX)
     try:
-        validator = make(schema, mask="it", offline=True, pattern_options=options)
+        validator = make(schema, mask="it", offline=True, pattern_options=measure.limit_patterns())
     except jsonschema_rs.ValidationError as error:
         raise PayloadSchemaError(f"is no JSON Schema: {_describe(error)}") from None
     except (jsonschema_rs.ReferencingError, ValueError, RecursionError) as error:
@@ -135,17 +144,35 @@ class Measure:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._weight = 0
-        self._patterns = 0
+        self._widths: dict[str, int] = {}
+        self._searches: list[tuple[str, int]] = []  # patterns, and how often each is evaluated
+        self._formats = 0
         self._fractions = 0
         self._in_branches = 0
         self._looped = 0
 
     def estimate_cost(self, payload: bytes, values: int) -> int:
         """The cost of a check, in `COST_MAX`'s unit. `values`: how many the payload has."""
-        cost = (self._weight + self._fractions * FRACTION_WEIGHT) * values + self._patterns * len(payload)
+        cost = (self._weight + self._fractions * FRACTION_WEIGHT) * values
+        cost += (self._formats + self._search_weight) * len(payload)
         if self._fractions:
             cost += self._fractions * EXPONENT_WEIGHT * len(EXPONENT.findall(payload))
         return cost
+
+    @cached_property
+    def _search_weight(self) -> int:
+        """The cost of all searches for a byte."""
+        narrow = NARROW if len(self._widths) <= MANY_PATTERNS else NARROW_OF_MANY
+        weights = {pattern: width if width > narrow else 1 for pattern, width in self._widths.items()}
+        return sum(weights[pattern] * times for pattern, times in self._searches)
+
+    def limit_patterns(self) -> jsonschema_rs.RegexOptions:
+        """The bounds of what each pattern is compiled to, and of what it notes."""
+        number = max(1, len(self._widths))
+        return jsonschema_rs.RegexOptions(
+            size_limit=min(PATTERN_BYTES_MAX, COMPILED_MAX_BYTES // number),
+            dfa_size_limit=min(PATTERN_BYTES_MAX, STATES_MAX_BYTES // number),
+        )
 
     def is_describable(self, payload: bytes, values: int) -> bool:
         """Are there few enough errors to make, should the payload not fit?"""
@@ -173,10 +200,12 @@ class Measure:
         unsupported = UNSUPPORTED & node.keys()
         if unsupported or ("$id" in node and node is not self._root):
             raise PayloadSchemaError(f"has `{min(unsupported, default='$id')}`, which is not supported")
-        self._patterns += len(WITH_PATTERNS & node.keys())
+        self._formats += "format" in node
         self._add_fraction(node.get("multipleOf"))
         if UNEVALUATED & node.keys():
             place = place._replace(times=place.times * UNEVALUATED_FACTOR)
+        self._add_patterns(node.get("pattern"), place)
+        self._add_patterns(node.get("patternProperties"), place)
         for name, inner in node.items():
             self.add(inner, place.descend(name))
         reference = node.get("$ref")
@@ -185,6 +214,16 @@ class Measure:
                 raise PayloadSchemaError(f"refers to itself by {reference[:PROBLEM_MAX_CHARS]!r}")
             there = place._replace(references=(*place.references, reference), depth=place.depth + 1)
             self.add(self._find(reference), there)
+
+    def _add_patterns(self, patterns: Any, place: Place) -> None:
+        """Add a pattern, or the names of an object that are patterns."""
+        for pattern in [patterns] if isinstance(patterns, str) else patterns if isinstance(patterns, dict) else ():
+            if pattern not in self._widths:
+                try:
+                    self._widths[pattern] = measure_width(pattern)
+                except ValueError as error:
+                    raise PayloadSchemaError(str(error)) from None
+            self._searches.append((pattern, place.times))
 
     def _add_fraction(self, divisor: Any) -> None:
         if isinstance(divisor, float):

@@ -172,3 +172,26 @@ def test_each_version_has_the_schema_it_had() -> None:
     history.forget_before(6)
     assert [None, None] == [find(4), find(6)]
     assert history.has_type("a.b.c", 6)
+
+
+def test_patterns_that_a_search_is_long_at_are_counted() -> None:
+    """A pattern counts as often as a search may be at places of it, and each name of `patternProperties`."""
+    wide, names = read({"pattern": "a[ab]{900}c"}), read({"patternProperties": {f"^{n}$": {} for n in range(100)}})
+    narrow = read({"pattern": "^[a-z]{1,900}$"})
+    short, long = json.dumps("a" * 2_000).encode(), json.dumps("a" * 100_000).encode()
+
+    assert "does not match" in str(wide.find_problem(short, JSON_TYPE))
+    assert "is too large to be checked" in str(wide.find_problem(long, JSON_TYPE))
+    assert "does not match" in str(narrow.find_problem(long, JSON_TYPE))
+    assert names.find_problem(short, JSON_TYPE) is None
+    assert "is too large to be checked" in str(names.find_problem(long, JSON_TYPE))
+
+
+def test_patterns_share_what_they_are_compiled_to() -> None:
+    """One pattern of 0.9 MB, or hundreds of small ones; hundreds of large ones took seconds and 0.5 GB."""
+    large = r"\p{L}{20}"
+
+    assert read({"pattern": large}).find_problem(b'"a"', JSON_TYPE) is not None
+    assert read({"allOf": [{"pattern": f"^[a-z]+{n}$"} for n in range(500)]}) is not None
+    with pytest.raises(PayloadSchemaError, match="at /allOf/0/pattern"):
+        read({"allOf": [{"pattern": f"{large}{n}"} for n in range(500)]})
