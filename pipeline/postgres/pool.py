@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
-from pipeline.postgres.session import describe_connection, require_durability
+from pipeline.postgres.session import describe_connection, prepare
 from pipeline.start_error import StartError
 from pipeline.tenant import TENANT
 
@@ -39,6 +39,8 @@ SessionUseless = (
     errors.CannotConnectNow,
     errors.IdleSessionTimeout,
 )
+# The server answers and cannot do it: a full disk, no memory; an error of a disk. By class of SQLSTATE.
+LACKS = ("53", "58")
 RowT = TypeVar("RowT")
 # PostgreSQL cannot be asked at this time; later it may.
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
@@ -60,6 +62,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
     def __init__(self, conninfo: str, *, max_size: int, **options: Any) -> None:
         super().__init__(conninfo, max_size=max_size, **options)
         self._places = Places(max_size)
+        # What the server lacked for a change. It answers questions all the while: `PoolWatch` finds out when that ends.
+        self.lack: str | None = None
 
     @asynccontextmanager
     async def connection(
@@ -111,6 +115,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
                 except BaseException as error:
                     is_useless = isinstance(error, SessionUseless) or connection.broken
                     raise
+        except psycopg.Error as error:
+            if (error.sqlstate or "").startswith(LACKS):
+                self.lack = str(error).strip().partition("\n")[0]
+            raise
         finally:
             if is_useless:
                 await asyncio.shield(self.drain())
@@ -226,7 +234,7 @@ async def open_pool(
         max_lifetime=config.pool_lifetime_s,
         reconnect_timeout=RECONNECT_TIMEOUT_S,
         kwargs={"autocommit": is_bare, **options},
-        configure=require_durability,
+        configure=prepare,
         # a connection that died while it was idle is noticed before it is used
         check=None if is_bare else check_connection,
         open=False,

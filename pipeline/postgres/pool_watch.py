@@ -1,11 +1,13 @@
 """Whether PostgreSQL can be used, asked once a second: for health and metrics, and so that a pool finds it again."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
 import psycopg
 import structlog
+from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from pipeline.core.log.replay_lag import ReplayLag
@@ -18,6 +20,7 @@ ANSWER_TIMEOUT_S = 2.0
 # One answer that does not come is a slow server, two in a row are an outage.
 FAILURES_MIN = 2
 AWAY_TIMEOUT_S = 1.0
+ROOM_ROWS = 2000  # 25 pages
 
 log = structlog.get_logger()
 
@@ -66,6 +69,8 @@ class PoolWatch:
 
     async def _ask(self) -> str | None:
         try:
+            if self._is_for_changes and self._pool.lack is not None:
+                await self._look_for_room()
             async with self._pool.connection(timeout=ANSWER_TIMEOUT_S) as connection:
                 cursor = await connection.execute(
                     "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
@@ -84,6 +89,19 @@ class PoolWatch:
         for pool in (self._pool, *self._followers):
             await pool.drain()
         return "the server is in recovery" if row[0] else "sessions are read-only"
+
+    async def _look_for_room(self) -> None:
+        """Write a few pages where tables are, and undo it. Raises `psycopg.Error` while that is refused."""
+        async with self._pool.connection(timeout=ANSWER_TIMEOUT_S) as connection:
+            with contextlib.suppress(errors.InsufficientPrivilege):  # not to be found out then
+                await connection.execute("set local temp_tablespaces = ''")
+                await connection.execute(
+                    "create temporary table hookline_room on commit drop as "
+                    "select sha512(n::text::bytea) from generate_series(1, %s) as n",
+                    (ROOM_ROWS,),
+                )
+            await connection.rollback()
+        self._pool.lack = None
 
     def _note_place(self, *, is_replica: bool, place: int | None) -> None:
         if self._lag_gauge is None:

@@ -28,6 +28,16 @@ MEANING: Mapping[str, object] = {
     # A change waits for one before it and goes on with what that one left. At a higher level it fails instead.
     "default_transaction_isolation": "read committed",
 }
+# How long a session may wait and be idle is known here. With a `transaction_timeout`, or an `idle_session_timeout`, of
+# milliseconds that a role has, changes failed one after the other.
+TIMES: Mapping[str, object] = {
+    # the pool closes those that it does not need
+    "idle_session_timeout": 0,
+    # a statement's own time bounds this as well
+    "lock_timeout": 0,
+    # Far longer than any work of ours. What a process that is frozen for good has locked becomes free.
+    "idle_in_transaction_session_timeout": 300_000,
+}
 # The kernel finds a server that vanished without closing its connections in about ten seconds.
 SILENCE_OPTIONS: Mapping[str, int] = {
     "keepalives_idle": 5,
@@ -53,8 +63,23 @@ def describe_connection(
 def describe_session(url: str, settings: Mapping[str, object]) -> str:
     """The `options` of a connection: those of the URL, ours, and `settings`."""
     given = str(conninfo_to_dict(url).get("options") or "")
-    ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in {**MEANING, **settings}.items())
+    ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in {**MEANING, **TIMES, **settings}.items())
     return f"{given} {ours}".lstrip()
+
+
+async def prepare(connection: AsyncConnection[TupleRow]) -> None:
+    """Prepare a new session of a pool. Raises `psycopg.Error`."""
+    await lift_transaction_timeout(connection)
+    await require_durability(connection)
+    if not connection.autocommit:
+        await connection.commit()
+
+
+async def lift_transaction_timeout(connection: AsyncConnection[TupleRow]) -> None:
+    """Let transactions take as long as their statements. Not among `TIMES`: PostgreSQL 16 does not have it."""
+    await connection.execute(
+        "select set_config('transaction_timeout', '0', false) where current_setting('transaction_timeout', true) <> '0'"
+    )
 
 
 async def require_durability(connection: AsyncConnection[TupleRow]) -> None:
@@ -65,8 +90,6 @@ async def require_durability(connection: AsyncConnection[TupleRow]) -> None:
     await connection.execute(
         "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
     )
-    if not connection.autocommit:
-        await connection.commit()
 
 
 def _escape(value: str) -> str:

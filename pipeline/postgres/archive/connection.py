@@ -1,16 +1,24 @@
 """Connections to the primary for the archive's own work: their settings, each with its reason."""
 
+from typing import Any
+
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_connection
+from pipeline.postgres.session import describe_connection, lift_transaction_timeout
 
 Connection = AsyncConnection[TupleRow]
 LONG_TIMEOUT_S = 900
 WORK_MEM_MIB = 64  # a hash of a day's delivery ids fits up to about half a million; beyond that it spills
-LONG = {"statement_timeout": f"{LONG_TIMEOUT_S}s", "work_mem": f"{WORK_MEM_MIB}MB", "jit": "off"}
+LONG = {
+    "statement_timeout": f"{LONG_TIMEOUT_S}s",
+    # a snapshot stays open while logs are read
+    "idle_in_transaction_session_timeout": f"{LONG_TIMEOUT_S}s",
+    "work_mem": f"{WORK_MEM_MIB}MB",
+    "jit": "off",
+}
 
 
 async def open_archive_connection(config: DatabaseConfig) -> Connection:
@@ -26,7 +34,7 @@ async def open_archive_connection(config: DatabaseConfig) -> Connection:
     }
     url = config.write_url.get_secret_value()
     options = describe_connection(config, url, name="archive", settings=settings)
-    return await AsyncConnection.connect(url, autocommit=True, **options)
+    return await _connect(url, options)
 
 
 async def open_long_connection(config: DatabaseConfig) -> Connection:
@@ -34,6 +42,16 @@ async def open_long_connection(config: DatabaseConfig) -> Connection:
     url = config.write_url.get_secret_value()
     options = describe_connection(config, url, name="ledger", settings=LONG)
     try:
-        return await AsyncConnection.connect(url, autocommit=True, **options)
+        return await _connect(url, options)
     except OperationalError as error:
         raise describe_unreachable(url, error) from error
+
+
+async def _connect(url: str, options: dict[str, Any]) -> Connection:
+    connection = await AsyncConnection.connect(url, autocommit=True, **options)
+    try:
+        await lift_transaction_timeout(connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

@@ -145,6 +145,34 @@ async def test_read_only_sessions_are_replaced(database: str, is_bare: bool) -> 
             assert [True] * SESSIONS == [await can_change(pool) for _ in range(SESSIONS)]
 
 
+FILL_THE_DISK = """
+    create function refuse() returns trigger language plpgsql as
+        $$ begin raise 'could not extend file: No space left on device' using errcode = 'disk_full'; end $$;
+    create function refuse_all() returns event_trigger language plpgsql as
+        $$ begin raise 'could not extend file: No space left on device' using errcode = 'disk_full'; end $$;
+    create trigger full_disk before insert on organizations execute function refuse();
+    create event trigger full_disk on ddl_command_start when tag in ('CREATE TABLE AS') execute function refuse_all();
+"""
+MAKE_ROOM = "drop event trigger full_disk; drop trigger full_disk on organizations"
+
+
+async def test_a_full_disk(database: str) -> None:
+    """A server that answers questions and cannot write is named for as long, whether there are changes or not."""
+    with psycopg.connect(database, autocommit=True) as admin:
+        async with watched_pool(database) as (pool, check):
+            await eventually(lambda: check() is None)
+            admin.execute(FILL_THE_DISK)
+            with pytest.raises(errors.DiskFull):
+                await change(pool)
+            await eventually(lambda: "No space left" in (check() or ""))
+            found = await pool.fetch(b"select 1", (), tuple_row)
+            admin.execute(MAKE_ROOM)
+            await eventually(lambda: check() is None)
+
+            assert [(1,)] == found
+            assert await can_change(pool)
+
+
 async def test_sessions_the_server_closed(database: str) -> None:
     """A restart of the server closes every session: at most the requests that were using one notice."""
     async with watched_pool(database) as (pool, _):

@@ -125,3 +125,40 @@ async def test_changes_outlast_a_crash(database: str, default: str, expected: st
         connection.execute(change.format(Identifier(name_of(database)), default))
     async with running_pool(database, is_bare=is_bare) as pool:
         assert [(expected,)] == await pool.fetch(b"show synchronous_commit", (), tuple_row)
+
+
+HASTE = {
+    "transaction_timeout": "1500ms",
+    "idle_session_timeout": "1500ms",
+    "idle_in_transaction_session_timeout": "1500ms",
+    "lock_timeout": "1ms",
+}
+
+
+@pytest.fixture
+def hasty_database(database: str) -> str:
+    """The server gives sessions less time than they may need."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        for name, value in HASTE.items():
+            change = SQL("alter database {} set {} = {}")
+            connection.execute(change.format(Identifier(name_of(database)), Identifier(name), value))
+    return database
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_times_of_a_role_end_nothing(hasty_database: str, is_bare: bool) -> None:
+    """A pool's statements and transactions take as long as they may by our settings."""
+    async with running_pool(hasty_database, is_bare=is_bare) as pool:
+        found = [(await pool.fetch(f"show {name}".encode(), (), tuple_row))[0][0] for name in HASTE]
+
+    assert ["0", "0", "5min", "0"] == found
+
+
+async def test_times_of_a_role_end_nothing_of_the_archive(hasty_database: str) -> None:
+    """Neither where it writes nor where it counts."""
+    config = DatabaseConfig(write_url=SecretStr(hasty_database))
+    for opening in (open_archive_connection(config), open_long_connection(config)):
+        async with await opening as connection, connection.transaction():
+            found = [await (await connection.execute(f"show {name}".encode())).fetchone() for name in HASTE]
+
+            assert not set(HASTE.values()) & {row[0] for row in found if row}
