@@ -142,20 +142,27 @@ class Lanes(Generic[T]):
         while self._timers and self._timers[0][0] <= now_us:
             self.refresh(heapq.heappop(self._timers)[2], now_us)
         self._taken += 1
-        for are_parked, standing, turns in self._orders[self._taken % len(ORDERS)]:
-            if not turns or (are_parked and not with_parked) or not has_place(standing):
-                continue
-            while (lane := turns.pop(_ask_of(may_open, standing))) is not None:
-                lane.ready_in = None
-                if not len(lane):
+        order = self._orders[self._taken % len(ORDERS)]
+        while True:
+            moved = False
+            for are_parked, standing, turns in order:
+                if not turns or (are_parked and not with_parked) or not has_place(standing):
                     continue
-                if lane.gate.room(now_us) > 0 and self._find_turns(lane, now_us) is turns:
-                    taken = self._give(lane, now_us)
-                    # Slow lanes are bounded by their places. Were theirs counted, they would use up the pace, and what
-                    # was parked of quick ones would have to wait for it.
-                    return taken._replace(parked=0) if standing is Standing.SLOW else taken
-                self._line_up(lane, now_us)
-        return None
+                while (lane := turns.pop(_ask_of(may_open, standing))) is not None:
+                    lane.ready_in = None
+                    if not len(lane):
+                        continue
+                    if lane.gate.room(now_us) > 0 and self._find_turns(lane, now_us) is turns:
+                        taken = self._give(lane, now_us)
+                        # Slow lanes are bounded by their places. Were theirs counted, they would use up the pace, and
+                        # what was parked of quick ones would have to wait for it.
+                        return taken._replace(parked=0) if standing is Standing.SLOW else taken
+                    self._line_up(lane, now_us)
+                    moved = moved or lane.ready_in is not None
+            if not moved:
+                return None
+            # A lane has become another kind since it was lined up, perhaps one that was passed by: once more, or its
+            # work would wait for the next call.
 
     def refresh(self, key: Hashable, now_us: int) -> None:
         """Give the lane a turn again: a request of it ended, or its gate opened."""

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.core.lanes.budget import Standing
 from pipeline.core.lanes.lane import BACKLOG_SHARE, NO_JAM, SPEED_ITEMS_MIN, SPEED_WINDOW_US, Jam, Rank
-from pipeline.core.lanes.lanes import Lanes
+from pipeline.core.lanes.lanes import ORDERS, Lanes
 
 KEYS = ("a", "b", "c", "d")
 NOW_US = 1_000_000
@@ -383,6 +383,28 @@ def test_parked_work_of_slow_lanes_does_not_use_up_the_pace() -> None:
     lanes.offer("a", 1, NOW_US, Rank.PARKED)
 
     assert (slow, "a", [1], 0) == lanes.take(NOW_US, with_parked=False)
+
+
+def test_a_lane_that_became_another_kind_is_found_at_once() -> None:
+    """A lane waits among slow ones, or those with fresh work, and is neither: that is noticed in the same look."""
+    gates = {"slow": ScriptedGate(), "parked": ScriptedGate()}
+    lanes: Lanes[Rank] = Lanes(lambda key: gates[str(key)])
+    for _ in range(2 * len(ORDERS)):
+        gates["slow"].slow = True
+        lanes.offer("slow", Rank.FRESH, NOW_US)
+        gates["slow"].slow = False
+        taken = lanes.take(NOW_US)
+        assert taken is not None
+        assert "slow" == taken.key
+        gates["slow"].end(NOW_US)
+
+        lanes.offer("parked", Rank.FRESH, NOW_US)
+        lanes.offer("parked", Rank.PARKED, NOW_US, Rank.PARKED)
+        lanes.drop(lambda rank: rank is Rank.FRESH)
+        taken = lanes.take(NOW_US)
+        assert taken is not None
+        assert [Rank.PARKED] == taken.items
+        gates["parked"].end(NOW_US)
 
 
 def test_a_standing_without_a_place_is_not_searched() -> None:
