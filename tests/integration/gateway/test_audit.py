@@ -1,5 +1,6 @@
 """The audit log: every change, who made it, nothing secret, and nothing that can be changed."""
 
+import re
 from typing import Any
 
 import psycopg
@@ -13,6 +14,43 @@ from tests.support.stack import Stack
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TYPE = "billing.invoice.paid"
+# What people cannot change, what follows from a change that is noted, and secrets, whose change is noted with its time.
+NOT_NOTED = frozenset(
+    (
+        "created_at",
+        "updated_at",
+        "last_login_at",
+        "organization_id",
+        "application_id",
+        "user_id",
+        "subscription_id",
+        "token_id",
+        "retry_schedule_id",
+        "token_hash",
+        "email_key",
+        "service",
+        "resource_type",
+        "verb",
+        "routes_version",
+        "published_version",
+        "change_id",
+        "published_change_id",
+        "parts_version",
+        "publishing_by",
+        "publishing_until",
+        "changed_version",
+        "created_version",
+        "cancelled_before",
+        "cancelled_before_version",
+        "held_until",
+        "key_id",
+        "sealed",
+        "previous_key_id",
+        "previous_sealed",
+        "tls_key_id",
+        "tls_sealed",
+    )
+)
 
 
 async def read(stack: Stack, query: str, *, token: str | None = None) -> list[dict[str, Any]]:
@@ -131,6 +169,37 @@ async def test_a_change_under_way_is_not_skipped(stack: Stack) -> None:
     ]
 
     assert [["Ended"], [], ["Ended", "Under way"], ["Ended", "Under way"]] == names
+
+
+async def test_every_column_that_can_be_changed_is_noted(stack: Stack) -> None:
+    """A column that comes to a table is noted by its trigger, or stands above with the reason why not."""
+    with psycopg.connect(stack.database_url) as connection:
+        triggers = connection.execute(
+            "select tgrelid::regclass::text, pg_get_triggerdef(t.oid), array(select attname::text from pg_attribute "
+            "where attrelid = tgrelid and attnum > 0 and not attisdropped) "
+            "from pg_trigger t join pg_proc p on p.oid = tgfoid where proname = 'note_change'"
+        ).fetchall()
+    for table, definition, columns in triggers:
+        *_, shown, hidden = re.findall("'([^']*)'", definition)
+        updated = re.search(r"UPDATE OF (.*?) ON", definition)
+        noted = {*shown.split(), *hidden.split()}
+
+        assert set() == {*columns} - noted - NOT_NOTED - {"name"}, table
+        assert updated is None or noted == {*updated[1].split(", ")}, table
+    assert 9 < len(triggers)
+
+
+async def test_a_filter_is_noted_and_not_shown(stack: Stack) -> None:
+    """A subscription that gets other events than before has been changed, also when only its filter was."""
+    space = await stack.api.make_space(TYPE)
+    body = describe_subscription(space.application_id, "http://example.com/", TYPE)
+    path = f"/subscriptions/{(await stack.api.call('POST', '/subscriptions', body)).json['subscription_id']}"
+    wanted = {"path": "/secret", "op": "eq", "value": "s3cr3t"}
+    assert 200 == (await stack.api.call("PUT", path, body | {"payload_filter": wanted}, token=space.secret)).status
+    entries = await read(stack, f"organization_id={space.organization_id}&resource=subscription")
+
+    assert [{"payload_filter": "(not shown)"}] == [each["changes"] for each in entries if each["action"] == "changed"]
+    assert "application_secret" == entries[0]["actor"]["kind"]
 
 
 async def test_users_are_noted_too(stack: Stack) -> None:
