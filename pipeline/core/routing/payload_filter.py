@@ -56,11 +56,16 @@ class Content:
         self._answers: dict[tuple[tuple[str, ...], type, Any], bool] = {}
         self._scanned = 0
 
-    def is_accepted_by(self, wanted: PayloadFilter) -> bool:
-        """No filter accepts what is not JSON. Raises `SelectionCostError`."""
+    @property
+    def is_json(self) -> bool:
+        """Can the payload be read?"""
         if self._value is None:
             self._value = (self._parse(),)
-        return self._value[0] is not MISSING and wanted.accepts(self)
+        return self._value[0] is not MISSING
+
+    def is_accepted_by(self, wanted: PayloadFilter) -> bool:
+        """No filter accepts what is not JSON. Raises `SelectionCostError`."""
+        return self.is_json and wanted.accepts(self)
 
     def find(self, parts: tuple[str, ...]) -> Any:
         """The value at a path, or `MISSING`."""
