@@ -29,6 +29,7 @@ from pipeline.postgres.archive.paging import (
     ScanTexts,
     find_neighbours,
     list_values,
+    read_scan,
 )
 from pipeline.postgres.pool import Pool
 
@@ -188,12 +189,19 @@ async def list_attempts(pool: Pool, wanted: ListFilter, *, statuses: Sequence[st
     values = list_values(wanted) | {"now_us": wall_us()} | ({"statuses": list(statuses)} if statuses else {})
     # only the filters that are set take part in the plan
     texts = _compose_page(frozenset(values), is_backward=is_backward)
-    found = await pool.fetch(texts.page, values, args_row(ArchivedAttempt))
+
+    async def find_end() -> Cursor | None:
+        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor)) if statuses else ()
+        return places[0] if places else None
+
+    found, end = await read_scan(
+        lambda: pool.fetch(texts.page, values, args_row(ArchivedAttempt)),
+        find_end,
+        page_max=PAGE_MAX,
+        is_backward=is_backward,
+    )
     first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
-    end = last if not statuses or len(found) == PAGE_MAX else None
-    if end is None and statuses:
-        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor))
-        end = places[0] if places else None
+    end = last if not statuses or len(found) == PAGE_MAX else end
     before, after = find_neighbours(first, last, after=wanted.after, end=end)
     return AttemptPage(attempts=found[::-1] if is_backward else found, before=before, after=after)
 

@@ -16,7 +16,15 @@ from psycopg.sql import Literal as Number
 
 from pipeline.clock import wall_us
 from pipeline.core.events.ids import derive_attempt_id
-from pipeline.postgres.archive.paging import SCANNED_MAX, Cursor, ListFilter, ScanTexts, find_neighbours, list_values
+from pipeline.postgres.archive.paging import (
+    SCANNED_MAX,
+    Cursor,
+    ListFilter,
+    ScanTexts,
+    find_neighbours,
+    list_values,
+    read_scan,
+)
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 50
@@ -120,12 +128,19 @@ async def list_deliveries(pool: Pool, wanted: ListFilter, *, states: Sequence[st
     values = list_values(wanted) | {"now_us": wall_us()} | ({"states": list(states)} if states else {})
     # only the filters that are set take part in the plan
     texts = _compose(frozenset(values), is_backward=is_backward)
-    found = await pool.fetch(texts.page, values, class_row(ArchivedDelivery))
+
+    async def find_end() -> Cursor | None:
+        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor)) if states else ()
+        return places[0] if places else None
+
+    found, end = await read_scan(
+        lambda: pool.fetch(texts.page, values, class_row(ArchivedDelivery)),
+        find_end,
+        page_max=PAGE_MAX,
+        is_backward=is_backward,
+    )
     first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
-    end = last if len(found) == PAGE_MAX else None
-    if end is None and states:
-        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor))
-        end = places[0] if places else None
+    end = last if len(found) == PAGE_MAX else end
     before, after = find_neighbours(first, last, after=wanted.after, end=end)
     return DeliveryPage(deliveries=found[::-1] if is_backward else found, before=before, after=after)
 

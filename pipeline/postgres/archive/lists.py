@@ -13,7 +13,7 @@ import msgspec
 from psycopg.rows import TupleRow, tuple_row
 from psycopg.sql import SQL, Composable
 
-from pipeline.postgres.archive.paging import SCANNED_MAX, Cursor, ScanTexts, find_neighbours
+from pipeline.postgres.archive.paging import SCANNED_MAX, Cursor, ScanTexts, find_neighbours, read_scan
 from pipeline.postgres.archive.reads import COLUMNS, ArchivedEvent
 from pipeline.postgres.pool import Pool
 
@@ -50,12 +50,16 @@ async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
     """A page of at most 100."""
     is_backward = wanted.after is not None and wanted.after.is_backward
     text, values = _compose(_outline(wanted)), _list_values(wanted)
-    found = await pool.fetch(text.page, values, tuple_row)
+
+    async def find_end() -> Cursor | None:
+        places = await pool.fetch(text.end_of_scan, values, tuple_row) if wanted.is_selective else ()
+        return _point_at(places[0]) if places else None
+
+    found, end = await read_scan(
+        lambda: pool.fetch(text.page, values, tuple_row), find_end, page_max=PAGE_MAX, is_backward=is_backward
+    )
     first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
-    end = last if len(found) == PAGE_MAX else None
-    if end is None and wanted.is_selective:
-        places = await pool.fetch(text.end_of_scan, values, tuple_row)
-        end = _point_at(places[0]) if places else None
+    end = last if len(found) == PAGE_MAX else end
     events = [ArchivedEvent(*row[:-2]) for row in found]
     before, after = find_neighbours(first, last, after=wanted.after, end=end)
     return EventPage(events=events[::-1] if is_backward else events, before=before, after=after)

@@ -1,7 +1,11 @@
 """Common parts of the archive's lists: filters, the places where a page ends, and how pages lead on and back."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from uuid import UUID
+
+RowT = TypeVar("RowT")
 
 # A page of a filtered list looks at no more rows than these, however few of them fit.
 SCANNED_MAX = 2_000
@@ -36,6 +40,25 @@ class ScanTexts:
 
     page: bytes
     end_of_scan: bytes
+
+
+async def read_scan(
+    read: Callable[[], Awaitable[list[RowT]]],
+    find_end: Callable[[], Awaitable[Cursor | None]],
+    *,
+    page_max: int,
+    is_backward: bool,
+) -> tuple[list[RowT], Cursor | None]:
+    """A page, and where the scan ended that did not fill it; None: it saw all.
+
+    Items come meanwhile. Towards newer ones the end is found first: one that comes then lies behind it, or makes it be
+    found next time. The other way an end that was found first would lie behind items that the page has not seen.
+    """
+    end = await find_end() if is_backward else None
+    found = await read()
+    if len(found) == page_max:
+        return found, None
+    return found, end if is_backward else await find_end()
 
 
 def list_values(wanted: ListFilter) -> dict[str, object]:

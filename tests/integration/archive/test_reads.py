@@ -3,12 +3,15 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
 
 import psycopg
 from pydantic import SecretStr
 
 from pipeline.core.events.content_types import BINARY_TYPE
 from pipeline.postgres.archive.lists import PAGE_MAX, EventFilter, list_events
+from pipeline.postgres.archive.paging import SCANNED_MAX
 from pipeline.postgres.archive.progress import has_undispatched, is_dispatched, read_next_offsets
 from pipeline.postgres.archive.reads import find_event, known_event_ids
 from pipeline.postgres.pool import Pool, open_pool
@@ -207,3 +210,34 @@ async def test_what_waits_for_its_dispatch(database: str) -> None:
         assert not await has_undispatched(pool, make_id(), None)
         await owner.write(log.append(change(make_dead_letter(pending), application_id=make_id())))
         assert await ask()
+
+
+async def test_what_comes_while_a_page_is_read_is_not_skipped(database: str) -> None:
+    """The event that completes the 2,000 that a page looks at, and comes between its statements, is on the next one."""
+    application_id, log = make_id(), Log()
+    events = [make_event(application_id) for _ in range(SCANNED_MAX)]
+    wanted = change(make_event(application_id), labels={"wanted": "yes"})
+    async with open_archive(database) as (owner, pool):
+        await owner.write(*(log.append(event) for event in events))
+        first = await list_events(pool, EventFilter(application_id=application_id, labels={"wanted": "yes"}))
+        assert first.after is not None
+        start = replace(first.after, is_backward=True)
+
+        class Meanwhile:
+            """Reads as the pool does; after the first statement an event comes."""
+
+            statements = 0
+
+            async def fetch(self, *arguments: Any) -> Any:
+                found = await pool.fetch(*arguments)
+                Meanwhile.statements += 1
+                if Meanwhile.statements == 1:
+                    await owner.write(log.append(wanted))
+                return found
+
+        looked_for = EventFilter(application_id=application_id, labels={"wanted": "yes"}, after=start)
+        page = await list_events(cast("Pool", Meanwhile()), looked_for)
+        if not page.events:
+            page = await list_events(pool, replace(looked_for, after=page.before))
+
+    assert [wanted.event_id] == [each.event_id for each in page.events]  # type: ignore[attr-defined]  # `change` knows no class
