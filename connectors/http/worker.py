@@ -31,6 +31,7 @@ from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.tail import read_tail
+from pipeline.kafka.throttles import THROTTLES
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.postgres.pool import Pool, open_pool
@@ -156,6 +157,7 @@ async def main(process: Process) -> None:
     process.health.ready["log"] = faults.check
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
+    process.health.ready["quotas"] = THROTTLES.check
     process.health.alive["progress"] = runtime.check
     asking = ask_regularly(
         endpoints, topics.endpoints, producer, topics.endpoint_states, process=process.name, clock_us=clock.now_us

@@ -7,6 +7,7 @@ from connectors.postgres.sink import ArchiveSink
 from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.throttles import THROTTLES
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.ledger.watch import LedgerWatch
@@ -68,6 +69,7 @@ async def main(process: Process) -> None:
     process.health.ready["log"] = faults.check
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
+    process.health.ready["quotas"] = THROTTLES.check
     # a restart ends no outage: a batch or an assignment that waits for PostgreSQL is no reason for one
     process.health.alive["progress"] = lambda: None if outage.check() is not None else runtime.check()
     process.supervisor.start("upkeep", upkeep.run())

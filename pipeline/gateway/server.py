@@ -81,6 +81,7 @@ from pipeline.kafka.producer_topics import ProducerTopics
 from pipeline.kafka.reachable import KafkaProbe
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.routes_view import RoutesView
+from pipeline.kafka.throttles import THROTTLES
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.kafka.write_probe import WriteProbe
@@ -258,6 +259,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
     process.health.degraded["control_plane"] = agreement.check
+    process.health.degraded["quotas"] = THROTTLES.check
     background = Background(process.supervisor)
     process.health.degraded["background"] = background.check
     background.start("repair", gateway.publisher.repair_regularly)

@@ -5,8 +5,10 @@ from typing import Any
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.client_errors import CLIENT_ERRORS
+from pipeline.kafka.throttles import THROTTLES
 
 Options = dict[str, str | int | float | bool]
+SILENT_MAX_MS = 10_000
 NOTE_ERROR: Any = CLIENT_ERRORS.note  # the library's types know of no callables in options
 
 
@@ -102,7 +104,7 @@ def consumer_options(
 def retries_options(options: Mapping[str, str | int | float | bool]) -> Options:
     """Options for the reader of retry topics beside a member of a group with these `options`."""
     # a partition whose next record is due is fetched again when the fetch that is under way returns
-    return {**options, "fetch.wait.max.ms": 100}
+    return {**options, "fetch.wait.max.ms": 100, **_patient_options()}
 
 
 def producer_topics_options(config: KafkaConfig) -> Options:
@@ -138,8 +140,19 @@ def probe_options(config: KafkaConfig) -> Options:
     return view_options(config) | {"group.id": f"{config.topic_prefix}probe", "fetch.wait.max.ms": 100}
 
 
+def _patient_options() -> Options:
+    note: Any = THROTTLES.open().note  # as `NOTE_ERROR`
+    return {
+        # A broker is silent on the connection of a client that a quota holds back, for minutes, whether the quota is
+        # gone by then or not. A new connection is answered.
+        "socket.timeout.ms": SILENT_MAX_MS,
+        "throttle_cb": note,
+    }
+
+
 def _checked_options(config: KafkaConfig) -> Options:
     return {
+        **_patient_options(),
         # Without it a wrong bit on a broker's disk is handed out, or aborts the process in a decompressor. A reader
         # that sets it must step over the batch by itself, see `readable`.
         "check.crcs": True,

@@ -28,6 +28,7 @@ from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.smaller import Smaller
+from pipeline.kafka.throttles import THROTTLES
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.matcher.chunks import CODEC, Scheduler, register_codec, schedule_chunks
@@ -184,6 +185,7 @@ async def main(process: Process) -> None:
     process.health.ready["log"] = faults.check
     process.health.ready["detours"] = detours.check
     process.health.degraded["transactions"] = guard.check
+    process.health.degraded["quotas"] = THROTTLES.check
     process.health.alive["progress"] = progress.check
     asking = ask_regularly(
         routes, topics.routes, producer, topics.endpoint_states, process=process.name, clock_us=clock.now_us

@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 from pipeline.config import KafkaConfig
 from pipeline.kafka.damage.epoch_request import EpochRequest
 from pipeline.kafka.record import Place
+from pipeline.kafka.throttles import THROTTLES
 
 ANSWER_TIMEOUT_S = 10.0
 AGAIN_AFTER_S = 0.2
@@ -56,6 +57,7 @@ class RawLog:
         self._isolation = READ_UNCOMMITTED if with_open else READ_COMMITTED
         self._loop = asyncio.new_event_loop()
         self._client: AIOKafkaClient | None = None
+        self._throttle = THROTTLES.open()
 
     def fetch(self, place: Place, offset: int, max_bytes: int) -> Piece:
         """Fetch at least one batch as the broker sees it, whatever `max_bytes`, unless `offset` is the log's end."""
@@ -64,9 +66,11 @@ class RawLog:
             wanted = [(place[0], [(place[1], offset, max_bytes)])]
             answer = await client.send(leader, FetchRequest(FETCH_WAIT_MS, 1, max_bytes, self._isolation, wanted))
             if not answer.topics:  # nothing is read beyond a quota, and the connection is silent for so long
+                self._throttle.hold(answer.throttle_time_ms / 1000)
                 raise KafkaError(
                     f"a quota of the broker holds this client back, {answer.throttle_time_ms} ms this time"
                 )
+            self._throttle.hold(0)
             ((_, ((_, code, end, stable_end, begin, aborted, *_, data),)),) = answer.topics
             if code in NO_ANSWERS:
                 raise for_code(code)

@@ -5,10 +5,12 @@ from uuid import uuid4
 
 from pipeline.kafka.damage.raw_log import Piece, RawLog
 from tests.integration.damage.conftest import OwnBroker
+from tests.integration.deliver.deliver_site import DeliverSite, ids_of
 from tests.integration.gateway.health import read_health
 from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
 from tests.support.quotas import set_quota
+from tests.support.receiver import Receiver
 
 QUOTA = "hookline-look", "consumer_byte_rate"
 ATTEMPTS_MAX = 20
@@ -77,3 +79,34 @@ async def test_a_throttled_matcher_says_so_and_goes_on(broker: OwnBroker, prefix
         await eventually(is_well, timeout_s=60)
 
     assert sorted(event.event_id for event in sent) == sorted(dispatch.event_id for dispatch in dispatches)
+
+
+async def test_a_throttled_deliver_says_so_and_goes_on(broker: OwnBroker, prefix: str) -> None:
+    """A client gets no error; health is red, and without the quota everything is delivered once."""
+    site = await DeliverSite(broker.servers, prefix, partitions=1).prepare()
+    async with Receiver() as receiver, site.deliver() as deliver:
+        subscriber = site.subscribe(receiver.url("/a"))
+        sent = site.send(subscriber, count=5)
+        await site.attempts(5)
+
+        async def says_so() -> bool:
+            sent.extend(site.send(subscriber))
+            health = await read_health(deliver)
+            assert 503 == health.status, health.text
+            assert "a quota of the broker" in health.json["problems"]["quotas"]
+            return True
+
+        async def is_well() -> bool:
+            health = await read_health(deliver)
+            assert 200 == health.status, health.text
+            return True
+
+        set_quota(broker.servers, "hookline", QUOTA[1], 1.0)
+        try:
+            await eventually(says_so, timeout_s=120)
+        finally:
+            set_quota(broker.servers, "hookline", QUOTA[1], None)
+        attempts = await site.attempts(len(sent), timeout_s=120)
+        await eventually(is_well, timeout_s=120)
+
+    assert ids_of(sent) == ids_of(attempts)
