@@ -17,9 +17,13 @@ from pipeline.postgres.archive.division import create_day
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
 
 ADVISORY_LOCK = 0x686F6F6B6C696E65  # "hookline"
-# A partition is attached and dropped under locks that reads must give way to: rather later than behind a long read,
-# with everything else queueing up behind us.
-LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '5s'"
+# Partitions change under locks that reads must give way to. Rather later than behind a long read, with everything else
+# queueing up behind us; and where a read has what we wait for, and waits for what we have, before PostgreSQL notices
+# (`deadlock_timeout`, 1 s unless set) and fails the one or the other.
+LOCK_TIMEOUT: LiteralString = (
+    "select set_config('lock_timeout', least(5000, extract(epoch from "
+    "current_setting('deadlock_timeout')::interval) * 500)::int::text, true)"
+)
 ONE_DAY = timedelta(days=1)
 
 log = structlog.get_logger()
@@ -52,27 +56,35 @@ async def list_strays(connection: Connection, table: ArchiveTable) -> set[date]:
 async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]:
     """Make the partitions that are missing for `days`; their names. Rows of the day in the default partition move.
 
-    None is made whose name is taken (`list_strays`).
+    None is made whose name is taken (`list_strays`). Raises `LockNotAvailable` behind a long read; those that were made
+    until then stay.
     """
     wanted = sorted(set(days))
-    made = []
-    async with connection.transaction():
-        await lock_partitions(connection)
+    made: list[str] = []
+    try:
         for table in TABLES:
-            taken = await list_days(connection, table) | await list_strays(connection, table)
-            for day in wanted:
-                if day not in taken:
+            async with connection.transaction():  # a table at a time, so that only one is locked
+                await lock_partitions(connection)
+                taken = await list_days(connection, table) | await list_strays(connection, table)
+                missing = [day for day in wanted if day not in taken]
+                for day in missing:
                     await make_partition(connection, table, day)
-                    made.append(table.partition_of(day))
-    if made:
-        log.info("partitions_made", partitions=made)
+            made += [table.partition_of(day) for day in missing]
+    finally:
+        if made:
+            log.info("partitions_made", partitions=made)
     return made
 
 
 async def lock_partitions(connection: Connection) -> None:
-    """Lock partitions against other changes for this transaction. Fails when the lock is not free soon."""
+    """Lock partitions against other changes for this transaction; its statements give way to reads."""
     await connection.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
     await connection.execute(LOCK_TIMEOUT)
+
+
+async def lock_table(connection: Connection, table: ArchiveTable) -> None:
+    """Lock a table before its default partition, in the order of reads: for a transaction that detaches a partition."""
+    await connection.execute(SQL("lock table only {} in access exclusive mode").format(Identifier(table.name)))
 
 
 async def make_partition(connection: Connection, table: ArchiveTable, day: date) -> None:

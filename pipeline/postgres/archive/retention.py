@@ -19,6 +19,7 @@ from pipeline.postgres.archive.partitions import (
     list_days,
     list_strays,
     lock_partitions,
+    lock_table,
     make_partition,
 )
 from pipeline.postgres.archive.tables import EPOCH, TABLES, ArchiveTable
@@ -159,6 +160,7 @@ async def _detach(connection: Connection, table: ArchiveTable, day: date) -> Non
         )
         if await cursor.fetchone() is None:
             return
+        await lock_table(connection, table)
         await make_partition(connection, table, day)  # takes the day's rows out of the default partition
     await connection.execute(SQL("alter table {} detach partition {}").format(Identifier(table.name), part))
     if await _is_detached(connection, table, day):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from pipeline.config import ArchiveConfig
 from pipeline.core.events.content_types import BINARY_TYPE
@@ -130,6 +131,7 @@ async def test_a_long_read_delays_the_care_and_nobody_else(database: str) -> Non
         open_writer(database) as writer,
     ):
         await reader.execute("lock table events_default in access share mode")
+        await connection.execute("set deadlock_timeout = '10s'")  # it waits for half of that
         caring = asyncio.create_task(ensure_days(connection, [TODAY]))
         await eventually(lambda: is_waiting(database))
         # while it waits for the reader, another one reads
@@ -141,6 +143,21 @@ async def test_a_long_read_delays_the_care_and_nobody_else(database: str) -> Non
         assert len(TABLES) == len(await ensure_days(connection, [TODAY]))
 
     assert [EVENTS.partition_of(TODAY)] == [row["part"] for row in read_rows(database, "events")]
+
+
+async def test_a_read_of_two_tables_is_not_failed_by_the_care(database: str) -> None:
+    """The care waits for a table that a read has, and has no other one: the read takes all of them, and goes on."""
+    async with await connect(database) as connection, await psycopg.AsyncConnection.connect(database) as reader:
+        await reader.execute("select from attempts")
+        await connection.execute("set deadlock_timeout = '10s'")
+        caring = asyncio.create_task(ensure_days(connection, [TODAY]))
+        await eventually(lambda: is_waiting(database))
+        for table in TABLES:
+            await reader.execute(SQL("select from {}").format(Identifier(table.name)))
+        await reader.commit()
+        made = await caring
+
+    assert [table.partition_of(TODAY) for table in TABLES] == made
 
 
 async def test_a_partition_detached_by_hand(database: str) -> None:

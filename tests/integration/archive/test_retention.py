@@ -35,6 +35,7 @@ from tests.integration.archive.tables import (
     configure,
     connect,
     count_rows,
+    is_waiting,
     list_partitions,
     open_writer,
     read_rows,
@@ -104,6 +105,24 @@ async def test_rows_of_the_default_partition_leave_the_same_way(database: str) -
         assert (TODAY - 40 * ONE_DAY, ["attempts", "deliveries", "dispatches", "events"]) == (day.day, day.tables)
         await restore_day(connection, day.day)
     assert 1 == count_rows(database, "events")
+
+
+async def test_a_read_beside_leaving_rows_of_the_default_partition(database: str) -> None:
+    """A read that has the table's lock goes on to the default partition: it was failed as a deadlock."""
+    await fill(database, range(40, 41), with_partitions=False)
+    async with await connect(database) as connection, await psycopg.AsyncConnection.connect(database) as reader:
+        await reader.execute("lock table only events in access share mode")
+        await connection.execute("set deadlock_timeout = '10s'")
+        leaving = asyncio.create_task(
+            detach_expired(connection, first_kept=TODAY - 2 * ONE_DAY, days_max=100, keep_hours=72)
+        )
+        await eventually(lambda: is_waiting(database))
+        cursor = await reader.execute("select count(*) from events")
+        assert (1,) == await cursor.fetchone()
+        await reader.commit()
+        assert [TODAY - 40 * ONE_DAY] == (await leaving).days
+
+    assert 0 == count_rows(database, "events")
 
 
 async def test_a_day_comes_back_as_it_was(database: str) -> None:
