@@ -76,10 +76,9 @@ def parse_structured(value: "bytes | msgspec.Raw") -> CloudEvent:
     try:
         if len(bytes(value)) > ATTRIBUTES_MAX_BYTES:
             _refuse_large_attributes(bytes(value))
-        members = _decode_members(value)
-        attributes = {
-            name: msgspec.json.decode(raw) for name, raw in members.items() if name not in DATA and raw != b"null"
-        }
+        # a member that is null is one that is left out
+        members = {name: raw for name, raw in _decode_members(value).items() if bytes(raw) != b"null"}
+        attributes = {name: msgspec.json.decode(raw) for name, raw in members.items() if name not in DATA}
     except msgspec.DecodeError as error:
         raise CloudEventError(f"is no JSON object: {error}") from None
     content_type = attributes.get("datacontenttype", JSON_TYPE)

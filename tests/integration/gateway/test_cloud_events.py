@@ -78,6 +78,7 @@ async def test_payloads_of_each_kind(stack: Stack) -> None:
         (make(data_base64="AP8=", datacontenttype="image/png"), "application/octet-stream+base64", b"\x00\xff"),
         (make(data_base64="e30=", datacontenttype="application/vnd.x+json"), "application/json", b"{}"),
         (make(), "application/json", b"null"),
+        (make(time=None, subject=None, region=None, data_base64=None), "application/json", b"null"),
     ]
     for event, content_type, payload in sent:
         event_id = str(uuid4())
