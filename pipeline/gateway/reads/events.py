@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from pipeline.core.events.moments import show_moment
+from pipeline.core.events.names import LABELS_MAX
 from pipeline.gateway.answers import Id, Time, answer_json
 from pipeline.gateway.auth import authorize
 from pipeline.gateway.context import GATEWAY, Gateway
@@ -31,10 +32,11 @@ from pipeline.postgres.archive.reads import ArchivedEvent, ArchivedPayload, find
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound to it: clients demand an address, and events from Kafka have none
 NO_PAIRS: dict[str, str] = {}
 
+PAIRS_WANTED = f"up to {LABELS_MAX} pairs as `a=b`, with commas between"
 FILTERS = (
     APPLICATION_ID,
     declare_text("event_type_names", "Only of these types.", read_names, "names with commas between"),
-    declare_text("labels", "Only with all of these: `a=b,c=d`.", read_pairs, "pairs as `a=b`, with commas between"),
+    declare_text("labels", "Only with all of these: `a=b,c=d`.", read_pairs, PAIRS_WANTED),
     declare_moment("min_received_at", "Only from this moment on."),
     declare_moment("max_received_at", "Only up to this moment."),
     CURSOR,

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pipeline.core.events.ids import read_uuid
 from pipeline.core.events.moments import parse_moment, parse_query_moment, show_moment
+from pipeline.core.events.names import LABELS_MAX
 from pipeline.gateway.context import Gateway
 from pipeline.gateway.headers import set_links
 from pipeline.gateway.operations import OPERATION, Parameter
@@ -35,9 +36,9 @@ def read_names(text: str) -> tuple[str, ...]:
 
 
 def read_pairs(text: str) -> dict[str, str]:
-    """`a=b,c=d`, quoted as names are. Raises `ValueError`."""
+    """`a=b,c=d`, quoted as names are; no more than an event has. Raises `ValueError`."""
     pairs = [name.partition("=") for name in read_names(text)]
-    if not all(key and separator for key, separator, _ in pairs):
+    if len(pairs) > LABELS_MAX or not all(key and separator for key, separator, _ in pairs):
         raise ValueError(text)
     return {key: value for key, _, value in pairs}
 
