@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.events.names import (
+    EVENT_TYPE_MAX_CHARS,
     PAIR_MAX_BYTES,
     find_event_type_problem,
     find_pairs_problem,
@@ -64,7 +65,8 @@ class Findings:
         """A name that an event type can have; see `pipeline.core.events.names`."""
         problem = find_event_type_problem(name)
         if problem is not None:
-            self.add(field, problem.code, f"it {problem.message}")
+            bounds = {"min": 1, "max": EVENT_TYPE_MAX_CHARS} if problem.code == "length" else {}
+            self.add(field, problem.code, f"it {problem.message}", **bounds)
 
     def check_event_type_part(
         self, field: str, text: str, *, most: int, is_first: bool = False, is_last: bool = False
