@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import Headers, ProducerRecord, find_topic_pattern
 from pipeline.kafka.options import producer_topics_options
-from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Place
 from pipeline.kafka.stepping import Stepper
 
@@ -160,13 +160,19 @@ class ProducerTopics:
 
     def _find_starts(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Find where to read on, for partitions whose topic is not gone already. Empty while Kafka is away."""
-        starts = []
+        starts, lost = [], []
         try:
             for part in consumer.committed(list(parts), timeout=QUERY_TIMEOUT_S):
+                place = (part.topic, part.partition)
                 low, _ = consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S)
-                starts.append(TopicPartition(part.topic, part.partition, max(part.offset, low)))
+                starts.append(TopicPartition(*place, max(part.offset, low)))
+                if 0 <= part.offset < low:
+                    lost.append(ReadFault(place, "head_lost", part.offset, low, f"the log begins at {low}"))
         except KafkaException as error:
             log.warning("producer_topics_wait", reason=error.args[0].str())
+        else:
+            for fault in lost:
+                self._faults.note(fault)
         return starts
 
     def _end(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
