@@ -8,6 +8,8 @@ from pipeline.kafka.client_errors import CLIENT_ERRORS
 from pipeline.kafka.throttles import THROTTLES
 
 Options = dict[str, str | int | float | bool]
+# A broker is silent on the connection of a client that a quota holds back, for minutes, whether the quota is gone by
+# then or not. A new connection is answered.
 SILENT_MAX_MS = 10_000
 NOTE_ERROR: Any = CLIENT_ERRORS.note  # the library's types know of no callables in options
 
@@ -57,7 +59,9 @@ def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float)
         "message.max.bytes": config.record_max_bytes,
         # an unreachable Kafka is reported to the caller, not waited for
         "message.timeout.ms": int(timeout_s * 1000),
-        "request.timeout.ms": max(1000, int(min(timeout_s, 30) * 1000)),
+        "request.timeout.ms": max(1000, min(int(timeout_s * 1000), SILENT_MAX_MS)),
+        # then the request is sent again
+        "socket.timeout.ms": SILENT_MAX_MS,
         # bounds memory: beyond it `produce` refuses; less than a record would refuse that one for ever
         "queue.buffering.max.kbytes": max(config.produce_buffer_max_bytes, 2 * config.record_max_bytes) // 1024,
         "queue.buffering.max.messages": 500_000,
@@ -143,8 +147,6 @@ def probe_options(config: KafkaConfig) -> Options:
 def _patient_options() -> Options:
     note: Any = THROTTLES.open().note  # as `NOTE_ERROR`
     return {
-        # A broker is silent on the connection of a client that a quota holds back, for minutes, whether the quota is
-        # gone by then or not. A new connection is answered.
         "socket.timeout.ms": SILENT_MAX_MS,
         "throttle_cb": note,
     }
