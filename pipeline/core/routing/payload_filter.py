@@ -8,6 +8,7 @@ event costs on the number of filters: `Content` finds and looks through each pla
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ TEXT_MAX_BYTES = 4096
 # characters take as long as one. One filter at its limits, with the longest payload, stays below.
 SCANNED_MAX = 16_000_000
 TEXT_CHARS = 8
+SORTED_MIN = 64
 MISSING: Any = object()
 INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
@@ -46,7 +48,7 @@ class PayloadFilter(Protocol):
 class Content:
     """A payload, parsed when a filter first asks for it."""
 
-    __slots__ = ("_answers", "_content_type", "_found", "_payload", "_scanned", "_value")
+    __slots__ = ("_answers", "_content_type", "_elements", "_found", "_payload", "_scanned", "_value")
 
     def __init__(self, payload: bytes, content_type: str) -> None:
         self._payload = payload
@@ -54,6 +56,7 @@ class Content:
         self._value: Any = None
         self._found: dict[tuple[str, ...], Any] = {}
         self._answers: dict[tuple[tuple[str, ...], type, Any], bool] = {}
+        self._elements: dict[tuple[str, ...], Elements | None] = {}  # of lists; None: searched once
         self._scanned = 0
 
     @property
@@ -79,21 +82,30 @@ class Content:
         """Is `wanted` a part of the text, or an element of the list, at a path? Raises `SelectionCostError`."""
         # numbers that filters choose would collide in a dict; `true` and 1 are slow to tell apart
         if not isinstance(wanted, str) and wanted not in (0, 1):
-            return self._scan(self.find(parts), wanted)
+            return self._scan(parts, wanted)
         key = (parts, type(wanted), wanted)
         known = self._answers.get(key)
         if known is None:
-            known = self._answers[key] = self._scan(self.find(parts), wanted)
+            known = self._answers[key] = self._scan(parts, wanted)
         return known
 
-    def _scan(self, value: Any, wanted: Any) -> bool:
+    def _scan(self, parts: tuple[str, ...], wanted: Any) -> bool:
+        value = self.find(parts)
         if isinstance(value, list):
             self._scanned += len(value)
         elif isinstance(value, str):
             self._scanned += len(value) // TEXT_CHARS
         if self._scanned > SCANNED_MAX:
             raise SelectionCostError
-        return _contains(value, wanted)
+        if not isinstance(value, list) or len(value) < SORTED_MIN:
+            return _contains(value, wanted)
+        if parts not in self._elements:
+            self._elements[parts] = None
+            return _contains(value, wanted)
+        elements = self._elements[parts]
+        if elements is None:
+            elements = self._elements[parts] = Elements(value)
+        return elements.have(wanted)
 
     def _parse(self) -> Any:
         if self._content_type != JSON_TYPE:
@@ -102,6 +114,29 @@ class Content:
             return msgspec.json.decode(self._payload)
         except (msgspec.DecodeError, RecursionError, ValueError):
             return MISSING
+
+
+class Elements:
+    """The elements of a long list that is searched again, in order: each further search takes no time.
+
+    A sender cannot make this slow: numbers, whose hashes it could choose, are sorted; those of texts are secret.
+    """
+
+    __slots__ = ("_constants", "_numbers", "_texts")
+
+    def __init__(self, values: list[Any]) -> None:
+        self._texts = {each for each in values if isinstance(each, str)}
+        self._numbers = sorted(each for each in values if type(each) in (int, float))
+        self._constants = {each for each in values if each is None or each is True or each is False}
+
+    def have(self, wanted: Any) -> bool:
+        """Is the value one of the elements?"""
+        if isinstance(wanted, str):
+            return wanted in self._texts
+        if wanted is None or isinstance(wanted, bool):
+            return wanted in self._constants
+        place = bisect_left(self._numbers, wanted)
+        return place < len(self._numbers) and self._numbers[place] == wanted
 
 
 class Every:

@@ -11,6 +11,7 @@ from pipeline.core.routing.payload_filter import (
     DEPTH_MAX,
     OPERATORS,
     SCANNED_MAX,
+    SORTED_MIN,
     Content,
     FilterError,
     SelectionCostError,
@@ -172,3 +173,18 @@ def test_the_same_search_counts_once() -> None:
     wanted = parse_filter({"any": [where("", "contains", "b"), where("", "contains", True)]})
 
     assert not any(content.is_accepted_by(wanted) for _ in range(1_000))
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-2, 2)
+
+
+@given(st.lists(SCALARS | NUMBERS | st.just([]) | st.just({}), max_size=6), st.lists(SCALARS | NUMBERS, max_size=6))
+def test_a_long_list_that_is_searched_again_has_what_it_had(values: list[Any], wanted: list[Any]) -> None:
+    """Every search of a list gives the same answer as the first one, for numbers, texts and constants alike."""
+    payload = json.dumps([values, [[]] * SORTED_MIN]).encode()
+    long = json.dumps([*values, *[[]] * SORTED_MIN]).encode()
+    searched = Content(long, JSON_TYPE)
+    for each in [*wanted, *wanted, *(value for value in values if not isinstance(value, list | dict))]:
+        first = Content(payload, JSON_TYPE).is_accepted_by(parse_filter(where("/0", "contains", each)))
+
+        assert first == searched.is_accepted_by(parse_filter(where("", "contains", each))), each
