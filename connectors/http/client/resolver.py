@@ -129,7 +129,9 @@ class Resolver:
         """The addresses of today; those that are known, for another while, if they cannot be had soon."""
         asking = self._ask_once(name, owner)
         await asyncio.wait([asking], timeout=STALE_AFTER_S)
-        if asking.done() and not isinstance(asking.exception(), ResolveError | ShortageError):
+        # it is cancelled where one that cannot go on without it gives up
+        is_answered = asking.done() and not asking.cancelled()
+        if is_answered and not isinstance(asking.exception(), ResolveError | ShortageError):
             return asking.result()
         self._entries[name] = replace(known, expires_at_s=self._clock() + FOUND_TTL_S)
         return known.addresses

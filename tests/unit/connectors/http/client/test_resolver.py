@@ -307,3 +307,31 @@ async def test_what_is_not_awaited_any_more_keeps_no_place() -> None:
     assert begun + 1 == len(asked)
     await asyncio.wait(tasks)
     assert all(task.cancelled() for task in tasks)
+
+
+async def test_a_known_host_outlasts_those_who_give_up_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot go on without the answer gives up before the look-up has begun: the other has the known one."""
+    be_patient(monkeypatch)
+    clock, asked, answering = Clock(), [], threading.Event()
+
+    def look_up(name: str) -> Sequence[str]:
+        asked.append(name)
+        assert name == "known.example.com." or answering.wait(30)
+        return ["1.1.1.1"]
+
+    resolver = make_resolver(look_up, clock=clock)
+    await resolver.resolve("known.example.com", owner="one")
+    others = [asyncio.create_task(resolver.resolve(f"{number}.example.com", owner="one")) for number in range(2)]
+    await eventually(lambda: len(asked) == 1 + LOOKUPS_MAX // ZONE_SHARE)
+    clock.now_s += FOUND_TTL_S
+    again = asyncio.create_task(resolver.resolve("known.example.com", owner="one"))
+    await asyncio.sleep(0)
+    clock.now_s += STALE_MAX_S
+    impatient = asyncio.create_task(resolver.resolve("known.example.com", owner="one"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+
+    assert ("1.1.1.1",) == await again
+    answering.set()
+    await asyncio.gather(*others)
+    assert 3 == len(asked)
