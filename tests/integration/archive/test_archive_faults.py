@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -224,7 +224,6 @@ SLOW_ROWS = (
 )
 AMOUNTS = {
     "statement_timeout": SLOW_ROWS,
-    "transaction_timeout": (*SLOW_ROWS, "alter database {name} set transaction_timeout = '1s'"),
     "temp_file_limit": (
         "alter database {name} set work_mem = '64kB'",
         "alter database {name} set temp_file_limit = '100kB'",
@@ -237,14 +236,30 @@ async def test_a_server_that_takes_less_at_once(kafka: str, topic_prefix: str, d
     """A whole batch exceeds a limit of the server: it is written in as many transactions as it takes."""
     site = await ArchiveSite(kafka, topic_prefix, database).prepare()
     settings = {"DATABASE_STATEMENT_TIMEOUT_S": "1"} if name == "statement_timeout" else {}
-    with psycopg.connect(database, autocommit=True) as connection:
-        for statement in AMOUNTS[name]:
-            connection.execute(statement.format(name=f'"{connection.info.dbname}"').encode())
+    execute_each(database, AMOUNTS[name])
     load = site.load(EVENTS // 2)
     async with site.archive(**settings) as archive:
         await check(site, load)
 
         assert "batch_given_up" in archive.log()
+
+
+async def test_a_time_for_transactions_ends_no_batch(kafka: str, topic_prefix: str, database: str) -> None:
+    """A database has a time for transactions that a batch exceeds: its sessions have others, of the archive's own."""
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    execute_each(database, (*SLOW_ROWS, "alter database {name} set transaction_timeout = '100ms'"))
+    load = site.load(EVENTS // 2)
+    async with site.archive() as archive:
+        await check(site, load)
+
+        assert "batch_given_up" not in archive.log()
+
+
+def execute_each(database: str, statements: Sequence[str]) -> None:
+    """Execute statements one by one; `{name}` in them is the database."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.format(name=f'"{connection.info.dbname}"').encode())
 
 
 async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
