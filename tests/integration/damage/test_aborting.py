@@ -102,6 +102,8 @@ async def test_what_was_aborted_is_not_archived(broker: OwnBroker, prefix: str, 
     topic = site.topics.events
     producer = Producer({"bootstrap.servers": broker.servers, "transactional.id": f"{prefix}t"})
     await asyncio.to_thread(producer.init_transactions, 30)
+    # each transaction is one batch, the first as well
+    await asyncio.to_thread(producer.list_topics, topic.name, 30)
     kept: list[Event] = []
 
     def write(end: Callable[[float], object]) -> list[Event]:

@@ -6,39 +6,38 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from confluent_kafka import Producer
 
 from pipeline.core.events.records import Event, to_bytes
+from pipeline.topics import Topic
 from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.matcher.matcher_site import MatcherSite, make_event
 from tests.support.eventually import eventually
+from tests.support.outside_producer import OutsideProducer
 
 PAYLOAD = b'{"n":"' + b"abcdefgh" * 50_000 + b'"}'  # 400 kB
 
 
-def write_batch(servers: str, topic: str, events: list[Event], compression: str) -> None:
+def write_batch(servers: str, topic: Topic, events: list[Event], compression: str) -> None:
     """One batch, as a producer with a long linger makes it."""
-    producer = Producer(
-        {
-            "bootstrap.servers": servers,
-            "compression.type": compression,
-            "linger.ms": 200_000,  # `flush` ends it, however long the records take to be made
-            "batch.size": 500_000_000,
-            "message.max.bytes": 500_000_000,
-            "queue.buffering.max.kbytes": 1_000_000,
-        }
+    producer = OutsideProducer(
+        servers,
+        compression_type=compression,
+        linger_ms=200_000,  # `flush` ends it, however long the records take to be made
+        batch_size=500_000_000,
+        message_max_bytes=500_000_000,
+        queue_buffering_max_kbytes=1_000_000,
     )
     for event in events:
-        producer.produce(topic, key=event.application_id, value=to_bytes(event), partition=0)
-    assert producer.flush(60) == 0
+        producer.write_bytes(topic, event.application_id.encode(), to_bytes(event), partition=0)
+    producer.flush()
 
 
 async def test_300_events_in_one_batch_are_archived(broker: OwnBroker, prefix: str, database: str) -> None:
     """120 MB in one batch of 12 kB: more than librdkafka unpacks unless it is told how much it may."""
     site = await ArchiveSite(broker.servers, prefix, database, partitions=1).prepare()
     events = [make_event(str(uuid4()), payload=PAYLOAD) for _ in range(300)]
-    await asyncio.to_thread(write_batch, broker.servers, site.topics.events.name, events, "zstd")
+    await asyncio.to_thread(write_batch, broker.servers, site.topics.events, events, "zstd")
     async with site.archive():
         await wait_for_events(database, {event.event_id for event in events})
 
@@ -54,7 +53,7 @@ async def test_what_is_beyond_the_limit_is_stepped_over_by_both(
     site.publish(application_id, {str(uuid4()): {}})
     large = [make_event(application_id, payload=PAYLOAD) for _ in range(170)]
     before = site.send(application_id, 5)
-    await asyncio.to_thread(write_batch, broker.servers, site.topics.events.name, large, form)
+    await asyncio.to_thread(write_batch, broker.servers, site.topics.events, large, form)
     behind = site.send(application_id, 5)
     expected = {event.event_id for event in (*before, *behind)}
     archives = ArchiveSite(broker.servers, prefix, database, partitions=1)
