@@ -110,9 +110,17 @@ def _sample(kind: Any, name: str, known: dict[str, str], *, raw_as: Any = None) 
     raise TypeError(f"no sample of {kind}: add it here")
 
 
+def _is_raw_list(arguments: tuple[Any, ...]) -> bool:
+    """Is this JSON that is decoded later, item by item?"""
+    metas = [each for each in arguments[1:] if isinstance(each, msgspec.Meta)]
+    are_lists = any((each.extra_json_schema or {}).get("type") == "array" for each in metas)
+    return arguments[0] is msgspec.Raw and are_lists
+
+
 def _sample_of(origin: Any, arguments: tuple[Any, ...], name: str, known: dict[str, str], raw_as: Any) -> Any:
     if origin is Annotated:
-        return _sample(arguments[0], name, known)
+        found = _sample(arguments[0], name, known, raw_as=raw_as)
+        return [found] if _is_raw_list(arguments) else found
     if origin in (Union, UnionType):
         return _sample(next(part for part in arguments if part is not NoneType), name, known)
     if origin is Literal:
