@@ -71,7 +71,8 @@ async def test_a_request_that_takes_long_is_in_progress(stack: Stack) -> None:
 
     async def has_failed() -> bool:
         attempts = await stack.api.list_attempts(space, event_id)
-        return [("failed", attempt["picked_at"])] == [(each["status"]["type"], each["picked_at"]) for each in attempts]
+        assert [("failed", attempt["picked_at"])] == [(each["status"]["type"], each["picked_at"]) for each in attempts]
+        return True
 
     await eventually(has_failed)
     attempt_id = attempt["request_attempt_id"]
