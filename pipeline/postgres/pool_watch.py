@@ -55,6 +55,7 @@ class PoolWatch:
         self._problem: str | None = None
         self._failures = 0
         self._has_answered = False
+        self._was_useless = False  # the last session asked could not write
 
     def check(self) -> str | None:
         """Health: None, or the problem."""
@@ -83,11 +84,15 @@ class PoolWatch:
         if row is None:
             return None
         self._note_place(is_replica=row[0], place=row[2])
-        if not self._is_for_changes or not any(row[:2]):
+        is_useless = self._is_for_changes and any(row[:2])
+        if is_useless or self._was_useless:
+            # The address may lead to another server by now; a session stays with the one it was opened to. Once more
+            # when there is a better one: some that were being opened meanwhile have come after the drain before.
+            for pool in (self._pool, *self._followers):
+                await pool.drain()
+        self._was_useless = is_useless
+        if not is_useless:
             return None
-        # The address may lead to another server by now; a session stays with the one it was opened to.
-        for pool in (self._pool, *self._followers):
-            await pool.drain()
         return "the server is in recovery" if row[0] else "sessions are read-only"
 
     async def _look_for_room(self) -> None:

@@ -1,6 +1,7 @@
 """A pool works again soon after its server does, whatever became of its sessions."""
 
 import asyncio
+import contextlib
 import select
 import time
 from collections.abc import AsyncIterator, Callable
@@ -143,6 +144,35 @@ async def test_read_only_sessions_are_replaced(database: str, is_bare: bool) -> 
             await eventually(lambda: check() is None)
 
             assert [True] * SESSIONS == [await can_change(pool) for _ in range(SESSIONS)]
+
+
+async def test_sessions_opened_while_others_were_replaced_are_replaced_too(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one that is asked can write, and others behind it cannot: they were being opened at that time."""
+    monkeypatch.setattr("pipeline.postgres.pool_watch.INTERVAL_S", 60.0)  # each run asks once
+    pool = await open_pool(DatabaseConfig(pool_size=SESSIONS), SecretStr(database), name="test")
+    watch = PoolWatch(pool, Metrics("test"), name="test", is_for_changes=True)
+    async with pool:
+        await set_read_only(pool, SESSIONS)
+        watching = asyncio.create_task(watch.run())
+        await eventually(lambda: watch.check() is not None)
+        watching.cancel()
+        await set_read_only(pool, SESSIONS - 1)
+        watching = asyncio.create_task(watch.run())
+        await eventually(lambda: watch.check() is None)
+        watching.cancel()
+
+        assert [True] * SESSIONS == [await can_change(pool) for _ in range(SESSIONS)]
+
+
+async def set_read_only(pool: Pool, sessions: int) -> None:
+    """Let so many sessions of a pool be of a server that takes no changes, and the others be the next ones in turn."""
+    async with contextlib.AsyncExitStack() as held:  # the last one is given back first
+        for number in range(SESSIONS):
+            connection = await held.enter_async_context(pool.connection(timeout=20))
+            value = "on" if number < sessions else "off"
+            await connection.execute(f"set default_transaction_read_only = {value}".encode())
 
 
 FILL_THE_DISK = """
