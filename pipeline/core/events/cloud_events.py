@@ -74,10 +74,10 @@ class CloudEvent:
 def parse_structured(value: "bytes | msgspec.Raw") -> CloudEvent:
     """One of the JSON format. Raises `CloudEventError`."""
     try:
-        if len(bytes(value)) > ATTRIBUTES_MAX_BYTES:
-            _refuse_large_attributes(bytes(value))
+        if len(value) > ATTRIBUTES_MAX_BYTES:
+            _refuse_large_attributes(value)
         # a member that is null is one that is left out
-        members = {name: raw for name, raw in _decode_members(value).items() if bytes(raw) != b"null"}
+        members = {name: raw for name, raw in _decode_members(value).items() if not _is_null(raw)}
         attributes = {name: msgspec.json.decode(raw) for name, raw in members.items() if name not in DATA}
     except msgspec.DecodeError as error:
         raise CloudEventError(f"is no JSON object: {error}") from None
@@ -116,7 +116,11 @@ def derive_event_id(source: str, event_id: str) -> str:
         return str(uuid5(NAMESPACE_URL, f"{source}\n{event_id}"))
 
 
-def _refuse_large_attributes(value: bytes) -> None:
+def _is_null(raw: msgspec.Raw) -> bool:
+    return len(raw) == len(b"null") and bytes(raw) == b"null"  # the data, which may be large, is not copied for it
+
+
+def _refuse_large_attributes(value: "bytes | msgspec.Raw") -> None:
     found = _decode_data(value)
     if len(value) - len(found.data) - len(found.data_base64) > ATTRIBUTES_MAX_BYTES:
         raise CloudEventError(f"has more than {ATTRIBUTES_MAX_BYTES} bytes beside its data")

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Literal, get_args
 
 import msgspec
-from psycopg.rows import args_row, class_row, tuple_row
+from psycopg.rows import args_row, tuple_row
 from psycopg.sql import SQL, Composable, Composed
 from psycopg.sql import Literal as Number
 
@@ -27,6 +27,7 @@ from pipeline.postgres.archive.paging import (
     Cursor,
     ListFilter,
     ScanTexts,
+    find_end_of_scan,
     find_neighbours,
     list_values,
     read_scan,
@@ -189,14 +190,9 @@ async def list_attempts(pool: Pool, wanted: ListFilter, *, statuses: Sequence[st
     values = list_values(wanted) | {"now_us": wall_us()} | ({"statuses": list(statuses)} if statuses else {})
     # only the filters that are set take part in the plan
     texts = _compose_page(frozenset(values), is_backward=is_backward)
-
-    async def find_end() -> Cursor | None:
-        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor)) if statuses else ()
-        return places[0] if places else None
-
     found, end = await read_scan(
         lambda: pool.fetch(texts.page, values, args_row(ArchivedAttempt)),
-        find_end,
+        (lambda: find_end_of_scan(pool, texts, values)) if statuses else None,
         page_max=PAGE_MAX,
         is_backward=is_backward,
     )

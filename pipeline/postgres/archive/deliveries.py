@@ -21,6 +21,7 @@ from pipeline.postgres.archive.paging import (
     Cursor,
     ListFilter,
     ScanTexts,
+    find_end_of_scan,
     find_neighbours,
     list_values,
     read_scan,
@@ -128,14 +129,9 @@ async def list_deliveries(pool: Pool, wanted: ListFilter, *, states: Sequence[st
     values = list_values(wanted) | {"now_us": wall_us()} | ({"states": list(states)} if states else {})
     # only the filters that are set take part in the plan
     texts = _compose(frozenset(values), is_backward=is_backward)
-
-    async def find_end() -> Cursor | None:
-        places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor)) if states else ()
-        return places[0] if places else None
-
     found, end = await read_scan(
         lambda: pool.fetch(texts.page, values, class_row(ArchivedDelivery)),
-        find_end,
+        (lambda: find_end_of_scan(pool, texts, values)) if states else None,
         page_max=PAGE_MAX,
         is_backward=is_backward,
     )

@@ -52,11 +52,14 @@ async def list_events(pool: Pool, wanted: EventFilter) -> EventPage:
     text, values = _compose(_outline(wanted)), _list_values(wanted)
 
     async def find_end() -> Cursor | None:
-        places = await pool.fetch(text.end_of_scan, values, tuple_row) if wanted.is_selective else ()
+        places = await pool.fetch(text.end_of_scan, values, tuple_row)
         return _point_at(places[0]) if places else None
 
     found, end = await read_scan(
-        lambda: pool.fetch(text.page, values, tuple_row), find_end, page_max=PAGE_MAX, is_backward=is_backward
+        lambda: pool.fetch(text.page, values, tuple_row),
+        find_end if wanted.is_selective else None,
+        page_max=PAGE_MAX,
+        is_backward=is_backward,
     )
     first, last = (_point_at(found[0]), _point_at(found[-1])) if found else (None, None)
     end = last if len(found) == PAGE_MAX else end

@@ -1,9 +1,13 @@
 """Common parts of the archive's lists: filters, the places where a page ends, and how pages lead on and back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
+
+from psycopg.rows import class_row
+
+from pipeline.postgres.pool import Pool
 
 RowT = TypeVar("RowT")
 
@@ -42,18 +46,26 @@ class ScanTexts:
     end_of_scan: bytes
 
 
+async def find_end_of_scan(pool: Pool, texts: ScanTexts, values: Mapping[str, object]) -> Cursor | None:
+    """Where the scan of a page ends; None: it sees all."""
+    places = await pool.fetch(texts.end_of_scan, values, class_row(Cursor))
+    return places[0] if places else None
+
+
 async def read_scan(
     read: Callable[[], Awaitable[list[RowT]]],
-    find_end: Callable[[], Awaitable[Cursor | None]],
+    find_end: Callable[[], Awaitable[Cursor | None]] | None,
     *,
     page_max: int,
     is_backward: bool,
 ) -> tuple[list[RowT], Cursor | None]:
-    """A page, and where the scan ended that did not fill it; None: it saw all.
+    """A page, and where the scan ended that did not fill it; None: it saw all. `find_end`: None: every row fits.
 
     Items come meanwhile. Towards newer ones the end is found first: one that comes then lies behind it, or makes it be
     found next time. The other way an end that was found first would lie behind items that the page has not seen.
     """
+    if find_end is None:
+        return await read(), None
     end = await find_end() if is_backward else None
     found = await read()
     if len(found) == page_max:
