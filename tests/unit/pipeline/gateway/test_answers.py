@@ -1,24 +1,17 @@
 """Answers with any number of items."""
 
-import asyncio
 import time
 
 import orjson
 
 from pipeline.gateway.answers import answer_each
+from tests.support.turns import count_turns
 
 ITEMS = 50
 
 
 async def test_a_long_list_lets_others_have_their_turn() -> None:
     """Other requests go on while items are shown one by one; the answer has all of them, in their order."""
-    turns = 0
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
     def show(number: int) -> dict[str, int]:
         until_s = time.perf_counter() + 0.003  # of work
@@ -26,11 +19,10 @@ async def test_a_long_list_lets_others_have_their_turn() -> None:
             pass
         return {"number": number}
 
-    other = asyncio.create_task(take_turns())
-    answer = await answer_each(range(ITEMS), show)
-    other.cancel()
+    async with count_turns() as turns:
+        answer = await answer_each(range(ITEMS), show)
 
-    assert turns >= ITEMS // 5
+    assert turns.count >= ITEMS // 5
     assert isinstance(answer.body, bytes)
     assert [{"number": number} for number in range(ITEMS)] == orjson.loads(answer.body)
 
