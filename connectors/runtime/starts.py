@@ -38,12 +38,15 @@ class Starts:
         return taken
 
     def waits_for_s(self) -> float:
-        """Seconds for which work could have been started, and none was."""
-        return time.monotonic() - self._started_at_s if self._lanes.has_runnable else 0.0
+        """Seconds for which work could have been started, and none was. Parked work may wait for its pace."""
+        waited_s = time.monotonic() - self._started_at_s
+        if self._lanes.has_runnable:
+            return waited_s
+        return max(0.0, waited_s - 1 / self.pace.rate_per_s) if self._lanes.has_parked else 0.0
 
     def note_idle(self, at_us: int) -> None:
         """Note the time without work to start. Call it regularly, after all work that may start has started."""
-        if not self._lanes.has_runnable:
+        if not self._lanes.has_runnable and not self._lanes.has_parked:
             self._started_at_s = at_us / 1_000_000
 
     def _start_again(self) -> None:

@@ -94,19 +94,19 @@ class Lane(Generic[T]):
         fresh, retries, _ = self.queues
         return not fresh and not retries
 
-    def pop(self) -> tuple[T, Rank]:
+    def pop(self) -> T:
         """The next item. The lane must not be empty."""
         self.given += 1
         self.timed += 1
         fresh, retries, parked = self.queues
         if not retries and not parked:
-            return fresh.popleft(), Rank.FRESH
+            return fresh.popleft()
         filled = [rank for rank in Rank if self.queues[rank]]
         turn, choice = self.given, 0
         while turn % BACKLOG_SHARE == 0 and choice < len(filled) - 1:
             turn //= BACKLOG_SHARE
             choice += 1
-        return self.queues[filled[choice]].popleft(), filled[choice]
+        return self.queues[filled[choice]].popleft()
 
     def pop_last(self) -> T | None:
         """Remove the item with the last turn; None: the lane is empty."""

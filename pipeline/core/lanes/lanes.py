@@ -47,7 +47,10 @@ class Taken(NamedTuple, Generic[T]):
     gate: Gate
     key: Hashable
     items: list[T]
-    parked: int  # how many of them had been
+    # How many of them the pace of parked work must count. None of a slow lane, which its places bound, nor of one with
+    # other work, which gives out what was parked beside it: counted, they would use up the pace, and what was parked
+    # of others, and waits for nothing else, would not start for as long as a busy lane had some.
+    parked: int
 
 
 class Lanes(Generic[T]):
@@ -153,10 +156,8 @@ class Lanes(Generic[T]):
                     if not len(lane):
                         continue
                     if lane.gate.room(now_us) > 0 and self._find_turns(lane, now_us) is turns:
-                        taken = self._give(lane, now_us)
-                        # Slow lanes are bounded by their places. Were theirs counted, they would use up the pace, and
-                        # what was parked of quick ones would have to wait for it.
-                        return taken._replace(parked=0) if standing is Standing.SLOW else taken
+                        items = self._give(lane, now_us)
+                        return Taken(lane.gate, lane.key, items, len(items) if are_parked else 0)
                     self._line_up(lane, now_us)
                     moved = moved or lane.ready_in is not None
             if not moved:
@@ -226,9 +227,9 @@ class Lanes(Generic[T]):
         others = self._seen_count - 1
         return others > 0 and length > LONGER_FACTOR * (self.waiting - length) / others
 
-    def _give(self, lane: Lane[T], now_us: int) -> Taken[T]:
+    def _give(self, lane: Lane[T], now_us: int) -> list[T]:
         count = min(self._batch_max, len(lane))
-        given = [lane.pop() for _ in range(count)]
+        items = [lane.pop() for _ in range(count)]
         self.waiting -= count
         lane.gate.start(now_us)
         if len(lane):
@@ -238,8 +239,7 @@ class Lanes(Generic[T]):
             us_per_item = lane.measure_us_per_item(now_us)
             if us_per_item:
                 lane.gate.note_drained(us_per_item, now_us)
-        parked = sum(rank is Rank.PARKED for _, rank in given)
-        return Taken(lane.gate, lane.key, [item for item, _ in given], parked)
+        return items
 
     def _line_up(self, lane: Lane[T], now_us: int) -> None:
         if lane.ready_in is not None:

@@ -60,7 +60,7 @@ class ParkedPace:
         return self._tokens.wait_us(now_us)
 
     def start(self) -> None:
-        """One was started, whether there was room for it or not: then those behind it wait longer."""
+        """One was started; of a batch perhaps without room for it: then those behind it wait longer."""
         self._started += 1
         self._tokens.take()
 

@@ -17,6 +17,7 @@ from pipeline.core.lanes.fixed_gate import FixedGate
 from pipeline.core.lanes.lane import Jam, Rank
 from pipeline.core.log.commit_note import CommitNote
 from pipeline.core.log.watermark import Watermark
+from pipeline.core.units import SECOND_US
 from tests.support.eventually import eventually
 
 NOW_US = 1_795_500_460_000_000
@@ -77,7 +78,7 @@ class ScriptedSink:
 class OneFlow:
     """A flow of one partition, and what comes out of it."""
 
-    def __init__(self, *, parks: bool = True) -> None:
+    def __init__(self, *, parks: bool = True, parked_rate_min_per_s: float = 1000.0) -> None:
         self.sink = ScriptedSink()
         self.partition = Partition(PLACE, Watermark(0))
         self.released: list[bytes | None] = []
@@ -89,16 +90,16 @@ class OneFlow:
             budget=Budget(records_max=10_000, bytes_max=1 << 24, places_max=100, batch_max=100),
             open_max=100,
             batch_max=1,
-            parked_rate_min_per_s=1000.0,
+            parked_rate_min_per_s=parked_rate_min_per_s,
             release=lambda record: self.released.append(record.value),
             fail=self.errors.append,
             clock_us=lambda: self.now_us,
         )
 
-    def read(self, *values: bytes) -> None:
+    def read(self, *values: bytes, lane: bytes = b"lane") -> None:
         """These are the partition's next records."""
         for value in values:
-            record = LogRecord("topic", 0, self.partition.mark.next_offset, b"lane", value, NOW_US)
+            record = LogRecord("topic", 0, self.partition.mark.next_offset, lane, value, NOW_US)
             self.partition.mark.take(record.offset)
             self.flow.admit(record, self.partition, NOW_US)
         self.flow.start()
@@ -199,3 +200,31 @@ async def test_a_record_whose_copy_was_given_up_is_put_again() -> None:
 
     assert [b"copy", b"copy"] == one.sink.put_values
     assert 1 == one.partition.mark.committable
+
+
+async def test_parked_records_of_a_busy_lane_keep_those_of_others_no_longer() -> None:
+    """A lane gives out parked records beside fresh ones, however many: the next lane with parked ones has its turn."""
+    one = OneFlow(parked_rate_min_per_s=1.0)
+    pace = one.flow.parked_pace
+    assert 0 == pace.wait_us(monotonic_us())
+    one.read(*[b"fresh" if number % 5 else b"back" for number in range(4_000)], lane=b"busy")
+    await eventually(lambda: len(one.released) == 4_000)
+
+    assert pace.wait_us(monotonic_us()) <= 1 + SECOND_US / pace.rate_per_s
+    one.read(b"back", lane=b"quiet")
+    await eventually(lambda: len(one.released) == 4_001)
+    assert [] == one.errors
+
+
+async def test_parked_records_that_stand_still_are_seen() -> None:
+    """Records with nothing but parked work before them are work that could be started, once their pace lets them."""
+    one = OneFlow()
+    assert 0 == one.flow.parked_pace.wait_us(monotonic_us())
+    for _ in range(1_000):
+        one.flow.parked_pace.start()
+    one.read(b"back")
+    one.flow.tick(0.25, full_for_s=0)
+
+    await eventually(lambda: one.flow.waits_for_s() > 0)
+    await eventually(lambda: one.flow.waits_for_s() == 0)
+    assert [b"back"] == one.released

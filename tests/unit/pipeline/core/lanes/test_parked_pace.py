@@ -81,7 +81,7 @@ def test_the_rate_stays_within_its_bounds(loads: list[tuple[int, int | None]]) -
 
 
 def test_what_was_started_without_room_is_waited_for() -> None:
-    """A lane that has other work as well may start what was parked; those behind it wait as much longer."""
+    """A lane may start a batch when there is room for one; those behind it wait as much longer."""
     pace = ParkedPace(rate_min_per_s=100.0)
     now_us = SECOND_US
     while not pace.wait_us(now_us):
