@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from pipeline.core.events.claim_check import NOWHERE, is_claim_check
+from pipeline.core.events.moments import show_moment
 from pipeline.core.events.records import Delivery, from_bytes, to_bytes
 from pipeline.core.log.checksum import fits
 from pipeline.gateway.producer_reading import ProducerReading
@@ -29,6 +30,7 @@ from pipeline.postgres.archive.dead_letters import (
     read_contents,
 )
 from pipeline.postgres.archive.paging import Cursor
+from pipeline.postgres.control.audit_log import SendingAgain, note_request
 from pipeline.postgres.pool import Pool
 from pipeline.topics import Topics
 from schemas import SchemaError
@@ -67,16 +69,41 @@ async def redrive(
     """
     done = Redriven()
     after = wanted.after
+    is_noted = False
     while limit is None or done.redriven < limit:
         size = BATCH_LETTERS if limit is None else min(BATCH_LETTERS, limit - done.redriven)
         letters = await list_letters(pool, replace(wanted, after=after), limit=size)
         if not letters:
             return done
+        if not is_noted:
+            await note_request(pool, _describe(wanted, limit))
+            is_noted = True
         for portion in _portion(letters, await measure_contents(pool, [letter.dead_id for letter in letters])):
             await _send_again(pool, producer, topics, portion, reading, done)
             progress(len(portion))
         after = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
     return done
+
+
+def _describe(wanted: LetterFilter, limit: int | None) -> SendingAgain:
+    """The audit log's entry of a redrive: its filter."""
+    ids = wanted.dead_ids or ()
+    given = {
+        "subscription_id": wanted.subscription_id,
+        "event_id": wanted.event_id,
+        "reason": wanted.reason,
+        "min_died_at": show_moment(wanted.died_min_us) if wanted.died_min_us is not None else None,
+        "max_died_at": show_moment(wanted.died_max_us) if wanted.died_max_us is not None else None,
+        "dead_ids": len(ids) or None,
+        "limit": limit,
+    }
+    return SendingAgain(
+        application_id=wanted.application_id,
+        resource="dead_letter",
+        resource_id=ids[0] if len(ids) == 1 else "several",
+        action="redriven",
+        details={name: value for name, value in given.items() if value is not None},
+    )
 
 
 def _portion(letters: Sequence[ArchivedLetter], sizes: Mapping[str, int]) -> Iterator[list[ArchivedLetter]]:

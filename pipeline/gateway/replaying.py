@@ -29,6 +29,7 @@ from pipeline.gateway.reads.waiting import wait_for_archive
 from pipeline.gateway.validation import Findings
 from pipeline.kafka.failures import Plain, ToSend, trace
 from pipeline.kafka.producer import KafkaUnavailableError
+from pipeline.postgres.control.audit_log import SendingAgain, note_request
 from pipeline.postgres.control.replays import (
     Asked,
     KnownDelivery,
@@ -87,6 +88,15 @@ async def replay(request: web.Request) -> web.Response:
     known = await list_deliveries(gateway.pool, application_id, event_id)
     version = routes.version if routes is not None else 0
     plan = plan_replay(application_id, event, selected, known, routes_version=version, now_us=gateway.clock.now_us())
+    only = str(form.subscription_id) if form.subscription_id is not None else None
+    noted = SendingAgain(
+        application_id=application_id,
+        resource="event",
+        resource_id=event_id,
+        action="replayed",
+        details={"subscription_id": only, "deliveries": len(selected)},
+    )
+    await note_request(gateway.pool, noted)
     await carry_out(gateway, application_id, event, plan, routes_version=version)
     gateway.log.info("event_replayed", application_id=application_id, event_id=event_id, deliveries=len(selected))
     return answer_nothing()

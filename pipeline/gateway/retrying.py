@@ -19,6 +19,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import take_path_id
 from pipeline.gateway.replaying import carry_out, plan_replay
 from pipeline.postgres.archive.attempts import find_attempt
+from pipeline.postgres.control.audit_log import SendingAgain, note_request
 from pipeline.postgres.control.replays import find_replayed_event, list_deliveries
 from pipeline.postgres.control.subscriptions import find_subscription
 
@@ -79,6 +80,14 @@ async def retry(request: web.Request) -> web.Response:
         now_us=gateway.clock.now_us(),
         is_forced=True,
     )
+    noted = SendingAgain(
+        application_id=application_id,
+        resource="request_attempt",
+        resource_id=attempt_id,
+        action="retried",
+        details={"event_id": event.event_id, "subscription_id": attempt.subscription_id},
+    )
+    await note_request(gateway.pool, noted)
     await carry_out(gateway, application_id, event, plan, routes_version=version)
     (asked,) = plan.asked
     gateway.log.info("attempt_retried", application_id=application_id, delivery_id=asked.delivery_id)

@@ -22,6 +22,7 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.waiting import wait_for_archive
 from pipeline.gateway.replaying import carry_out, plan_replay
 from pipeline.gateway.validation import Findings
+from pipeline.postgres.control.audit_log import SendingAgain, note_request
 from pipeline.postgres.control.replays import find_replayed_event
 
 
@@ -72,6 +73,14 @@ async def test(request: web.Request) -> web.Response:
         findings.raise_if_any()
         payload = decode_payload(form.payload, JSON_TYPE)
     event_id = str(uuid7())
+    noted = SendingAgain(
+        application_id=application_id,
+        resource="subscription",
+        resource_id=subscription_id,
+        action="tested",
+        details={"event_id": event_id},
+    )
+    await note_request(gateway.pool, noted)
     await accept_operational(gateway, describe_test(application_id, subscription_id, event_id, payload, now_us=now_us))
     await wait_for_archive(gateway, application_id, event_id=event_id, dispatched=True)
     event = await find_replayed_event(gateway.pool, application_id, event_id)

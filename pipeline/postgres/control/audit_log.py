@@ -1,15 +1,18 @@
 """The audit log: who changed what. Rows are written by triggers of the tables that change; here they are read.
 
+A request to send something again changes no such table: it is noted here, before it is carried out.
+
 A transaction that is under way may have a lower `audit_id` than one that has ended. It holds a lock that says so.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.sql import SQL
+from psycopg.types.json import Jsonb
 
 from pipeline.postgres.pool import Pool
 
@@ -20,7 +23,10 @@ PLACE_LOCK = 1_751_478_121
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One change. `changes`: by column a pair of before and after, or a word where it is not shown."""
+    """One change. `changes`: by column a pair of before and after, or a word where it is not shown.
+
+    Of a request to send something again: what was asked for.
+    """
 
     audit_id: int
     changed_at: datetime
@@ -56,6 +62,32 @@ class AuditPage(NamedTuple):
 
     entries: list[AuditEntry]
     complete_to: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingAgain:
+    """A request to send something (again). `application_id`: None: of all applications."""
+
+    application_id: str | None
+    resource: Literal["event", "request_attempt", "dead_letter", "subscription"]
+    resource_id: str
+    action: Literal["replayed", "retried", "redriven", "tested"]
+    details: dict[str, Any]
+
+
+async def note_request(pool: Pool, request: SendingAgain) -> None:
+    """Note a request and who makes it. The entry stays when it fails afterwards: part of it may have been sent."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "select note_request(%s, %s, %s, %s, %s)",
+            (
+                request.resource,
+                request.resource_id,
+                request.application_id,
+                request.action,
+                Jsonb(request.details),
+            ),
+        )
 
 
 async def list_entries(pool: Pool, wanted: AuditFilter, *, most: int) -> AuditPage:

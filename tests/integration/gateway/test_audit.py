@@ -2,13 +2,16 @@
 
 import re
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from pipeline.gateway.accounts.audit import PAGE_ENTRIES
 from tests.support.api import describe_subscription, describe_type, find_link
+from tests.support.eventually import eventually
 from tests.support.people import PASSWORD, make_person
+from tests.support.receiver import Receiver, Status
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -227,6 +230,54 @@ async def test_what_is_no_cause_to_note(stack: Stack) -> None:
 
     assert 422 == refused.status
     assert before == await read(stack, f"organization_id={space.organization_id}")
+
+
+async def test_requests_to_send_again_are_noted(stack: Stack) -> None:
+    """A replay, a retry, a test and a redrive say who asked for what; a refused one and a dry run leave no entry."""
+    space = await stack.api.make_space(TYPE)
+    own = {"application_id": space.application_id}
+    async with Receiver() as receiver:
+        receiver.script("/a", Status(500), Status(200))
+        made = await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": []})
+        event_id = await stack.api.send(space, TYPE)
+        (failed,) = await stack.api.wait_for_outcomes(space, event_id, "failed")
+        latest = (await read(stack, f"organization_id={space.organization_id}"))[0]["audit_id"]
+        letters = f"/dead_letters?application_id={space.application_id}"
+
+        async def has_died() -> bool:
+            return len((await stack.api.call("GET", letters)).json) == 1
+
+        await eventually(has_died)
+
+        async def ask(path: str, **more: Any) -> int:
+            return (await stack.api.call("POST", path, own | more, token=space.secret)).status
+
+        statuses = [
+            await ask(f"/events/{event_id}/replay", subscription_id=made["subscription_id"]),
+            await ask(f"/events/{uuid4()}/replay"),
+            await ask(f"/request_attempts/{failed['request_attempt_id']}/retry"),
+            await ask(f"/request_attempts/{uuid4()}/retry"),
+            await ask(f"/subscriptions/{made['subscription_id']}/test"),
+            await ask("/dead_letters/redrive", reason="exhausted", dry_run=True),
+            await ask("/dead_letters/redrive", reason="exhausted"),
+            await ask("/dead_letters/redrive", reason="exhausted"),
+        ]
+        entries = await read(stack, f"organization_id={space.organization_id}&after={latest}")
+
+    assert [204, 404, 201, 404, 201, 200, 200, 200] == statuses
+    found = [(each["action"], each["resource"], each["resource_id"]) for each in reversed(entries)]
+    assert [
+        ("replayed", "event", event_id),
+        ("retried", "request_attempt", failed["request_attempt_id"]),
+        ("tested", "subscription", made["subscription_id"]),
+        ("redriven", "dead_letter", "several"),
+    ] == found
+    redriven, _, _, replayed = entries
+    assert {"subscription_id": made["subscription_id"], "deliveries": 1} == replayed["changes"]
+    assert {"reason": "exhausted", "limit": 10_000} == redriven["changes"]
+    for entry in entries:
+        assert space.application_id == entry["application_id"]
+        assert ("application_secret", "127.0.0.1") == (entry["actor"]["kind"], entry["actor"]["address"])
 
 
 async def test_nothing_of_it_can_be_changed(stack: Stack) -> None:
