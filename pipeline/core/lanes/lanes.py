@@ -13,7 +13,7 @@ elsewhere. If all lanes are equally long, this process is at its limit, and park
 """
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from pipeline.core.lanes.budget import Standing
@@ -23,19 +23,27 @@ from pipeline.core.lanes.turns import Turns
 LONGER_FACTOR = 2  # than the mean of the others
 # Where a search for a lane looks first, in turn: (are there only parked items in it, its standing). So each kind has a
 # share of the starts when there are fewer places than work.
+Kind = tuple[bool, Standing]
 PROVEN, UNKNOWN, SLOW = (False, Standing.PROVEN), (False, Standing.UNKNOWN), (False, Standing.SLOW)
 PARKED = ((True, Standing.PROVEN), (True, Standing.UNKNOWN))
-MOSTLY = (PROVEN, UNKNOWN, *PARKED, SLOW)
-ORDERS = (
-    MOSTLY,
-    (UNKNOWN, PROVEN, *PARKED, SLOW),
-    MOSTLY,
-    (*PARKED, PROVEN, UNKNOWN, SLOW),
-    MOSTLY,
-    (UNKNOWN, PROVEN, *PARKED, SLOW),
-    MOSTLY,
-    (SLOW, PROVEN, UNKNOWN, *PARKED),
-)
+
+
+def _alternate(one: Sequence[Kind], other: Sequence[Kind]) -> tuple[tuple[Kind, ...], ...]:
+    return (
+        (PROVEN, UNKNOWN, *one, SLOW),
+        (UNKNOWN, PROVEN, *one, SLOW),
+        (PROVEN, UNKNOWN, *other, SLOW),
+        (*other, PROVEN, UNKNOWN, SLOW),
+        (PROVEN, UNKNOWN, *one, SLOW),
+        (UNKNOWN, PROVEN, *one, SLOW),
+        (PROVEN, UNKNOWN, *other, SLOW),
+        (SLOW, PROVEN, UNKNOWN, *other),
+    )
+
+
+# The pace lets parked work go one by one: were proven lanes always first, one with thousands would take every turn. The
+# two ways alternate among odd and even looks, since every other look may be one that finds nothing.
+ORDERS = (*_alternate(PARKED, PARKED[::-1]), *_alternate(PARKED[::-1], PARKED))
 
 T = TypeVar("T")
 MayOpen = Callable[[Hashable, Standing], bool]

@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -26,6 +27,7 @@ class ScriptedGate:
     refuses: bool = False
     long_from: int = 1_000_000
     slow: bool = False
+    is_unknown: bool = False
     overrun: bool = field(default=False)
     drained: list[float] = field(default_factory=list)
 
@@ -45,7 +47,9 @@ class ScriptedGate:
         return self.slow
 
     def standing(self, waiting: int, now_us: int) -> Standing:
-        return Standing.SLOW if self.slow else Standing.PROVEN
+        if self.slow:
+            return Standing.SLOW
+        return Standing.UNKNOWN if self.is_unknown else Standing.PROVEN
 
     def start(self, now_us: int) -> None:
         self.overrun = self.overrun or self.room(now_us) <= 0
@@ -396,6 +400,31 @@ def test_parked_work_beside_other_work_does_not_use_up_the_pace() -> None:
         counted.append((len(taken.items), taken.parked))
 
     assert [(2, 0), (2, 0), (2, 0), (2, 2)] == counted
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+@pytest.mark.parametrize("begun", [0, 1])
+def test_thousands_of_parked_items_take_turns_with_one_of_an_endpoint_that_comes_back(begun: int, at_once: int) -> None:
+    """The last request to it failed, that of the other lane succeeded: the pace lets some of both go, again and again.
+
+    `begun`: looks before. `at_once`: items that the pace lets go together, before a look that finds nothing.
+    """
+    gates = {"proven": ScriptedGate(limit=1000), "back": ScriptedGate(limit=1000, is_unknown=True)}
+    lanes: Lanes[int] = Lanes(lambda key: gates[str(key)], find_group=lambda key: key)
+    for _ in range(begun):
+        lanes.take(NOW_US)
+    for number in range(100):
+        lanes.offer("proven", number, NOW_US, Rank.PARKED)
+    lanes.offer("back", 0, NOW_US, Rank.PARKED)
+    given: list[Hashable] = []
+    for _ in range(len(ORDERS)):
+        for _ in range(at_once):
+            taken = lanes.take(NOW_US)
+            assert taken is not None
+            given.append(taken.key)
+        assert lanes.take(NOW_US, with_parked=False) is None
+
+    assert 1 == given.count("back")
 
 
 def test_a_lane_that_became_another_kind_is_found_at_once() -> None:
