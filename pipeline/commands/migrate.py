@@ -10,8 +10,9 @@ import click
 def migrate(dry_run: bool) -> None:
     """Bring the database at HOOKLINE_DATABASE_WRITE_URL up to date.
 
-    Applies the migrations it does not have yet, in order. May be repeated, and may run on several machines at once.
-    The gateway and the archive refuse to start without them.
+    Applies the migrations it does not have yet, in order, each whole or not at all. May be repeated and interrupted,
+    and may run on several machines at once: one works, the others wait. The gateway and the archive refuse to start
+    without them.
 
     \b
     Example:
@@ -21,8 +22,11 @@ def migrate(dry_run: bool) -> None:
     from pipeline.postgres import migrations
 
     url = load_settings(os.environ).database.write_url.get_secret_value()
-    names = migrations.plan(url) if dry_run else migrations.migrate(url)
-    for name in names:
-        click.echo(f"{'to apply' if dry_run else 'applied'}  {name}")
+    if dry_run:
+        names = migrations.plan(url)
+        for name in names:
+            click.echo(f"to apply  {name}")
+    else:  # each is said when it is done: a large one may take long
+        names = migrations.migrate(url, on_applied=lambda name: click.echo(f"applied  {name}"))
     if not names:
         click.echo("nothing to do: the database is up to date")

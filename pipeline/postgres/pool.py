@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
-from pipeline.postgres.session import describe_connection, prepare
+from pipeline.postgres.session import describe_connection, prepare, read_url
 from pipeline.start_error import StartError
 from pipeline.tenant import TENANT
 
@@ -249,7 +249,7 @@ REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "
 
 def describe_unreachable(url: str, error: Exception) -> StartError:
     """One sentence for the operator, without the password. `DatabaseAwayError` when it may pass."""
-    info = psycopg.conninfo.conninfo_to_dict(url)
+    info = read_url(url)
     place = f"{info.get('host', 'local socket')}:{info.get('port', 5432)}, database {info.get('dbname', 'default')}"
     reason = " ".join(str(error).split())
     text = (
@@ -258,3 +258,14 @@ def describe_unreachable(url: str, error: Exception) -> StartError:
     )
     is_refused = any(words in reason for words in REFUSALS)
     return StartError(text) if is_refused else DatabaseAwayError(text)
+
+
+def describe_failure(error: Exception) -> str:
+    """The sentence of a command for one of `DatabaseFailed` in the middle of its work."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, DatabaseRefused):
+        return (
+            f"PostgreSQL does not do it: {reason}. Is the database up to date (`hookline migrate`), and may the role "
+            "of HOOKLINE_DATABASE_WRITE_URL do this?"
+        )
+    return f"PostgreSQL went away, or took too long: {reason}. What was done stays; run it again once it answers"

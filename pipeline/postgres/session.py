@@ -7,11 +7,12 @@ statement may take.
 from collections.abc import Mapping
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
+from pipeline.start_error import StartError
 
 MEANING: Mapping[str, object] = {
     # any text of an event or a name can be written and read
@@ -62,9 +63,20 @@ def describe_connection(
 
 def describe_session(url: str, settings: Mapping[str, object]) -> str:
     """The `options` of a connection: those of the URL, ours, and `settings`."""
-    given = str(conninfo_to_dict(url).get("options") or "")
+    given = str(read_url(url).get("options") or "")
     ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in {**MEANING, **TIMES, **settings}.items())
     return f"{given} {ours}".lstrip()
+
+
+def read_url(url: str) -> dict[str, Any]:
+    """The parts of a libpq URL. Raises `StartError`, which does not repeat it: a password may be in it."""
+    try:
+        return dict(conninfo_to_dict(url))
+    except ProgrammingError:
+        raise StartError(
+            "HOOKLINE_DATABASE_WRITE_URL, or one of HOOKLINE_DATABASE_READ_URLS, is no libpq URL; it looks like "
+            "postgresql://user:password@host:5432/database, with / and @ in a password as %2F and %40"
+        ) from None
 
 
 async def prepare(connection: AsyncConnection[TupleRow]) -> None:

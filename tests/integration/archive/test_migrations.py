@@ -1,17 +1,26 @@
 """The SQL files on a real PostgreSQL: forwards, again, backwards; and what the code says about the tables."""
 
 import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
+from shutil import copytree, ignore_patterns
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from yoyo import get_backend, read_migrations
 
 from pipeline.postgres import migrations
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
 from pipeline.start_error import StartError
 from tests.support.eventually import eventually
+from tests.support.processes import ROOT, select_environ
 
 TABLE_NAMES = [table.name for table in TABLES]
 
@@ -137,3 +146,121 @@ def test_bodies_are_compressed_once(database: str) -> None:
         ("dead_letters", "source_value", "e"),
         ("events", "payload", "e"),
     ] == rows
+
+
+def list_relations(database: str) -> list[str]:
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("select relname from pg_class where relnamespace = 'public'::regnamespace order by 1")
+        return [row[0] for row in rows]
+
+
+def test_a_plan_changes_nothing(empty_database: str) -> None:
+    """A dry run, and the look of a process that starts, leave a database as empty as it was."""
+    assert migrations.plan(empty_database)
+    with pytest.raises(StartError):
+        migrations.verify(empty_database)
+
+    assert [] == list_relations(empty_database)
+
+
+@contextmanager
+def start_migrate(database: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`hookline migrate`, killed in the end."""
+    command = [sys.executable, "-m", "pipeline.cli", "migrate"]
+    environ = select_environ(os.environ) | {"HOOKLINE_DATABASE_WRITE_URL": database}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def wait_for_lock(connection: psycopg.Connection[object], statement: str) -> None:
+    """Wait until a session stands still with such a statement."""
+
+    def is_waiting() -> bool:
+        found = connection.execute(
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' "
+            "and query ilike %s",
+            (statement,),
+        )
+        assert found.fetchone() is not None
+        return True
+
+    await eventually(lambda: asyncio.to_thread(is_waiting), timeout_s=60)
+
+
+async def test_a_killed_one_leaves_no_lock(empty_database: str) -> None:
+    """A process that was killed in the middle keeps no later one waiting, or from migrating at all."""
+    with psycopg.connect(empty_database) as other, psycopg.connect(empty_database, autocommit=True) as looking:
+        other.execute("create table organizations (a int)")  # not committed: a second one has to wait
+        with start_migrate(empty_database):
+            await wait_for_lock(looking, "%create table organizations%")
+        other.rollback()
+    names = await asyncio.to_thread(migrations.migrate, empty_database)
+
+    assert "0001.control_plane" == names[0]
+    assert [] == migrations.plan(empty_database)
+
+
+async def test_a_killed_one_leaves_nothing_half_done(empty_database: str) -> None:
+    """A migration is applied and listed at once: killed in between it would be applied again, and fail for ever."""
+    migrations.migrate(empty_database)
+    backend = get_backend(empty_database.replace("postgresql://", "postgresql+psycopg://"))
+    with as_file(files("pipeline.postgres").joinpath("sql")) as folder:
+        last = [each for each in backend.to_rollback(read_migrations(str(folder))) if each.id >= "0242"]
+        backend.rollback_migrations(last)
+    backend.connection.close()
+    names = migrations.plan(empty_database)
+    with psycopg.connect(empty_database) as other, psycopg.connect(empty_database, autocommit=True) as looking:
+        other.execute("lock table _yoyo_migration in share mode")  # it can be read, and nothing listed
+        with start_migrate(empty_database):
+            await wait_for_lock(looking, "insert into%_yoyo_migration%")
+    applied = await asyncio.to_thread(migrations.migrate, empty_database)
+
+    assert "0242.retry_schedules" == names[0]
+    assert names == applied
+
+
+def test_any_url_of_libpq_will_do(empty_database: str) -> None:
+    """Several hosts, of which the first one is away; a limit of time that would end every statement."""
+    head, _, rest = empty_database.rpartition("@")
+    several = f"{head}@127.0.0.1:1,{rest}?options=-cstatement_timeout%3D1"
+
+    assert migrations.migrate(several)
+    migrations.verify(several)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "host", "postgresql://u:hush@h/d?wrong=1"])
+def test_what_is_no_url_is_told_without_the_password(url: str) -> None:
+    """The message names the setting and shows the form."""
+    with pytest.raises(StartError, match=r"HOOKLINE_DATABASE_WRITE_URL, .*no libpq URL; it looks like") as caught:
+        migrations.plan(url)
+
+    assert "hush" not in str(caught.value)
+
+
+def test_a_role_that_may_make_nothing_is_told(empty_database: str) -> None:
+    """The message has PostgreSQL's reason, and what to do."""
+    role = f"reader_{uuid4().hex[:8]}"
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(SQL("create role {} login password 'x'").format(Identifier(role)))
+        try:
+            place = empty_database.rpartition("@")[2]
+            with pytest.raises(StartError, match=r"permission denied for schema public.*may make tables"):
+                migrations.migrate(f"postgresql://{role}:x@{place}")
+        finally:
+            connection.execute(SQL("drop role {}").format(Identifier(role)))
+
+
+def test_a_folder_of_any_name_has_the_migrations(tmp_path: Path) -> None:
+    """Brackets in the path of an installation are no pattern: nothing would be found, and nothing missing."""
+    place = tmp_path / "hook[line]"
+    copytree(ROOT / "pipeline", place / "pipeline", ignore=ignore_patterns("__pycache__"))
+    script = "from pipeline.postgres import migrations\nwith migrations._read() as found: print(len(found))"
+    environ = select_environ(os.environ) | {"PYTHONPATH": f"{place}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=place, env=environ, capture_output=True, text=True, check=True
+    )
+
+    assert int(done.stdout) > 10
