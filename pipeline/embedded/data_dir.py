@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.embedded.errors import EmbeddedError
@@ -14,19 +14,52 @@ from pipeline.embedded.progress import Progress
 LOCK_TIMEOUT_S = 30.0
 
 
-def make_directory(path: Path) -> Path:
-    """Create a directory that only we can read; its absolute path. Raises `EmbeddedError` if it cannot be written."""
-    path = path.expanduser().absolute()
+def make_directory(path: Path, *, setting: str | None = None) -> Path:
+    """Create a directory that only we can read; its absolute path. Raises `EmbeddedError` if it cannot be written.
+
+    `setting`: the variable that chooses another one.
+    """
+    path = expand(path, setting=setting)
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = path / ".writable"
-        probe.touch()
+        # a full disk takes an empty file
+        probe.write_bytes(b"writable\n")
         probe.unlink()
     except OSError as error:
+        with suppress(OSError):
+            (path / ".writable").unlink()
+        chosen = f" ({setting})" if setting is not None else ""
         raise EmbeddedError(
-            f"cannot write to {path} ({error.strerror}): give yourself access to it, or choose another directory"
+            f"cannot write to {path} ({error.strerror}): make room or give yourself access to it, or choose another "
+            f"directory{chosen}"
         ) from error
     return path
+
+
+def expand(path: Path, *, setting: str | None = None) -> Path:
+    """The absolute path, with `~` as the home. Raises `EmbeddedError` when this user has none."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        chosen = f": set {setting}, or HOME" if setting is not None else ": set HOME"
+        raise EmbeddedError(f"{path} is in the home directory, and this user has none{chosen}") from error
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write aside with mode 0600, then rename: a full disk leaves what was there before, and no half of a file."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error  # writing names no file by itself
+    partial.rename(path)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.embedded.data_dir import check_version, lock_directory, make_directory
+from pipeline.embedded.data_dir import check_version, lock_directory, make_directory, write_private
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.guarded import Guarded, clean_environment, start_guarded
 from pipeline.embedded.kafka_jars import KAFKA_VERSION, provide_jars
@@ -94,6 +94,10 @@ class EmbeddedKafka:
         `rehearses`: prepare quicker starts beside it, where nothing is prepared.
         """
         data_dir = make_directory(data_dir)
+        if "," in str(data_dir):
+            raise EmbeddedError(
+                f"{data_dir} has a comma, which separates directories of Kafka: choose another directory"
+            )
         log_dir = make_directory(log_dir or data_dir)
         jars = provide_jars(cache_dir, progress)
         with lock_directory(data_dir, "Kafka", progress) as lock:
@@ -113,6 +117,7 @@ class EmbeddedKafka:
                 grace_s=STOP_GRACE_S,
                 log_file=log_dir / "stdout.log",
                 lock=lock,
+                environment=_java_environment(),
             )
             guarded.wait_until(lambda: _is_ready(chosen, cluster_id), timeout_s=START_TIMEOUT_S)
             rehearsal = None
@@ -137,6 +142,7 @@ class EmbeddedKafka:
             grace_s=1.0,
             log_file=work / "stdout.log",
             lock=lock,
+            environment=_java_environment(),
         )
         guarded.wait_until(lambda: _is_ready(port, cluster_id), timeout_s=RECORD_TIMEOUT_S)
         os.kill(guarded.pid, signal.SIGTERM)
@@ -151,6 +157,11 @@ class EmbeddedKafka:
         if self.rehearsal is not None:
             self.rehearsal.stop(timeout_s)
         self.guarded.stop(timeout_s)
+
+
+def _java_environment() -> dict[str, str]:
+    """A clean environment, in which Java finds files whose names are not ASCII."""
+    return clean_environment() | {"LC_ALL": "C.UTF-8"}
 
 
 def _java_command(data_dir: Path, heap_mib: int) -> list[str]:
@@ -216,9 +227,20 @@ def _write_configuration(
         **extra,
     }
     path = data_dir / "server.properties"
-    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-    (data_dir / "log4j2.properties").write_text(LOGGING.format(log_dir=log_dir))
+    path.write_text("".join(f"{name}={_escape(str(value))}\n" for name, value in properties.items()))
+    (data_dir / "log4j2.properties").write_text(LOGGING.format(log_dir=_escape(str(log_dir))))
     return path
+
+
+def _escape(value: str) -> str:
+    """A value as Java's properties have it, which are no UTF-8."""
+    return "".join(
+        each
+        if each.isascii() and each != "\\"
+        else "".join(f"\\u{unit:04x}" for unit in struct.unpack(f">{len(pair) // 2}H", pair))
+        for each in value
+        for pair in [each.encode("utf-16-be")]
+    )
 
 
 def _format(data_dir: Path, java: list[str], properties: Path) -> str:
@@ -231,14 +253,14 @@ def _format(data_dir: Path, java: list[str], properties: Path) -> str:
             capture_output=True,
             text=True,
             check=False,
-            env=clean_environment(),
+            env=_java_environment(),
         )
         if done.returncode != 0:
             raise EmbeddedError(
                 f"cannot prepare Kafka's data in {data_dir}; mend what it says, or choose another data directory: "
                 f"{(done.stderr or done.stdout).strip()}"
             )
-        (data_dir / "version").write_text(METADATA_VERSION + "\n")
+        write_private(data_dir / "version", METADATA_VERSION + "\n")
     for line in meta.read_text().splitlines():
         if line.startswith("cluster.id="):
             return line.removeprefix("cluster.id=").replace("\\", "")

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.embedded.data_dir import lock_directory, make_directory
+from pipeline.embedded.data_dir import expand, lock_directory, make_directory
 from pipeline.embedded.errors import EmbeddedError
 from pipeline.embedded.guarded import Guarded, start_guarded
 from pipeline.embedded.progress import Progress
@@ -25,6 +25,7 @@ KAFKA_VERSION = "4.3.1"
 LOG4J_VERSION = "2.25.3"
 LOCK = Path(__file__).with_name("kafka-jars.lock")
 DEFAULT_CACHE_DIR = Path("~/.cache/hookline")
+CACHE_SETTING = "HOOKLINE_EMBEDDED_CACHE_DIR"
 DOWNLOAD_TIMEOUT_S = 900.0  # how long to wait for another process' download
 REPORT_INTERVAL_S = 2.0
 _NAME = "download of Apache Kafka"
@@ -52,12 +53,14 @@ _LOG4J_MODULES = ("log4j-core", "log4j-slf4j-impl")
 
 def provide_jars(cache_dir: Path | None, progress: Progress) -> list[Path]:
     """The broker's jars, from the cache (None: ~/.cache/hookline) or downloaded into it. Raises `EmbeddedError`."""
-    cache_dir = (cache_dir or DEFAULT_CACHE_DIR).expanduser().absolute()
+    cache_dir = expand(cache_dir or DEFAULT_CACHE_DIR, setting=CACHE_SETTING)
+    if ":" in str(cache_dir):
+        raise EmbeddedError(f"{cache_dir} has a colon, which separates places of Java's classes: set {CACHE_SETTING}")
     expected = read_lock(LOCK)
     # another lock has another place: two versions of Hookline can share a cache
     place = cache_dir / f"kafka-{KAFKA_VERSION}-{_digest(LOCK)[:12]}"
     if not place.is_dir():
-        make_directory(cache_dir)
+        make_directory(cache_dir, setting=CACHE_SETTING)
         with lock_directory(cache_dir, _NAME, progress, timeout_s=DOWNLOAD_TIMEOUT_S) as lock:
             if not place.is_dir():
                 progress(f"downloading Apache Kafka {KAFKA_VERSION} ({len(expected)} jars, 45 MB, only this once) ...")

@@ -20,16 +20,22 @@ TRIES_MAX = 100
 def choose_port(port: int | None, name: str) -> int:
     """The given port if it is free, or any free one. Raises `EmbeddedError`."""
     if port is not None:
-        if not _is_free(port):
-            raise EmbeddedError(
-                f"port {port} for {name} is taken: give another one, or stop the program that listens on it"
-            )
+        problem = _find_problem(port)
+        if problem is not None:
+            raise EmbeddedError(describe_problem(port, name, problem))
         return port
     for _ in range(TRIES_MAX):
         candidate = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
         if _is_free(candidate):
             return candidate
     raise EmbeddedError(f"no free port for {name} between {FIRST_PORT} and {LAST_PORT}: give one")
+
+
+def describe_problem(port: int, name: str, problem: Exception) -> str:
+    """Why a port that was asked for cannot be used, and what to do."""
+    if isinstance(problem, PermissionError):
+        return f"port {port} for {name} may not be used by this user: give one from 1024 on"
+    return f"port {port} for {name} is taken: give another one, or stop the program that listens on it"
 
 
 class FreePorts:
@@ -86,11 +92,15 @@ def _read_kept(file: Path) -> dict[str, int]:
 
 
 def _is_free(port: int) -> bool:
+    return _find_problem(port) is None
+
+
+def _find_problem(port: int) -> Exception | None:
     with socket.socket() as probe:
         # as the services do: a connection closed a minute ago does not count
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
-        except (OSError, OverflowError):
-            return False
-        return True
+        except (OSError, OverflowError) as error:
+            return error
+        return None

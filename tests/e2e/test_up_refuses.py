@@ -1,6 +1,8 @@
 """Refusals of `hookline up`: one clear line within seconds, exit code 2, and nothing left running."""
 
 import asyncio
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from tests.e2e.left import find_left
 from tests.support.commands import Finished, run_hookline
+from tests.support.processes import ROOT, select_environ
 
 NOWHERE = "127.0.0.1:1"
 REFUSAL_MAX_S = 60.0  # a few seconds on a machine that does nothing else; Kafka's client takes ten
@@ -84,6 +87,23 @@ async def test_a_data_directory_that_cannot_be_used_is_refused(tmp_path: Path) -
     assert "cannot write to" in last_line(unwritable)
     assert "Not a directory" in last_line(unwritable)
     assert "holds data of layout 2, this is 1: choose another data directory" in last_line(other_version)
+
+
+async def test_a_disk_without_room_is_refused(tmp_path: Path) -> None:
+    """One sentence, and nothing that keeps the next start from working."""
+    line = f"ulimit -f 0; exec {sys.executable} -m pipeline.cli up --json --data-dir {tmp_path / 'data'}"
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", line),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=select_environ(os.environ),
+    )
+    out, err = await process.communicate()
+
+    assert (2, b"") == (process.returncode, out)
+    assert f"hookline: cannot write to {tmp_path / 'data'} (File too large): make room" in err.decode()
+    assert [] == list((tmp_path / "data").iterdir())
 
 
 async def test_a_kafka_that_cannot_be_used_is_refused(tmp_path: Path, given: dict[str, str]) -> None:

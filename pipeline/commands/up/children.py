@@ -142,7 +142,7 @@ class Child:
             return file.read().decode(errors="replace").splitlines()
 
     def _open_log(self) -> BinaryIO:
-        return os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb")
+        return os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb", buffering=0)
 
     def _announcement_file(self) -> Path:
         return self._run_dir / f"{self.name}.{self.pid}.json"
@@ -156,8 +156,8 @@ class Child:
         assert stdout is not None  # noqa: S101 - a pipe was asked for
         with self._open_log() as log:
             async for line in stdout:
-                log.write(line)
-                log.flush()
+                with contextlib.suppress(OSError):  # a full disk: its receiver goes on
+                    log.write(line)
                 show_line(line.decode(errors="replace").rstrip("\n"))
 
 

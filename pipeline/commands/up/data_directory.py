@@ -1,27 +1,15 @@
 """Where `hookline up` keeps its state: the files, and the lock that lets one `hookline up` at a time use them."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.embedded.data_dir import check_version, lock_directory, make_directory
+from pipeline.embedded.data_dir import check_version, lock_directory, make_directory, write_private
 from pipeline.embedded.progress import Progress, keep_silent
 
 # Raised when the layout changes in a way that an older or a newer Hookline cannot read.
 LAYOUT_VERSION = "1"
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write aside with mode 0600, then rename."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +58,7 @@ class DataDirectory:
 
     def mark(self) -> None:
         """Say which layout this is. Done when the secrets are there: until then a start is a first start."""
-        (self.root / "version").write_text(LAYOUT_VERSION + "\n")
+        write_private(self.root / "version", LAYOUT_VERSION + "\n")
 
 
 @contextmanager

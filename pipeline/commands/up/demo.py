@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.commands.up.data_directory import write_private
+from pipeline.embedded.data_dir import write_private
 
 if TYPE_CHECKING:  # an HTTP client costs a start as much as everything else that is imported before Kafka runs
     from pipeline.client import Answer, Client

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands.up.children import LISTEN, Child, Children, ShowLine, build_environ
-from pipeline.commands.up.data_directory import DataDirectory, write_private
+from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.demo import Demo, provide_demo
 from pipeline.commands.up.keeper import Keeper, Kept, Say
 from pipeline.commands.up.keys import provide_keys
@@ -26,6 +26,7 @@ from pipeline.commands.up.services import (
 )
 from pipeline.config import Settings
 from pipeline.core.process_kinds import PROCESS_KINDS
+from pipeline.embedded.data_dir import write_private
 from pipeline.embedded.ports import LOOPBACK, FreePorts
 from pipeline.embedded.progress import Progress
 from pipeline.supervisor import first_failure

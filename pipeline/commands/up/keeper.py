@@ -134,8 +134,11 @@ class Keeper:
         await self.kept.start()
         # written aside and renamed: a reader never sees half a number
         partial = self._pid_file.with_suffix(".partial")
-        partial.write_text(f"{self.kept.pid}\n")
-        partial.rename(self._pid_file)
+        try:
+            partial.write_text(f"{self.kept.pid}\n")
+            partial.rename(self._pid_file)
+        except OSError as error:  # on a full disk for example; it runs all the same, and must not be started twice
+            self._say(f"{self.kept.label} runs as pid {self.kept.pid}; cannot write {self._pid_file}: {error.strerror}")
 
 
 def _describe_end(code: int) -> str:

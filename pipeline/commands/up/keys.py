@@ -4,9 +4,10 @@ import base64
 import secrets
 from uuid import UUID, uuid4
 
-from pipeline.commands.up.data_directory import DataDirectory, write_private
+from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.config import Settings
 from pipeline.core.signing.sealing import KEY_BYTES
+from pipeline.embedded.data_dir import write_private
 from pipeline.sealing_keys import load_sealer
 from pipeline.start_error import StartError
 

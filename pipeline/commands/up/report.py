@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.commands.up.data_directory import run_dir, write_private
+from pipeline.commands.up.data_directory import run_dir
+from pipeline.embedded.data_dir import write_private
 
 FILE_NAME = "report.json"
 

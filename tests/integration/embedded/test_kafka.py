@@ -77,6 +77,28 @@ def test_a_second_start_on_another_port_keeps_topics_and_records(tmp_path: Path)
         second.stop()
 
 
+@pytest.mark.parametrize("name", ["with spaces", "ä ü", "キュー", "it's 100% #1"])
+def test_any_name_of_a_directory_will_do(tmp_path: Path, name: str) -> None:
+    """Java reads its properties in another encoding than its arguments; both find the directory."""
+    kafka = EmbeddedKafka.start(tmp_path / name)
+    try:
+        _create_topic(kafka)
+        _produce(kafka, b"x")
+        assert b"x" == _read(kafka)
+    finally:
+        kafka.stop()
+
+    assert [name] == [each.name for each in tmp_path.iterdir()]
+    assert (tmp_path / name / "log" / f"{TOPIC}-2").is_dir()
+    assert (tmp_path / name / "server.log").is_file()
+
+
+def test_a_comma_in_a_path_is_refused(tmp_path: Path) -> None:
+    """Kafka would take it for two directories."""
+    with pytest.raises(EmbeddedError, match=r"has a comma.*choose another directory"):
+        EmbeddedKafka.start(tmp_path / "a,b")
+
+
 async def test_kill_9_of_broker_and_guard_keeps_records(tmp_path: Path) -> None:
     """Acknowledged records are in the operating system's hands: they outlive the process."""
     first = EmbeddedKafka.start(tmp_path)

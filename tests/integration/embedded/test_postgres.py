@@ -42,6 +42,17 @@ def test_a_second_start_on_another_port_keeps_rows(tmp_path: Path) -> None:
         second.stop()
 
 
+@pytest.mark.parametrize("name", ["ä ü", "it's 100% #1", "a,b"])
+def test_any_name_of_a_directory_will_do(tmp_path: Path, name: str) -> None:
+    """Paths are arguments, which no shell reads."""
+    server = EmbeddedPostgres.start(tmp_path / name)
+    try:
+        _keep(server, "word")
+        assert ["word"] == _kept(server)
+    finally:
+        server.stop()
+
+
 async def test_kill_9_of_everything_keeps_rows_and_does_not_block_the_next_start(tmp_path: Path) -> None:
     """The pid file stays behind and names a process that lives, as it happens when pids are used again."""
     first = EmbeddedPostgres.start(tmp_path)

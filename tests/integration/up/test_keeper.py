@@ -218,3 +218,34 @@ async def test_a_long_log_is_put_aside(make: Make) -> None:
     assert LOG_MAX_BYTES + 1 == (bench.root / "sleeper.2.log.1").stat().st_size
     assert log.stat().st_size < 1000
     assert 0o600 == log.stat().st_mode & 0o777
+
+
+async def test_a_process_whose_pid_cannot_be_written_is_started_once(make: Make) -> None:
+    """A process on a full disk runs without its file; a second one would run beside it, kept by none."""
+    bench = make("steady")
+    await bench.start()
+    killed = bench.read_pid()
+    (bench.root / "sleeper.2.partial").mkdir()
+    os.kill(killed, signal.SIGKILL)
+
+    await eventually(lambda: len(bench.said) == 2, timeout_s=60)
+    restarted = bench.child.pid
+
+    assert [
+        f"sleeper.2 runs as pid {restarted}; cannot write {bench.root / 'sleeper.2.pid'}: Is a directory",
+        f"sleeper.2 (pid {killed}) died of signal 9; started again as pid {restarted} after 0.2 s",
+    ] == bench.said
+    await eventually(lambda: len((bench.root / "memory").read_text()) == 2)
+    assert bench.child.pid == restarted
+
+
+async def test_lines_are_shown_when_the_log_takes_none(make: Make) -> None:
+    """The receiver goes on when the disk is full, and `hookline up` with it."""
+    seen: list[str] = []
+    bench = make("chatty", seen.append)
+    (bench.root / "sleeper.2.log").symlink_to("/dev/full")
+    await bench.start()
+    await eventually(lambda: len(seen) == 2)
+
+    assert ["one", "two"] == seen
+    assert not bench.keeper.keeping.done()

@@ -1,10 +1,12 @@
 """A data directory serves one version, and says so when it belongs to another."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.embedded.data_dir import check_version, make_directory
+from pipeline.embedded.data_dir import check_version, make_directory, write_private
 from pipeline.embedded.errors import EmbeddedError
 
 
@@ -45,3 +47,38 @@ def test_a_directory_that_cannot_be_made_is_an_error_for_people(tmp_path: Path) 
 
     with pytest.raises(EmbeddedError, match=r"cannot write to .*choose another directory"):
         make_directory(tmp_path / "taken" / "kafka")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A full disk leaves what was there; the error names the file, and nothing is left beside it."""
+    file = tmp_path / "version"
+    write_private(file, "1\n")
+    script = (
+        "import resource, sys; from pathlib import Path; from pipeline.embedded.data_dir import write_private\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "write_private(Path(sys.argv[1]), 'x')"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=False)
+
+    assert f"File too large: '{file}'" in done.stderr
+    assert (["version"], "1\n") == ([each.name for each in tmp_path.iterdir()], file.read_text())
+
+
+def test_a_directory_without_room_is_an_error_for_people(tmp_path: Path) -> None:
+    """An empty file fits on a full disk: something is written."""
+    script = (
+        "import resource, sys; from pathlib import Path; from pipeline.embedded.data_dir import make_directory\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "make_directory(Path(sys.argv[1]), setting='HOOKLINE_X')"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert f"cannot write to {tmp_path} (File too large): make room or give yourself access" in done.stderr
+    assert "choose another directory (HOOKLINE_X)" in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_home_that_is_not_there_is_an_error_for_people() -> None:
+    """A container's user may have none; the message names the setting."""
+    with pytest.raises(EmbeddedError, match="this user has none: set HOOKLINE_X, or HOME"):
+        make_directory(Path("~no-such-user-here/cache"), setting="HOOKLINE_X")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.embedded.errors import EmbeddedError
-from pipeline.embedded.ports import LOOPBACK, FreePorts
+from pipeline.embedded.ports import LOOPBACK, FreePorts, describe_problem
 from tests.support.free_ports import find_free_port
 
 NAMES = ("the gateway", "Kafka", "PostgreSQL", "metrics of deliver.1")
@@ -71,3 +71,12 @@ def test_a_port_is_never_handed_out_twice() -> None:
     ports = FreePorts()
 
     assert len({ports.take("metrics") for _ in range(20)}) == 20
+
+
+def test_a_port_for_root_alone_is_not_taken() -> None:
+    """The message says which ports this user may have."""
+    problem = PermissionError(13, "Permission denied")
+
+    assert "port 80 for the gateway may not be used by this user: give one from 1024 on" == (
+        describe_problem(80, "the gateway", problem)
+    )
