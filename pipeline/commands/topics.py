@@ -1,6 +1,7 @@
 """`hookline topics`: the log's topics compared with the declared ones."""
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -99,10 +100,13 @@ def producer(application_id: UUID, partitions: int, principal: str | None) -> No
     from pipeline.kafka.admin import create_producer_topic
 
     config, _ = _declare_reachable()
-    name = create_producer_topic(config, str(application_id), partitions)
+    name, found = create_producer_topic(config, str(application_id), partitions)
     click.echo(name)
+    if found != partitions:
+        click.echo(f"it is there already, with {found} partitions, and stays as it is", err=True)
     if principal is not None:
-        kafka_acls = f"kafka-acls --bootstrap-server {config.bootstrap_servers} --add --allow-principal {principal}"
+        who = shlex.quote(principal)
+        kafka_acls = f"kafka-acls --bootstrap-server {config.bootstrap_servers} --add --allow-principal {who}"
         click.echo(f"{kafka_acls} --operation Write --operation Describe --topic {name}")
         click.echo(f"{kafka_acls} --operation IdempotentWrite --cluster")
 
@@ -116,8 +120,11 @@ it; matcher and deliver would look for routes, endpoints and attempts where they
 The way to {wanted} partitions, without a lost event and without a pause of accepting (more: docs/topics-grow.md):
 
   1. HOOKLINE_KAFKA_TOPIC_PREFIX={prefix}{wanted}. HOOKLINE_KAFKA_PARTITIONS={wanted} hookline topics apply
-  2. start matcher, deliver and archive with these two settings, beside those that run, on the same database
-  3. restart the gateways with them, one after the other: they publish all routes into the new topics, then take events
+     HOOKLINE_KAFKA_TOPIC_PREFIX={prefix}{wanted}. HOOKLINE_KAFKA_PARTITIONS={wanted} hookline doctor --heal
+  2. start matcher, deliver and archive with these two settings, beside those that run, on the same database;
+     HOOKLINE_ARCHIVE_LEDGER_INTERVAL_S=0 for all archives until step 5
+  3. restart the gateways with them, one after the other, but leave one with the old settings, without traffic: it
+     publishes changes into the old topics, for what still waits there
   4. leave the old processes until `hookline ledger` with the old settings has nothing waiting, pending or parked
   5. stop them; delete the old topics when their retention is over
 """

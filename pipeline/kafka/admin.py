@@ -90,8 +90,11 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
     return changes
 
 
-def create_producer_topic(config: KafkaConfig, application_id: str, partitions: int) -> str:
-    """Create the topic of an application's producers, unless it is there; its name. Raises `StartError`."""
+def create_producer_topic(config: KafkaConfig, application_id: str, partitions: int) -> tuple[str, int]:
+    """Create the topic of an application's producers, unless it is there; its name, and the partitions that it has.
+
+    Raises `StartError`.
+    """
     topic = Topic(
         name=name_topic(config.topic_prefix, application_id),
         records=("event",),
@@ -100,9 +103,10 @@ def create_producer_topic(config: KafkaConfig, application_id: str, partitions: 
         retention_s=config.event_retention_s,
     )
     admin = AdminClient(dict(connect_options(config)), logger=None)
-    if topic.name not in _list_partitions(admin, config):
+    found = _list_partitions(admin, config).get(topic.name)
+    if found is None:
         _create(admin, [topic], config)
-    return topic.name
+    return topic.name, partitions if found is None else found
 
 
 def _create(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) -> None:

@@ -38,7 +38,7 @@ async def read_topics(config: KafkaConfig, faults: ReadFaults) -> AsyncIterator[
 async def test_records_deleted_unread_are_said(kafka: str, topic_prefix: str) -> None:
     """Retention takes records that no gateway has read, while none runs: the next one says which, and reads on."""
     config = configure(kafka, topic_prefix)
-    name = await asyncio.to_thread(create_producer_topic, config, "01a22ea4-0e13-737f-aa9b-7c7d9020b427", 1)
+    name, _ = await asyncio.to_thread(create_producer_topic, config, "01a22ea4-0e13-737f-aa9b-7c7d9020b427", 1)
     topic = Topic(name=name, records=("event",), key="any", partitions=1, retention_s=86_400)
     client, faults = PlainClient(kafka), ReadFaults(Metrics("gateway"))
     client.write(topic, [(None, b"read")])

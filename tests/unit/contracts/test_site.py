@@ -85,3 +85,11 @@ def test_the_receivers_page_verifies_what_is_signed() -> None:
         is_genuine(shown, make(int(time())), b"x"),
         is_genuine(shown, make(1), body),
     ]
+    now = str(int(time()))
+    strangers: list[dict[str, str]] = [{}, {"webhook-timestamp": "soon"}, {"webhook-timestamp": now}]
+    strangers += [
+        make(int(time())) | {name: "\udcff"} for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ]
+    strangers += [make(int(time())) | {"webhook-timestamp": "9" * 5000}]
+
+    assert [False] * 7 == [is_genuine(shown, headers, body) for headers in strangers]

@@ -1,9 +1,13 @@
 """`hookline topics grow`: refused, with the way that is safe."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.commands.topics import GROW
+from tests.unit.contracts.repository import ROOT
 
 
 @pytest.mark.parametrize(
@@ -26,4 +30,14 @@ def test_the_way_names_the_new_settings(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HOOKLINE_KAFKA_TOPIC_PREFIX", "shop.")
     result = CliRunner().invoke(cli, ["topics", "grow", "16"])
 
-    assert "HOOKLINE_KAFKA_TOPIC_PREFIX=shop.16. HOOKLINE_KAFKA_PARTITIONS=16 hookline topics apply" in result.output
+    for words in ("topics apply", "doctor --heal"):
+        assert f"HOOKLINE_KAFKA_TOPIC_PREFIX=shop.16. HOOKLINE_KAFKA_PARTITIONS=16 hookline {words}\n" in result.output
+
+
+def test_the_way_is_that_of_the_page() -> None:
+    """The page explains the same steps: each setting and command of the one is in the other."""
+    page = (ROOT / "docs/topics-grow.md").read_text()
+    words = re.compile(r"HOOKLINE_\w+|hookline (?:topics|doctor|ledger)[ \w-]*")
+
+    assert {each.strip() for each in words.findall(GROW)} <= {each.strip() for each in words.findall(page)}
+    assert 5 == len(re.findall(r"^  \d\. ", GROW, re.MULTILINE)) == len(re.findall(r"^\d\. ", page, re.MULTILINE))
