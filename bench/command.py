@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.finite import FiniteRange
+
 if TYPE_CHECKING:
     from bench.cases.scenario import Scenario
     from bench.staging.installation import Installation
@@ -39,11 +41,11 @@ class BenchCommand(click.Command):
 @click.option(
     "--case", "case_names", multiple=True, metavar="CASE", help="Only this case of the scenarios; repeatable."
 )
-@click.option("--duration", type=click.FloatRange(1), metavar="SECONDS", help="How long to measure, per case.")
+@click.option("--duration", type=FiniteRange(1), metavar="SECONDS", help="How long to measure, per case.")
 @click.option(
-    "--warm-up", type=click.FloatRange(0), metavar="SECONDS", help="Load before that, not measured.  [default: 30]"
+    "--warm-up", type=FiniteRange(0), metavar="SECONDS", help="Load before that, not measured.  [default: 30]"
 )
-@click.option("--rate", type=click.FloatRange(0.1), metavar="N", help="Events a second, for cases that have a rate.")
+@click.option("--rate", type=FiniteRange(0.1), metavar="N", help="Events a second, for cases that have a rate.")
 @click.option("--payload-bytes", type=click.IntRange(100, 600_000), metavar="N", help="Size of the payloads.")
 @click.option(
     "--payloads",
@@ -57,7 +59,7 @@ class BenchCommand(click.Command):
 @click.option("--no-event-ids", is_flag=True, help="Send events without ids; by default clients make them, as Hook0's.")
 @click.option(
     "--give-up-after",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     default=90.0,
     show_default=True,
     metavar="SECONDS",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.finite import FiniteRange
+
 if TYPE_CHECKING:
     from bench.evaluation.comparison import Change, Comparison
     from bench.evaluation.result import ScenarioResult
@@ -21,9 +23,7 @@ PLACE = click.Path(path_type=Path, exists=True)
 @click.option(
     "--pair", "pairs", nargs=2, type=PLACE, multiple=True, metavar="BEFORE AFTER", help="One more pair; repeatable."
 )
-@click.option(
-    "--floor", type=click.FloatRange(0), default=1.0, show_default=True, help="Factor on what counts as noise."
-)
+@click.option("--floor", type=FiniteRange(0), default=1.0, show_default=True, help="Factor on what counts as noise.")
 @click.option("--show-noise", is_flag=True, help="Also figures that have not changed.")
 def compare(before: Path, after: Path, pairs: tuple[tuple[Path, Path], ...], floor: float, show_noise: bool) -> None:
     """Say which figures of AFTER are better or worse than those of BEFORE: folders of results, or files.

@@ -67,24 +67,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script. A mistake in the settings is one clear line and exit code 2, without a traceback."""
+    """The console script: one sentence without a traceback when a command cannot do its work, and exit code 2."""
     # imported here: who only wants a command of this module needs no logs
+    from pipeline.commands.outcome import run_command
+    from pipeline.commands.streams import prepare_streams
     from pipeline.logs import configure_command_logs
 
+    prepare_streams()
     configure_command_logs()  # a process configures its own
-    try:
-        cli(prog_name="hookline")
-    except Exception as error:
-        # imported here: they cost more than all of `--help`
-        from pipeline.client.errors import ApiError
-        from pipeline.config import ConfigError
-        from pipeline.embedded.errors import EmbeddedError
-        from pipeline.start_error import StartError
-
-        if not isinstance(error, ApiError | ConfigError | EmbeddedError | StartError):
-            raise
-        click.echo(f"hookline: {error}", err=True)
-        sys.exit(2)
+    sys.exit(run_command(cli, sys.argv[1:]))
 
 
 def _find_announced() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -46,11 +47,11 @@ def detached() -> None:
     Example:
       hookline archive detached
     """
-    from pipeline.postgres.archive.connection import open_archive_connection
+    from pipeline.commands.database import open_command_connection
     from pipeline.postgres.archive.retention import list_detached
 
     async def find() -> None:
-        async with await open_archive_connection(_load_database()) as connection:
+        async with open_command_connection(_load_database()) as connection:
             days = await list_detached(connection)
         for each in days:
             click.echo(f"{each.day}  taken out {each.detached_at}  {', '.join(each.tables)}")
@@ -77,10 +78,10 @@ def restore(day: datetime, dry_run: bool) -> None:
 
 
 async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> None:
-    from pipeline.postgres.archive.connection import open_archive_connection
+    from pipeline.commands.database import open_command_connection
     from pipeline.postgres.archive.retention import restore_day
 
-    async with await open_archive_connection(database) as connection:
+    async with open_command_connection(database) as connection:
         await connection.execute("set statement_timeout = 0")  # attaching looks at every row of the day
         rows = await restore_day(connection, day, dry_run=dry_run)
     if not rows:
@@ -126,7 +127,8 @@ def rebuild(dry_run: bool) -> None:
             count = count_records({place: each for place, each in bounds.items() if place[0] == topic})
             click.echo(f"{topic}  {count} offsets to read")
         return
-    with Progress(console=Console(stderr=True)) as progress:
+    # elsewhere than on a terminal the log says how far it is
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("archiving", total=None)
 
         def show(written: int, total: int) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.config import Settings
+    from pipeline.gateway.parts import GatewayParts
     from pipeline.postgres.archive.dead_letters import ArchivedLetter, LetterFilter
+    from pipeline.postgres.pool import Pool
+
+LEFT_OUT_SHOWN_MAX = 20
 
 
 @click.group()
@@ -76,7 +82,8 @@ def show(dead_id: object) -> None:
 def redrive(dead_ids: tuple[object, ...], everything: bool, dry_run: bool, limit: int | None, **options: Any) -> None:
     """Send letters again, by id or by filter. Those that were sent again already are left out.
 
-    May be interrupted and repeated: it goes on where it was. Needs PostgreSQL and Kafka.
+    May be interrupted and repeated: it goes on where it was. Needs PostgreSQL and Kafka. The exit code is 1 when
+    letters are named and none of them can be sent.
 
     \b
     Example:
@@ -123,20 +130,17 @@ def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = Non
 
 
 async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> None:
+    from pipeline.commands.database import open_command_pool
     from pipeline.postgres.archive.dead_letters import count_letters, list_letters
-    from pipeline.postgres.pool import open_pool
 
-    pool = await open_pool(settings.database, settings.database.write_url, name="dead")
-    try:
+    async with open_command_pool(settings.database, name="dead") as pool:
         counts = await count_letters(pool, wanted)
         letters = await list_letters(pool, wanted, limit=limit)
-    finally:
-        await pool.close()
     for letter in letters:
         click.echo(_describe(letter))
     total = sum(counts.values())
     if not total:
-        click.echo("no dead letters")
+        click.echo(f"no dead letters{_doubt(wanted.reason)}")
         return
     if len(letters) < total:
         click.echo(f"... and {total - len(letters)} more")
@@ -144,68 +148,115 @@ async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> Non
 
 
 async def _show(settings: "Settings", dead_id: str) -> None:
+    from pipeline.commands.database import open_command_pool
+    from pipeline.core.events.text import make_printable
     from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters, read_contents
-    from pipeline.postgres.pool import open_pool
 
-    pool = await open_pool(settings.database, settings.database.write_url, name="dead")
-    try:
+    async with open_command_pool(settings.database, name="dead") as pool:
         letters = await list_letters(pool, LetterFilter(dead_ids=(dead_id,), with_redriven=True), limit=1)
         contents = await read_contents(pool, [dead_id])
-    finally:
-        await pool.close()
     if not letters:
         raise click.ClickException(f"there is no dead letter {dead_id}; `hookline dead list` shows what there is")
     (letter,), content = letters, contents[dead_id]
     click.echo(_describe(letter))
     for name in ("detail", "application_id", "subscription_id", "delivery_id", "event_id"):
-        click.echo(f"  {name:<16} {getattr(letter, name) or '-'}")
+        click.echo(f"  {name:<16} {make_printable(getattr(letter, name) or '-')}")
     click.echo(f"  {'source':<16} {letter.source_topic} [{letter.source_partition}] @ {letter.source_offset}")
     click.echo(f"  {'key':<16} {content.source_key!r}")
     click.echo(f"  {'record':<16} {_describe_record(content.source_value)}")
 
 
 async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: bool, limit: int | None) -> None:
-    from rich.progress import Progress
-
     from pipeline.gateway.parts import open_parts
-    from pipeline.gateway.producer_reading import ProducerReading
-    from pipeline.gateway.redriving import redrive as send_again
-    from pipeline.gateway.schema_registry import open_registry
     from pipeline.postgres.archive.dead_letters import count_letters
 
     async with open_parts(settings, name="dead") as parts:
         counts = await count_letters(parts.pool, wanted)
         total = min(sum(counts.values()), limit or sum(counts.values()))
-        if dry_run or not total:
-            click.echo(
-                f"would send {total} dead letters again ({_describe_counts(counts)})" if total else "no dead letters"
-            )
-            return
-        with Progress() as progress:
-            bar = progress.add_task("redriving", total=total)
-            done = await send_again(
-                parts.pool,
-                parts.producer,
-                parts.topics,
-                wanted,
-                reading=ProducerReading(open_registry(settings.gateway), settings.kafka),
-                limit=limit,
-                progress=lambda count: progress.update(bar, advance=count),
-            )
-    click.echo(f"sent {done.redriven} dead letters again")
-    for dead_id, why in done.skipped.items():
+        left_out = await _find_left_out(parts.pool, wanted)
+        if dry_run and total:
+            click.echo(f"would send {total} dead letters again ({_describe_counts(counts)})")
+        elif total:
+            left_out |= await _send_again(settings, parts, wanted, total=total, limit=limit)
+    for dead_id, why in islice(left_out.items(), LEFT_OUT_SHOWN_MAX):
         click.echo(f"left out {dead_id}: {why}")
+    if len(left_out) > LEFT_OUT_SHOWN_MAX:
+        click.echo(f"... and {len(left_out) - LEFT_OUT_SHOWN_MAX} more; `hookline dead list` has them still")
+    if not total and not left_out:
+        click.echo(f"no dead letters{_doubt(wanted.reason)}")
+    if not total and left_out:
+        sys.exit(1)
+
+
+async def _send_again(
+    settings: "Settings", parts: "GatewayParts", wanted: "LetterFilter", *, total: int, limit: int | None
+) -> dict[str, str]:
+    """Send, and say how many; those that cannot be sent, with the reason."""
+    from pipeline.commands.progress import show_progress
+    from pipeline.gateway.producer_reading import ProducerReading
+    from pipeline.gateway.redriving import redrive as send_again
+    from pipeline.gateway.schema_registry import open_registry
+
+    done = 0
+
+    def note(count: int) -> None:
+        nonlocal done
+        done += count
+        advance(count)
+
+    reading = ProducerReading(open_registry(settings.gateway), settings.kafka)
+    try:
+        with show_progress("redriving", total) as advance:
+            result = await send_again(
+                parts.pool, parts.producer, parts.topics, wanted, reading=reading, limit=limit, progress=note
+            )
+    except BaseException:
+        click.echo(f"stopped after {done} of {total} dead letters; run it again for the others", err=True)
+        raise
+    click.echo(f"sent {result.redriven} dead letters again")
+    return result.skipped
+
+
+async def _find_left_out(pool: "Pool", wanted: "LetterFilter") -> dict[str, str]:
+    """Find letters that were named and will not be sent, with the reason."""
+    from pipeline.core.events.moments import show_datetime
+    from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters
+
+    if wanted.dead_ids is None:
+        return {}
+    named = LetterFilter(dead_ids=wanted.dead_ids, with_redriven=True)
+    found = {each.dead_id: each for each in await list_letters(pool, named, limit=len(wanted.dead_ids))}
+    chosen = await list_letters(pool, wanted, limit=len(wanted.dead_ids))
+    missing = "there is no such letter; `hookline dead list` shows what there is"
+    reasons = dict.fromkeys(wanted.dead_ids, missing)
+    for dead_id, letter in found.items():
+        at = letter.redriven_at
+        reasons[dead_id] = "the filter leaves it out" if at is None else f"sent again already ({show_datetime(at)})"
+    for letter in chosen:
+        reasons.pop(letter.dead_id, None)
+    return reasons
 
 
 def _describe(letter: "ArchivedLetter") -> str:
     from pipeline.core.events.moments import show_datetime, show_moment
+    from pipeline.core.events.text import make_printable
 
     redriven = f"  (sent again {show_datetime(letter.redriven_at)})" if letter.redriven_at is not None else ""
-    return f"{letter.dead_id}  {show_moment(letter.died_at_us)}  {letter.reason:<20}  {letter.detail}{redriven}"
+    detail = make_printable(letter.detail)
+    return f"{letter.dead_id}  {show_moment(letter.died_at_us)}  {letter.reason:<20}  {detail}{redriven}"
 
 
 def _describe_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _doubt(reason: str | None) -> str:
+    """A mistyped reason finds nothing; a sink of one's own may have others than Hookline's."""
+    from pipeline.metrics import DEAD_REASONS
+
+    if reason is None or reason in DEAD_REASONS:
+        return ""
+    return f" with the reason {reason!r}; those of Hookline are {', '.join(DEAD_REASONS)}"
 
 
 def _describe_record(value: bytes | None) -> str:

@@ -82,17 +82,14 @@ def rotate(dry_run: bool) -> None:
 
 
 async def _show(settings: "Settings") -> int:
+    from pipeline.commands.database import open_command_pool
     from pipeline.core.signing.sealing import Sealed, SealingError
     from pipeline.postgres.control.sealed_secrets import list_key_uses
-    from pipeline.postgres.pool import open_pool
     from pipeline.sealing_keys import load_sealer
 
     sealer = load_sealer(settings.sealing)
-    pool = await open_pool(settings.database, settings.database.write_url, name="keys")
-    try:
+    async with open_command_pool(settings.database, name="keys") as pool:
         uses = await list_key_uses(pool)
-    finally:
-        await pool.close()
     is_well = True
     for use in uses:
         try:
@@ -107,10 +104,11 @@ async def _show(settings: "Settings") -> int:
 
 
 async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
-    from rich.progress import track
-
+    from pipeline.commands.progress import show_progress
     from pipeline.core.signing.sealing import NONCE_BYTES, Sealed
+    from pipeline.gateway.database_verification import verify_keys
     from pipeline.gateway.parts import open_parts
+    from pipeline.postgres.control.publications import list_unpublished
     from pipeline.postgres.control.sealed_secrets import list_applications_to_reseal, reseal_application
     from pipeline.postgres.control.service_tokens import count_tokens_to_reseal, reseal_tokens
     from pipeline.sealing_keys import load_sealer
@@ -122,6 +120,7 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
         return sealer.seal(secret, context=context, nonce=os.urandom(NONCE_BYTES))
 
     async with open_parts(settings, name="keys") as parts:
+        await verify_keys(parts.pool, sealer)  # before anything is changed
         application_ids = await list_applications_to_reseal(parts.pool, sealer.current_key_id)
         if dry_run:
             click.echo(
@@ -131,8 +130,13 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
             click.echo(f"{tokens} service tokens must be sealed again")
             return
         tokens, count = await reseal_tokens(parts.pool, sealer.current_key_id, reseal), 0
-        for application_id in track(application_ids, description="sealing again", disable=not application_ids):
-            count += await reseal_application(parts.pool, application_id, sealer.current_key_id, reseal)
+        with show_progress("sealing again", len(application_ids)) as advance:
+            for application_id in application_ids:
+                count += await reseal_application(parts.pool, application_id, sealer.current_key_id, reseal)
+                await parts.publisher.publish_or_raise(application_id)
+                advance(1)
+        # sealed by an earlier run that was interrupted before it published them
+        for application_id in await list_unpublished(parts.pool):
             await parts.publisher.publish_or_raise(application_id)
     click.echo(f"sealed {count} secrets of {len(application_ids)} applications again with {sealer.current_key_id}")
     if tokens:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import click
 
+from pipeline.commands.finite import FiniteRange
+
 if TYPE_CHECKING:
     from pipeline.core.log.account import Account
     from pipeline.ledger.count import Result
@@ -38,7 +40,7 @@ COLUMNS = (
     "wait_s",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="Seconds to wait for the archive.",
 )
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Applications shown at most.")
@@ -64,8 +66,8 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
       hookline ledger
       hookline ledger --json --wait 120
     """
-    result = asyncio.run(_count(wait_s))
     chosen = None if application is None else str(application)
+    result = asyncio.run(_count(wait_s, chosen))
     accounts = {name: each for name, each in result.accounts.items() if chosen in (None, name)}
     if is_json:
         click.echo(json.dumps(_to_json(result, accounts), indent=2))
@@ -74,17 +76,22 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
     sys.exit(BALANCED if all(each.is_balanced for each in accounts.values()) else UNBALANCED)
 
 
-async def _count(wait_s: float) -> "Result":
+async def _count(wait_s: float, application_id: str | None) -> "Result":
+    from pipeline.commands.database import require_application
     from pipeline.config import load_settings
     from pipeline.kafka.listening import refuse_closed
     from pipeline.ledger.count import Counter
+    from pipeline.postgres import migrations
     from pipeline.postgres.archive.connection import open_long_connection
     from pipeline.topics import declare_topics_for
 
     settings = load_settings(os.environ)
     await asyncio.to_thread(refuse_closed, settings.kafka)
+    await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     counter = Counter(settings.kafka, declare_topics_for(settings.kafka))
     async with await open_long_connection(settings.database) as connection:
+        if application_id is not None:
+            await require_application(connection, application_id)
         return await counter.count(connection, wait_s=wait_s)
 
 

@@ -77,6 +77,7 @@ def list_organizations(is_json: bool) -> None:
     Example:
       hookline partitions list --json
     """
+    from pipeline.core.events.text import make_printable
     from pipeline.postgres.archive.isolation import list_isolated
 
     found = _run(list_isolated)
@@ -87,19 +88,19 @@ def list_organizations(is_json: bool) -> None:
     for each in found:
         click.echo(
             f"{each.organization_id}  from {each.isolated_from}  {each.applications} applications  {each.days} days  "
-            f"{each.rows} rows  {each.size_bytes} bytes  {each.name}"
+            f"{each.rows} rows  {each.size_bytes} bytes  {make_printable(each.name)}"
         )
     if not found:
         click.echo("no organization has partitions of its own")
 
 
 def _run(work: "Callable[[Connection], Awaitable[T]]") -> T:
+    from pipeline.commands.database import open_command_connection
     from pipeline.config import load_settings
-    from pipeline.postgres.archive.connection import open_archive_connection
     from pipeline.postgres.archive.isolation import IsolationError
 
     async def run() -> T:
-        async with await open_archive_connection(load_settings(os.environ).database) as connection:
+        async with open_command_connection(load_settings(os.environ).database) as connection:
             return await work(connection)
 
     try:

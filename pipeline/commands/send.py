@@ -3,16 +3,17 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.finite import FiniteRange
 from pipeline.commands.sending.options import sender_options
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable
 
     from pipeline.commands.sending.pace import Outcome
 
@@ -30,7 +31,7 @@ EXIT_FAILED = 1
     help="Content type of the payload; or text/plain, or application/octet-stream+base64 for any bytes.",
 )
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How many to send.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most so many a second.")
+@click.option("--rate", type=FiniteRange(0, min_open=True), metavar="N", help="At most so many a second.")
 @click.option("--kafka", "is_kafka", is_flag=True, help="Write straight into Kafka instead of calling the API.")
 @sender_options
 def send(
@@ -64,6 +65,7 @@ def send(
     """
     import asyncio
 
+    from pipeline.commands.progress import show_progress
     from pipeline.commands.sending.destination import find_destination
     from pipeline.commands.sending.pace import send_all
     from pipeline.commands.sending.payload import format_payload, read_payload
@@ -94,27 +96,22 @@ def send(
         return open_kafka(destination, body, content_type, config)
 
     async def run() -> "Outcome":
+        accepted = 0
+
+        def note() -> None:
+            nonlocal accepted
+            accepted += 1
+            advance(1)
+
         async with open_way() as send_one:
-            with show_progress(count) as on_accepted:
-                return await send_all(send_one, count=count, rate_per_s=rate, on_accepted=on_accepted)
+            try:
+                with show_progress("sending", count) as advance:
+                    return await send_all(send_one, count=count, rate_per_s=rate, on_accepted=note)
+            except asyncio.CancelledError:
+                click.echo(f"stopped: {accepted:,} of {count:,} events were accepted, or a few more", err=True)
+                raise
 
     sys.exit(report(asyncio.run(run()), count))
-
-
-@contextmanager
-def show_progress(count: int) -> "Iterator[Callable[[], None]]":
-    """A progress bar for several events; yields the function to call for each."""
-    if count == 1 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("sending", total=count)
-        yield lambda: bar.advance(task)
 
 
 def report(outcome: "Outcome", count: int) -> int:

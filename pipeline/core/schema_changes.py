@@ -12,6 +12,8 @@ def list_incompatibilities(*, reader: str, writer: str) -> list[str]:
         result = checker.get_compatibility(parse(reader), parse(writer))
     except AvroException as error:
         raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if result.compatibility is SchemaCompatibilityType.compatible:
         return []
     places = sorted(result.locations)

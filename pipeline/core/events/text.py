@@ -25,6 +25,11 @@ def find_text_problem(text: str) -> str | None:
     return "must not contain NUL" if NUL in text else None
 
 
+def make_printable(text: str) -> str:
+    """Escape what a terminal would obey instead of showing it."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def find_target_problem(target: str) -> str | None:
     """The problem of a request target (path and query) as it was sent, with its percent-encoding undone."""
     if "%" not in target and target.isascii():

@@ -3,6 +3,7 @@
 import psycopg
 
 from tests.integration.gateway.test_dead_letters import run_command
+from tests.support.commands import run_hookline
 from tests.support.eventually import eventually
 from tests.support.receiver import Receiver
 from tests.support.single_process import SingleProcess
@@ -63,6 +64,30 @@ async def test_keys_rotate(kafka: str, postgres: str, migrated_template: str) ->
         assert (0, False) == (listed[0], "test" in listed[1])
         assert created["secret"] == shown.json["secret"]
         verify_delivery(request, created["secret"])
+
+
+async def test_a_rotation_that_was_cut_off_is_completed(kafka: str, postgres: str, migrated_template: str) -> None:
+    """A rotation changes nothing without the old key, and publishes what an earlier one sealed and did not publish."""
+    async with run_stack(kafka, postgres, migrated_template, "gateway") as stack:
+        space = await stack.api.make_space(TYPE)
+        await stack.api.subscribe(space, "http://example.com/", TYPE)
+        await stack.processes["gateway"][0].stop()
+        stack.environ["HOOKLINE_SEALING_KEYS"] = NEW_KEYS
+        without = await run_hookline("keys", "rotate", environ=stack.environ)
+        dry_without = await run_hookline("keys", "rotate", "--dry-run", environ=stack.environ)
+        with psycopg.connect(stack.database_url) as connection:
+            connection.execute("update applications set published_version = routes_version - 1")
+        stack.environ["HOOKLINE_SEALING_KEYS"] = f"{KEYS} {NEW_KEYS}"
+        rotated = await run_hookline("keys", "rotate", environ=stack.environ)
+        with psycopg.connect(stack.database_url) as connection:
+            left = connection.execute("select from applications where published_version < routes_version").fetchall()
+
+        for refused in (without, dry_without):
+            assert (2, "") == (refused.code, refused.out)
+            assert "is sealed with key 'test', which was not given" in refused.err
+            assert "Traceback" not in refused.err
+        assert (0, "sealed 0 secrets of 0 applications again with test\n") == (rotated.code, rotated.out)
+        assert [] == left
 
 
 async def test_deliver_refuses_to_start_without_the_key(kafka: str, postgres: str, migrated_template: str) -> None:

@@ -1,5 +1,6 @@
 """Commands without a Kafka: they say so at once if no broker listens, and wait for a broker that is slow."""
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -41,11 +42,12 @@ async def test_a_command_does_not_wait_for_a_closed_port(command: str) -> None:
         servers = f"127.0.0.1:{first},localhost:{second}"
         ended = await run_hookline(*command.split(), environ=DATABASE | {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": servers})
 
-    assert (2, "") == (ended.code, ended.out)
-    assert ended.err == (
-        f"hookline: cannot reach Kafka at {servers}: all 2 brokers refuse connections. Is it running, is "
-        "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS right?\n"
+    sentence = (
+        f"cannot reach Kafka at {servers}: all 2 brokers refuse connections. Is it running, is "
+        "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS right?"
     )
+    assert (2, f"hookline: {sentence}\n") == (ended.code, ended.err)
+    assert ({"error": sentence} if "--json" in command else None) == (json.loads(ended.out) if ended.out else None)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "PLAINTEXT://127.0.0.1", "[::1]"])

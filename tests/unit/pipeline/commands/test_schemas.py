@@ -36,7 +36,8 @@ def test_may_it_follow(tmp_path: Path, field: dict[str, object], direction: str,
 def test_what_is_no_schema(tmp_path: Path) -> None:
     """The command says so, with an exit code of its own."""
     old = write(tmp_path / "old.avsc")
-    for text in ("{", '{"type": "nothing"}', '"unknown"'):
+    deep = '{"type": "array", "items": ' * 5000 + '"long"' + "}" * 5000
+    for text in ("{", '{"type": "nothing"}', '"unknown"', "[" * 100_000, deep, "", "null", "1"):
         (tmp_path / "new.avsc").write_text(text)
         result = CliRunner().invoke(schemas, ["check", old, str(tmp_path / "new.avsc")])
 
