@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.postgres.pool import Pool
 
 LEFT_OUT_SHOWN_MAX = 20
+PAGE_LETTERS = 10_000  # about 10 MB
 
 
 @click.group()
@@ -208,7 +209,14 @@ async def _send_again(
     try:
         with show_progress("redriving", total) as advance:
             result = await send_again(
-                parts.pool, parts.producer, parts.topics, wanted, reading=reading, limit=limit, progress=note
+                parts.pool,
+                parts.producer,
+                parts.topics,
+                wanted,
+                reading=reading,
+                limit=limit,
+                page_letters=PAGE_LETTERS,
+                progress=note,
             )
     except BaseException:
         click.echo(f"stopped after {done} of {total} dead letters; run it again for the others", err=True)

@@ -60,9 +60,12 @@ async def redrive(
     *,
     reading: ProducerReading,
     limit: int | None = None,
+    page_letters: int = BATCH_LETTERS,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Redriven:
     """Send all letters of a filter again, at most `limit`. `progress` is called with the size of each batch.
+
+    `page_letters`: how many are listed at once. Without an application, a list reads all letters that there are.
 
     Raises `KafkaUnavailableError`, or psycopg's errors; letters sent until then are marked, so that it may be called
     again.
@@ -71,16 +74,18 @@ async def redrive(
     after = wanted.after
     is_noted = False
     while limit is None or done.redriven < limit:
-        size = BATCH_LETTERS if limit is None else min(BATCH_LETTERS, limit - done.redriven)
+        size = page_letters if limit is None else min(page_letters, limit - done.redriven)
         letters = await list_letters(pool, replace(wanted, after=after), limit=size)
         if not letters:
             return done
         if not is_noted:
             await note_request(pool, _describe(wanted, limit))
             is_noted = True
-        for portion in _portion(letters, await measure_contents(pool, [letter.dead_id for letter in letters])):
-            await _send_again(pool, producer, topics, portion, reading, done)
-            progress(len(portion))
+        for first in range(0, len(letters), BATCH_LETTERS):
+            batch = letters[first : first + BATCH_LETTERS]
+            for portion in _portion(batch, await measure_contents(pool, [letter.dead_id for letter in batch])):
+                await _send_again(pool, producer, topics, portion, reading, done)
+                progress(len(portion))
         after = Cursor(created_at_us=letters[-1].died_at_us, attempt_id=letters[-1].dead_id)
     return done
 

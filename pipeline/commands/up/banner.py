@@ -19,12 +19,16 @@ DEFAULT_DATA_DIR = Path(".hookline")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Facts for the banner beside the report. `master_key`: where that key is, in words."""
+    """Facts for the banner beside the report. `master_key`: where that key is, in words.
+
+    `program`: `hookline` as it is to be typed here.
+    """
 
     data_dir: Path
     logs: Path
     master_key: str
     seconds: float
+    program: str = "hookline"
 
 
 def format_banner(report: Report, around: Surroundings, now: datetime) -> Text:
@@ -35,7 +39,7 @@ def format_banner(report: Report, around: Surroundings, now: datetime) -> Text:
     if report.application_id:
         text.append("\nSend an event:\n\n", style=HEAD_STYLE)
         text.append(f"  {format_curl(report, now)}\n\n")
-        text.append(f"or shorter:  {_format_send(around.data_dir)}\n")
+        text.append(f"or shorter:  {_format_send(around)}\n")
         text.append(
             "\nWhat the demo subscription receives is shown below. Ctrl-C stops everything.\n", style=HEAD_STYLE
         )
@@ -81,10 +85,10 @@ def _add_rows(text: Text, rows: Mapping[str, str]) -> None:
         text.append(f"{value}\n")
 
 
-def _format_send(data_dir: Path) -> str:
-    words = ["hookline", "send"]
-    if data_dir != DEFAULT_DATA_DIR.absolute():
-        words += ["--data-dir", str(data_dir)]
+def _format_send(around: Surroundings) -> str:
+    words = [around.program, "send"]
+    if around.data_dir != DEFAULT_DATA_DIR.absolute():
+        words += ["--data-dir", str(around.data_dir)]
     return shlex.join([*words, '{"hello":"world"}'])
 
 

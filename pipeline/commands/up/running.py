@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipeline.commands.up.banner import Surroundings, format_banner
 from pipeline.commands.up.data_directory import DataDirectory, open_data_directory
@@ -22,6 +25,7 @@ GATEWAY_PORT_VARIABLE = "HOOKLINE_GATEWAY_PORT"
 EXIT_INTERRUPTED = 130  # as a shell says it: stopped before everything ran
 RELAY_INTERVAL_S = 0.25
 NAME = "the gateway"
+PROGRAM = "hookline"
 
 
 class StoppedError(Exception):
@@ -142,6 +146,7 @@ class Session:
             logs=self._data.logs,
             master_key=f"{place} (it may do everything)",
             seconds=time.monotonic() - self._started_at_s,
+            program=find_program(sys.argv[0]),
         )
         self._screen.show_banner(format_banner(report, around, datetime.now(UTC)))
 
@@ -149,6 +154,12 @@ class Session:
         while True:
             await asyncio.sleep(RELAY_INTERVAL_S)
             self._lines.keep_time()
+
+
+def find_program(started_as: str) -> str:
+    """`hookline` as it is to be typed: with its path where the shell would not find it, as after `make run`."""
+    is_script = Path(started_as).name == PROGRAM
+    return started_as if is_script and shutil.which(PROGRAM) is None else PROGRAM
 
 
 async def start_and_watch(

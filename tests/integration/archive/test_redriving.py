@@ -49,3 +49,25 @@ async def test_letters_that_retention_takes_meanwhile_are_skipped(database: str)
 
     assert LETTERS == done.redriven + len(done.skipped)
     assert producer.sent == done.redriven < LETTERS
+
+
+async def test_a_long_list_is_sent_in_batches(database: str) -> None:
+    """A list reads all letters unless it is of an application: it is long, and what is sent at once is not."""
+    application_id, log, producer = make_id(), Log(), Producer()
+    letters = [change(make_dead_letter(make_event(application_id)), dead_id=make_id()) for _ in range(450)]
+    sizes: list[int] = []
+    async with open_archive(database) as (owner, pool):
+        await owner.write(*map(log.append, letters))
+        done = await redrive(
+            pool,
+            cast("Any", producer),
+            TOPICS,
+            LetterFilter(),
+            reading=cast("Any", None),
+            page_letters=1000,
+            progress=sizes.append,
+        )
+        again = await redrive(pool, cast("Any", producer), TOPICS, LetterFilter(), reading=cast("Any", None))
+
+    assert [450, 450, 0] == [done.redriven, producer.sent, again.redriven]
+    assert [200, 200, 50] == sizes

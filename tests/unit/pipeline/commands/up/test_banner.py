@@ -3,9 +3,12 @@ import shlex
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import pytest
+
 from pipeline.commands.up.banner import Surroundings, format_banner, format_curl
 from pipeline.commands.up.demo import EVENT_TYPES
 from pipeline.commands.up.report import Report
+from pipeline.commands.up.running import find_program
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REPORT = Report(
@@ -87,3 +90,21 @@ def test_without_a_demo_there_is_nothing_to_paste() -> None:
 def test_the_usual_place_need_not_be_named() -> None:
     """The shorter line is as short as can be."""
     assert """or shorter:  hookline send '{"hello":"world"}'""" in make_banner(REPORT, Path(".hookline").absolute())
+
+
+def test_the_line_to_paste_is_found_by_the_shell() -> None:
+    """After `make run` the program is not on the path: it is named as it was started."""
+    around = Surroundings(
+        data_dir=Path("/data"), logs=Path("/logs"), master_key="", seconds=1.0, program=".venv/bin/hookline"
+    )
+
+    assert ".venv/bin/hookline send --data-dir /data" in format_banner(REPORT, around, NOW).plain
+
+
+def test_a_program_off_the_path_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The path is looked through; started by Python's `-m` there is no better name than the usual one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [".venv/bin/hookline", "hookline"] == [find_program(".venv/bin/hookline"), find_program("pipeline/cli.py")]
+
+    (tmp_path / "hookline").touch(mode=0o755)
+    assert "hookline" == find_program(".venv/bin/hookline")
