@@ -14,35 +14,40 @@ if TYPE_CHECKING:
     from pipeline.core.capacity import Capacity, Demand, Figures
 
 MIB = 1024**2
+MOST = 1e9  # of anything: their products are numbers still
 UNITS = ((1024**4, "TiB"), (1024**3, "GiB"), (MIB, "MiB"))
 FIGURES_FILE = Path(__file__).resolve().parents[1] / "bench" / "figures.json"
 
 
 @click.command()
-@click.option("--events", type=FiniteRange(0, min_open=True), help="Events a second, at the busiest time.")
+@click.option("--events", type=FiniteRange(0, MOST, min_open=True), help="Events a second, at the busiest time.")
 @click.option(
     "--average-events",
-    type=FiniteRange(0, min_open=True),
+    type=FiniteRange(0, MOST, min_open=True),
     help="Events a second on average over days, for disks; none: as --events.",
 )
-@click.option("--fan-out", type=FiniteRange(0), default=1.0, show_default=True, help="Subscriptions per event.")
-@click.option("--payload-bytes", type=FiniteRange(1), default=1000.0, show_default=True, help="Mean size of a payload.")
+@click.option("--fan-out", type=FiniteRange(0, MOST), default=1.0, show_default=True, help="Subscriptions per event.")
+@click.option(
+    "--payload-bytes", type=FiniteRange(1, MOST), default=1000.0, show_default=True, help="Mean size of a payload."
+)
 @click.option(
     "--endpoint-ms",
-    type=FiniteRange(0),
+    type=FiniteRange(0, MOST),
     default=100.0,
     show_default=True,
     help="Mean time until endpoints answer.",
 )
 @click.option(
     "--attempts",
-    type=FiniteRange(1),
+    type=FiniteRange(1, MOST),
     default=1.0,
     show_default=True,
     help="Mean number of attempts of a delivery.",
 )
-@click.option("--retention-days", type=FiniteRange(0, min_open=True), help="Days in the archive; none: the setting.")
-@click.option("--log-days", type=FiniteRange(0, min_open=True), help="Days in the log; none: the setting.")
+@click.option(
+    "--retention-days", type=FiniteRange(0, MOST, min_open=True), help="Days in the archive; none: the setting."
+)
+@click.option("--log-days", type=FiniteRange(0, MOST, min_open=True), help="Days in the log; none: the setting.")
 @click.option(
     "--replicas", type=click.IntRange(1), default=3, show_default=True, help="Replicas of every record in Kafka."
 )

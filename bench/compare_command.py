@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.finite import FiniteRange
+from pipeline.start_error import StartError
 
 if TYPE_CHECKING:
     from bench.evaluation.comparison import Change, Comparison
@@ -71,7 +72,8 @@ def _read(place: Path) -> "list[ScenarioResult]":
         try:
             results.append(msgspec.json.decode(file.read_bytes(), type=ScenarioResult))
         except msgspec.DecodeError as error:
-            raise click.ClickException(f"{file} is no result of `hookline bench`: {error}") from error
+            # 1 would say that something is worse
+            raise StartError(f"{file} is no result of `hookline bench`: {error}") from error
     return results
 
 

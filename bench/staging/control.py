@@ -48,7 +48,9 @@ class Control:
             async with self._session.request(method, self._api + path, json=body) as response:
                 text = await response.text()
         except (ClientError, TimeoutError) as error:
-            raise BenchError(f"the gateway at {self._api} did not answer {method} {path}: {error!r}") from error
+            raise BenchError(
+                f"the gateway at {self._api} did not answer {method} {path}: {error or type(error).__name__}"
+            ) from error
         if response.status not in DONE:
             raise BenchError(f"the gateway refused {method} {path} with {response.status}: {text}")
         try:

@@ -4,7 +4,7 @@ import os
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.capacity_command import capacity, format_bytes
+from bench.capacity_command import MOST, capacity, format_bytes
 
 
 def run_capacity(*arguments: str) -> Result:
@@ -48,3 +48,14 @@ def test_a_load_has_to_be_given() -> None:
 
     assert 2 == run.exit_code
     assert "--events" in run.output
+
+
+def test_any_number_that_is_taken_has_a_plan() -> None:
+    """The largest of everything still is a plan in JSON; a larger one is a usage error."""
+    words = ("--average-events", "--fan-out", "--payload-bytes", "--endpoint-ms", "--attempts", "--retention-days")
+    most = [word for option in (*words, "--log-days", "--events") for word in (option, f"{MOST:g}")]
+    run = run_capacity("--json", *most)
+
+    assert 0 == run.exit_code, run.output
+    assert json.loads(run.output)["capacity"]["partitions"] > 8
+    assert 2 == run_capacity("--events", "1e10").exit_code

@@ -94,11 +94,13 @@ def test_one_lost_event_is_worse() -> None:
 
 
 def test_the_exit_code_is_for_pipelines(tmp_path: Path) -> None:
-    """0: not worse; 1: worse; 2: nothing in common."""
+    """0: not worse; 1: worse; 2: nothing in common, or no results."""
     for name, results in {"same": read(), "slow": read(delivered_per_s=0.5)}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "saturation.json").write_bytes(msgspec.json.encode(results[0]))
     (tmp_path / "none").mkdir()
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "saturation.json").write_text("{}")
 
     def run(*names: str) -> int:
         arguments = [
@@ -112,3 +114,4 @@ def test_the_exit_code_is_for_pipelines(tmp_path: Path) -> None:
         return subprocess.run(arguments, check=False, capture_output=True).returncode
 
     assert [0, 1, 0, 2] == [run("same", "same"), run("same", "slow"), run("slow", "same"), run("same", "none")]
+    assert 2 == run("same", "wrong")

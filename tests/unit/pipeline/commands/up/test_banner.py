@@ -93,7 +93,7 @@ def test_the_usual_place_need_not_be_named() -> None:
 
 
 def test_the_line_to_paste_is_found_by_the_shell() -> None:
-    """After `make run` the program is not on the path: it is named as it was started."""
+    """A program that is not on the path, as after `make run`, is named as it was started."""
     around = Surroundings(
         data_dir=Path("/data"), logs=Path("/logs"), master_key="", seconds=1.0, program=".venv/bin/hookline"
     )
