@@ -169,7 +169,8 @@ async def _show(settings: "Settings", dead_id: str) -> None:
 
 async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: bool, limit: int | None) -> None:
     from pipeline.gateway.parts import open_parts
-    from pipeline.postgres.archive.dead_letters import count_letters
+    from pipeline.postgres.archive.dead_letters import count_letters, redrive_alone
+    from pipeline.start_error import StartError
 
     async with open_parts(settings, name="dead") as parts:
         counts = await count_letters(parts.pool, wanted)
@@ -178,7 +179,10 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
         if dry_run and total:
             click.echo(f"would send {total} dead letters again ({_describe_counts(counts)})")
         elif total:
-            left_out |= await _send_again(settings, parts, wanted, total=total, limit=limit)
+            async with redrive_alone(parts.pool) as is_alone:
+                if not is_alone:  # each letter would be sent by both
+                    raise StartError("another `hookline dead redrive` is at work: run it again when that has ended")
+                left_out |= await _send_again(settings, parts, wanted, total=total, limit=limit)
     for dead_id, why in islice(left_out.items(), LEFT_OUT_SHOWN_MAX):
         click.echo(f"left out {dead_id}: {why}")
     if len(left_out) > LEFT_OUT_SHOWN_MAX:

@@ -2,7 +2,8 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from pipeline.postgres.archive.paging import Cursor
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 500
+# "redrives" as a number: other locks in this database have others
+REDRIVING_LOCK = int.from_bytes(b"redrives")
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -158,6 +161,17 @@ async def note_redriven_events(pool: Pool, dead_ids: Sequence[str], *, topic: st
             "on conflict (application_id, event_id) do update set day = least(redriven_events.day, excluded.day)",
             (list(dead_ids), topic),
         )
+
+
+@asynccontextmanager
+async def redrive_alone(pool: Pool) -> AsyncIterator[bool]:
+    """Keep other commands from redriving meanwhile; yields whether none did so before. It ends with its session."""
+    async with pool.connection() as connection:
+        # as long as the work takes
+        await connection.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
+        cursor = await connection.execute("select pg_try_advisory_xact_lock(%s)", (REDRIVING_LOCK,))
+        row = await cursor.fetchone()
+        yield row is not None and bool(row[0])
 
 
 async def mark_redriven(pool: Pool, dead_ids: Sequence[str]) -> None:

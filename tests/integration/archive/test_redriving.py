@@ -5,9 +5,10 @@ from typing import Any, cast
 import psycopg
 
 from pipeline.gateway.redriving import redrive
-from pipeline.postgres.archive.dead_letters import LetterFilter
+from pipeline.postgres.archive.dead_letters import LetterFilter, redrive_alone
 from tests.integration.archive.records import TOPICS, Log, change, make_dead_letter, make_event, make_id
 from tests.integration.archive.test_reads import open_archive
+from tests.support.commands import run_hookline
 
 LETTERS = 6
 
@@ -71,3 +72,26 @@ async def test_a_long_list_is_sent_in_batches(database: str) -> None:
 
     assert [450, 450, 0] == [done.redriven, producer.sent, again.redriven]
     assert [200, 200, 50] == sizes
+
+
+async def test_one_command_at_a_time_redrives(kafka: str, topic_prefix: str, database: str) -> None:
+    """A second one says so: both would send each letter. A dry run, and one after the other, are free to go."""
+    environ = {
+        "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "HOOKLINE_KAFKA_TOPIC_PREFIX": topic_prefix,
+        "HOOKLINE_DATABASE_WRITE_URL": database,
+    }
+    await run_hookline("topics", "apply", environ=environ)
+    letter = change(make_dead_letter(make_event(make_id())), dead_id=make_id())
+    async with open_archive(database) as (owner, pool):
+        await owner.write(Log().append(letter))
+        async with redrive_alone(pool) as is_alone:
+            assert is_alone
+            second = await run_hookline("dead", "redrive", "--everything", environ=environ)
+            dry = await run_hookline("dead", "redrive", "--everything", "--dry-run", environ=environ)
+        later = await run_hookline("dead", "redrive", "--everything", environ=environ)
+
+    assert (2, "") == (second.code, second.out)
+    assert "another `hookline dead redrive` is at work" in second.err
+    assert (0, "would send 1 dead letters again (1 unknown_event_type)\n") == (dry.code, dry.out)
+    assert 0 == later.code
