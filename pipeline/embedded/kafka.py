@@ -83,6 +83,7 @@ class EmbeddedKafka:
         log_dir: Path | None = None,
         cache_dir: Path | None = None,
         extra: Mapping[str, str] = {},
+        cluster_id: str | None = None,
         rehearses: bool = False,
     ) -> "EmbeddedKafka":
         """Start on `port` and `controller_port` (None: any free one), with the data of `data_dir`.
@@ -91,7 +92,8 @@ class EmbeddedKafka:
 
         Returns when the broker takes requests. Logs go to `log_dir` (None: the data directory), jars come from
         `cache_dir` (None: ~/.cache/hookline). A later start may use another port. `extra`: more settings of the broker.
-        `rehearses`: prepare quicker starts beside it, where nothing is prepared.
+        `cluster_id`: of an empty data directory; None: one of its own. `rehearses`: prepare quicker starts beside it,
+        where nothing is prepared.
         """
         data_dir = make_directory(data_dir)
         if "," in str(data_dir):
@@ -109,7 +111,7 @@ class EmbeddedKafka:
             java = _java_command(data_dir, heap_mib)
             warmth = KafkaWarmth(java, jars)
             java += [*warmth.flags(), "-cp", ":".join(str(jar) for jar in jars)]
-            cluster_id = _format(data_dir, java, properties)
+            found_id = _format(data_dir, java, properties, cluster_id or make_cluster_id())
             guarded = start_guarded(
                 "Kafka",
                 [*java, "kafka.Kafka", str(properties)],
@@ -119,7 +121,7 @@ class EmbeddedKafka:
                 lock=lock,
                 environment=_java_environment(),
             )
-            guarded.wait_until(lambda: _is_ready(chosen, cluster_id), timeout_s=START_TIMEOUT_S)
+            guarded.wait_until(lambda: _is_ready(chosen, found_id), timeout_s=START_TIMEOUT_S)
             rehearsal = None
             if rehearses and not warmth.file.exists():
                 rehearsal = start_rehearsal(data_dir, cache_dir, heap_mib, lock)
@@ -133,7 +135,7 @@ class EmbeddedKafka:
         properties = _write_configuration(work, work, port, controller, {})
         java = _java_command(work, heap_mib)
         class_path = ["-cp", ":".join(str(jar) for jar in jars)]
-        cluster_id = _format(work, [*java, *class_path], properties)
+        cluster_id = _format(work, [*java, *class_path], properties, make_cluster_id())
         recorded = work / "recorded.conf"
         guarded = start_guarded(
             "Kafka's rehearsal",
@@ -157,6 +159,11 @@ class EmbeddedKafka:
         if self.rehearsal is not None:
             self.rehearsal.stop(timeout_s)
         self.guarded.stop(timeout_s)
+
+
+def make_cluster_id() -> str:
+    """A new id, which never begins with a dash: Kafka's tool would take it for an option."""
+    return base64.urlsafe_b64encode(b"H" + os.urandom(15)).decode().rstrip("=")
 
 
 def _java_environment() -> dict[str, str]:
@@ -243,11 +250,10 @@ def _escape(value: str) -> str:
     )
 
 
-def _format(data_dir: Path, java: list[str], properties: Path) -> str:
-    """Prepare an empty data directory; the id of the cluster that lives there."""
+def _format(data_dir: Path, java: list[str], properties: Path, cluster_id: str) -> str:
+    """Prepare an empty data directory for `cluster_id`; the id of the cluster that lives there."""
     meta = data_dir / "log" / "meta.properties"
     if not meta.exists():
-        cluster_id = base64.urlsafe_b64encode(b"H" + os.urandom(15)).decode().rstrip("=")
         done = subprocess.run(  # noqa: S603 - our own java
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)],
             capture_output=True,
@@ -279,6 +285,21 @@ def _is_ready(port: int, cluster_id: str) -> bool:
                 answer = stream.read(min(size, ANSWER_MAX_BYTES))
     except OSError:
         return False
-    # correlation id, throttle time, then the brokers that are up
-    brokers = int.from_bytes(answer[8:12], "big")
-    return brokers == 1 and cluster_id.encode() in answer
+    return port in _list_ports(answer) and cluster_id.encode() in answer
+
+
+def _list_ports(answer: bytes) -> list[int]:
+    """The ports of the brokers that are up, by an answer to a Metadata request."""
+    ports = []
+    try:
+        (brokers,) = struct.unpack_from(">i", answer, 8)  # behind the correlation id and the throttle time
+        at = 12
+        for _ in range(brokers):
+            (host_bytes,) = struct.unpack_from(">h", answer, at + 4)
+            at += 4 + 2 + host_bytes
+            port, rack_bytes = struct.unpack_from(">ih", answer, at)
+            at += 4 + 2 + max(0, rack_bytes)  # -1: it has none
+            ports.append(port)
+    except struct.error:  # cut off
+        return []
+    return ports

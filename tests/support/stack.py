@@ -52,7 +52,10 @@ async def run_stack(
     """
     prefix = f"stack-{uuid4().hex[:8]}."
     topics = declare_topics(prefix=prefix, partitions=PARTITIONS, event_retention_s=86_400)
-    config = KafkaConfig(bootstrap_servers=kafka, topic_prefix=prefix, partitions=PARTITIONS)
+    replicas = int(settings.get("KAFKA_REPLICATION_FACTOR", "1"))
+    config = KafkaConfig(
+        bootstrap_servers=kafka, topic_prefix=prefix, partitions=PARTITIONS, replication_factor=replicas
+    )
     await asyncio.to_thread(apply_topics, config, topics)
     with create_database(postgres, template=template) as url:
         environ = {

@@ -42,12 +42,16 @@ class SteadyLoad:
     event_type: str
     rate_per_s: float
     accepted: dict[str, float] = field(default_factory=dict)  # event id → when it was sent
+    accepted_s: list[float] = field(default_factory=list)  # when each was answered
     failed: list[str] = field(default_factory=list)
     answers_ms: list[float] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
     async def __aenter__(self) -> "SteadyLoad":
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+        # each request has a connection at once, however long others are not answered
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
+        )
         self._ending = asyncio.Event()
         self._task = asyncio.create_task(self._run())
         return self
@@ -112,6 +116,7 @@ class SteadyLoad:
                 text = await response.text()
                 if response.status == 201:
                     self.accepted[event["event_id"]] = sent_s
+                    self.accepted_s.append(time.monotonic())
                     self.answers_ms.append((time.monotonic() - sent_s) * 1000)
                 else:
                     self.failed.append(f"{response.status} {text[:200]}")
