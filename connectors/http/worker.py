@@ -28,6 +28,7 @@ from pipeline.kafka.holding_writer import PRODUCE_TIMEOUT_S, HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.read_probe import ReadProbe
 from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.smaller import Smaller
 from pipeline.kafka.tail import read_tail
@@ -148,6 +149,9 @@ async def main(process: Process) -> None:
     watch = TopicWatch(settings.kafka, topics.of_deliver(), process.metrics)
     process.health.ready["topics"] = watch.check
     process.supervisor.start("topic_watch", watch.run())
+    reading = ReadProbe(settings.kafka, [topics.deliveries, *topics.retries])
+    process.health.ready["reading"] = reading.check
+    process.supervisor.start("reading", reading.run())
     process.health.ready["endpoints"] = endpoints.check
     process.health.ready["sealing_keys"] = keys.check
     process.health.ready["local"] = shortages.check

@@ -7,6 +7,7 @@ from connectors.postgres.sink import ArchiveSink
 from connectors.runtime.runtime import Runtime
 from pipeline.kafka.admin import verify_topics
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.read_probe import ReadProbe
 from pipeline.kafka.throttles import THROTTLES
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
@@ -61,6 +62,9 @@ async def main(process: Process) -> None:
     watch = TopicWatch(settings.kafka, topics.of_archive(), process.metrics)
     process.health.ready["topics"] = watch.check
     process.supervisor.start("topic_watch", watch.run())
+    reading = ReadProbe(settings.kafka, topics.of_archive())
+    process.health.ready["reading"] = reading.check
+    process.supervisor.start("reading", reading.run())
     process.health.ready["postgres"] = outage.check
     process.health.ready["retention"] = upkeep.check
     process.health.ready["group"] = lambda: (

@@ -31,9 +31,10 @@ def topics() -> None:
 def plan() -> None:
     """Show every topic: ok, to be created, to be configured, or a mismatch that `apply` cannot mend.
 
-    A line `held` for each partition in which a producer's open transaction keeps records from being read, and a line
-    `short` when brokers forget what a stopped group has done before the log forgets the events. Changes nothing. The
-    exit code is 2 when there is a mismatch, otherwise 0.
+    A line `held` for each partition in which a producer's open transaction keeps records from being read, a line
+    `short` when brokers forget what a stopped group has done before the log forgets the events, and a line `at risk`
+    for each topic of which a lost broker takes records, or an absent one stops writing. Changes nothing. The exit code
+    is 2 when there is a mismatch, otherwise 0.
 
     \b
     Example:
@@ -56,6 +57,7 @@ def plan() -> None:
     if kept_s is not None and kept_s < config.event_retention_s:
         wanted = f"events are kept for {config.event_retention_s / 60:g}: see docs/operating.md"
         _show(OFFSETS_RETENTION, "short", f"brokers have {kept_s / 60:g}, {wanted}")
+    _show_risks(config, declared)
     sys.exit(2 if any(change.kind == "mismatch" for change in changes.values()) else 0)
 
 
@@ -64,7 +66,7 @@ def apply() -> None:
     """Create missing topics and set what differs. May be repeated.
 
     New topics get HOOKLINE_KAFKA_PARTITIONS partitions and HOOKLINE_KAFKA_REPLICATION_FACTOR replicas. A mismatch of
-    partitions is refused with exit code 2, and nothing is changed then.
+    partitions is refused with exit code 2, and nothing is changed then. Lines `at risk` as of `plan`.
 
     \b
     Example:
@@ -80,6 +82,7 @@ def apply() -> None:
         )
     if not done:
         click.echo("nothing to do: all topics are as declared")
+    _show_risks(config, declared)
 
 
 @topics.command()
@@ -166,6 +169,13 @@ def _declare_reachable() -> "tuple[KafkaConfig, Topics]":
     config, declared = _declare()
     refuse_closed(config)
     return config, declared
+
+
+def _show_risks(config: "KafkaConfig", declared: "Topics") -> None:
+    from pipeline.kafka.replication import find_risks
+
+    for topic, risk in find_risks(config, declared.all()):
+        _show(topic, "at risk", risk)
 
 
 def _show(topic: str, word: str, detail: str) -> None:

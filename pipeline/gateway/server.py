@@ -172,6 +172,7 @@ async def main(process: Process) -> None:
         process=process.name,
         interval_s=settings.kafka.topics_check_interval_s,
     )
+    producer.watch_silence(writing.doubt)
     # one cause, one problem
     process.health.ready["writing"] = lambda: None if kafka.check() else writing.check(topics.events)
     # events are accepted all the same

@@ -4,8 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
@@ -27,8 +28,12 @@ from pipeline.start_error import StartError
 from pipeline.topics import Topic, Topics
 
 ANSWER_TIMEOUT_S = 10.0
+BROKER_TIMEOUT_S = 3.0  # of one of several
 SETTLE_POLL_S = 0.05
 OFFSETS_RETENTION = "offsets.retention.minutes"
+MIN_IN_SYNC = "min.insync.replicas"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +63,11 @@ def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
             is_grown = partitions > topic.partitions
             changes.append(Change(topic=topic.name, kind="mismatch", detail=detail, is_grown=is_grown))
     present = [topic for topic in topics.all() if existing.get(topic.name) == topic.partitions]
-    return changes + _plan_configs(admin, present, config)
+    try:
+        return changes + _plan_configs(admin, present, config)
+    except StartError:
+        # a client asks one broker for all, which may have gone a moment ago; a new client asks another one
+        return changes + _plan_configs(AdminClient(dict(connect_options(config)), logger=None), present, config)
 
 
 def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
@@ -82,11 +91,9 @@ def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
         for change in changes
         if change.kind == "configure"
     ]
-    for resource, future in admin.incremental_alter_configs(resources).items() if resources else ():
-        try:
-            future.result(ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            raise StartError(describe_failure(f"configure topic {resource.name}", error)) from error
+    altered = admin.incremental_alter_configs(resources, request_timeout=ANSWER_TIMEOUT_S) if resources else {}
+    for resource, future in altered.items():
+        _wait_for(future, f"configure topic {resource.name}")
     return changes
 
 
@@ -120,13 +127,13 @@ def _create(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) ->
         )
         for topic in topics
     ]
-    for name, future in admin.create_topics(new).items() if new else ():
+    for name, future in admin.create_topics(new, request_timeout=ANSWER_TIMEOUT_S).items() if new else ():
         try:
-            future.result(ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
-                raise StartError(describe_failure(f"create topic {name}", error)) from error
-    _wait_until_there(admin, topics)
+            _wait_for(future, f"create topic {name}")
+        except StartError as error:
+            if not _is_there_already(error.__cause__):  # another process was quicker
+                raise
+    _wait_until_there(admin, topics, config)
 
 
 def verify_topics(config: KafkaConfig, topics: Topics) -> None:
@@ -145,20 +152,42 @@ def verify_topics(config: KafkaConfig, topics: Topics) -> None:
         raise StartError(f"topics are missing: {', '.join(missing)}; create them with `hookline topics apply`")
 
 
-def _wait_until_there(admin: AdminClient, topics: Sequence[Topic]) -> None:
-    """A broker answers that a topic is made before every one of them knows it. Raises `StartError`."""
+def _wait_until_there(admin: AdminClient, topics: Sequence[Topic], config: KafkaConfig) -> None:
+    """Wait until every broker knows the topics: one answers that they are made before others do. Raises `StartError`.
+
+    A process that asks one of the others would not start. A broker that does not answer is not waited for.
+    """
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+    asked = _open_each(admin, config) if topics else []
     while topics:
-        known = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
-        left = [topic for topic in topics if not _is_there(known.get(topic.name), topic)]
+        left = [topic for each in asked for topic in _list_missing(each, topics)]
         if not left:
             return
         if time.monotonic() > deadline_s:
+            names = ", ".join(sorted({topic.name for topic in left}))
             raise StartError(
-                f"topics were made and have no leader: {', '.join(topic.name for topic in left)}; see that all brokers "
-                "run, then run the command again"
+                f"topics were made and have no leader: {names}; see that all brokers run, then run the command again"
             )
         time.sleep(SETTLE_POLL_S)
+
+
+def _open_each(admin: AdminClient, config: KafkaConfig) -> list[AdminClient]:
+    """A client of each broker. A client asks any that it is connected to: at first only the one that it was given."""
+    clients = []
+    for broker in admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers.values():
+        host = f"[{broker.host}]" if ":" in str(broker.host) else broker.host
+        clients.append(
+            AdminClient(connect_options(config) | {"bootstrap.servers": f"{host}:{broker.port}"}, logger=None)
+        )
+    return clients
+
+
+def _list_missing(admin: AdminClient, topics: Sequence[Topic]) -> list[Topic]:
+    try:
+        known = admin.list_topics(timeout=BROKER_TIMEOUT_S).topics
+    except KafkaException:
+        return []  # it is away
+    return [topic for topic in topics if not _is_there(known.get(topic.name), topic)]
 
 
 def _is_there(metadata: TopicMetadata | None, topic: Topic) -> bool:
@@ -210,28 +239,41 @@ def describe_settings(admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic
     by_name = {topic.name: topic for topic in topics}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in by_name]
     found = {}
-    for resource, future in admin.describe_configs(resources).items() if resources else ():
-        try:
-            actual: dict[str, Any] = future.result(ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            raise StartError(describe_failure(f"ask how topic {resource.name} is configured", error)) from error
+    described = admin.describe_configs(resources, request_timeout=ANSWER_TIMEOUT_S) if resources else {}
+    for resource, future in described.items():
+        actual: dict[str, Any] = _wait_for(future, f"ask how topic {resource.name} is configured")
         found[by_name[resource.name]] = {name: entry.value for name, entry in actual.items()}
     return found
+
+
+def _wait_for(future: "Future[T]", what: str) -> T:
+    """The brokers' answer. Raises `StartError` when it is an error, or there is none."""
+    try:
+        return future.result(2 * ANSWER_TIMEOUT_S)  # the client gives up before
+    except (KafkaException, TimeoutError) as error:
+        raise StartError(describe_failure(what, error)) from error
+
+
+def _is_there_already(error: BaseException | None) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
 
 
 def find_offsets_retention_s(config: KafkaConfig) -> float | None:
     """How long brokers keep the offsets of a group without members, the least of them. None: they do not say."""
     admin = AdminClient(dict(connect_options(config)), logger=None)
-    minutes = []
     try:
         brokers = admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers
-        asked = admin.describe_configs([ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers])
-        for future in asked.values():
-            entry = future.result(ANSWER_TIMEOUT_S).get(OFFSETS_RETENTION)
-            if entry is not None and entry.value is not None:
-                minutes.append(float(entry.value))
     except KafkaException:
-        return None  # ACLs may allow a client its topics and nothing about brokers
+        return None
+    minutes = []
+    resources = [ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers]
+    for future in admin.describe_configs(resources, request_timeout=ANSWER_TIMEOUT_S).values():
+        try:
+            entry = _wait_for(future, "ask how a broker is configured").get(OFFSETS_RETENTION)
+        except StartError:
+            continue  # ACLs may allow a client its topics and nothing about brokers; or this one is away
+        if entry is not None and entry.value is not None:
+            minutes.append(float(entry.value))
     return min(minutes) * 60 if minutes else None
 
 

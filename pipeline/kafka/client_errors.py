@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 QUIET_S = 30.0
 REMEMBERED_MAX = 100
 # What differs from attempt to attempt: "(after 12ms in state CONNECT, 3 identical error(s) suppressed)".
-_CHANGING = re.compile(r" \(after [^)]*\)")
+_CHANGING = re.compile(r" \(after .*\)")
 log = structlog.get_logger()
 
 
@@ -47,5 +47,5 @@ CLIENT_ERRORS = ClientErrors()
 def describe_failure(what: str, error: KafkaException | TimeoutError) -> str:
     """The sentence of a command or process that cannot do `what`, with what to look at."""
     cause = error.args[0] if error.args else error
-    reason = cause.str() if isinstance(cause, KafkaError) else str(cause)
+    reason = cause.str() if isinstance(cause, KafkaError) else str(cause) or "no answer in time"
     return f"cannot {what}: {reason}. Does Kafka answer (`hookline doctor`), and may this user do that (ACLs)?"

@@ -4,7 +4,7 @@
 |---|---|---|
 | the record is refused for good | too large for the topic, invalid | write a smaller one, or tell its sender |
 | the topic takes nothing from us | not authorized, no such topic, a wrong clock | stop causing more, and wait |
-| unknown | no acknowledgement in time, no broker | write again: it may or may not be in the log |
+| unknown | no acknowledgement in time, no broker, too few replicas followed | write again: it may be in the log |
 """
 
 from collections.abc import Sequence
@@ -63,8 +63,7 @@ _OF_THE_TOPIC = frozenset(
         KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - how the client names its own errors
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the same
         KafkaError.TOPIC_EXCEPTION,
-        KafkaError.NOT_ENOUGH_REPLICAS,
-        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.NOT_ENOUGH_REPLICAS,  # of one that was appended before they were too few it is not known
         KafkaError.INVALID_REQUIRED_ACKS,
         KafkaError.POLICY_VIOLATION,
         KafkaError.UNSUPPORTED_COMPRESSION_TYPE,

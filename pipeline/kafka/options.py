@@ -9,7 +9,7 @@ from pipeline.kafka.throttles import THROTTLES
 
 Options = dict[str, str | int | float | bool]
 # A broker is silent on the connection of a client that a quota holds back, for minutes, whether the quota is gone by
-# then or not. A new connection is answered.
+# then or not. A new connection is answered. A broker that has stopped is silent, too; others answer.
 SILENT_MAX_MS = 10_000
 NOTE_ERROR: Any = CLIENT_ERRORS.note  # the library's types know of no callables in options
 
@@ -28,6 +28,8 @@ def connect_options(config: KafkaConfig) -> Options:
         "socket.keepalive.enable": True,
         # small requests leave at once
         "socket.nagle.disable": True,
+        # then a request fails, and the next one goes to another broker, if another one can answer it
+        "socket.timeout.ms": SILENT_MAX_MS,
     }
     if config.username is not None:
         options |= {
@@ -60,8 +62,6 @@ def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float)
         # an unreachable Kafka is reported to the caller, not waited for
         "message.timeout.ms": int(timeout_s * 1000),
         "request.timeout.ms": max(1000, min(int(timeout_s * 1000), SILENT_MAX_MS)),
-        # then the request is sent again
-        "socket.timeout.ms": SILENT_MAX_MS,
         # bounds memory: beyond it `produce` refuses; less than a record would refuse that one for ever
         "queue.buffering.max.kbytes": max(config.produce_buffer_max_bytes, 2 * config.record_max_bytes) // 1024,
         "queue.buffering.max.messages": 500_000,
@@ -108,7 +108,7 @@ def consumer_options(
 def retries_options(options: Mapping[str, str | int | float | bool]) -> Options:
     """Options for the reader of retry topics beside a member of a group with these `options`."""
     # a partition whose next record is due is fetched again when the fetch that is under way returns
-    return {**options, "fetch.wait.max.ms": 100, **_patient_options()}
+    return {**options, "fetch.wait.max.ms": 100, **_throttle_options()}
 
 
 def producer_topics_options(config: KafkaConfig) -> Options:
@@ -144,17 +144,14 @@ def probe_options(config: KafkaConfig) -> Options:
     return view_options(config) | {"group.id": f"{config.topic_prefix}probe", "fetch.wait.max.ms": 100}
 
 
-def _patient_options() -> Options:
+def _throttle_options() -> Options:
     note: Any = THROTTLES.open().note  # as `NOTE_ERROR`
-    return {
-        "socket.timeout.ms": SILENT_MAX_MS,
-        "throttle_cb": note,
-    }
+    return {"throttle_cb": note}
 
 
 def _checked_options(config: KafkaConfig) -> Options:
     return {
-        **_patient_options(),
+        **_throttle_options(),
         # Without it a wrong bit on a broker's disk is handed out, or aborts the process in a decompressor. A reader
         # that sets it must step over the batch by itself, see `readable`.
         "check.crcs": True,

@@ -1,5 +1,6 @@
 """Where a partition begins and ends, asked with patience: it may have no leader for a moment."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -9,18 +10,32 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 QUERY_TIMEOUT_S = 10.0
 LEADER_TIMEOUT_S = 30.0
 PAUSE_S = 0.2
-# The topic was created a moment ago, or its broker is just coming back.
+# The topic was created a moment ago, its broker is just coming back, or another broker takes over from it.
 LEADERLESS = frozenset(
-    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - the library's names: the leader is silent, or gone
+        KafkaError._TRANSPORT,  # noqa: SLF001
+    }
 )
 
 T = TypeVar("T")
 
 
 class Asked(Protocol):
-    """The one method of a consumer that is called here."""
+    """The methods of a consumer that are called here."""
 
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]: ...
+
+    def list_topics(self, topic: str, timeout: float) -> object: ...
 
 
 def find_partition_bounds(
@@ -36,17 +51,27 @@ def find_partition_bounds(
     Raises `KafkaException` when Kafka does not answer, or the partition stays without a leader.
     """
     part = TopicPartition(topic, partition)
+
+    def look() -> None:
+        with contextlib.suppress(KafkaException):
+            consumer.list_topics(topic, timeout=QUERY_TIMEOUT_S)
+
     return wait_for_leader(
-        lambda: consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S), clock=clock, sleep=sleep
+        lambda: consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S), look, clock=clock, sleep=sleep
     )
 
 
 def wait_for_leader(
-    ask: Callable[[], T], *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
+    ask: Callable[[], T],
+    look: Callable[[], object] = lambda: None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> T:
     """The answer of `ask`, which is asked again while a partition has no leader. Blocks.
 
-    Raises `KafkaException` of another kind at once, and that of a leader when it stays away.
+    `look`: has the client find out who leads now. Raises `KafkaException` of another kind at once, and that of a leader
+    when it stays away.
     """
     deadline_s = clock() + LEADER_TIMEOUT_S
     while True:
@@ -56,3 +81,4 @@ def wait_for_leader(
             if error.args[0].code() not in LEADERLESS or clock() > deadline_s:
                 raise
         sleep(PAUSE_S)
+        look()  # a client asks the one that led before for minutes

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
@@ -17,12 +17,22 @@ EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the library
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 PATIENCE_S = 30.0
 PAUSE_S = 0.5
+LEADER_CHANGED = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError._DESTROY_BROKER,  # noqa: SLF001 - the library's name: one that was asked has gone
+    }
+)
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 
 class End(NamedTuple):
-    """One end of a partition, with the epoch of its leader."""
+    """One end of a partition, with the epoch of its leader; -1: not known, of one that nothing was written to."""
 
     offset: int
     epoch: int
@@ -49,11 +59,22 @@ def find_ends(consumer: Consumer, places: Sequence[Place]) -> dict[Place, int]:
     # a timestamp of -1 is the end in Kafka's protocol
     asked = [TopicPartition(*place, OFFSET_END) for place in places]
     try:
-        found = consumer.offsets_for_times(asked, timeout=ENDS_TIMEOUT_S)
+        found = _ask_again(lambda: consumer.offsets_for_times(asked, timeout=ENDS_TIMEOUT_S), consumer)
     except KafkaException as error:
         log.warning("ends_not_known", partitions=len(places), reason=str(error))
         return {}
     return {(part.topic, part.partition): part.offset for part in found if part.error is None and part.offset >= 0}
+
+
+def _ask_again(ask: Callable[[], T], consumer: Consumer) -> T:
+    """The answer of `ask`, after another look at who leads if a leader has just changed. Raises `KafkaException`."""
+    try:
+        return ask()
+    except KafkaException as error:
+        if error.args[0].code() not in LEADER_CHANGED:
+            raise
+    consumer.list_topics(timeout=ENDS_TIMEOUT_S)
+    return ask()
 
 
 def ask_ends(
@@ -71,7 +92,8 @@ def ask_ends(
     answers = admin.list_offsets(asked, request_timeout=ENDS_TIMEOUT_S, isolation_level=isolation)
     for part, future in answers.items():
         answer = future.result(ENDS_TIMEOUT_S * 2)
-        found[part.topic, part.partition] = End(answer.offset, answer.leader_epoch)
+        epoch = answer.leader_epoch
+        found[part.topic, part.partition] = End(answer.offset, epoch if epoch is not None else -1)
     return found
 
 
@@ -85,25 +107,32 @@ def find_committed(
     """The committed offset of each place, negative where there is none. Blocks.
 
     An answer about one place can be an error (an open transaction, a coordinator that moves), or its
-    metadata unreadable (see `commit_metadata`). It is asked again: taken for "nothing", reading would begin anew.
-    Raises `KafkaException` when it stays one.
+    metadata unreadable (see `commit_metadata`); or there is none, while the coordinator is away. It is asked again:
+    taken for "nothing", reading would begin anew. Raises `KafkaException` when it stays so.
     """
     deadline_s = clock() + PATIENCE_S
     found: dict[Place, TopicPartition] = {}
     left = list(places)
     while True:
-        answers = consumer.committed([TopicPartition(*place) for place in left], timeout=QUERY_TIMEOUT_S)
-        failed = []
-        for part in answers:
-            if part.error is None and is_readable(part):
-                found[part.topic, part.partition] = part
-            else:
-                failed.append(part)
-        if not failed:
+        error: KafkaError | None = None
+        try:
+            answers = consumer.committed([TopicPartition(*place) for place in left], timeout=QUERY_TIMEOUT_S)
+        except KafkaException as failure:
+            error = failure.args[0]
+        else:
+            found |= {(part.topic, part.partition): part for part in answers if _find_problem(part) is None}
+            error = next((problem for part in answers if (problem := _find_problem(part)) is not None), None)
+            left = [place for place in left if place not in found]
+        if error is None:
             return found
-        error = failed[0].error or KafkaError(KafkaError._BAD_MSG, "the metadata of a commit is no text")  # noqa: SLF001
         if clock() > deadline_s:
             raise KafkaException(error)
-        log.warning("committed_waits", partitions=len(failed), reason=str(error))
-        left = [(part.topic, part.partition) for part in failed]
+        log.warning("committed_waits", partitions=len(left), reason=str(error))
         sleep(PAUSE_S)
+
+
+def _find_problem(part: TopicPartition) -> KafkaError | None:
+    """Why an answer about one partition is of no use; None: it is."""
+    if part.error is not None or is_readable(part):
+        return part.error
+    return KafkaError(KafkaError._BAD_MSG, "the metadata of a commit is no text")  # noqa: SLF001 - the library's name

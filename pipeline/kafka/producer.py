@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException
 
@@ -86,6 +86,10 @@ class LogProducer:
     def check(self) -> str | None:
         """Health: None, or which topics take no records, and why."""
         return self._sending.refusals.check()
+
+    def watch_silence(self, on_silence: Callable[[], None]) -> None:
+        """Have `on_silence` called for each record that got no acknowledgement in time."""
+        self._sending.on_silence = on_silence
 
     async def warm_up(self) -> None:
         """Connect and learn where every partition is, or the first record waits for that. Without Kafka: later."""

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import Headers, ProducerRecord, find_topic_pattern
 from pipeline.kafka.options import producer_topics_options
+from pipeline.kafka.partitions import find_committed
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Place
 from pipeline.kafka.stepping import Stepper
@@ -162,8 +163,7 @@ class ProducerTopics:
         """Find where to read on, for partitions whose topic is not gone already. Empty while Kafka is away."""
         starts, lost = [], []
         try:
-            for part in consumer.committed(list(parts), timeout=QUERY_TIMEOUT_S):
-                place = (part.topic, part.partition)
+            for place, part in find_committed(consumer, [(part.topic, part.partition) for part in parts]).items():
                 low, _ = consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S)
                 starts.append(TopicPartition(*place, max(part.offset, low)))
                 if 0 <= part.offset < low:

@@ -5,6 +5,7 @@ the id is another one: the new topic may well be longer than the position in the
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -20,6 +21,7 @@ from pipeline.topics import Topic
 
 INTERVAL_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
+FORMER_MAX = 100
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # sixteen zero bytes: the broker knows no ids
 
 log = structlog.get_logger()
@@ -31,8 +33,9 @@ class TopicIds:
     def __init__(self, config: KafkaConfig, topics: Sequence[Topic]) -> None:
         self._config = config
         self._names = sorted({topic.name for topic in topics})
-        self._admin = AdminClient(dict(connect_options(config)), logger=None)
+        self._admin = self._open_admin()
         self._ids: Mapping[str, str] = {}
+        self._former: deque[str] = deque(maxlen=FORMER_MAX)  # of topics that were made again
 
     async def start(self) -> None:
         """Ask for the first time. Raises `StartError`."""
@@ -56,8 +59,18 @@ class TopicIds:
 
     def ask(self) -> None:
         """Ask now. Blocks; raises `KafkaException` or `TimeoutError` when Kafka does not answer."""
-        asked = self._admin.describe_topics(TopicCollection(self._names), request_timeout=ANSWER_TIMEOUT_S)
-        found = dict(self._ids)
+        try:
+            found = self._ask()
+        except (KafkaException, TimeoutError):
+            # a client asks one broker for all; one that is gone it waits for until it looks who is there, minutes later
+            self._admin = self._open_admin()
+            raise
+        self._ids = accept_ids(self._ids, found, self._former)
+
+    def _ask(self) -> dict[str, str]:
+        admin = self._admin  # stays while it is asked, whatever another thread puts in its place
+        asked = admin.describe_topics(TopicCollection(self._names), request_timeout=ANSWER_TIMEOUT_S)
+        found = {}
         for name, future in asked.items():
             try:
                 topic_id = str(future.result(ANSWER_TIMEOUT_S * 2).topic_id)
@@ -67,7 +80,20 @@ class TopicIds:
                 continue  # deleted, and not made again yet
             if topic_id != NO_ID:
                 found[name] = topic_id
-        self._ids = found
+        return found
+
+    def _open_admin(self) -> AdminClient:
+        return AdminClient(dict(connect_options(self._config)), logger=None)
+
+
+def accept_ids(known: Mapping[str, str], asked: Mapping[str, str], former: deque[str]) -> Mapping[str, str]:
+    """The ids by name after an answer. `former`: those that were replaced, no one of which comes back.
+
+    A broker that was frozen, or cut off, still knows the topic of before.
+    """
+    present = {name: topic_id for name, topic_id in asked.items() if topic_id not in former}
+    former.extend(known[name] for name, topic_id in present.items() if known.get(name, topic_id) != topic_id)
+    return {**known, **present}
 
 
 class Origins:

@@ -56,6 +56,8 @@ class TopicWatch:
             except (KafkaException, StartError) as error:
                 # whether Kafka answers at all is another check
                 log.warning("topics_not_compared", reason=str(error))
+                # a client asks one broker for all, and waits for it when it is gone
+                self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
             await asyncio.sleep(self._config.topics_check_interval_s)
 
     def check(self) -> str | None:

@@ -1,10 +1,12 @@
 """Checks that the topics of this process take records, before a request depends on it and while there are none.
 
 A probe (a record without meaning) is written to each topic: at the start, every few seconds, and at once when it
-matters. The topic's settings and permissions are not read: only writing tells.
+matters: a request asks, or a record got no acknowledgement. The topic's settings and permissions are not read: only
+writing tells.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -34,12 +36,23 @@ class WriteProbe:
         self._process = process
         self._problems: Mapping[Topic, str] = {}
         self._under_way: dict[Topic, asyncio.Future[Placement]] = {}
+        self._doubted = asyncio.Event()
 
     async def run(self) -> None:
         """Write probes again and again, until cancelled."""
         while True:
+            self._doubted.clear()
             await asyncio.gather(*(self.ask(topic) for topic in self._topics))
-            await asyncio.sleep(min(RETRY_S, self._interval_s) if self._problems else self._interval_s)
+            if self._problems:
+                await asyncio.sleep(min(RETRY_S, self._interval_s))
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval_s):
+                    await self._doubted.wait()
+
+    def doubt(self) -> None:
+        """A record got no acknowledgement: write probes soon, not after the interval."""
+        self._doubted.set()
 
     def check(self, *topics: Topic) -> str | None:
         """Health: None, or which of `topics` (none named: of all) take nothing, and why."""

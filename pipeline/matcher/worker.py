@@ -25,6 +25,7 @@ from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
 from pipeline.kafka.producer import LogProducer
 from pipeline.kafka.read_faults import ReadFaults
+from pipeline.kafka.read_probe import ReadProbe
 from pipeline.kafka.republishing import ask_regularly
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.smaller import Smaller
@@ -180,6 +181,9 @@ async def main(process: Process) -> None:
     topic_watch = TopicWatch(settings.kafka, topics.of_matcher(), process.metrics)
     process.health.ready["topics"] = topic_watch.check
     process.supervisor.start("topic_watch", topic_watch.run())
+    reading = ReadProbe(settings.kafka, [topics.events])
+    process.health.ready["reading"] = reading.check
+    process.supervisor.start("reading", reading.run())
     process.health.ready["routes"] = routes.check
     process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
     process.health.ready["log"] = faults.check

@@ -20,6 +20,8 @@ from pipeline.kafka.record import Place
 from pipeline.kafka.throttles import THROTTLES
 
 ANSWER_TIMEOUT_S = 10.0
+# Then the connection is given up: of several brokers one that is silent is asked first by chance.
+REQUEST_TIMEOUT_S = 4.0
 AGAIN_AFTER_S = 0.2
 # At the end of a log nothing is waited for. 50 ms held up each partition that a consumer looks at when it starts, one
 # after the other: deliver read the last of its four 0.5 s after the first.
@@ -168,7 +170,7 @@ def choose_options(config: KafkaConfig) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap_servers,
         "client_id": "hookline-look",
-        "request_timeout_ms": int(ANSWER_TIMEOUT_S * 1000),
+        "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
         "security_protocol": "SSL" if config.tls else "PLAINTEXT",
     }
     if config.tls:

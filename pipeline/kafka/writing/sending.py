@@ -6,7 +6,7 @@ have one record; only a refusal there is final.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
@@ -51,6 +51,7 @@ class Sending:
         self._clock = clock
         self._newest: tuple[Message, float] | None = None  # acknowledged, and when it was handed over
         self._counts: Counter[tuple[str | None, bool]] = Counter()  # acknowledgements by topic and success
+        self.on_silence: Callable[[], None] = lambda: None  # a record got no acknowledgement in time
         self.clients = Clients(options, metrics)
         self.refusals = Refusals(metrics)
         self.acknowledged = Acknowledged(metrics)
@@ -135,6 +136,8 @@ class Sending:
             self.refusals.note(failure)
         elif isinstance(failure, RecordRefusedError):
             self._metrics.records_refused_total.labels(failure.topic).inc()
+        else:
+            self.on_silence()
         waiting.fail(record, failure)
 
     def _count(self) -> None:

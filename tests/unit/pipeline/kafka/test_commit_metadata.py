@@ -1,8 +1,9 @@
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,20 @@ def test_metadata_that_stays_unreadable_is_an_error() -> None:
     """The error comes after half a minute."""
     with pytest.raises(KafkaException, match="no text"):
         ask([False] * 10)
+
+
+def test_a_coordinator_that_is_away_is_asked_again() -> None:
+    """It has died between the assignment and the question: the process does not end, another coordinator answers."""
+    gone = KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the library's name
+    moved = KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+    left: Iterator[Any] = iter([gone, moved, [Answer(is_text=True)]])
+
+    def committed(_: object, timeout: float) -> Any:
+        answer = next(left)
+        if isinstance(answer, KafkaException):
+            raise answer
+        return answer
+
+    found = find_committed(SimpleNamespace(committed=committed), [("t", 0)], clock=lambda: 0.0, sleep=lambda _: None)
+
+    assert "epoch=3!" == found["t", 0].metadata

@@ -31,11 +31,11 @@ def test_a_request_never_outlives_its_record_by_much(timeout_s: float) -> None:
 
 
 def test_a_silent_connection_is_soon_replaced() -> None:
-    """A broker that holds a client back is silent on its connection for minutes, also when the quota is gone."""
+    """A broker that holds a client back is silent on its connection for minutes, and so is one that has stopped."""
     config = KafkaConfig()
     readers = (consumer_options(config, group="g", member=None), view_options(config))
 
-    for options in (*readers, producer_options(config, linger_ms=1, timeout_s=300)):
+    for options in (connect_options(config), *readers, producer_options(config, linger_ms=1, timeout_s=300)):
         assert int(options["socket.timeout.ms"]) <= 10_000
 
 

@@ -10,6 +10,7 @@ from pipeline.kafka.failures import TopicRefusedError
 from pipeline.kafka.write_probe import WriteProbe
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
+from tests.support.beside import beside
 from tests.unit.pipeline.kafka.scripted_log import ScriptedLog
 
 TOPICS = declare_topics(prefix="t.", partitions=1, event_retention_s=3600)
@@ -65,3 +66,16 @@ async def test_silence_is_a_problem_and_asks_no_further(monkeypatch: pytest.Monk
     asking = asyncio.create_task(probe.ask(TOPICS.events))
     await log.take()
     assert await asking
+
+
+async def test_a_record_without_an_acknowledgement_has_probes_written() -> None:
+    """Requests fail now: health does not wait for the next regular probe."""
+    log = ScriptedLog()
+    probe = make_probe(log)
+    async with beside(probe.run()):
+        for _ in TOPICS.of_gateway_output():
+            await log.take()
+        probe.doubt()
+        again = {(await log.take())[0][0] for _ in TOPICS.of_gateway_output()}
+
+    assert set(TOPICS.of_gateway_output()) == again
