@@ -7,6 +7,7 @@ an open transaction cannot be read until it ends.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -25,7 +26,8 @@ from pipeline.kafka.record import Place
 from pipeline.kafka.recovery import Reached, find_cuts
 from pipeline.kafka.topic_ids import Origins, TopicIds, describe_other
 
-NOTE = "epoch="
+# epoch=3@120,134:1764550000123: under which leader the log was up to which offset, and the last record read since then
+NOTE = re.compile(r"epoch=(?P<epoch>\d+)(@(?P<up_to>\d+))?(,(?P<last>\d+):(?P<time_ms>\d+))?")
 # a transaction that is open for longer is no producer at work
 OPEN_MAX_S = 5.0
 
@@ -39,10 +41,24 @@ class RecordTime(NamedTuple):
     timestamp_ms: int
 
 
+class Commit(NamedTuple):
+    """A commit, the offset up to which the log was looked at before, its leader's epoch then, what was read since."""
+
+    offset: int
+    looked_at: int
+    epoch: int
+    reads: Sequence[RecordTime]
+
+
 class Finding(NamedTuple):
-    """The finding of one look at the log. Nothing of it counts until the reader has acted on it (`LogGuard.accept`)."""
+    """The finding of one look at the log. Nothing of it counts until the reader has acted on it (`LogGuard.accept`).
+
+    `doubts`: where reading begins again although nothing is known to be lost: under which leader the records behind it
+    were written that were read is not known.
+    """
 
     faults: list[ReadFault]
+    doubts: dict[Place, int]
     reached: dict[Place, Reached]
     topic_ids: dict[Place, str | None]
     ends: dict[Place, int]  # of what may be read: before an open transaction
@@ -82,11 +98,12 @@ class LogGuard:
             self._origins.forget(place)
         self._seen.clear()
 
-    def note_for(self, place: Place) -> str:
-        """The note for the metadata of a commit."""
-        seen = self._seen.get(place)
-        epoch = "" if seen is None or seen.epoch is None else f"{NOTE}{seen.epoch}"
-        return join_note(self._origins.find(place), epoch)
+    def note_for(self, place: Place, last: RecordTime | None) -> str:
+        """The note for the metadata of a commit. `last`: the last record that was read since the log was looked at."""
+        seen, note = self._seen.get(place), ""
+        if seen is not None and seen.epoch is not None:
+            note = f"epoch={seen.epoch}@{seen.offset}" + ("" if last is None else f",{last.offset}:{last.timestamp_ms}")
+        return join_note(self._origins.find(place), note)
 
     async def look(self, positions: Mapping[Place, int], reads: Mapping[Place, Sequence[RecordTime]]) -> Finding:
         """Logs that have changed before these positions. For a partition seen for the first time: before its commit.
@@ -99,7 +116,7 @@ class LogGuard:
             log.warning("log_guard_waits", reason=str(error))
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
             self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
-            return Finding([], {}, {}, {})
+            return Finding([], {}, {}, {}, {})
 
     def accept(self, finding: Finding) -> None:
         """Accept a finding: the reader goes on from there, and has reported its faults."""
@@ -116,7 +133,8 @@ class LogGuard:
             self._origins.refresh()
         # before they are compared: a topic that is made again in between differs at the next look
         topic_ids = {place: self._origins.present(place) for place in positions}
-        faults, suspects = self._begin(new, begins, ends)
+        faults, commits = self._begin(new, begins, ends)
+        suspects = {place: Reached(commit.looked_at, 0, commit.epoch) for place, commit in commits.items()}
         for place, seen in before.items():
             if place not in positions:
                 continue
@@ -133,30 +151,29 @@ class LogGuard:
         }
         faults |= self._find_cuts(suspects, come_to)
         # Records read since the last look may be of that leader's epoch, and lost, or of the next one's, and kept.
+        beyond = come_to | {place: commit.offset for place, commit in commits.items()}
         read_since = {
-            place: seen._replace(offset=come_to[place])
+            place: seen._replace(offset=beyond[place])
             for place, seen in suspects.items()
-            if place not in faults and place not in new and seen.offset < come_to[place]
+            if place not in faults and seen.offset < beyond[place]
         }
-        faults |= {
-            place: fault
-            for place, fault in self._find_cuts(read_since, come_to).items()
-            if self._is_lost(place, fault.end, reads.get(place, ()))
-        }
+        doubts: dict[Place, int] = {}
+        for place, fault in self._find_cuts(read_since, come_to).items():
+            # The first record read there decides: later ones may be new records at the same offsets. Of a commit only
+            # the last one is known.
+            known = commits[place].reads if place in commits else reads.get(place, ())
+            decisive = next((read for read in known if read.offset >= fault.end), None)
+            if decisive is not None and not is_there(self._config, place, *decisive):
+                faults[place] = fault
+            elif decisive is None or place in commits:
+                doubts[place] = fault.end
+        gone_back = doubts | {place: fault.end for place, fault in faults.items()}
         reached = {
-            place: Reached(faults[place].end if place in faults else positions[place], 0, epoch if epoch >= 0 else None)
+            place: Reached(gone_back.get(place, positions[place]), 0, epoch if epoch >= 0 else None)
             for place, (_, epoch) in ends.items()
         }
         readable = {place: end - self.held.get(place, 0) for place, (end, _) in ends.items()}
-        return Finding(list(faults.values()), reached, topic_ids, readable)
-
-    def _is_lost(self, place: Place, cut_at: int, reads: Sequence[RecordTime]) -> bool:
-        """Was a record read at or behind the cut that the log does not have any more?
-
-        The first record read there decides: later ones may be new records at the same offsets. None is known: yes.
-        """
-        first = next((read for read in reads if read.offset >= cut_at), None)
-        return first is None or not is_there(self._config, place, *first)
+        return Finding(list(faults.values()), doubts, reached, topic_ids, readable)
 
     def _find_cuts(self, suspects: Mapping[Place, Reached], come_to: Mapping[Place, int]) -> dict[Place, ReadFault]:
         if not suspects:
@@ -176,26 +193,26 @@ class LogGuard:
 
     def _begin(
         self, places: list[Place], begins: Mapping[Place, End], ends: Mapping[Place, End]
-    ) -> tuple[dict[Place, ReadFault], dict[Place, Reached]]:
-        """Compare with commits: faults, and partitions whose log may have been cut off before the commit."""
+    ) -> tuple[dict[Place, ReadFault], dict[Place, Commit]]:
+        """Compare with commits: faults, and commits before which the log may have been cut off."""
         faults: dict[Place, ReadFault] = {}
-        suspects: dict[Place, Reached] = {}
+        commits: dict[Place, Commit] = {}
         if not places:
-            return faults, suspects
+            return faults, commits
         for place, part in self._find_commits(places).items():
             topic_id, note = split_note(part.metadata)
-            committed, epoch = max(part.offset, 0), note.removeprefix(NOTE)
+            committed, commit = max(part.offset, 0), parse_commit(part.offset, note)
             if not self._origins.is_noted(place, topic_id):
                 faults[place] = self._describe_other(place, topic_id, committed, begins)
             elif 0 < committed < begins[place][0]:
                 begin, _ = begins[place]
                 faults[place] = ReadFault(place, "head_lost", committed, begin, f"the log begins at {begin}")
-            elif committed and epoch.isdigit():
-                suspects[place] = Reached(committed, 0, int(epoch))
+            elif committed and commit is not None:
+                commits[place] = commit
             elif committed > (end := ends[place].offset):  # set by hand: the client begins anew, and so do we
                 reason = f"the log ends at {end}"
                 faults[place] = ReadFault(place, "tail_lost", committed, begins[place].offset, reason, committed - end)
-        return faults, suspects
+        return faults, commits
 
     @staticmethod
     def _describe_other(place: Place, topic_id: str | None, position: int, begins: Mapping[Place, End]) -> ReadFault:
@@ -207,3 +224,13 @@ class LogGuard:
             return find_committed(consumer, places)
         finally:
             consumer.close()
+
+
+def parse_commit(offset: int, note: str) -> Commit | None:
+    """What a commit says of its log; None: nothing. A note of before names no offset but the commit's own."""
+    found = NOTE.fullmatch(note)
+    if found is None:
+        return None
+    looked_at = min(offset, int(found["up_to"])) if found["up_to"] else offset
+    reads = (RecordTime(int(found["last"]), int(found["time_ms"])),) if found["last"] else ()
+    return Commit(offset, looked_at, int(found["epoch"]), reads)

@@ -21,10 +21,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
 
+from pipeline.kafka.log_guard import RecordTime
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.matcher.batches import ReadAside, stand_in
 from pipeline.matcher.connections import guard_connections
+from pipeline.matcher.coordination import guard_coordinator
 from pipeline.matcher.fetch_pace import FetchPace
 from pipeline.matcher.reading import Reading
 from pipeline.supervisor import take_notice
@@ -57,6 +59,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         reader = self.consumer
         assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
         guard_connections(self._ensure_consumer()._client)  # noqa: SLF001
+        guard_coordinator(self._ensure_consumer()._coordinator)  # noqa: SLF001
         fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
         fetch = fetcher._proc_fetch_request  # noqa: SLF001
 
@@ -105,7 +108,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
         noted = {
             aiokafka.TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
-                offset, reader.note_for((tp.topic, tp.partition))
+                offset, reader.note_for((tp.topic, tp.partition), reader.reading.last_read(tp))
             )
             for tp, offset in offsets.items()
         }
@@ -200,7 +203,8 @@ class Consumer(driver.Consumer):
         transport = self.transport
         assert isinstance(transport, Transport)  # noqa: S101 - which made this one
         self.faults = transport.faults
-        self.note_for: Callable[[Place], str] = lambda _: ""  # the metadata of a commit
+        # the metadata of a commit, by the last record that was read since the log was looked at
+        self.note_for: Callable[[Place, RecordTime | None], str] = lambda *_: ""
         self.pace = FetchPace()
         self.held: set[TP] = set()  # partitions that are not fetched
         self.is_holding = asyncio.Event()

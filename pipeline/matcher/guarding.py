@@ -49,8 +49,9 @@ async def guard_log(
             guard.accept(finding)
             if finding.reached:
                 consumer.reading.drop_reads(reads)
-            if faults := [fault for fault in finding.faults if not is_met(fault, consumer)]:
-                await go_back(consumer, intake, progress, faults, metrics)
+            faults = [fault for fault in finding.faults if not is_met(fault, consumer)]
+            if faults or finding.doubts:
+                await go_back(consumer, intake, progress, faults, finding.doubts, metrics)
         reached = {(tp.topic, tp.partition): position for tp, position in consumer.list_positions().items()}
         for place in stalls.list_places(reached, finding.ends):
             if not consumer.has_fetched(TP(*place)):
@@ -73,7 +74,12 @@ async def list_positions(consumer: Consumer) -> Mapping[Place, int]:
 
 
 async def go_back(
-    consumer: Consumer, intake: Intake, progress: Progress, faults: list[ReadFault], metrics: Metrics
+    consumer: Consumer,
+    intake: Intake,
+    progress: Progress,
+    faults: list[ReadFault],
+    doubts: Mapping[Place, int],
+    metrics: Metrics,
 ) -> None:
     """Forget records under way without a commit: their offsets mean other records now.
 
@@ -84,7 +90,11 @@ async def go_back(
     marks = {tp: progress.settled(tp) for tp in consumer.assignment()}
     intake.restart()
     for tp, offset in marks.items():
-        if offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
+        doubt = doubts.get((tp.topic, tp.partition))
+        if doubt is not None:
+            log.info("read_again", topic=tp.topic, partition=tp.partition, begins_at=doubt)
+            await consumer.rewind(tp, doubt if offset is None else min(doubt, offset))
+        elif offset is not None and (tp.topic, tp.partition) not in {fault.place for fault in faults}:
             await consumer.rewind(tp, offset)
     for fault in faults:
         tp = TP(*fault.place)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from faust.types import TP
 
 from pipeline.core.log.unsettled_age import UnsettledAge
+from pipeline.kafka.log_guard import RecordTime
 
 # Fetches between two looks: a hundred a second at most.
 READS_MAX = 1000
@@ -79,6 +80,11 @@ class Reading:
         self._ages.clear()
         self.reads.clear()
         self.batch_ends.clear()
+
+    def last_read(self, tp: TP) -> RecordTime | None:
+        """The last record that was read since the log was looked at; None: none was."""
+        reads = self.reads.get(tp)
+        return RecordTime(*reads[-1]) if reads else None
 
     def drop_reads(self, reads: Mapping[TP, Collection[tuple[int, int]]]) -> None:
         """The log was looked at after these, and is the one that they were read from."""

@@ -124,7 +124,8 @@ class Reading:
         if reached is None or place in self._assigned.stopped or self._clients.is_companion(place[0]):
             return
         if offset > reached.offset:
-            self._assigned.reached[place] = reached._replace(offset=offset)
+            # ends of transactions may have been written under a later leader than the last record
+            self._assigned.reached[place] = reached._replace(offset=offset, epoch=None)
             self._ended.append((place, offset))
 
 
