@@ -314,8 +314,8 @@ class LogEnds:
             except KafkaException as error:
                 raise TimeoutError(error.args[0].str()) from error
         for each in found:
-            if each.error is not None:
-                raise TimeoutError(each.error.str())
+            if each.error is not None or each.offset < 0:
+                raise TimeoutError(each.error.str() if each.error is not None else "no answer")
         return {each.partition: int(each.offset) for each in found}
 
     def _ask(self, topic: str, partition: int) -> tuple[int, int]:

@@ -125,15 +125,17 @@ class LogGuard:
             self._origins.accept(place, topic_id)
 
     def _look(self, positions: Mapping[Place, int], reads: Mapping[Place, Sequence[RecordTime]]) -> Finding:
-        ends, begins = ask_ends(self._admin, positions, LATEST), ask_ends(self._admin, positions, EARLIEST)
-        self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         before = dict(self._seen)
         new = [place for place in positions if place not in before]
+        # before the ends: another member may have gone on until a moment ago, and a broker may answer late
+        committed = self._find_commits(new) if new else {}
+        ends, begins = ask_ends(self._admin, positions, LATEST), ask_ends(self._admin, positions, EARLIEST)
+        self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         if new:
             self._origins.refresh()
         # before they are compared: a topic that is made again in between differs at the next look
         topic_ids = {place: self._origins.present(place) for place in positions}
-        faults, commits = self._begin(new, begins, ends)
+        faults, commits = self._begin(committed, begins, ends)
         suspects = {place: Reached(commit.looked_at, 0, commit.epoch) for place, commit in commits.items()}
         for place, seen in before.items():
             if place not in positions:
@@ -192,14 +194,12 @@ class LogGuard:
         self._held_since_s = {place: self._held_since_s.get(place, now_s) for place in self.held}
 
     def _begin(
-        self, places: list[Place], begins: Mapping[Place, End], ends: Mapping[Place, End]
+        self, found: Mapping[Place, TopicPartition], begins: Mapping[Place, End], ends: Mapping[Place, End]
     ) -> tuple[dict[Place, ReadFault], dict[Place, Commit]]:
         """Compare with commits: faults, and commits before which the log may have been cut off."""
         faults: dict[Place, ReadFault] = {}
         commits: dict[Place, Commit] = {}
-        if not places:
-            return faults, commits
-        for place, part in self._find_commits(places).items():
+        for place, part in found.items():
             topic_id, note = split_note(part.metadata)
             committed, commit = max(part.offset, 0), parse_commit(part.offset, note)
             if not self._origins.is_noted(place, topic_id):

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from pipeline.kafka.commit_metadata import is_readable
 from pipeline.kafka.record import Place
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class End(NamedTuple):
-    """One end of a partition, with the epoch of its leader; -1: not known, of one that nothing was written to."""
+    """One end of a partition, with the epoch of its leader."""
 
     offset: int
     epoch: int
@@ -91,10 +91,19 @@ def ask_ends(
     found = {}
     answers = admin.list_offsets(asked, request_timeout=ENDS_TIMEOUT_S, isolation_level=isolation)
     for part, future in answers.items():
-        answer = future.result(ENDS_TIMEOUT_S * 2)
-        epoch = answer.leader_epoch
-        found[part.topic, part.partition] = End(answer.offset, epoch if epoch is not None else -1)
+        found[part.topic, part.partition] = read_end(future.result(ENDS_TIMEOUT_S * 2))
     return found
+
+
+def read_end(answer: ListOffsetsResultInfo) -> End:
+    """The end that was answered. Raises `KafkaException` when there is none.
+
+    librdkafka 2.16 gives out a partition without an answer, too, with the offset -1001 and no error: taken for the end,
+    the log would have been cut off there.
+    """
+    if answer.offset < 0:
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    return End(answer.offset, answer.leader_epoch if answer.leader_epoch is not None else -1)
 
 
 def find_committed(

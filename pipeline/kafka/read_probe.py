@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.options import connect_options
-from pipeline.kafka.partitions import LATEST
+from pipeline.kafka.partitions import LATEST, read_end
 from pipeline.kafka.record import Place
 from pipeline.topics import Topic
 
@@ -54,7 +54,7 @@ class ReadProbe:
         asked = {TopicPartition(*place): LATEST for place in self._answered_at_s}
         for part, future in self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S).items():
             try:
-                future.result(2 * ANSWER_TIMEOUT_S)  # the client gives up before
+                read_end(future.result(2 * ANSWER_TIMEOUT_S))  # the client gives up before
             except (KafkaException, TimeoutError) as error:
                 code = error.args[0].code() if isinstance(error, KafkaException) else None
                 if code != KafkaError.UNKNOWN_TOPIC_OR_PART:  # said by the watch of topics
