@@ -25,8 +25,8 @@ class ReadProbe:
     def __init__(
         self, config: KafkaConfig, topics: Sequence[Topic], *, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
-        options = connect_options(config) | {"socket.timeout.ms": int(ANSWER_TIMEOUT_S * 1000)}
-        self._admin = AdminClient(dict(options), logger=None)
+        self._options = connect_options(config) | {"socket.timeout.ms": int(ANSWER_TIMEOUT_S * 1000)}
+        self._admin = AdminClient(dict(self._options), logger=None)
         self._clock_s = clock_s
         places = [(topic.name, number) for topic in topics for number in range(topic.partitions)]
         self._answered_at_s: dict[Place, float] = dict.fromkeys(places, clock_s())
@@ -52,6 +52,7 @@ class ReadProbe:
 
     def _ask(self) -> None:
         asked = {TopicPartition(*place): LATEST for place in self._answered_at_s}
+        are_all_answered = True
         for part, future in self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S).items():
             try:
                 read_end(future.result(2 * ANSWER_TIMEOUT_S))  # the client gives up before
@@ -59,5 +60,9 @@ class ReadProbe:
                 code = error.args[0].code() if isinstance(error, KafkaException) else None
                 if code != KafkaError.UNKNOWN_TOPIC_OR_PART:  # said by the watch of topics
                     self._reason = str(error.args[0]) if error.args else "no answer in time"
+                    are_all_answered = False
                     continue
             self._answered_at_s[part.topic, part.partition] = self._clock_s()
+        if not are_all_answered:
+            # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
+            self._admin = AdminClient(dict(self._options), logger=None)

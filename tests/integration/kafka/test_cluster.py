@@ -34,12 +34,13 @@ from tests.support.kafka_cluster import NODES, KafkaCluster
 
 RATE_PER_S = 20.0
 BETWEEN_S = 2.0
-AWAY_S = 8.0  # longer than a broker may be silent, and a request wait
+AWAY_S = 12.0  # longer than a broker may be silent, and a request wait
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaCluster]:
-    async with KafkaCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    # a broker on a busy machine may be silent for longer than the embedded one's 3 s
+    async with KafkaCluster(tmp_path_factory.mktemp("cluster"), broker_session_timeout_ms="6000") as cluster:
         yield cluster
 
 
@@ -91,9 +92,9 @@ async def test_topics_are_known_to_every_broker(cluster: KafkaCluster, prefix: s
 async def test_a_broker_that_is_gone_ends_no_check(cluster: KafkaCluster, prefix: str) -> None:
     """A client asks one broker for settings and ids, and would wait for that one: another one is asked."""
     config, topics = await make_topics(cluster, prefix)
-    often = config.model_copy(update={"topics_check_interval_s": 0.2})
-    watches = [TopicWatch(often, topics.all(), Metrics("test")) for _ in range(4)]
-    ids = [TopicIds(config, topics.all()) for _ in range(4)]
+    often = config.model_copy(update={"topics_check_interval_s": 1.0})
+    watches = [TopicWatch(often, topics.all(), Metrics("test")) for _ in range(2)]
+    ids = [TopicIds(config, topics.all()) for _ in range(2)]
     async with contextlib.AsyncExitStack() as running:
         for watch in watches:
             await running.enter_async_context(beside(watch.run()))
@@ -109,7 +110,7 @@ async def test_a_broker_that_is_gone_ends_no_check(cluster: KafkaCluster, prefix
                 raise AssertionError(str(error)) from error
             return True
 
-        await eventually(ask, timeout_s=60)
+        await eventually(ask, timeout_s=120)
         await cluster.start(1)
         await cluster.wait_whole()
 
