@@ -24,6 +24,7 @@ LEADERLESS = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError._TIMED_OUT,  # noqa: SLF001 - the library's names: the leader is silent, or gone
         KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._DESTROY_BROKER,  # noqa: SLF001
     }
 )
 

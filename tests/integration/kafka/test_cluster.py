@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -27,14 +26,9 @@ from pipeline.topics import Topics, declare_topics
 from tests.integration.kafka.logs import DAY_S, PlainClient
 from tests.integration.kafka.test_consumer import Clerk, consume
 from tests.support.beside import beside
-from tests.support.clustered import Installation, run_installation
 from tests.support.eventually import eventually
 from tests.support.kafka import format_prefix
 from tests.support.kafka_cluster import NODES, KafkaCluster
-
-RATE_PER_S = 20.0
-BETWEEN_S = 2.0
-AWAY_S = 12.0  # longer than a broker may be silent, and a request wait
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -232,43 +226,3 @@ async def test_a_group_reads_on_behind_it_as_well(cluster: KafkaCluster, prefix:
     assert 2 == committed.offset
     assert [] == await asyncio.to_thread(find_cuts, config, reached)
     assert [] == clerk.faults
-
-
-@pytest_asyncio.fixture
-async def installation(
-    cluster: KafkaCluster, tmp_path: Path, postgres: str, migrated_template: str
-) -> AsyncIterator[Installation]:
-    async with run_installation(
-        cluster, postgres, migrated_template, tmp_path, rate_per_s=RATE_PER_S, KAFKA_SESSION_TIMEOUT_S="6"
-    ) as installation:
-        yield installation
-
-
-async def test_an_installation_outlives_its_brokers(cluster: KafkaCluster, installation: Installation) -> None:
-    """A leader is killed, two of three are away, all are restarted: nothing is lost, and no loss is reported."""
-    async with installation.load as load:
-        await load.go_on(BETWEEN_S)
-        with installation.fault("a leader killed"):
-            number = await cluster.find_leader(installation.place())
-            await cluster.kill(number)
-            await load.go_on(AWAY_S)
-            await cluster.start(number)
-        await installation.get_well(BETWEEN_S)
-        with installation.fault("two of three killed"):
-            await cluster.kill(1, 2)
-            await load.go_on(AWAY_S)
-            await cluster.start(1, 2)
-        await installation.get_well(BETWEEN_S)
-        with installation.fault("restarted in order"):
-            for number in NODES:
-                await cluster.stop(number)
-                await cluster.start(number)
-                await cluster.wait_whole()
-        await installation.get_well(BETWEEN_S)
-    await installation.check()
-    for fault in installation.faults:
-        print(installation.describe(fault))  # noqa: T201 - shown when the test fails
-    said = installation.watch.list_said(0, installation.faults[-1].over_s)
-
-    assert {"gateway", "matcher", "deliver", "archive"} == said.keys()
-    assert not {"log", "routes_log"} & set().union(*said.values())
