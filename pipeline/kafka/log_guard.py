@@ -227,7 +227,7 @@ class LogGuard:
 
 
 def parse_commit(offset: int, note: str) -> Commit | None:
-    """What a commit says of its log; None: nothing. A note of before names no offset but the commit's own."""
+    """The commit by its note; None: it says nothing. A note of before names no offset but the commit's own."""
     found = NOTE.fullmatch(note)
     if found is None:
         return None

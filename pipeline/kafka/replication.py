@@ -45,7 +45,7 @@ def count_replicas(metadata: TopicMetadata) -> int:
 
 
 def list_risks(replicas: int, settings: Mapping[str, str | None], *, brokers: int) -> list[str]:
-    """What may come of `replicas` on so many brokers. `settings`: the topic's; one that is missing is no risk."""
+    """The risks of `replicas` on so many brokers. `settings`: the topic's; one that is missing is no risk."""
     if replicas <= 1:
         return [f"1 replica on {brokers} brokers: what a broker holds stops with it; {SEE}"] if brokers > 1 else []
     risks = []

@@ -77,7 +77,7 @@ async def refuse_writes(installation: Installation, _: Fault) -> None:
 
 
 async def move_leaders(installation: Installation, _: Fault) -> None:
-    """By reassignment to other nodes and back, and by elections of the preferred replicas."""
+    """Leaders move by reassignment to other nodes and back, and by elections of the preferred replicas."""
     partitions = installation.stack.topics.events.partitions
     places = [(topic.name, each) for topic in installation.stack.topics.all() for each in range(partitions)]
     for first in NODES:

@@ -28,7 +28,7 @@ WELL_WITHIN_S = 120.0
 
 @dataclass(slots=True)
 class Fault:
-    """What happened to the cluster, from `begun_s`; nothing was wrong with it any more at `cured_s` (monotonic)."""
+    """A fault of the cluster, from `begun_s`; nothing was wrong with it any more at `cured_s` (monotonic)."""
 
     name: str
     begun_s: float

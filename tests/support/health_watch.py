@@ -1,4 +1,4 @@
-"""What the health of processes says while something happens to what they need."""
+"""Health of processes while something happens to the services they need."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ class HealthWatch:
         return bool(last)
 
     def list_red(self, begun_s: float, ended_s: float) -> list[Red]:
-        """When which process was not ready, of this time."""
+        """The spans in which processes were not ready, of this time."""
         return [
             red
             for name, looks in self._looks.items()

@@ -68,7 +68,7 @@ def test_metadata_that_stays_unreadable_is_an_error() -> None:
 
 
 def test_a_coordinator_that_is_away_is_asked_again() -> None:
-    """It has died between the assignment and the question: the process does not end, another coordinator answers."""
+    """Another coordinator answers: one that dies between the assignment and the question does not end the process."""
     gone = KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the library's name
     moved = KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
     left: Iterator[Any] = iter([gone, moved, [Answer(is_text=True)]])

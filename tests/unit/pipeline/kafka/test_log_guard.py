@@ -1,4 +1,4 @@
-"""What a commit says of its log."""
+"""Notes of commits about the log."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is said of a topic's replicas."""
+"""Risks of a topic's replicas."""
 
 import pytest
 
