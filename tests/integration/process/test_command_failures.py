@@ -136,7 +136,7 @@ async def test_what_is_no_url(environ: dict[str, str]) -> None:
     [
         ("ledger --json --wait soon", 2, "'soon' is not a valid float"),
         ("ledger --json --wait nan", 2, "is no finite number"),
-        ("capacity --json --events inf", 2, "is no finite number"),
+        ("capacity --json --events nan", 2, "is no finite number"),
         ("capacity --json", 2, "say --events"),
         ("db report --json --limit 0", 2, "0 is not in the range"),
         ("partitions list --json --wrong", 2, "No such option: --wrong"),
