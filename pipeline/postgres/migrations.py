@@ -6,25 +6,45 @@ module blocks; call it in a thread.
 """
 
 import glob
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
+import structlog
+from psycopg import errors
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import Migration, MigrationList, default_migration_table, topological_sort
 
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_session
+from pipeline.postgres.pooling import refuse_shared_sessions
+from pipeline.postgres.session import PREPARE, describe_session, list_values
 from pipeline.start_error import StartError
 
 CONNECT_TIMEOUT_S = 5
 # "hookline" as a number: other programs with locks in this database have others
 LOCK = int.from_bytes(b"hookline")
 # as long as it takes: an index of a large table, or the wait for another that migrates
-SETTINGS = {"statement_timeout": 0, "idle_in_transaction_session_timeout": 0}
+SETTINGS = {
+    "statement_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "default_transaction_read_only": "off",
+}
+# A change of a table that waits for a lock keeps all behind it waiting, reads included: it gives way, and tries again.
+GIVING_WAY: LiteralString = "set local lock_timeout = '2s'"
+AGAIN_AFTER_S = 3.0
+GIVE_UP_AFTER_S = 60.0
+OLDEST = (
+    "select coalesce(nullif(application_name, ''), usename, '?'), pid, xact_start::timestamp(0)::text "
+    "from pg_stat_activity where datname = current_database() and application_name <> 'hookline-migrate' "
+    "and xact_start is not null order by xact_start limit 1"
+)
+ENCODING = "UTF8"
+
+log = structlog.get_logger()
 
 Applied = Callable[[str], None]  # takes the name of a migration, once it is applied
 
@@ -39,7 +59,7 @@ def migrate(url: str, on_applied: Applied = lambda _: None) -> list[str]:
     ):
         names = []
         for migration in backend.to_apply(migrations):
-            _apply(backend, migration)
+            _apply_giving_way(backend, migration)
             on_applied(migration.id)
             names.append(migration.id)
         return names
@@ -81,6 +101,32 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is not t
         yield
 
 
+def _apply_giving_way(backend: _Backend, migration: Migration) -> None:
+    """Apply it; behind a long read, such as a dump, again and again. Raises `StartError` when that takes too long."""
+    give_up_at_s = time.monotonic() + GIVE_UP_AFTER_S
+    while True:
+        try:
+            _apply(backend, migration)
+        except errors.LockNotAvailable as error:
+            reason = _describe_lock(backend, migration)
+            if time.monotonic() > give_up_at_s:
+                raise StartError(reason) from error
+            log.warning("migration_waits", reason=reason)
+            time.sleep(AGAIN_AFTER_S)
+        else:
+            return
+
+
+def _describe_lock(backend: _Backend, migration: Migration) -> str:
+    """One sentence about what is in the way, as far as the server says it."""
+    found = backend.connection.execute(OLDEST).fetchone()
+    whose = "" if found is None else ": the oldest open transaction is that of {} (pid {}), since {} UTC".format(*found)
+    return (
+        f"{migration.id} waits for a lock, and was taken back{whose}. Wait for it or end it, then run "
+        "`hookline migrate` again"
+    )
+
+
 def _apply(backend: _Backend, migration: Migration) -> None:
     migration.load()
     if not migration.use_transactions:
@@ -88,6 +134,7 @@ def _apply(backend: _Backend, migration: Migration) -> None:
             migration.process_steps(own, "apply")
     with backend.transaction():
         if migration.use_transactions:
+            backend.connection.execute(GIVING_WAY)
             migration.process_steps(backend, "apply")
         backend.mark_one(migration, log=False)
 
@@ -114,18 +161,38 @@ def _read() -> Iterator[MigrationList]:
 
 
 def _connect(url: str) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(
+    """A session with our settings, of a database that can be used. Raises `StartError`, or what psycopg raises."""
+    try:
+        connection = _open(url, options=describe_session(url, SETTINGS))
+    except psycopg.OperationalError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+        connection = _open(url)  # PgBouncer, which takes no options: those of the URL among them are named then
+    try:
+        # also where a pooler has dropped the options
+        connection.execute(PREPARE, list_values(SETTINGS, is_durable=True))
+        refuse_shared_sessions(url, connection)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != ENCODING:
+            raise StartError(
+                f"the database {connection.info.dbname} has the encoding {encoding}, and cannot hold every event: "
+                f"create one with `create database … encoding '{ENCODING}' template template0`, and name it in "
+                "HOOKLINE_DATABASE_WRITE_URL"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(url: str, *, options: str | None = None) -> psycopg.Connection[Any]:
+    return psycopg.connect(
         url,
         autocommit=True,
         connect_timeout=CONNECT_TIMEOUT_S,
         application_name="hookline-migrate",
-        options=describe_session(url, SETTINGS),
+        options=options,
     )
-    # not among the settings: PostgreSQL 16 does not have it
-    connection.execute(
-        "select set_config('transaction_timeout', '0', false) where current_setting('transaction_timeout', true) <> '0'"
-    )
-    return connection
 
 
 @contextmanager

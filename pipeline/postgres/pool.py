@@ -13,15 +13,15 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, errors
-from psycopg.rows import AsyncRowFactory, TupleRow
+from psycopg import errors
+from psycopg.rows import AsyncRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.control.acting import ACTOR
 from pipeline.postgres.places import Places
-from pipeline.postgres.session import describe_connection, prepare, read_url
+from pipeline.postgres.session import Session, SilentServerError, describe_connection, prepare, read_url
 from pipeline.start_error import StartError
 from pipeline.tenant import TENANT
 
@@ -41,35 +41,64 @@ SessionUseless = (
 )
 # The server answers and cannot do it: a full disk, no memory; an error of a disk. By class of SQLSTATE.
 LACKS = ("53", "58")
+# The server ends a statement itself when its time is over, unless it cannot: until then it is waited for.
+ANSWER_SLACK_S = 2.0
 RowT = TypeVar("RowT")
 # PostgreSQL cannot be asked at this time; later it may.
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
 # PostgreSQL can be asked, and does not do it: a table, a column or a right is missing, an index is damaged.
 DatabaseRefused = (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError)
 DatabaseFailed = (*DatabaseUnavailable, *DatabaseRefused)
+# What is not there, or not allowed, until an operator has put it right; a statement of ours that is wrong is another
+# matter.
+DatabaseNotReady = (
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.InternalError_,
+    errors.DataCorrupted,
+    errors.IndexCorrupted,
+)
 
 
 class DatabaseAwayError(StartError):
     """The server does not answer at all; one that refuses us, or lacks something, is a `StartError` of another kind."""
 
 
-class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
+class Pool(AsyncConnectionPool[Session]):
     """A pool that replaces its sessions when one of them turns out to be useless: the others are of the same kind.
 
     Tenants take turns at its connections.
     """
 
     def __init__(self, conninfo: str, *, max_size: int, **options: Any) -> None:
-        super().__init__(conninfo, max_size=max_size, **options)
+        super().__init__(conninfo, connection_class=Session, max_size=max_size, **options)
         self._places = Places(max_size)
         # What the server lacked for a change. It answers questions all the while: `PoolWatch` finds out when that ends.
         self.lack: str | None = None
+        # Why the last attempt to open a session failed. Those that are open may work for long.
+        self.refusal: str | None = None
+
+    async def open_one(self) -> None:
+        """Open a session, as for a request that finds none, and close it. Raises `psycopg.Error`."""
+        await (await self._connect()).close()
+
+    async def _connect(self, timeout: float | None = None) -> Session:  # noqa: ASYNC109 - the parent's signature
+        try:
+            session = await super()._connect(timeout)
+        except psycopg.Error as error:
+            self.refusal = " ".join(str(error).split())
+            raise
+        self.refusal = None
+        return session
 
     @asynccontextmanager
     async def connection(
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - the parent's signature
-    ) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    ) -> AsyncIterator[Session]:
         """See the parent's method."""
         async with self._hold_place(timeout) as left_s, self._lend(left_s) as connection:
             yield connection
@@ -102,7 +131,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         return counted
 
     @asynccontextmanager
-    async def _lend(self, timeout_s: float) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    async def _lend(self, timeout_s: float) -> AsyncIterator[Session]:
         is_useless = False
         try:
             async with super().connection(timeout_s) as connection:
@@ -115,6 +144,9 @@ class Pool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
                 except BaseException as error:
                     is_useless = isinstance(error, SessionUseless) or connection.broken
                     raise
+        except SilentServerError as error:
+            self.lack = str(error)
+            raise
         except psycopg.Error as error:
             if (error.sqlstate or "").startswith(LACKS):
                 self.lack = str(error).strip().partition("\n")[0]
@@ -181,7 +213,7 @@ def _describe_timeout(timeout_s: float) -> PoolTimeout:
     return PoolTimeout(f"couldn't get a connection after {timeout_s:.2f} sec")
 
 
-async def check_connection(connection: AsyncConnection[TupleRow]) -> None:
+async def check_connection(connection: Session) -> None:
     """Check a connection before it is handed out. When one died while it was idle, so did the others, most likely.
 
     Without this each of them would cost the request that meets it a wait that doubles.
@@ -216,11 +248,21 @@ async def open_pool(
     settings: dict[str, object] = {"statement_timeout": int(config.statement_timeout_s * 1000)}
     if is_bare:
         settings["plan_cache_mode"] = "force_generic_plan"
-    options = describe_connection(config, text, name=name, settings=settings)
+    options = describe_connection(config, name=name)
+
+    async def configure(session: Session) -> None:
+        try:
+            session.patience_s = config.connect_timeout_s
+            await prepare(session, settings, is_durable=True)
+        except BaseException:
+            await session.close()
+            raise
+        session.patience_s = config.statement_timeout_s + ANSWER_SLACK_S
+
     if is_needed:
         try:
-            async with await AsyncConnection.connect(text, **options):
-                pass
+            async with await Session.connect(text, **options) as session:
+                await configure(session)
         except psycopg.OperationalError as error:
             raise describe_unreachable(text, error) from error
     # `PoolWatch` says once that a server is away; the pool would at every attempt
@@ -234,7 +276,7 @@ async def open_pool(
         max_lifetime=config.pool_lifetime_s,
         reconnect_timeout=RECONNECT_TIMEOUT_S,
         kwargs={"autocommit": is_bare, **options},
-        configure=prepare,
+        configure=configure,
         # a connection that died while it was idle is noticed before it is used
         check=None if is_bare else check_connection,
         open=False,
@@ -244,7 +286,14 @@ async def open_pool(
 
 
 # What a server that is there says to a mistake in the URL; anything else may pass.
-REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "permission denied", "invalid ")
+REFUSALS = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "invalid ",
+    "unsupported startup parameter",
+)
 
 
 def describe_unreachable(url: str, error: Exception) -> StartError:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import LiteralString
 
 import psycopg
 import structlog
@@ -12,15 +13,30 @@ from psycopg_pool import PoolTimeout
 
 from pipeline.core.log.replay_lag import ReplayLag
 from pipeline.metrics import Metrics
+from pipeline.postgres.opening_watch import OpeningWatch
 from pipeline.postgres.pool import Pool
 from pipeline.postgres.pool_figures import PoolFigures
+from pipeline.postgres.session import SilentServerError
 
 INTERVAL_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 # One answer that does not come is a slow server, two in a row are an outage.
 FAILURES_MIN = 2
 AWAY_TIMEOUT_S = 1.0
+SILENCE_MAX_S = 3 * ANSWER_TIMEOUT_S
 ROOM_ROWS = 2000  # 25 pages
+UNCONFIRMED = (
+    "changes are not confirmed: its synchronous standbys (synchronous_standby_names) do not answer. Changes get 503; "
+    "they are saved on the primary, and not on a standby"
+)
+# A commit takes milliseconds. Of sessions of other roles the server does not say what they wait for.
+STATE: LiteralString = (
+    "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+    "pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() "
+    "else pg_current_wal_lsn() end, '0/0')::int8, "
+    "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep' "
+    "and query_start < clock_timestamp() - interval '3 s')"
+)
 
 log = structlog.get_logger()
 
@@ -56,33 +72,47 @@ class PoolWatch:
         self._failures = 0
         self._has_answered = False
         self._was_useless = False  # the last session asked could not write
+        self._opening = OpeningWatch(pool, name=name)
 
     def check(self) -> str | None:
         """Health: None, or the problem."""
-        return self._problem
+        return self._problem or self._opening.check()
 
     async def run(self) -> None:
         """Runs for ever."""
         while True:
-            self._note(await self._ask())
+            self._note(await self._ask_in_time())
+            if self._problem is None:
+                await self._opening.look()
             self._figures.update()
             await asyncio.sleep(INTERVAL_S)
+
+    async def _ask_in_time(self) -> str | None:
+        """A server that stands still, or a pooler that waits for one, gives neither an answer nor an error."""
+        try:
+            async with asyncio.timeout(SILENCE_MAX_S):
+                return await self._ask()
+        except TimeoutError:
+            return "it does not answer"
 
     async def _ask(self) -> str | None:
         try:
             if self._is_for_changes and self._pool.lack is not None:
-                await self._look_for_room()
+                try:
+                    await self._look_for_room()
+                except SilentServerError:
+                    return UNCONFIRMED
             async with self._pool.connection(timeout=ANSWER_TIMEOUT_S) as connection:
-                cursor = await connection.execute(
-                    "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
-                    "pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() "
-                    "else pg_current_wal_lsn() end, '0/0')::int8"
-                )
-                row = await cursor.fetchone()
-        except (psycopg.Error, PoolTimeout) as error:
+                row = await (await connection.execute(STATE)).fetchone()
+        except PoolTimeout as error:
+            return self._pool.refusal or str(error)
+        except psycopg.Error as error:
             return (str(error).strip() or type(error).__name__).partition("\n")[0]
         if row is None:
             return None
+        if self._is_for_changes and row[3]:
+            self._pool.lack = UNCONFIRMED
+            return UNCONFIRMED
         self._note_place(is_replica=row[0], place=row[2])
         is_useless = self._is_for_changes and any(row[:2])
         if is_useless or self._was_useless:
@@ -106,6 +136,13 @@ class PoolWatch:
                     (ROOM_ROWS,),
                 )
             await connection.rollback()
+            patience_s, connection.patience_s = connection.patience_s, ANSWER_TIMEOUT_S
+            try:
+                # a commit waits for standbys when it has written something
+                await connection.execute("select pg_logical_emit_message(true, 'hookline', '')")
+                await connection.commit()
+            finally:
+                connection.patience_s = patience_s
         self._pool.lack = None
 
     def _note_place(self, *, is_replica: bool, place: int | None) -> None:

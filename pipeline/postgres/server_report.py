@@ -30,7 +30,7 @@ SIZES: LiteralString = """
 select c.relname as partition, coalesce(p.relname, '') as of, greatest(c.reltuples, 0)::bigint as rows,
     pg_table_size(c.oid) as table_bytes, pg_indexes_size(c.oid) as index_bytes
 from pg_class c left join pg_class p on p.oid = pg_partition_root(c.oid)
-where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+where c.relkind = 'r' and c.relnamespace = (select oid from pg_namespace where nspname = current_schema())
 order by pg_total_relation_size(c.oid) desc, c.relname limit %(limit)s
 """
 DEAD_ROWS: LiteralString = """

@@ -1,13 +1,17 @@
 """How a session with PostgreSQL is opened, and its settings: ours go before those of a role, a database or the server.
 
 Those that change what a statement means are in all sessions; each caller gives the others, such as the time that a
-statement may take.
+statement may take. They are set by a statement once the session is open: a pooler in between (PgBouncer) refuses the
+`options` of a connection, or drops them.
 """
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, LiteralString, TypeVar
 
+import psycopg
 from psycopg import AsyncConnection, ProgrammingError
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
@@ -34,6 +38,8 @@ MEANING: Mapping[str, object] = {
 TIMES: Mapping[str, object] = {
     # the pool closes those that it does not need
     "idle_session_timeout": 0,
+    # statements are bounded, transactions are as long as theirs are; PostgreSQL 16 does not have it
+    "transaction_timeout": 0,
     # a statement's own time bounds this as well
     "lock_timeout": 0,
     # Far longer than any work of ours. What a process that is frozen for good has locked becomes free.
@@ -49,14 +55,47 @@ SILENCE_OPTIONS: Mapping[str, int] = {
 CONNECT_TIMEOUT_MIN_S = 2  # libpq's own minimum
 
 
-def describe_connection(
-    config: DatabaseConfig, url: str, *, name: str, settings: Mapping[str, object]
-) -> dict[str, Any]:
+# One trip. Some settings are not there in each version of the server (`transaction_timeout`). What waits for standbys
+# too is more than `is_durable` asks for.
+PREPARE: LiteralString = (
+    "select set_config(name, value, false) from unnest(%(names)s::text[], %(values)s::text[]) as given (name, value) "
+    "where current_setting(name, true) is not null "
+    "union all select set_config('synchronous_commit', 'on', false) "
+    "where %(is_durable)s and current_setting('synchronous_commit') = 'off'"
+)
+POLL_S = 0.1  # psycopg's own
+ValueT = TypeVar("ValueT")
+
+
+class SilentServerError(psycopg.OperationalError):
+    """The server did not answer in time. Whether a change was made is not known."""
+
+
+class Session(AsyncConnection[TupleRow]):
+    """A session whose server may be silent for `patience_s` at most.
+
+    The server bounds statements itself. It does not bound a commit, which waits for synchronous standbys for as long as
+    they are away, nor does a pooler bound what waits for one of its connections.
+    """
+
+    patience_s: float | None = None
+
+    async def wait(self, gen: PQGen[ValueT], interval: float = POLL_S, timeout: float | None = None) -> ValueT:  # noqa: ASYNC109 - the parent's signature
+        """See the parent's method. Raises `SilentServerError`; the statement is cancelled."""
+        if self.patience_s is None:
+            return await super().wait(gen, interval, timeout)
+        try:
+            async with asyncio.timeout(self.patience_s):
+                return await super().wait(gen, interval, timeout)
+        except TimeoutError:
+            raise SilentServerError(f"no answer within {self.patience_s:g} s") from None
+
+
+def describe_connection(config: DatabaseConfig, *, name: str) -> dict[str, Any]:
     """The keywords of psycopg's `connect` beside the URL. `name` is shown in pg_stat_activity."""
     return {
         "application_name": f"hookline-{name}",
         "connect_timeout": max(CONNECT_TIMEOUT_MIN_S, round(config.connect_timeout_s)),
-        "options": describe_session(url, settings),
         **SILENCE_OPTIONS,
     }
 
@@ -64,8 +103,13 @@ def describe_connection(
 def describe_session(url: str, settings: Mapping[str, object]) -> str:
     """The `options` of a connection: those of the URL, ours, and `settings`."""
     given = str(read_url(url).get("options") or "")
-    ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in {**MEANING, **TIMES, **settings}.items())
+    ours = " ".join(f"-c {name}={_escape(str(value))}" for name, value in choose_settings(settings).items())
     return f"{given} {ours}".lstrip()
+
+
+def choose_settings(settings: Mapping[str, object]) -> dict[str, object]:
+    """Those of every session, and `settings`."""
+    return {**MEANING, **TIMES, **settings}
 
 
 def read_url(url: str) -> dict[str, Any]:
@@ -79,29 +123,21 @@ def read_url(url: str) -> dict[str, Any]:
         ) from None
 
 
-async def prepare(connection: AsyncConnection[TupleRow]) -> None:
-    """Prepare a new session of a pool. Raises `psycopg.Error`."""
-    await lift_transaction_timeout(connection)
-    await require_durability(connection)
+async def prepare(connection: AsyncConnection[TupleRow], settings: Mapping[str, object], *, is_durable: bool) -> None:
+    """Give a new session its settings. Raises `psycopg.Error`.
+
+    `is_durable`: a change outlasts a crash of the server once it is answered, whatever `synchronous_commit` its role
+    has: a revoked secret would be valid again.
+    """
+    await connection.execute(PREPARE, list_values(settings, is_durable=is_durable))
     if not connection.autocommit:
         await connection.commit()
 
 
-async def lift_transaction_timeout(connection: AsyncConnection[TupleRow]) -> None:
-    """Let transactions take as long as their statements. Not among `TIMES`: PostgreSQL 16 does not have it."""
-    await connection.execute(
-        "select set_config('transaction_timeout', '0', false) where current_setting('transaction_timeout', true) <> '0'"
-    )
-
-
-async def require_durability(connection: AsyncConnection[TupleRow]) -> None:
-    """Let a change outlast a crash of the server once it is answered: a revoked secret would be valid again.
-
-    Only where it is off: what waits for standbys too is more than we ask for.
-    """
-    await connection.execute(
-        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
-    )
+def list_values(settings: Mapping[str, object], *, is_durable: bool) -> dict[str, object]:
+    """The values of `PREPARE`."""
+    given = choose_settings(settings)
+    return {"names": list(given), "values": [str(each) for each in given.values()], "is_durable": is_durable}
 
 
 def _escape(value: str) -> str:

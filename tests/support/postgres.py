@@ -8,7 +8,7 @@ import importlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +24,18 @@ from tests.support.sharing import share
 VARIABLE = "HOOKLINE_TEST_DATABASE"
 CONNECT_TIMEOUT_S = 60
 DROP_TIMEOUT_S = 60.0
+# Sessions with these cannot hold most texts, tell times in another form, and fail when another one was quicker.
+ODD_DEFAULTS = {
+    "client_encoding": "LATIN1",
+    "datestyle": "German",
+    "intervalstyle": "iso_8601",
+    "timezone": "Asia/Kathmandu",
+    "extra_float_digits": "-5",
+    "standard_conforming_strings": "off",
+    "transform_null_equals": "on",
+    "array_nulls": "off",
+    "default_transaction_isolation": "serializable",
+}
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +124,14 @@ def rename_database(url: str, name: str) -> str:
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc}/{name}{query}"  # `geturl` would drop the slashes before an empty host
+
+
+def set_defaults(database: str, defaults: Mapping[str, str]) -> None:
+    """Give new sessions with a database these settings, as an operator does."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        for name, value in defaults.items():
+            change = SQL("alter database {} set {} = {}")
+            connection.execute(change.format(Identifier(name_of(database)), Identifier(name), value))
 
 
 def name_of(url: str) -> str:

@@ -1,5 +1,6 @@
 """Connections to the primary for the archive's own work: their settings, each with its reason."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
@@ -7,12 +8,12 @@ from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_connection, lift_transaction_timeout
+from pipeline.postgres.session import describe_connection, prepare
 
 Connection = AsyncConnection[TupleRow]
 LONG_TIMEOUT_S = 900
 WORK_MEM_MIB = 64  # a hash of a day's delivery ids fits up to about half a million; beyond that it spills
-LONG = {
+LONG: Mapping[str, object] = {
     "statement_timeout": f"{LONG_TIMEOUT_S}s",
     # a snapshot stays open while logs are read
     "idle_in_transaction_session_timeout": f"{LONG_TIMEOUT_S}s",
@@ -33,24 +34,22 @@ async def open_archive_connection(config: DatabaseConfig) -> Connection:
         "enable_seqscan": "off",
     }
     url = config.write_url.get_secret_value()
-    options = describe_connection(config, url, name="archive", settings=settings)
-    return await _connect(url, options)
+    return await _connect(url, describe_connection(config, name="archive"), settings)
 
 
 async def open_long_connection(config: DatabaseConfig) -> Connection:
     """A connection to the primary for statements that take minutes. Raises `StartError` when PostgreSQL refuses us."""
     url = config.write_url.get_secret_value()
-    options = describe_connection(config, url, name="ledger", settings=LONG)
     try:
-        return await _connect(url, options)
+        return await _connect(url, describe_connection(config, name="ledger"), LONG)
     except OperationalError as error:
         raise describe_unreachable(url, error) from error
 
 
-async def _connect(url: str, options: dict[str, Any]) -> Connection:
+async def _connect(url: str, options: Mapping[str, Any], settings: Mapping[str, object]) -> Connection:
     connection = await AsyncConnection.connect(url, autocommit=True, **options)
     try:
-        await lift_transaction_timeout(connection)
+        await prepare(connection, settings, is_durable=False)
     except BaseException:
         await connection.close()
         raise

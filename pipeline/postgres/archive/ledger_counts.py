@@ -63,7 +63,12 @@ class OpenDelivery:
 
 async def try_watch_lock(connection: Connection) -> bool:
     """Is this session the one that counts regularly? Held as long as the session."""
-    cursor = await connection.execute("select pg_try_advisory_lock(%s)", (WATCH_LOCK,))
+    # locks are the database's, and another installation may have another schema of it
+    cursor = await connection.execute(
+        "select pg_try_advisory_lock(%s, (oid::bigint & 2147483647)::int) from pg_class "
+        "where oid = 'archive_offsets'::regclass",
+        (WATCH_LOCK,),
+    )
     row = await cursor.fetchone()
     return row is not None and bool(row[0])
 

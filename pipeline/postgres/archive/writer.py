@@ -106,7 +106,9 @@ class ArchiveWriter:
     @asynccontextmanager
     async def _ending_frozen(self, waiting: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
         """Meanwhile end the sessions that this one waits for, if their clients are silent."""
-        ending = asyncio.create_task(end_frozen_sessions(self._config, waiting.info.backend_pid))
+        # the one that a pooler in between gives its clients is its own
+        (pid,) = await (await waiting.execute("select pg_backend_pid()")).fetchone() or (0,)
+        ending = asyncio.create_task(end_frozen_sessions(self._config, pid))
         try:
             yield
         finally:

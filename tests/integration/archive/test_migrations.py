@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -13,15 +13,23 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
+from pydantic import SecretStr
 from yoyo import get_backend, read_migrations
 
+from pipeline.config import DatabaseConfig
 from pipeline.postgres import migrations
+from pipeline.postgres.archive.connection import open_long_connection
+from pipeline.postgres.archive.ledger_counts import try_watch_lock
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
+from pipeline.postgres.server_report import read_report
 from pipeline.start_error import StartError
 from tests.support.eventually import eventually
+from tests.support.postgres import ODD_DEFAULTS, drop_database, rename_database, set_defaults
 from tests.support.processes import ROOT, select_environ
 
+# changes a table of the archive
+ALTERING = "0243.dead_letter_headers"
 TABLE_NAMES = [table.name for table in TABLES]
 
 
@@ -55,10 +63,12 @@ def test_up_and_down_and_up(empty_database: str) -> None:
     assert first == describe(empty_database)
 
 
-def roll_back(database: str) -> None:
+def roll_back(database: str, *, first: str = "") -> None:
+    """Roll back all from `first` on."""
     backend = get_backend(database.replace("postgresql://", "postgresql+psycopg://"))
     with as_file(files("pipeline.postgres").joinpath("sql")) as folder, backend.lock():
-        backend.rollback_migrations(backend.to_rollback(read_migrations(str(folder))))
+        applied = backend.to_rollback(read_migrations(str(folder)))
+        backend.rollback_migrations([migration for migration in applied if migration.id >= first])
     backend.connection.close()
 
 
@@ -90,6 +100,93 @@ async def test_many_at_once(empty_database: str) -> None:
 
     assert [migrations.plan(empty_database), 1] == [[], sum(bool(names) for names in done)]
     migrations.verify(empty_database)
+
+
+async def test_a_long_read_keeps_nobody_waiting(database: str) -> None:
+    """A migration that waits for one, such as a dump, gives way to reads that came after it, and is made in the end."""
+    roll_back(database, first=ALTERING)
+    with psycopg.connect(database) as reading:
+        reading.execute("select from dead_letters")
+        migrating = asyncio.create_task(asyncio.to_thread(migrations.migrate, database))
+        await eventually(lambda: count_waiting(database) > 0)
+        found = await asyncio.to_thread(read_in_time, database)
+        assert not migrating.done()
+    names = await migrating
+
+    assert [] == found
+    assert ALTERING in names
+    assert [] == migrations.plan(database)
+
+
+def count_waiting(database: str) -> int:
+    with psycopg.connect(database) as connection:
+        query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        (count,) = connection.execute(query).fetchone() or (0,)
+    return int(count)
+
+
+def read_in_time(database: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database) as connection:
+        connection.execute("set statement_timeout = '60s'")
+        return connection.execute("select dead_id from dead_letters").fetchall()
+
+
+async def test_what_is_in_the_way_is_named(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that never gets its lock ends with one sentence, and leaves everything as it was."""
+    monkeypatch.setattr(migrations, "GIVE_UP_AFTER_S", 0.0)
+    roll_back(database, first=ALTERING)
+    before = describe(database)
+    with psycopg.connect(database, application_name="pg_dump") as reading:
+        reading.execute("select from dead_letters")
+        with pytest.raises(StartError, match=rf"pg_dump \(pid {reading.info.backend_pid}\).*`hookline migrate` again"):
+            await asyncio.to_thread(migrations.migrate, database)
+
+    assert before == describe(database)
+    assert ALTERING in migrations.migrate(database)
+
+
+async def test_defaults_of_a_role_harm_no_migration(empty_database: str) -> None:
+    """Nor does one by which sessions do not write unless they say so."""
+    set_defaults(empty_database, ODD_DEFAULTS | {"default_transaction_read_only": "on"})
+
+    assert await asyncio.to_thread(migrations.migrate, empty_database)
+    assert [] == await asyncio.to_thread(migrations.plan, empty_database)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_an_encoding_that_holds_not_every_text_is_refused(postgres: str, encoding: str) -> None:
+    """Before anything is made in it."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        create = SQL("create database {} encoding {} locale_provider libc locale 'C' template template0")
+        connection.execute(create.format(Identifier(name), Literal(encoding)))
+        url = rename_database(postgres, name)
+        try:
+            with pytest.raises(StartError, match=f"has the encoding {encoding}.*encoding 'UTF8'"):
+                await asyncio.to_thread(migrations.migrate, url)
+            with pytest.raises(StartError, match=f"has the encoding {encoding}.*encoding 'UTF8'"):
+                await asyncio.to_thread(migrations.verify, url)
+            assert {} == describe(url)
+        finally:
+            drop_database(connection, name)
+
+
+async def test_a_schema_of_its_own(empty_database: str) -> None:
+    """Two installations in one database, each in its schema: each has all, reports its own, and counts its own."""
+    async with AsyncExitStack() as held:
+        for schema in ("one", "other"):
+            with psycopg.connect(empty_database, autocommit=True) as admin:
+                admin.execute(SQL("create schema {}").format(Identifier(schema)))
+            url = f"{empty_database}?options=-csearch_path%3D{schema}"
+            assert await asyncio.to_thread(migrations.migrate, url)
+            opening = await open_long_connection(DatabaseConfig(write_url=SecretStr(url)))
+            connection = await held.enter_async_context(opening)
+            report = await read_report(connection, limit=200)
+
+            assert {"applications", "events_default"} <= {row["partition"] for row in report.sections["sizes"]}
+            assert await try_watch_lock(connection)
+
+    assert {} == describe(empty_database)
 
 
 def test_a_database_that_is_behind_is_told(empty_database: str) -> None:

@@ -31,9 +31,11 @@ RECOVERY_MAX_S = 10.0
 
 
 @asynccontextmanager
-async def watched_pool(url: str, **options: bool) -> AsyncIterator[tuple[Pool, Callable[[], str | None]]]:
+async def watched_pool(
+    url: str, *, statement_timeout_s: float = 30.0, **options: bool
+) -> AsyncIterator[tuple[Pool, Callable[[], str | None]]]:
     """A pool of `SESSIONS` sessions, all of them open; and its health."""
-    config = DatabaseConfig(pool_size=SESSIONS, connect_timeout_s=2)
+    config = DatabaseConfig(pool_size=SESSIONS, connect_timeout_s=2, statement_timeout_s=statement_timeout_s)
     pool = await open_pool(config, SecretStr(url), name="test", **options)
     watch = PoolWatch(pool, Metrics("test"), name="test", is_for_changes=True)
     watching = asyncio.create_task(watch.run())
@@ -127,6 +129,23 @@ async def test_back_soon_after_a_long_outage(database: str) -> None:
         await eventually(lambda: check() is None)
 
         assert took_s < RECOVERY_MAX_S
+
+
+async def test_a_silent_server(database: str) -> None:
+    """A server, or a pooler, that says nothing at all: health says so, a request ends, and all goes on afterwards."""
+    parts = urlsplit(database)
+    assert parts.hostname is not None
+    async with (
+        TcpProxy(parts.hostname, parts.port or 5432) as proxy,
+        watched_pool(move_url(database, proxy.address), statement_timeout_s=1) as (pool, check),
+    ):
+        await eventually(lambda: check() is None)
+        proxy.blackhole()
+        assert not await can_change(pool)
+        await eventually(lambda: check() is not None, timeout_s=60)
+        proxy.restore()
+        await eventually(lambda: can_change(pool), timeout_s=60)
+        await eventually(lambda: check() is None)
 
 
 @pytest.mark.parametrize("is_bare", [False, True])

@@ -9,37 +9,15 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
-from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.archive.connection import open_archive_connection, open_long_connection
 from pipeline.postgres.pool import Pool, open_pool
 from tests.support.eventually import eventually
-from tests.support.postgres import name_of
+from tests.support.postgres import set_defaults
 
 TEXT = "größe 漢字 😀"
-
-
-@pytest.fixture
-def odd_database(database: str) -> str:
-    """Sessions here cannot hold most texts, tell times in another form, and fail when another one was quicker."""
-    odd = {
-        "client_encoding": "LATIN1",
-        "datestyle": "German",
-        "intervalstyle": "iso_8601",
-        "timezone": "Asia/Kathmandu",
-        "extra_float_digits": "-5",
-        "standard_conforming_strings": "off",
-        "transform_null_equals": "on",
-        "array_nulls": "off",
-        "default_transaction_isolation": "serializable",
-    }
-    with psycopg.connect(database, autocommit=True) as connection:
-        for name, value in odd.items():
-            change = SQL("alter database {} set {} = {}")
-            connection.execute(change.format(Identifier(name_of(database)), Identifier(name), value))
-    return database
 
 
 @asynccontextmanager
@@ -120,9 +98,7 @@ async def test_options_of_the_url_stay(database: str) -> None:
 @pytest.mark.parametrize(("default", "expected"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
 async def test_changes_outlast_a_crash(database: str, default: str, expected: str, is_bare: bool) -> None:
     """A role's sessions may have been told not to wait for the disk; to wait for more than that is theirs to ask."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        change = SQL("alter database {} set synchronous_commit = {}")
-        connection.execute(change.format(Identifier(name_of(database)), default))
+    set_defaults(database, {"synchronous_commit": default})
     async with running_pool(database, is_bare=is_bare) as pool:
         assert [(expected,)] == await pool.fetch(b"show synchronous_commit", (), tuple_row)
 
@@ -138,10 +114,7 @@ HASTE = {
 @pytest.fixture
 def hasty_database(database: str) -> str:
     """The server gives sessions less time than they may need."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        for name, value in HASTE.items():
-            change = SQL("alter database {} set {} = {}")
-            connection.execute(change.format(Identifier(name_of(database)), Identifier(name), value))
+    set_defaults(database, HASTE)
     return database
 
 
