@@ -7,7 +7,7 @@ which clock a day is old.
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 import structlog
 from psycopg.sql import SQL, Identifier
@@ -25,6 +25,15 @@ from pipeline.postgres.archive.partitions import (
 from pipeline.postgres.archive.tables import EPOCH, TABLES, ArchiveTable
 
 ROUND_S = 3600
+# As `alter table` takes them.
+MISSING_COLUMNS: LiteralString = (
+    "select concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), "
+    "'default ' || pg_get_expr(d.adbin, d.adrelid), case when a.attnotnull then 'not null' end) "
+    "from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum "
+    "where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped "
+    "and not exists (select from pg_attribute b where b.attrelid = %(aside)s::regclass and b.attname = a.attname "
+    "and not b.attisdropped) order by a.attnum"
+)
 log = structlog.get_logger()
 
 
@@ -165,8 +174,7 @@ async def _detach(connection: Connection, table: ArchiveTable, day: date) -> Non
     await connection.execute(SQL("alter table {} detach partition {}").format(Identifier(table.name), part))
     if await _is_detached(connection, table, day):
         # rows came for a day that had left: they go with it
-        await connection.execute(SQL("insert into {} select * from {} on conflict do nothing").format(aside, part))
-        await connection.execute(SQL("drop table {}").format(part))
+        await _move_rows(connection, table, part, aside)
         return
     await connection.execute(SQL("alter table {} rename to {}").format(part, aside))
     await connection.execute(
@@ -181,14 +189,32 @@ async def _attach(connection: Connection, table: ArchiveTable, day: date) -> Non
     if day in await list_days(connection, table):
         # made again for rows that came meanwhile: few, so that they move and not the others; a key may be in both
         await connection.execute(SQL("alter table {} detach partition {}").format(Identifier(table.name), part))
-        await connection.execute(SQL("insert into {} select * from {} on conflict do nothing").format(aside, part))
-        await connection.execute(SQL("drop table {}").format(part))
+        await _move_rows(connection, table, part, aside)
+    else:
+        await _add_columns(connection, table, aside)
     await connection.execute(SQL("alter table {} rename to {}").format(aside, part))
     await attach_partition(connection, table, day)
     await connection.execute(
         "update archive_detached set restored_at = clock_timestamp() where table_name = %s and day = %s",
         (table.name, day),
     )
+
+
+async def _move_rows(connection: Connection, table: ArchiveTable, part: Identifier, aside: Identifier) -> None:
+    """Move the rows of a table that came for a day that had left to those of the day, and drop it."""
+    await _add_columns(connection, table, aside)
+    columns = SQL(", ").join(map(Identifier, table.columns))
+    move = SQL("insert into {aside} ({columns}) select {columns} from {part} on conflict do nothing")
+    await connection.execute(move.format(aside=aside, part=part, columns=columns))
+    await connection.execute(SQL("drop table {}").format(part))
+
+
+async def _add_columns(connection: Connection, table: ArchiveTable, aside: Identifier) -> None:
+    """Add the columns that the table got since the day was taken out of it."""
+    names = {"table": table.name, "aside": aside.as_string(connection)}
+    cursor = await connection.execute(MISSING_COLUMNS, names)
+    for (column,) in await cursor.fetchall():
+        await connection.execute(SQL("alter table {} add column {}").format(aside, SQL(column)))
 
 
 async def _is_detached(connection: Connection, table: ArchiveTable, day: date) -> bool:

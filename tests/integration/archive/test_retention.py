@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from prometheus_client import generate_latest
+from psycopg.sql import SQL, Identifier
 
 from connectors.postgres.command import archive
 from pipeline.config import ArchiveConfig
@@ -105,6 +106,32 @@ async def test_rows_of_the_default_partition_leave_the_same_way(database: str) -
         assert (TODAY - 40 * ONE_DAY, ["attempts", "deliveries", "dispatches", "events"]) == (day.day, day.tables)
         await restore_day(connection, day.day)
     assert 1 == count_rows(database, "events")
+
+
+async def test_a_day_that_left_before_an_update(database: str) -> None:
+    """A migration adds columns while a day is out of the archive: rows that come for it go with it, and it returns."""
+    await fill(database, range(3, 4))
+    await detach(database, days=2)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("alter table events add column a_new_one text, add column another int not null default 7")
+    add_another_event(database)
+    await detach(database, days=2)
+    left = count_rows(database, "events")
+    add_another_event(database)
+    async with await connect(database) as connection:
+        await restore_day(connection, TODAY - 3 * ONE_DAY)
+
+    assert 0 == left
+    assert [(None, 7)] * 3 == [(row["a_new_one"], row["another"]) for row in read_rows(database, "events")]
+
+
+def add_another_event(database: str) -> None:
+    """An event of the day that left comes after it did."""
+    others = [column for column in EVENTS.columns if column != "event_id"]
+    copy = SQL("insert into events (event_id, {0}) select gen_random_uuid(), {0} from {1} limit 1")
+    detached = Identifier(f"{EVENTS.partition_of(TODAY - 3 * ONE_DAY)}_detached")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(copy.format(SQL(", ").join(map(Identifier, others)), detached))
 
 
 async def test_a_read_beside_leaving_rows_of_the_default_partition(database: str) -> None:
