@@ -67,6 +67,7 @@ async def main(process: Process) -> None:
     process.supervisor.start("reading", reading.run())
     process.health.ready["postgres"] = outage.check
     process.health.ready["retention"] = upkeep.check
+    process.health.degraded["upkeep"] = upkeep.check_failures
     process.health.ready["group"] = lambda: (
         None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
     )

@@ -14,10 +14,11 @@ from pipeline.config import DatabaseConfig
 from pipeline.core.signing.sealing import Sealed, Sealer, SealingError
 from pipeline.postgres import migrations
 from pipeline.postgres.control.sealed_secrets import list_key_uses
-from pipeline.postgres.pool import DatabaseAwayError, DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseAwayError, DatabaseNotReady, DatabaseUnavailable, Pool
 from pipeline.start_error import StartError
 
 AGAIN_AFTER_S = 1.0
+AWAY = (DatabaseAwayError, *DatabaseUnavailable, *DatabaseNotReady)
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ async def begin_to_verify(config: DatabaseConfig, pool: Pool, sealer: Sealer) ->
     """
     try:
         await _verify(config, pool, sealer)
-    except (DatabaseAwayError, *DatabaseUnavailable) as error:
+    except AWAY as error:
         log.error("starting_without_database", reason=str(error))
         return _verify_later(config, pool, sealer)
     return None
@@ -40,7 +41,7 @@ async def _verify_later(config: DatabaseConfig, pool: Pool, sealer: Sealer) -> N
         await asyncio.sleep(AGAIN_AFTER_S)
         try:
             await _verify(config, pool, sealer)
-        except (DatabaseAwayError, *DatabaseUnavailable):
+        except AWAY:
             continue
         log.info("database_verified")
         return

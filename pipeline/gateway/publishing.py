@@ -32,7 +32,7 @@ from pipeline.kafka.routes_view import RoutesView
 from pipeline.metrics import Metrics
 from pipeline.postgres.control import publications
 from pipeline.postgres.control.publications import BUSY, LogState, Publication
-from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseFailed, DatabaseUnavailable, Pool
 from pipeline.topics import Topic, Topics
 
 REPAIR_INTERVAL_S = 5.0
@@ -93,7 +93,7 @@ class Publisher:
         """
         try:
             version = await self.publish_or_raise(application_id)
-        except (KafkaUnavailableError, LeaseLostError, *DatabaseUnavailable) as error:
+        except (KafkaUnavailableError, LeaseLostError, *DatabaseFailed) as error:
             log.warning("publish_failed", application_id=application_id, reason=str(error))
             detail = "The change was saved and takes effect as soon as it can be published; look before you repeat it."
             raise Problem("ServiceUnavailable", detail=detail) from error

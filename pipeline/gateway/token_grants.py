@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pipeline.core.rights import Grant
-from pipeline.postgres.pool import DatabaseUnavailable
+from pipeline.postgres.pool import DatabaseFailed
 
 BELIEVED_S = 0.5
 ANSWER_TIMEOUT_S = 0.3  # for a token that was valid before; after it PostgreSQL counts as away
@@ -54,7 +54,7 @@ class TokenGrants:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S if before is not None else None):
                 return self._unless_expired(await self._ask(token_hash))
-        except (*DatabaseUnavailable, TimeoutError):
+        except (*DatabaseFailed, TimeoutError):
             if before is None:
                 raise
             return self._unless_expired(before)

@@ -25,7 +25,8 @@ from pipeline.gateway.problems import Problem
 from pipeline.gateway.request_limits import RequestLimits
 from pipeline.metrics import Metrics
 from pipeline.postgres.control.acting import act_as_system
-from pipeline.postgres.pool import DatabaseUnavailable
+from pipeline.postgres.pool import DatabaseNotReady, DatabaseUnavailable
+from pipeline.postgres.session import SilentServerError
 from pipeline.tenant import SYSTEM, work_for
 
 if TYPE_CHECKING:
@@ -211,7 +212,13 @@ def answer_error(gateway: Gateway, error: Exception, *, method: str, route: str)
             reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
             # never the path as it was sent: a secret may stand in it
             gateway.log.warning("database_unavailable", route=route, reason=reason)
-            return Problem("ServiceUnavailable", detail="The database does not answer at this moment.").to_response()
+            return Problem("ServiceUnavailable", detail=_explain(error)).to_response()
+        case _ if isinstance(error, DatabaseNotReady):
+            # an operator took something away, or has not brought it yet: the same request is served once it is there
+            reason = str(error).strip().partition("\n")[0]
+            gateway.log.error("database_refused", route=route, reason=reason)
+            detail = "The database refuses what this needs; the gateway's log says what that is."
+            return Problem("ServiceUnavailable", detail=detail).to_response()
         case UnsealError():
             gateway.log.error("sealing_key_missing", route=route, key_id=error.key_id, reason=str(error))
             detail = "A secret of this is sealed with a key that this gateway does not have."
@@ -219,6 +226,12 @@ def answer_error(gateway: Gateway, error: Exception, *, method: str, route: str)
         case _:
             gateway.log.error("request_failed", method=method, route=route, exc_info=error)
             return Problem("InternalServerError").to_response()
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, SilentServerError):
+        return "The database did not answer in time. A change may have been saved: look before you repeat it."
+    return "The database does not answer at this moment."
 
 
 def _describe(error: web.HTTPException, method: str) -> web.Response:

@@ -12,7 +12,7 @@ from pipeline.core.events.records import Delivery, Event, expect
 from pipeline.kafka.event_records import read_event
 from pipeline.kafka.record import LogRecord, Place
 from pipeline.postgres.archive.contents import read_contents
-from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseFailed, Pool
 from pipeline.start_error import StartError
 from pipeline.topics import Topic
 from schemas import SchemaError
@@ -128,7 +128,7 @@ class ArchiveSource:
                 self._pool = self._pool or await self._connect()
             pairs = [(delivery.application_id, delivery.event_id)]
             found = [content.payload async for content in read_contents(self._pool, pairs)]
-        except (*DatabaseUnavailable, StartError, TimeoutError) as error:
+        except (*DatabaseFailed, StartError, TimeoutError) as error:
             raise SourceAwayError(f"the archive cannot be asked: {error}") from error
         return (found[0] if found else "the archive does not have the event"), []
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pipeline.core.log.partition import locate_partition
 from pipeline.gateway.context import Gateway
 from pipeline.postgres.archive.progress import has_undispatched, is_dispatched
-from pipeline.postgres.pool import DatabaseUnavailable, Pool
+from pipeline.postgres.pool import DatabaseFailed, Pool
 
 POLL_FIRST_S = 0.003
 POLL_MAX_S = 0.05
@@ -27,7 +27,7 @@ async def find_anywhere(gateway: Gateway, find: Callable[[Pool], Awaitable[T | N
     if reader is not gateway.fresh_pool:
         try:
             found = await find(reader)
-        except DatabaseUnavailable as error:
+        except DatabaseFailed as error:
             gateway.log.warning("replica_unavailable", reason=str(error).partition("\n")[0])
             found = None
         if found is not None:

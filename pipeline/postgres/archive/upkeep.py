@@ -25,6 +25,8 @@ from pipeline.postgres.archive.tables import TABLES, day_of
 
 INTERVAL_S = 900.0
 RETRY_S = 10.0
+# A lock of a long read, or a restart of the server, fails one.
+FAILURES_MIN = 3
 # a clock may be set while we run: health says so within this
 CLOCKS_S = 5.0
 log = structlog.get_logger()
@@ -48,6 +50,8 @@ class Upkeep:
         self._disagreement: str | None = None
         self._waiting = 0
         self._strays: list[str] = []
+        self._failure: str | None = None
+        self._failures = 0
 
     def check(self) -> str | None:
         """Health: None, or why days are not kept, or do not leave, as they should."""
@@ -63,6 +67,12 @@ class Upkeep:
             )
         return self._disagreement
 
+    def check_failures(self) -> str | None:
+        """Health: None, or what the care of days fails of. Their rows go to the default partitions meanwhile."""
+        if self._failures < FAILURES_MIN:
+            return None
+        return f"no days are made ahead, and none leaves: {self._failure}"
+
     async def run(self) -> None:
         """Runs for ever. What fails is tried again: until then the default partition takes the rows."""
         kept_at_s: float | None = None
@@ -75,9 +85,12 @@ class Upkeep:
                         await self._keep(connection, clocks)
                         kept_at_s = time.monotonic()
             except (Error, TimeoutError) as error:
-                log.warning("partitions_not_kept", reason=str(error).strip().partition("\n")[0])
+                self._failures += 1
+                self._failure = " ".join(str(error).split())
+                log.warning("partitions_not_kept", reason=self._failure)
                 await asyncio.sleep(RETRY_S)
             else:
+                self._failures = 0
                 await asyncio.sleep(CLOCKS_S)
 
     async def _compare(self, connection: Connection) -> Clocks:

@@ -262,6 +262,31 @@ def execute_each(database: str, statements: Sequence[str]) -> None:
             connection.execute(statement.format(name=f'"{connection.info.dbname}"').encode())
 
 
+async def test_a_table_that_is_away_is_sat_out(kafka: str, topic_prefix: str, database: str) -> None:
+    """A right or a table that an operator took away is named by health, and the process goes on when it is back."""
+    site = await ArchiveSite(kafka, topic_prefix, database).prepare()
+    async with site.archive() as archive:
+        load = site.load(10)
+        await site.wait_until_archived(load)
+        execute_each(database, ["alter table dispatches rename to dispatches_away"])
+        load.add(site.load(300))
+
+        async def is_named() -> bool:
+            return '"dispatches" does not exist' in (await find_problems(archive)).get("postgres", "")
+
+        await eventually(is_named, timeout_s=60)
+        pid = archive.pid
+        execute_each(database, ["alter table dispatches_away rename to dispatches"])
+        await check(site, load)
+
+        assert pid == archive.pid
+        await eventually(lambda: is_all_well(archive))
+
+
+async def is_all_well(archive: SingleProcess) -> bool:
+    return await find_problems(archive) == {}
+
+
 async def test_a_server_that_restarts(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """PostgreSQL itself is stopped in mid-load and started again, once in order and once by kill -9."""
     server = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path)

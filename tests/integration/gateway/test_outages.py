@@ -199,5 +199,20 @@ async def test_postgresql_refuses(kafka: str, postgres: str, migrated_template: 
         await eventually(are_refused, timeout_s=60)
         await eventually(lambda: "endpoint_state_failed_internally" in gateway.log(), timeout_s=60)
 
+        path = f"/applications?organization_id={space.organization_id}"
+        refused = [
+            await stack.api.call("GET", path),
+            await stack.api.call(
+                "POST", "/applications", {"organization_id": space.organization_id, "name": "Another"}
+            ),
+        ]
         assert await stack.api.send(space, TYPE)
         assert gateway.is_running
+        assert "database_refused" in gateway.log()
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            for table in ("applications", "attempts_to_tell"):
+                connection.execute(f"alter table {table}_gone rename to {table}".encode())
+        shown = await stack.api.call("GET", path)
+
+    assert {(503, "ServiceUnavailable")} == {reply.problem for reply in refused}
+    assert [space.application_id] == [each["application_id"] for each in shown.json]
