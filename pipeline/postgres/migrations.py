@@ -102,7 +102,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is not t
 
 
 def _apply_giving_way(backend: _Backend, migration: Migration) -> None:
-    """Apply it; behind a long read, such as a dump, again and again. Raises `StartError` when that takes too long."""
+    """Apply a migration, behind a long read such as a dump again and again. Raises `StartError` after a while."""
     give_up_at_s = time.monotonic() + GIVE_UP_AFTER_S
     while True:
         try:

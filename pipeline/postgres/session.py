@@ -108,7 +108,7 @@ def describe_session(url: str, settings: Mapping[str, object]) -> str:
 
 
 def choose_settings(settings: Mapping[str, object]) -> dict[str, object]:
-    """Those of every session, and `settings`."""
+    """The settings of every session, and `settings`."""
     return {**MEANING, **TIMES, **settings}
 
 

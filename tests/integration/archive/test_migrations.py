@@ -102,7 +102,7 @@ async def test_many_at_once(empty_database: str) -> None:
     migrations.verify(empty_database)
 
 
-async def test_a_long_read_keeps_nobody_waiting(database: str) -> None:
+async def test_a_long_read_keeps_no_other_waiting(database: str) -> None:
     """A migration that waits for one, such as a dump, gives way to reads that came after it, and is made in the end."""
     roll_back(database, first=ALTERING)
     with psycopg.connect(database) as reading:
@@ -146,7 +146,7 @@ async def test_what_is_in_the_way_is_named(database: str, monkeypatch: pytest.Mo
 
 
 async def test_defaults_of_a_role_harm_no_migration(empty_database: str) -> None:
-    """Nor does one by which sessions do not write unless they say so."""
+    """Sessions with odd settings, which do not write unless they say so, migrate all the same."""
     set_defaults(empty_database, ODD_DEFAULTS | {"default_transaction_read_only": "on"})
 
     assert await asyncio.to_thread(migrations.migrate, empty_database)
@@ -155,7 +155,7 @@ async def test_defaults_of_a_role_harm_no_migration(empty_database: str) -> None
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 async def test_an_encoding_that_holds_not_every_text_is_refused(postgres: str, encoding: str) -> None:
-    """Before anything is made in it."""
+    """The refusal comes before anything is made in the database."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         create = SQL("create database {} encoding {} locale_provider libc locale 'C' template template0")

@@ -79,7 +79,7 @@ async def test_a_pooler_that_shares_sessions_is_refused(
 
 @pytest.mark.parametrize("is_bare", [False, True])
 async def test_sessions_have_our_settings(odd_database: str, is_bare: bool) -> None:
-    """Also where PgBouncer is told to drop the options of connections: defaults of a database do no harm."""
+    """Defaults of a database do no harm, also where PgBouncer is told to drop the options of connections."""
     settings = {"pool_mode": "session", "ignore_startup_parameters": "options"}
     async with PgBouncer(odd_database, settings) as pooler:
         url = SecretStr(pooler.lead(odd_database))

@@ -38,7 +38,7 @@ class Role:
         self.url = parts._replace(netloc=f"{self._name}@{parts.hostname}:{parts.port}").geturl()
 
     def change(self, statement: LiteralString) -> None:
-        """Execute it; `{}` is the role."""
+        """Execute a statement; `{}` is the role."""
         self._admin.execute(SQL(statement).format(Identifier(self._name)))
 
     def end_sessions(self) -> None:
@@ -81,7 +81,7 @@ def write_password(passwords: Path, password: str) -> None:
 async def test_health_says_so_before_the_last_session_ends(
     role: Role, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names the reason while open sessions work, and when none is left; put back, the pool works by itself."""
+    """Health names the reason while open sessions work, and when none is left; put back, the pool works by itself."""
     monkeypatch.setattr("pipeline.postgres.opening_watch.INTERVAL_S", 0.5)
     withdraw, give_back, words = WITHDRAWN[kind]
     async with watched_pool(role, tmp_path / "passwords") as (pool, check):

@@ -23,7 +23,7 @@ async def test_work_that_does_not_end_is_an_outage(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_right_that_was_taken_away_is_waited_for() -> None:
-    """It is named by health, and the work is done once it is back."""
+    """Health names the right, and the work is done once it is back."""
     outage, is_allowed = Outage(), asyncio.Event()
 
     async def work() -> str:
