@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from pipeline.core.events.fingerprint import fingerprint
-from pipeline.gateway.event_ids import EventKey, Known
+from pipeline.gateway.id_lookups import EventKey, Known
 from pipeline.postgres.archive.contents import read_contents
 from pipeline.postgres.archive.reads import known_event_ids
 from pipeline.postgres.pool import DatabaseUnavailable, Pool

@@ -24,8 +24,9 @@ from pipeline.gateway.batch_items import ItemList, list_items
 from pipeline.gateway.bodies import Form, decode_form, read_form
 from pipeline.gateway.client_address import find_client_address
 from pipeline.gateway.context import GATEWAY, Gateway, find_tenant
-from pipeline.gateway.event_ids import Claim, EventKey
+from pipeline.gateway.event_ids import Claim
 from pipeline.gateway.headers import read_header
+from pipeline.gateway.id_lookups import EventKey
 from pipeline.gateway.idempotency import KeyedBatch, derive_event_id
 from pipeline.gateway.ingest import (
     EVENT_BYTES,

@@ -1,31 +1,16 @@
 """Has this event id been accepted before? Answered without a database for what this process accepted itself.
 
-An id that is not remembered is looked up in the archive, many requests with one query. When the archive does not answer
-in time the event is accepted: the matcher's own memory of ids is what keeps a repeated event from being matched twice.
+An id that is not remembered is looked up in the archive (`id_lookups`). When the archive does not answer in time the
+event is accepted: the matcher's own memory of ids is what keeps a repeated event from being matched twice.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-import structlog
-
 from pipeline.core.log.recent_ids import RecentIds
-
-LOOKUP_MAX_IDS = 1000
-
-EventKey = tuple[str, str]  # application id, event id
-Known = dict[EventKey, int | None]  # ids that the archive has, with their events' fingerprints; None: not read
-Lookup = Callable[[Sequence[EventKey]], Awaitable[Known]]
-log = structlog.get_logger()
-
-
-class Answer(NamedTuple):
-    """The archive's answer about one id."""
-
-    is_known: bool
-    content: int | None
+from pipeline.gateway.id_lookups import Answer, EventKey, IdLookups, Lookup
 
 
 class Claim(Enum):
@@ -53,13 +38,9 @@ class EventIds:
 
         `gather_s`: how long ids are gathered for one question.
         """
-        self._look_up = look_up
-        self._timeout_s = timeout_s
-        self._gather_s = gather_s
+        self._lookups = IdLookups(look_up, timeout_s=timeout_s, gather_s=gather_s)
         self._recent = RecentIds(recent_max)
         self._pending: dict[EventKey, Pending] = {}
-        self._wanted: dict[EventKey, asyncio.Future[Answer]] = {}
-        self._asking: asyncio.Task[None] | None = None
 
     async def claim(self, key: EventKey, content: int) -> Claim:
         """`content`: the event's fingerprint. A claim that is NEW must be settled."""
@@ -71,7 +52,7 @@ class EventIds:
             return _compare(self._recent.get(key), content)
         self._begin(key, content)
         try:
-            return self._judge(key, content, await self._want(key))
+            return self._judge(key, content, await self._lookups.want(key))
         except BaseException:
             self.settle(key, accepted=False)
             raise
@@ -91,7 +72,7 @@ class EventIds:
                 claims[index] = _compare(self._recent.get(key), content)
             else:
                 self._begin(key, content)
-                asked.append((index, self._want(key)))
+                asked.append((index, self._lookups.want(key)))
         ours = {index for index, _ in asked}
         try:
             for index, future in asked:
@@ -149,32 +130,6 @@ class EventIds:
             self._recent.add(key, answer.content)
         self.settle(key, accepted=False)
         return _compare(answer.content, content)
-
-    def _want(self, key: EventKey) -> "asyncio.Future[Answer]":
-        future = self._wanted.get(key)
-        if future is None:
-            future = self._wanted[key] = asyncio.get_running_loop().create_future()
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_archive())
-        return future
-
-    async def _ask_archive(self) -> None:
-        """One query at a time; ids that arrive meanwhile go into the next one."""
-        while self._wanted:
-            gather_s = self._gather_s()
-            if gather_s:
-                await asyncio.sleep(gather_s)
-            keys = list(self._wanted)[:LOOKUP_MAX_IDS]
-            batch = {key: self._wanted.pop(key) for key in keys}
-            known: Known = {}
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    known = await self._look_up(keys)
-            except Exception as error:  # whatever the database says: accepting is what matters, the matcher looks again
-                log.warning("event_ids_not_looked_up", ids=len(keys), reason=f"{type(error).__name__}: {error}")
-            for key, future in batch.items():
-                if not future.done():
-                    future.set_result(Answer(key in known, known.get(key)))
 
 
 def _compare(known: int | None, content: int) -> Claim:

@@ -9,7 +9,8 @@ import pytest
 from pipeline.core.events.fingerprint import fingerprint
 from pipeline.core.events.records import Event
 from pipeline.gateway.batch_ingest import Candidate, Origin, accept_all
-from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
+from pipeline.gateway.event_ids import Claim, EventIds
+from pipeline.gateway.id_lookups import EventKey, Known
 from pipeline.gateway.shared_room import SharedRoom
 from pipeline.gateway.usage import EventUsage
 from pipeline.metrics import Metrics

@@ -3,7 +3,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.gateway.event_ids import Claim, EventIds, EventKey, Known
+from pipeline.gateway.event_ids import Claim, EventIds
+from pipeline.gateway.id_lookups import EventKey, Known
 from tests.support.eventually import eventually
 
 EVENT, ANOTHER = 1, 2
@@ -63,6 +64,27 @@ async def test_a_failed_one_is_free_again() -> None:
     assert [Claim.NEW] == [task.result() for task in done]
     ids.settle(("a", "1"), accepted=True)
     assert {Claim.NEW, Claim.REPEATED} == {await second, await third}
+
+
+async def test_nothing_waits_for_an_archive_that_is_silent() -> None:
+    """Two events have waited for it in vain: others are new at once, until it answers again."""
+    archive = Archive(("a", "known"))
+    archive.may_answer.clear()
+    ids = make(archive, timeout_s=0.01)
+    for number in range(2):
+        assert Claim.NEW is await ids.claim(("a", str(number)), EVENT)
+    waiting = [asyncio.ensure_future(ids.claim(("b", str(number)), EVENT)) for number in range(100)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert {True} == {each.done() for each in waiting}
+    archive.may_answer.set()
+
+    async def is_asked() -> bool:
+        claim = await ids.claim(("a", "known"), EVENT)
+        ids.settle(("a", "known"), accepted=False)
+        return claim is Claim.REPEATED
+
+    await eventually(is_asked)
 
 
 async def test_many_are_asked_for_at_once() -> None:
