@@ -1,5 +1,7 @@
 """One row that cannot be written stops nothing: its record becomes a dead letter, all others are written."""
 
+import asyncio
+
 import psycopg
 import pytest
 from prometheus_client import generate_latest
@@ -18,6 +20,7 @@ from tests.integration.archive.records import (
 from tests.integration.archive.records import make_event as make
 from tests.integration.archive.tables import count_rows, read_offsets, read_rows
 from tests.integration.archive.test_sink import open_sink
+from tests.support.eventually import eventually
 
 POISON = "poison.event"
 # each is refused by another layer: a constraint, a trigger of the operator's, an index entry that is too large
@@ -99,18 +102,23 @@ async def test_the_rest_of_the_batch_is_written(database: str, table: str, how: 
     assert 'hookline_dead_total{reason="unwritable"} 1.0' in figures
 
 
-async def test_what_concerns_every_row_ends_the_process(database: str) -> None:
-    """A table that is gone is no record's fault: nothing becomes a dead letter, nothing is passed."""
+async def test_what_concerns_every_row_is_waited_for(database: str) -> None:
+    """A table that is gone is no record's fault: nothing becomes a dead letter, nothing is passed, and it is named."""
     log = Log()
     records = [log.append(make(make_id())), log.append(make_attempt(make_dispatch(make(make_id()), make_id())))]
-    async with open_sink(database) as (sink, _, _):
+    async with open_sink(database) as (sink, outage, _):
         await sink.assigned({record.place: None for record in records})
         with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute("drop table attempts")
-        with pytest.raises(psycopg.ProgrammingError):
-            await sink.put(records)
+            connection.execute("alter table attempts rename to attempts_gone")
+            putting = asyncio.create_task(sink.put(records))
+            await eventually(lambda: 'relation "attempts" does not exist' in (outage.check() or ""))
+            waiting = [count_rows(database, name) for name in ("events", "dead_letters")]
+            connection.execute("alter table attempts_gone rename to attempts")
+        await putting
 
-    assert [0, 0] == [count_rows(database, name) for name in ("events", "dead_letters")]
+    assert [0, 0] == waiting
+    assert [1, 1, 0] == [count_rows(database, name) for name in ("events", "attempts", "dead_letters")]
+    assert outage.check() is None
 
 
 async def test_a_row_too_large_for_an_index_is_no_outage(database: str) -> None:
