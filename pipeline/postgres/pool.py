@@ -242,9 +242,11 @@ async def open_pool(
     `name`: shown in pg_stat_activity. `is_bare`: no transaction around a statement, no check before, and one plan for
     all: one trip to the server instead of four, for callers that always execute the same statement and can repeat it.
 
-    `is_needed`: raise `StartError` when the server cannot be reached or refuses us; else the pool connects later.
+    `is_needed`: raise `StartError` when the server cannot be reached or refuses us; else the pool connects later. A URL
+    that is none raises it in any case.
     """
     text = url.get_secret_value()
+    read_url(text)  # before psycopg, whose error would repeat it
     settings: dict[str, object] = {"statement_timeout": int(config.statement_timeout_s * 1000)}
     if is_bare:
         settings["plan_cache_mode"] = "force_generic_plan"

@@ -2,14 +2,14 @@
 
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
+from pipeline.kafka.partition_bounds import find_partition_bounds
 from pipeline.topics import Topic
 
 BATCH_MAX_RECORDS = 5000
 # `consume` returns when it has as many records as asked for or its time is up: a long time is waited for in vain.
 CONSUME_S = 0.05
-ANSWER_TIMEOUT_S = 60.0
 READ_TIMEOUT_S = 60.0
 
 
@@ -36,17 +36,5 @@ def read_log(bootstrap_servers: str, topic: Topic, *, isolation: str = "read_unc
 
 
 def find_ends(consumer: Consumer, topic: Topic) -> dict[int, int]:
-    """Where each partition ends."""
-    return {number: find_end(consumer, TopicPartition(topic.name, number)) for number in range(topic.partitions)}
-
-
-def find_end(consumer: Consumer, part: TopicPartition) -> int:
-    """Asked again while a topic that was just made has no leader yet."""
-    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-    while True:
-        try:
-            return consumer.get_watermark_offsets(part, timeout=ANSWER_TIMEOUT_S)[1]
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline_s:
-                raise
-            consumer.poll(CONSUME_S)
+    """Where each partition ends. Asked again while it has no leader yet, or another one takes over."""
+    return {number: find_partition_bounds(consumer, topic.name, number)[1] for number in range(topic.partitions)}

@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_connection, prepare
+from pipeline.postgres.session import describe_connection, prepare, read_url
 
 Connection = AsyncConnection[TupleRow]
 LONG_TIMEOUT_S = 900
@@ -23,7 +23,7 @@ LONG: Mapping[str, object] = {
 
 
 async def open_archive_connection(config: DatabaseConfig) -> Connection:
-    """A connection to the primary for the archive's own work. Raises `psycopg.OperationalError`."""
+    """A connection to the primary for the archive's own work. Raises `psycopg.OperationalError`, `StartError`."""
     settings: dict[str, object] = {
         "statement_timeout": int(config.statement_timeout_s * 1000),
         # a process frozen in the middle of a transaction must not keep its successor waiting
@@ -47,6 +47,7 @@ async def open_long_connection(config: DatabaseConfig) -> Connection:
 
 
 async def _connect(url: str, options: Mapping[str, Any], settings: Mapping[str, object]) -> Connection:
+    read_url(url)  # before psycopg, whose error would repeat it
     connection = await AsyncConnection.connect(url, autocommit=True, **options)
     try:
         await prepare(connection, settings, is_durable=False)
