@@ -38,24 +38,23 @@ async def server(tmp_path: Path) -> AsyncIterator[str]:
         await asyncio.to_thread(running.stop)
 
 
-def set_standbys(url: str, names: str) -> None:
+async def set_standbys(url: str, names: str) -> None:
     """Let commits wait for these; none of them is there."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"alter system set {STANDBYS} = '{names}'".encode())
         connection.execute("select pg_reload_conf()")
     with psycopg.connect(url, autocommit=True) as connection:
-        while connection.execute(f"show {STANDBYS}".encode()).fetchone() != (names,):
-            pass
+        await eventually(lambda: connection.execute(f"show {STANDBYS}".encode()).fetchone() == (names,))
 
 
 @asynccontextmanager
 async def standbys_away(url: str) -> AsyncIterator[None]:
     """Back in any case: dropping the test's database would wait for them as well."""
-    await asyncio.to_thread(set_standbys, url, "away")
+    await set_standbys(url, "away")
     try:
         yield
     finally:
-        await asyncio.to_thread(set_standbys, url, "")
+        await set_standbys(url, "")
 
 
 async def test_a_change_is_given_up_and_said(server: str) -> None:

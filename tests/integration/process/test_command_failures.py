@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -226,6 +227,8 @@ async def test_ctrl_c(tmp_path: Path) -> None:
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
         env=select_environ(os.environ),
+        # a shell's background job, as the tests may be, ignores it, and so would what it starts
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     said = [await process.stderr.readline()]  # of the progress, after some seconds
