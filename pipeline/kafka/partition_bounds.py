@@ -22,7 +22,9 @@ LEADERLESS = frozenset(
         KafkaError.REPLICA_NOT_AVAILABLE,
         KafkaError.KAFKA_STORAGE_ERROR,
         KafkaError.REQUEST_TIMED_OUT,
-        KafkaError._TIMED_OUT,  # noqa: SLF001 - the library's names: the leader is silent, or gone
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's names: as yet it does not know it
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - the leader is silent, or gone
         KafkaError._TRANSPORT,  # noqa: SLF001
         KafkaError._DESTROY_BROKER,  # noqa: SLF001
     }
