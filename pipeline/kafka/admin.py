@@ -23,7 +23,7 @@ from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import name_topic
 from pipeline.kafka.client_errors import CLIENT_ERRORS, describe_failure
 from pipeline.kafka.listening import describe_unreachable
-from pipeline.kafka.options import connect_options, view_options
+from pipeline.kafka.options import open_admin, view_options
 from pipeline.start_error import StartError
 from pipeline.topics import Topic, Topics
 
@@ -51,7 +51,7 @@ class Change:
 
 def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
     """Compare the cluster with the declaration; empty when they agree. Raises `StartError` when it cannot be asked."""
-    admin = AdminClient(dict(connect_options(config)), logger=None)
+    admin = open_admin(config)
     existing = _list_partitions(admin, config)
     changes: list[Change] = []
     for topic in topics.all():
@@ -67,14 +67,14 @@ def plan_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
         return changes + _plan_configs(admin, present, config)
     except StartError:
         # a client asks one broker for all, which may have gone a moment ago; a new client asks another one
-        return changes + _plan_configs(AdminClient(dict(connect_options(config)), logger=None), present, config)
+        return changes + _plan_configs(open_admin(config), present, config)
 
 
 def apply_topics(config: KafkaConfig, topics: Topics) -> list[Change]:
     """Create missing topics and correct settings; returns the changes. Raises `StartError`, also on a mismatch."""
     changes = plan_topics(config, topics)
     _refuse_mismatch(changes)
-    admin = AdminClient(dict(connect_options(config)), logger=None)
+    admin = open_admin(config)
     by_name = {topic.name: topic for topic in topics.all()}
     missing = [by_name[change.topic] for change in changes if change.kind == "create"]
     _create(admin, missing, config)
@@ -109,7 +109,7 @@ def create_producer_topic(config: KafkaConfig, application_id: str, partitions: 
         partitions=partitions,
         retention_s=config.event_retention_s,
     )
-    admin = AdminClient(dict(connect_options(config)), logger=None)
+    admin = open_admin(config)
     found = _list_partitions(admin, config).get(topic.name)
     if found is None:
         _create(admin, [topic], config)
@@ -176,9 +176,7 @@ def _open_each(admin: AdminClient, config: KafkaConfig) -> list[AdminClient]:
     clients = []
     for broker in admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers.values():
         host = f"[{broker.host}]" if ":" in str(broker.host) else broker.host
-        clients.append(
-            AdminClient(connect_options(config) | {"bootstrap.servers": f"{host}:{broker.port}"}, logger=None)
-        )
+        clients.append(open_admin(config.model_copy(update={"bootstrap_servers": f"{host}:{broker.port}"})))
     return clients
 
 
@@ -260,7 +258,7 @@ def _is_there_already(error: BaseException | None) -> bool:
 
 def find_offsets_retention_s(config: KafkaConfig) -> float | None:
     """How long brokers keep the offsets of a group without members, the least of them. None: they do not say."""
-    admin = AdminClient(dict(connect_options(config)), logger=None)
+    admin = open_admin(config)
     try:
         brokers = admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers
     except KafkaException:

@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import join_note, split_note
 from pipeline.kafka.damage.cuts import is_there
-from pipeline.kafka.options import connect_options, probe_options
+from pipeline.kafka.options import open_admin, probe_options
 from pipeline.kafka.partitions import EARLIEST, LATEST, End, ask_ends, find_committed
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Place
@@ -74,7 +73,7 @@ class LogGuard:
     def __init__(self, config: KafkaConfig, *, group: str, ids: TopicIds) -> None:
         self._config = config
         self._group = group
-        self._admin = AdminClient(dict(connect_options(config)), logger=None)
+        self._admin = open_admin(config)
         self._origins = Origins(ids)
         self._seen: dict[Place, Reached] = {}
         self.held: dict[Place, int] = {}  # offsets that are written and that an open transaction holds back
@@ -115,7 +114,7 @@ class LogGuard:
         except (KafkaException, TimeoutError) as error:
             log.warning("log_guard_waits", reason=str(error))
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
-            self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
+            self._admin = open_admin(self._config)
             return Finding([], {}, {}, {}, {})
 
     def accept(self, finding: Finding) -> None:

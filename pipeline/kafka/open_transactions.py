@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 
 from confluent_kafka import IsolationLevel, KafkaException
-from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.client_errors import describe_failure
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.kafka.partition_bounds import wait_for_leader
 from pipeline.kafka.partitions import LATEST, ask_ends
 from pipeline.kafka.record import Place
@@ -17,7 +16,7 @@ from pipeline.topics import Topic
 
 def find_open_transactions(config: KafkaConfig, topics: Iterable[Topic]) -> dict[Place, int]:
     """Partition → how many of its offsets cannot be read yet. Blocks. Raises `StartError` without an answer."""
-    admin = AdminClient(dict(connect_options(config)), logger=None)
+    admin = open_admin(config)
     places = [(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
     if not places:
         return {}

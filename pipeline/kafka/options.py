@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from confluent_kafka.admin import AdminClient
+
 from pipeline.config import KafkaConfig
 from pipeline.kafka.client_errors import CLIENT_ERRORS
 from pipeline.kafka.throttles import THROTTLES
@@ -43,6 +45,18 @@ def connect_options(config: KafkaConfig) -> Options:
     if config.tls and config.ca_file is not None:
         options["ssl.ca.location"] = str(config.ca_file)
     return options
+
+
+def open_admin(config: KafkaConfig, *, silent_max_s: float | None = None) -> AdminClient:
+    """A client that asks and changes what brokers hold. It asks one broker for most of it, and waits for that one when
+    it is gone: a new client asks another.
+
+    `silent_max_s`: a broker that is silent for so long is given up; None: as for all clients.
+    """
+    options = connect_options(config)
+    if silent_max_s is not None:
+        options["socket.timeout.ms"] = int(silent_max_s * 1000)
+    return AdminClient(options, logger=None)
 
 
 def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float) -> Options:

@@ -7,17 +7,16 @@ from typing import Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from pipeline.kafka.partitions import LEADER_CHANGED
+
 QUERY_TIMEOUT_S = 10.0
 LEADER_TIMEOUT_S = 30.0
 PAUSE_S = 0.2
 # The topic was created a moment ago, its broker is just coming back, or another broker takes over from it.
-LEADERLESS = frozenset(
+LEADERLESS = LEADER_CHANGED | frozenset(
     {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.REPLICA_NOT_AVAILABLE,
         KafkaError.KAFKA_STORAGE_ERROR,
@@ -26,7 +25,6 @@ LEADERLESS = frozenset(
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
         KafkaError._TIMED_OUT,  # noqa: SLF001 - the leader is silent, or gone
         KafkaError._TRANSPORT,  # noqa: SLF001
-        KafkaError._DESTROY_BROKER,  # noqa: SLF001
     }
 )
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
+from functools import partial
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import MIN_IN_SYNC, describe_settings
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
@@ -24,8 +24,8 @@ class KafkaProbe:
 
     def __init__(self, config: KafkaConfig, topic: Topic) -> None:
         # a broker that is silent for so long is not asked again: others know as well
-        self._options = connect_options(config) | {"socket.timeout.ms": int(ANSWER_TIMEOUT_S * 1000)}
-        self._admin = AdminClient(dict(self._options), logger=None)
+        self._open_admin = partial(open_admin, config, silent_max_s=ANSWER_TIMEOUT_S)
+        self._admin = self._open_admin()
         self._topic = topic
         self._asks = 0
         self._min_in_sync = 1
@@ -52,7 +52,7 @@ class KafkaProbe:
         try:
             topic = self._admin.list_topics(name, timeout=ANSWER_TIMEOUT_S).topics[name]
         except KafkaException as error:
-            self._admin = AdminClient(dict(self._options), logger=None)
+            self._admin = self._open_admin()
             return f"Kafka does not answer: {error.args[0].str()}"
         if topic.error is not None:
             return f"Kafka has no {name}: {topic.error.str()}"
@@ -75,7 +75,7 @@ class KafkaProbe:
             try:
                 found = describe_settings(self._admin, [self._topic])[self._topic].get(MIN_IN_SYNC)
             except StartError:  # not allowed to know, or the broker that it asks for all is gone
-                self._admin = AdminClient(dict(self._options), logger=None)
+                self._admin = self._open_admin()
                 return
             self._min_in_sync = int(found or 1)
         self._asks += 1

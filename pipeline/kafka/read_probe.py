@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.kafka.partitions import LATEST, read_end
 from pipeline.kafka.record import Place
 from pipeline.topics import Topic
@@ -25,8 +25,9 @@ class ReadProbe:
     def __init__(
         self, config: KafkaConfig, topics: Sequence[Topic], *, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._options = connect_options(config) | {"socket.timeout.ms": int(ANSWER_TIMEOUT_S * 1000)}
-        self._admin = AdminClient(dict(self._options), logger=None)
+        # a broker that is silent for so long is not asked again: others know as well
+        self._open_admin = partial(open_admin, config, silent_max_s=ANSWER_TIMEOUT_S)
+        self._admin = self._open_admin()
         self._clock_s = clock_s
         places = [(topic.name, number) for topic in topics for number in range(topic.partitions)]
         self._answered_at_s: dict[Place, float] = dict.fromkeys(places, clock_s())
@@ -65,4 +66,4 @@ class ReadProbe:
             self._answered_at_s[part.topic, part.partition] = self._clock_s()
         if not are_all_answered:
             # one that asks with an epoch of before goes on doing so (FENCED_LEADER_EPOCH)
-            self._admin = AdminClient(dict(self._options), logger=None)
+            self._admin = self._open_admin()

@@ -13,11 +13,10 @@ from typing import Literal, NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.damage.order import Looked
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.kafka.partitions import LATEST, ask_ends
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.readable import UNREADABLE, Probe
@@ -156,7 +155,7 @@ def find_cuts(config: KafkaConfig, reached: Mapping[Place, Reached]) -> list[Rea
 
 def choose_suspects(config: KafkaConfig, reached: Mapping[Place, Reached]) -> dict[Place, Reached]:
     """Choose the partitions whose leader changed, or whose end is before their commit. Blocks; raises as `resolve`."""
-    ends = ask_ends(AdminClient(dict(connect_options(config)), logger=None), reached, LATEST)
+    ends = ask_ends(open_admin(config), reached, LATEST)
     return {
         place: at for place, at in reached.items() if ends[place].epoch != at.epoch or ends[place].offset < at.offset
     }

@@ -6,12 +6,12 @@ An installation works without it, on one broker for example: nothing here is a r
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, TopicMetadata
+from confluent_kafka.admin import TopicMetadata
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import ANSWER_TIMEOUT_S, MIN_IN_SYNC, describe_settings
 from pipeline.kafka.client_errors import describe_failure
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.start_error import StartError
 from pipeline.topics import Topic
 
@@ -22,7 +22,7 @@ SEE = "see docs/operating.md"
 
 def find_risks(config: KafkaConfig, topics: Sequence[Topic]) -> list[tuple[str, str]]:
     """Topics, and what may come of a broker that is lost or away. Blocks. Raises `StartError` without an answer."""
-    admin = AdminClient(dict(connect_options(config)), logger=None)
+    admin = open_admin(config)
     try:
         metadata = admin.list_topics(timeout=ANSWER_TIMEOUT_S)
     except KafkaException as error:

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.client_errors import describe_failure
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.kafka.record import Place
 from pipeline.start_error import StartError
 from pipeline.topics import Topic
@@ -33,7 +32,7 @@ class TopicIds:
     def __init__(self, config: KafkaConfig, topics: Sequence[Topic]) -> None:
         self._config = config
         self._names = sorted({topic.name for topic in topics})
-        self._admin = self._open_admin()
+        self._admin = open_admin(self._config)
         self._ids: Mapping[str, str] = {}
         self._former: deque[str] = deque(maxlen=FORMER_MAX)  # of topics that were made again
 
@@ -63,7 +62,7 @@ class TopicIds:
             found = self._ask()
         except (KafkaException, TimeoutError):
             # a client asks one broker for all; one that is gone it waits for until it looks who is there, minutes later
-            self._admin = self._open_admin()
+            self._admin = open_admin(self._config)
             raise
         self._ids = accept_ids(self._ids, found, self._former)
 
@@ -81,9 +80,6 @@ class TopicIds:
             if topic_id != NO_ID:
                 found[name] = topic_id
         return found
-
-    def _open_admin(self) -> AdminClient:
-        return AdminClient(dict(connect_options(self._config)), logger=None)
 
 
 def accept_ids(known: Mapping[str, str], asked: Mapping[str, str], former: deque[str]) -> Mapping[str, str]:

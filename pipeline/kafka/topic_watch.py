@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, TopicMetadata
+from confluent_kafka.admin import TopicMetadata
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import ANSWER_TIMEOUT_S, describe_settings
-from pipeline.kafka.options import connect_options
+from pipeline.kafka.options import open_admin
 from pipeline.metrics import Metrics
 from pipeline.start_error import StartError
 from pipeline.topics import UNLIMITED, Topic
@@ -45,7 +45,7 @@ class TopicWatch:
         self._config = config
         self._topics = topics
         self._metrics = metrics
-        self._admin = AdminClient(dict(connect_options(config)), logger=None)
+        self._admin = open_admin(config)
         self._differences: Sequence[Difference] = ()
 
     async def run(self) -> None:
@@ -57,7 +57,7 @@ class TopicWatch:
                 # whether Kafka answers at all is another check
                 log.warning("topics_not_compared", reason=str(error))
                 # a client asks one broker for all, and waits for it when it is gone
-                self._admin = AdminClient(dict(connect_options(self._config)), logger=None)
+                self._admin = open_admin(self._config)
             await asyncio.sleep(self._config.topics_check_interval_s)
 
     def check(self) -> str | None:

@@ -246,11 +246,10 @@ async def open_pool(
     that is none raises it in any case.
     """
     text = url.get_secret_value()
-    read_url(text)  # before psycopg, whose error would repeat it
     settings: dict[str, object] = {"statement_timeout": int(config.statement_timeout_s * 1000)}
     if is_bare:
         settings["plan_cache_mode"] = "force_generic_plan"
-    options = describe_connection(config, name=name)
+    options = describe_connection(config, text, name=name)
 
     async def configure(session: Session) -> None:
         try:

@@ -40,11 +40,11 @@ async def _are_sessions_shared(url: str) -> bool:
             await AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as first,
             await AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as second,
         ):
-            own = await _find_pid(first)
+            own = await find_server_pid(first)
             for _ in range(LOOKS):
                 async with second.transaction():
                     # while the second one keeps its connection, the first one may have lost its own to it
-                    if await _find_pid(second) == own or await _find_pid(first) != own:
+                    if await find_server_pid(second) == own or await find_server_pid(first) != own:
                         return True
     except errors.ProtocolViolation:
         return True  # no transactions at all
@@ -53,6 +53,7 @@ async def _are_sessions_shared(url: str) -> bool:
     return False
 
 
-async def _find_pid(connection: AsyncConnection[TupleRow]) -> int:
+async def find_server_pid(connection: AsyncConnection[TupleRow]) -> int:
+    """The server's process of a session. A pooler in between tells its clients another one."""
     (pid,) = await (await connection.execute("select pg_backend_pid()")).fetchone() or (0,)
     return int(pid)

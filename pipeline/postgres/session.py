@@ -91,8 +91,9 @@ class Session(AsyncConnection[TupleRow]):
             raise SilentServerError(f"no answer within {self.patience_s:g} s") from None
 
 
-def describe_connection(config: DatabaseConfig, *, name: str) -> dict[str, Any]:
-    """The keywords of psycopg's `connect` beside the URL. `name` is shown in pg_stat_activity."""
+def describe_connection(config: DatabaseConfig, url: str, *, name: str) -> dict[str, Any]:
+    """The keywords of psycopg's `connect` beside the URL. `name` is shown in pg_stat_activity. Raises `StartError`."""
+    read_url(url)  # before psycopg, whose error would repeat it
     return {
         "application_name": f"hookline-{name}",
         "connect_timeout": max(CONNECT_TIMEOUT_MIN_S, round(config.connect_timeout_s)),

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.commands.outcome import INTERRUPTED
 from pipeline.commands.up.banner import Surroundings, format_banner
 from pipeline.commands.up.data_directory import DataDirectory, open_data_directory
 from pipeline.commands.up.instance import MASTER_KEY_VARIABLE, Instance, UpOptions
@@ -22,7 +23,6 @@ from pipeline.supervisor import Work, run_together
 
 PREFERRED_PORT = 8080  # for people, who like to know it by heart
 GATEWAY_PORT_VARIABLE = "HOOKLINE_GATEWAY_PORT"
-EXIT_INTERRUPTED = 130  # as a shell says it: stopped before everything ran
 RELAY_INTERVAL_S = 0.25
 NAME = "the gateway"
 PROGRAM = "hookline"
@@ -117,7 +117,7 @@ class Session:
             self._screen.end_steps()
             await instance.stop()
             self._lines.finish()  # the receiver has ended: its last lines have been passed on
-        return 0 if is_started else EXIT_INTERRUPTED
+        return 0 if is_started else INTERRUPTED
 
     async def _start(self, instance: Instance) -> None:
         self._show(await instance.start())
@@ -126,7 +126,7 @@ class Session:
         if self._stopping.is_set():
             self._screen.say("stopping at once")
             instance.kill()
-            os._exit(EXIT_INTERRUPTED)
+            os._exit(INTERRUPTED)
         self._stopping.set()
 
     def _progress(self, line: str) -> None:

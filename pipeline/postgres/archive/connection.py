@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_connection, prepare, read_url
+from pipeline.postgres.session import describe_connection, prepare
 
 Connection = AsyncConnection[TupleRow]
 LONG_TIMEOUT_S = 900
@@ -34,20 +34,19 @@ async def open_archive_connection(config: DatabaseConfig) -> Connection:
         "enable_seqscan": "off",
     }
     url = config.write_url.get_secret_value()
-    return await _connect(url, describe_connection(config, name="archive"), settings)
+    return await _connect(url, describe_connection(config, url, name="archive"), settings)
 
 
 async def open_long_connection(config: DatabaseConfig) -> Connection:
     """A connection to the primary for statements that take minutes. Raises `StartError` when PostgreSQL refuses us."""
     url = config.write_url.get_secret_value()
     try:
-        return await _connect(url, describe_connection(config, name="ledger"), LONG)
+        return await _connect(url, describe_connection(config, url, name="ledger"), LONG)
     except OperationalError as error:
         raise describe_unreachable(url, error) from error
 
 
 async def _connect(url: str, options: Mapping[str, Any], settings: Mapping[str, object]) -> Connection:
-    read_url(url)  # before psycopg, whose error would repeat it
     connection = await AsyncConnection.connect(url, autocommit=True, **options)
     try:
         await prepare(connection, settings, is_durable=False)

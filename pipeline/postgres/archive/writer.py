@@ -26,6 +26,7 @@ from pipeline.postgres.archive.partitions import ensure_days, list_days
 from pipeline.postgres.archive.refusals import describe_refusal, is_about_a_row
 from pipeline.postgres.archive.statistics import YoungPartitions, analyze_young
 from pipeline.postgres.archive.tables import ATTEMPTS, EVENTS, TABLES, ArchiveTable
+from pipeline.postgres.pooling import find_server_pid
 
 NOT_REDRIVEN: LiteralString = (
     "and not exists (select from redriven_events r join events o using (application_id, event_id, day) "
@@ -106,9 +107,7 @@ class ArchiveWriter:
     @asynccontextmanager
     async def _ending_frozen(self, waiting: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
         """Meanwhile end the sessions that this one waits for, if their clients are silent."""
-        # the one that a pooler in between gives its clients is its own
-        (pid,) = await (await waiting.execute("select pg_backend_pid()")).fetchone() or (0,)
-        ending = asyncio.create_task(end_frozen_sessions(self._config, pid))
+        ending = asyncio.create_task(end_frozen_sessions(self._config, await find_server_pid(waiting)))
         try:
             yield
         finally:

@@ -10,6 +10,17 @@ from pipeline.embedded.data_dir import check_version, make_directory, write_priv
 from pipeline.embedded.errors import EmbeddedError
 
 
+def run_without_room(statement: str, place: Path) -> str:
+    """Run a statement in a process that can write no byte, as on a full disk; its standard error."""
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from pipeline.embedded.data_dir import make_directory, write_private\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); place = Path(sys.argv[1])\n" + statement
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(place)], capture_output=True, text=True, check=False)
+    return done.stderr
+
+
 @pytest.mark.parametrize("found", ["4.3", "4.3\n", "4.3.1"])
 def test_the_same_version_and_its_patch_releases_are_accepted(tmp_path: Path, found: str) -> None:
     """Patch releases share their data."""
@@ -53,28 +64,18 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     """A full disk leaves what was there; the error names the file, and nothing is left beside it."""
     file = tmp_path / "version"
     write_private(file, "1\n")
-    script = (
-        "import resource, sys; from pathlib import Path; from pipeline.embedded.data_dir import write_private\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "write_private(Path(sys.argv[1]), 'x')"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=False)
+    said = run_without_room("write_private(place, 'x')", file)
 
-    assert f"File too large: '{file}'" in done.stderr
+    assert f"File too large: '{file}'" in said
     assert (["version"], "1\n") == ([each.name for each in tmp_path.iterdir()], file.read_text())
 
 
 def test_a_directory_without_room_is_an_error_for_people(tmp_path: Path) -> None:
     """An empty file fits on a full disk: something is written."""
-    script = (
-        "import resource, sys; from pathlib import Path; from pipeline.embedded.data_dir import make_directory\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "make_directory(Path(sys.argv[1]), setting='HOOKLINE_X')"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    said = run_without_room("make_directory(place, setting='HOOKLINE_X')", tmp_path)
 
-    assert f"cannot write to {tmp_path} (File too large): make room or give yourself access" in done.stderr
-    assert "choose another directory (HOOKLINE_X)" in done.stderr
+    assert f"cannot write to {tmp_path} (File too large): make room or give yourself access" in said
+    assert "choose another directory (HOOKLINE_X)" in said
     assert [] == list(tmp_path.iterdir())
 
 
