@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
+from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import is_readable
+from pipeline.kafka.options import open_admin
 from pipeline.kafka.record import Place
 
 QUERY_TIMEOUT_S = 10.0
@@ -25,8 +27,6 @@ LEADER_CHANGED = frozenset(
         KafkaError._DESTROY_BROKER,  # noqa: SLF001 - the library's name: one that was asked has gone
     }
 )
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -54,27 +54,32 @@ def make_part(place: Place, offset: int, *, metadata: str | None = None, epoch: 
     return TopicPartition(place[0], place[1], offset, **options)  # type: ignore[arg-type]  # the stubs lack the epoch
 
 
-def find_ends(consumer: Consumer, places: Sequence[Place]) -> dict[Place, int]:
-    """Where what may be read of these ends; those without an answer are left out. One request to each broker."""
+def find_ends(consumer: Consumer, places: Sequence[Place], config: KafkaConfig) -> dict[Place, int]:
+    """Where what may be read of these ends; those without an answer are left out. One request to each broker.
+
+    May be called within a callback of the consumer's `poll`. A method that serves callbacks itself may not, and
+    `list_topics` (confluent-kafka 2.16) counts as one: with the next callback of the same `poll` the process aborts.
+    """
     # a timestamp of -1 is the end in Kafka's protocol
     asked = [TopicPartition(*place, OFFSET_END) for place in places]
     try:
-        found = _ask_again(lambda: consumer.offsets_for_times(asked, timeout=ENDS_TIMEOUT_S), consumer)
+        found = consumer.offsets_for_times(asked, timeout=ENDS_TIMEOUT_S)
     except KafkaException as error:
+        if error.args[0].code() in LEADER_CHANGED:
+            return _ask_anew(places, config)
         log.warning("ends_not_known", partitions=len(places), reason=str(error))
         return {}
     return {(part.topic, part.partition): part.offset for part in found if part.error is None and part.offset >= 0}
 
 
-def _ask_again(ask: Callable[[], T], consumer: Consumer) -> T:
-    """The answer of `ask`, after another look at who leads if a leader has just changed. Raises `KafkaException`."""
+def _ask_anew(places: Sequence[Place], config: KafkaConfig) -> dict[Place, int]:
+    """The ends, by a client that looks who leads now."""
     try:
-        return ask()
-    except KafkaException as error:
-        if error.args[0].code() not in LEADER_CHANGED:
-            raise
-    consumer.list_topics(timeout=ENDS_TIMEOUT_S)
-    return ask()
+        ends = ask_ends(open_admin(config), places, LATEST, isolation=IsolationLevel.READ_COMMITTED)
+    except (KafkaException, TimeoutError) as error:
+        log.warning("ends_not_known", partitions=len(places), reason=str(error))
+        return {}
+    return {place: end.offset for place, end in ends.items()}
 
 
 def ask_ends(

@@ -60,6 +60,7 @@ class SettledOffsets:
 
     def __init__(self, config: KafkaConfig, group: str) -> None:
         """Raises `StartError` when no client can be made."""
+        self._config = config
         self._group = group
         try:
             self._consumer = Consumer(view_options(config) | {"group.id": group}, logger=None)  # asks, and never joins
@@ -82,7 +83,7 @@ class SettledOffsets:
     def measure(self, topic: Topic) -> Progress:
         """How far the group is with a topic. Raises as `read`."""
         settled = self.read([topic])
-        ends = find_ends(self._consumer, list(settled))
+        ends = find_ends(self._consumer, list(settled), self._config)
         if len(ends) < len(settled):
             raise StartError(f"cannot ask where {topic.name} ends: Kafka does not answer")
         return Progress(settled, ends)

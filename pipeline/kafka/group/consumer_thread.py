@@ -78,6 +78,7 @@ class ConsumerThread:
         self._detours, self._repairs, self._committer = detours, repairs, committer
         self._gaps = Gaps(requests, clients, handover)
         self._membership = Membership(
+            config,
             topics,
             companions,
             clients=clients,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from pipeline.config import KafkaConfig
 from pipeline.kafka.commit_metadata import split_note
 from pipeline.kafka.group.assigned import Assigned
 from pipeline.kafka.group.clients import Clients
@@ -31,6 +32,7 @@ class Membership:
 
     def __init__(
         self,
+        config: KafkaConfig,
         topics: Sequence[Topic],
         companions: Sequence[Topic],
         *,
@@ -42,6 +44,7 @@ class Membership:
         handover: Handover,
         former: Former,
     ) -> None:
+        self._config = config
         self._topics = topics
         self._companions = companions
         self._clients = clients
@@ -96,7 +99,7 @@ class Membership:
             is_committed = known is not None and known.offset == begins[place]
             epoch = found[place].leader_epoch if is_committed else None
             self._assigned.reached[place] = Reached(max(begins[place], 0), 0, epoch)
-        self._detours.assign(begins, find_ends(consumer, places))
+        self._detours.assign(begins, find_ends(consumer, places, self._config))
         # An epoch says something about the commit that it came with. A reader that keeps its position itself may have
         # gone on since, or back behind a loss that it has met.
         self._repairs.verify(
