@@ -6,9 +6,9 @@ as well as of records. Within an application the order stays.
 """
 
 from collections import OrderedDict, deque
-from itertools import islice
 
 from pipeline.core.log.watermark import Watermark
+from pipeline.kafka.record import Place
 from pipeline.matcher.matching import EventRecord
 
 # In one turn of an application: a millisecond's work where each event matches one subscription.
@@ -79,16 +79,18 @@ class ReadAhead:
             self._debts_s.clear()
 
     def take_overtaken(self) -> "ReadAhead":
-        """Take out those that records read later overtook, the oldest ones if they are many; forget the others.
+        """Take out those that records of their partition read later overtook, the oldest if they are many; forget the
+        others.
 
         Matched as well, they leave nothing that a restart would match again.
         """
-        overtaken, before = ReadAhead(), len(self._in_order)
-        while before and not self._in_order[before - 1].is_taken:
-            before -= 1
-        for waiting in islice(self._in_order, before):
-            if not waiting.is_taken and len(overtaken) < OVERTAKING_MAX:
+        last_taken = {_place(waiting): number for number, waiting in enumerate(self._in_order) if waiting.is_taken}
+        overtaken = ReadAhead()
+        for number, waiting in enumerate(self._in_order):
+            if not waiting.is_taken and number < last_taken.get(_place(waiting), 0):
                 overtaken.add(waiting)
+                if len(overtaken) == OVERTAKING_MAX:
+                    break
         self.clear()
         return overtaken
 
@@ -133,3 +135,7 @@ class ReadAhead:
         while in_order and in_order[0].is_taken:
             in_order.popleft()
         return waiting
+
+
+def _place(waiting: Waiting) -> Place:
+    return waiting.record.topic, waiting.record.partition

@@ -7,9 +7,9 @@ from pipeline.matcher.read_ahead import OVERTAKING_MAX, TURN_RECORDS, ReadAhead,
 from tests.unit.pipeline.matcher.records import StoredRecord
 
 
-def fill(ahead: ReadAhead, keys: Sequence[bytes | None], first: int = 0) -> None:
+def fill(ahead: ReadAhead, keys: Sequence[bytes | None], first: int = 0, partition: int = 0) -> None:
     for offset, key in enumerate(keys, first):
-        ahead.add(Waiting(StoredRecord(key=key, value=b"12345", offset=offset), None))
+        ahead.add(Waiting(StoredRecord(key=key, value=b"12345", offset=offset, partition=partition), None))
 
 
 def take(ahead: ReadAhead, spent_s: float = 0.0) -> StoredRecord:
@@ -71,6 +71,19 @@ def test_of_many_that_were_overtaken_the_oldest_are_taken_out() -> None:
 
     overtaken = take_all(ahead.take_overtaken())
     assert list(range(TURN_RECORDS, TURN_RECORDS + OVERTAKING_MAX)) == [record.offset for record in overtaken]
+
+
+def test_a_record_is_overtaken_by_those_of_its_partition() -> None:
+    """The backlog of one partition is not matched in place of what was overtaken in another."""
+    ahead = ReadAhead()
+    fill(ahead, [b"many"] * (3 * OVERTAKING_MAX), partition=1)
+    fill(ahead, [b"few"] * (TURN_RECORDS + 5))
+    fill(ahead, [b"other"] * TURN_RECORDS, TURN_RECORDS + 5)
+    for _ in range(3 * TURN_RECORDS):
+        take(ahead)
+    overtaken = take_all(ahead.take_overtaken())
+
+    assert [(0, TURN_RECORDS + number) for number in range(5)] == [(each.partition, each.offset) for each in overtaken]
 
 
 def test_the_oldest_is_not_overtaken_by_too_many() -> None:
