@@ -147,6 +147,7 @@ class ProducerIntake:
             # the record's own time may be its producer's, and any
             appended_at_us=now_us,
             died_at_us=now_us,
+            record_time_us=record.timestamp_us,
             application_id=application_id,
         )
         return trace((self._gateway.topics.dead, application_id.encode(), to_bytes(letter)), self._pick_trace(record))

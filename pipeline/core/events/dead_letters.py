@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.core.events.ids import derive_dead_id
+from pipeline.core.events.ids import derive_record_id
 from pipeline.core.events.records import DeadLetter, Delivery
 
 # of what producers write: longer details are cut, longer keys left out, so that a letter always fits
@@ -25,16 +25,23 @@ def make_dead_letter(
     application_id: str | None = None,
     event_id: str | None = None,
     name: str | None = None,
+    record_time_us: int | None = None,
     headers: Sequence[tuple[str, bytes | None]] = (),
 ) -> DeadLetter:
     """The dead letter of the record at this place.
 
     `delivery`: what the record holds, if it is one; else `application_id` and `event_id` say whose it is, if that is
-    known. `name`: for a record without an offset, which its place does not tell from others. `headers`: where they
-    belong to what the record says.
+    known. `name`: for a record without an offset, which its place does not tell from others. `record_time_us`: as the
+    log has it, where `appended_at_us` is another time. `headers`: where they belong to what the record says.
     """
+    if name is None:
+        dead_id = derive_record_id(
+            topic, partition, offset, appended_at_us if record_time_us is None else record_time_us
+        )
+    else:
+        dead_id = derive_record_id(f"{topic}/{name}", partition, offset, 0)
     return DeadLetter(
-        dead_id=derive_dead_id(topic if name is None else f"{topic}/{name}", partition, offset),
+        dead_id=dead_id,
         reason=reason,
         detail=detail,
         source_topic=topic,

@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.core.events.cloud_events import CloudEventError, parse_structured
 from pipeline.core.events.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE
-from pipeline.core.events.ids import derive_dead_id, is_uuid
+from pipeline.core.events.ids import derive_record_id, is_uuid
 from pipeline.core.events.json_text import find_json_problem
 from pipeline.core.events.moments import parse_moment
 from pipeline.core.events.names import LABELS_MAX, METADATA_MAX, find_event_type_problem, find_pairs_problem
@@ -59,7 +59,7 @@ def parse_event(
         return Unreadable(reason="undecodable", detail="the record has no value")
     record: Event | RoutesChanged | Unreadable
     if value[:1] in b"{ \t\r\n":
-        record = _parse_json(value, key, derive_dead_id(topic, partition, offset), appended_at_us)
+        record = _parse_json(value, key, derive_record_id(topic, partition, offset, appended_at_us), appended_at_us)
     else:
         record = _parse_avro(value)
     if isinstance(record, Unreadable):

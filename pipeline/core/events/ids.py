@@ -29,9 +29,13 @@ def derive_attempt_id(delivery_id: str, attempt_number: int) -> str:
     return _derive(delivery_id, str(attempt_number))
 
 
-def derive_dead_id(topic: str, partition: int, offset: int) -> str:
-    """The dead letter of the record at these coordinates."""
-    return _derive("00000000-0000-0000-0000-000000000000", f"{topic}/{partition}/{offset}")
+def derive_record_id(topic: str, partition: int, offset: int, time_us: int) -> str:
+    """The id that a record gives: to its event, if that has none of its own, and to its dead letter.
+
+    `time_us`: as the log has it. Offsets alone come again, in a topic that was deleted and made again, or behind a tail
+    that the log lost: a new event was taken for a repeat of an old one.
+    """
+    return _derive("00000000-0000-0000-0000-000000000000", f"{topic}/{partition}/{offset}@{time_us}")
 
 
 def is_uuid(text: str) -> bool:

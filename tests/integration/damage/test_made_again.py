@@ -4,6 +4,7 @@ When they look again it is longer than what they had read of the one before, so 
 """
 
 import asyncio
+import json
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -11,14 +12,17 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
 from pipeline.topics import Topic, Topics
-from tests.integration.damage.readers import run_readers
+from tests.integration.archive.tables import count_rows
+from tests.integration.damage.readers import CATCH_UP_TIMEOUT_S, Readers, run_readers
 from tests.integration.damage.test_wrong_bits import ask
+from tests.integration.matcher.matcher_site import EVENT_TYPE
 from tests.support.eventually import eventually
 from tests.support.single_process import SingleProcess
 
 FIRST = 10
 NEW = 40
 FROZEN = ("frozen", "expired")
+WRITTEN = ("events", "dead_letters")
 
 
 async def make_again(config: KafkaConfig, topics: Topics, topic: Topic) -> None:
@@ -70,6 +74,38 @@ async def test_a_topic_made_again_is_read_from_its_beginning(
             if process in said:
                 await check_said(process, topic)
         assert len(sent) == readers.receiver.received
+
+
+async def test_records_without_an_id_are_news_in_a_topic_made_again(
+    kafka: str, topic_prefix: str, database: str
+) -> None:
+    """Events and dead letters that have their ids from where their records lie: the same offsets are other records."""
+    async with run_readers(kafka, topic_prefix, database) as readers:
+        for count in (FIRST, 2 * FIRST):
+            send_without_ids(readers)
+            dispatches = await readers.events.dispatches(count, timeout_s=CATCH_UP_TIMEOUT_S)
+
+            assert count == len({each.event_id for each in dispatches})
+            await eventually(
+                lambda count=count: (count, count) == tuple(count_rows(database, name) for name in WRITTEN),  # type: ignore[misc]  # bound for this turn
+                timeout_s=CATCH_UP_TIMEOUT_S,
+            )
+            if count == FIRST:
+                await make_again(readers.events.config, readers.events.topics, readers.events.topics.events)
+                readers.renew_events()
+
+
+def send_without_ids(readers: Readers) -> None:
+    """Write events that have no id, and as many records that are no events."""
+    form = {
+        "application_id": readers.application_id,
+        "event_type": EVENT_TYPE,
+        "payload": "{}",
+        "payload_content_type": "application/json",
+    }
+    for value in [json.dumps(form).encode(), b"{no event"] * FIRST:
+        readers.events.write_bytes(readers.events.topics.events, readers.application_id.encode(), value)
+    readers.events.flush()
 
 
 def list_busy_groups(servers: str, prefix: str) -> list[str]:

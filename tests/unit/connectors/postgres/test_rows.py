@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.postgres.rows import RowBuilder
-from pipeline.core.events.ids import derive_attempt_id, derive_dead_id
+from pipeline.core.events.ids import derive_attempt_id, derive_record_id
 from pipeline.core.events.records import RoutesChanged, to_bytes
 from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.archive.dead_letters import load_headers
@@ -160,7 +160,7 @@ def test_what_our_topics_must_not_hold_is_a_dead_letter(topic: Topic, key: bytes
         letter[name] for name in ("source_topic", "source_partition", "source_offset")
     )
     assert (key, value, "undecodable") == (letter["source_key"], letter["source_value"], letter["reason"])
-    assert derive_dead_id(topic.name, 0, offset) == letter["dead_id"]
+    assert derive_record_id(topic.name, 0, offset, letter["source_appended_at_us"]) == letter["dead_id"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS
 from pipeline.core.events.event import parse_event
-from pipeline.core.events.ids import derive_dead_id, derive_delivery_id
+from pipeline.core.events.ids import derive_delivery_id, derive_record_id
 from pipeline.core.events.operational import OPERATIONAL_TYPES
 from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
 from pipeline.core.log.checksum import choose_sum
@@ -233,7 +233,7 @@ async def test_what_is_refused_is_dead(event: object, reason: str) -> None:
     assert stored.key == key
     assert isinstance(letter, DeadLetter)
     assert letter == DeadLetter(
-        dead_id=derive_dead_id("t.events", 3, 7),
+        dead_id=derive_record_id("t.events", 3, 7, NOW_US),
         reason=reason,
         detail=letter.detail,
         source_topic="t.events",

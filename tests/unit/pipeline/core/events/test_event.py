@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.events.content_types import BINARY_TYPE, CONTENT_TYPES, JSON_TYPE, TEXT_TYPE
 from pipeline.core.events.event import Unreadable, find_problem, parse_event
-from pipeline.core.events.ids import derive_dead_id
+from pipeline.core.events.ids import derive_record_id
 from pipeline.core.events.names import EVENT_TYPE_MAX_BYTES, LABELS_MAX, METADATA_MAX, PAIR_MAX_BYTES
 from pipeline.core.events.records import Delivery, Event, RoutesChanged, to_bytes
 
@@ -236,7 +236,7 @@ def test_the_json_form() -> None:
     )
     bare = make_json(event_id=None, payload=" hello ", payload_content_type=TEXT_TYPE)
     assert parse(b"\r\n " + bare) == make_event(
-        event_id=derive_dead_id("events", 3, 7),
+        event_id=derive_record_id("events", 3, 7, APPENDED_US),
         payload=b" hello ",
         payload_content_type=TEXT_TYPE,
         labels={},

@@ -3,7 +3,7 @@ from uuid import UUID, uuid5
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.events.ids import derive_attempt_id, derive_dead_id, derive_delivery_id, is_uuid
+from pipeline.core.events.ids import derive_attempt_id, derive_delivery_id, derive_record_id, is_uuid
 
 IDS = st.uuids().map(str)
 
@@ -22,10 +22,17 @@ def test_an_attempt_id_is_a_uuid5(delivery_id: str, attempt_number: int) -> None
     assert str(uuid5(UUID(delivery_id), str(attempt_number))) == derive_attempt_id(delivery_id, attempt_number)
 
 
-@given(st.text(st.characters(codec="utf-8")), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
-def test_a_dead_id_is_a_uuid5(topic: str, partition: int, offset: int) -> None:
-    """A dead letter's id is the uuid5 of the record's coordinates in the nil name space."""
-    assert str(uuid5(UUID(int=0), f"{topic}/{partition}/{offset}")) == derive_dead_id(topic, partition, offset)
+@given(
+    st.text(st.characters(codec="utf-8")),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 2**63 - 1),
+    st.integers(-1000, 2**63 - 1),
+)
+def test_a_records_id_is_a_uuid5(topic: str, partition: int, offset: int, time_us: int) -> None:
+    """The id that a record gives is the uuid5 of its coordinates and its time in the nil name space."""
+    expected = str(uuid5(UUID(int=0), f"{topic}/{partition}/{offset}@{time_us}"))
+
+    assert expected == derive_record_id(topic, partition, offset, time_us)
 
 
 @given(IDS, IDS, IDS, IDS)
