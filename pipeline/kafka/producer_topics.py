@@ -16,11 +16,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import Headers, ProducerRecord, find_topic_pattern
+from pipeline.kafka.commit_metadata import join_note, split_note
 from pipeline.kafka.options import producer_topics_options
-from pipeline.kafka.partitions import find_committed
+from pipeline.kafka.partitions import find_committed, make_part
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import Place
 from pipeline.kafka.stepping import Stepper
+from pipeline.kafka.topic_ids import INTERVAL_S, TopicIds, describe_other
 
 POLL_S = 0.1
 BATCH_MAX_RECORDS = 500
@@ -41,7 +43,8 @@ class ProducerTopics:
         self._take = take
         self._faults = faults
         self._consumer = Consumer(dict(producer_topics_options(config)), logger=None)
-        self._stepper = Stepper(config, self._consumer)
+        self._ids = TopicIds(config, [])
+        self._stepper = Stepper(config, self._consumer, self._ids)
         self._waiting: dict[Place, float] = {}  # until when
         self._closing = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -60,8 +63,11 @@ class ProducerTopics:
     def _read(self) -> None:
         try:
             self._consumer.subscribe([self._pattern], on_assign=self._begin, on_revoke=self._end, on_lost=self._end)
-            looked_at_s = time.monotonic()
+            looked_at_s = asked_at_s = time.monotonic()
             while not self._closing.is_set():
+                if time.monotonic() - asked_at_s > INTERVAL_S:
+                    asked_at_s = time.monotonic()
+                    self._find_made_again()
                 self._resume()
                 records = self._poll()
                 if records:
@@ -75,6 +81,12 @@ class ProducerTopics:
         finally:
             self._stepper.close()
             self._consumer.close()
+
+    def _find_made_again(self) -> None:
+        self._stepper.origins.refresh()
+        for fault in self._stepper.find_made_again():
+            self._waiting.pop(fault.place, None)
+            self._faults.note(fault)
 
     def _handle(self, records: Sequence[ProducerRecord]) -> Mapping[Place, int]:
         async def take() -> Mapping[Place, int]:
@@ -118,7 +130,9 @@ class ProducerTopics:
             ends[place] = record.offset + 1
             firsts.setdefault(place, record.offset)
         done = [
-            TopicPartition(*place, offset) for place, offset in settled.items() if offset > firsts.get(place, offset)
+            make_part(place, offset, metadata=join_note(self._stepper.origins.find(place), ""))
+            for place, offset in settled.items()
+            if offset > firsts.get(place, offset)
         ]
         if done:
             try:
@@ -138,7 +152,7 @@ class ProducerTopics:
         self._consumer.incremental_unassign([part])
         self._consumer.incremental_assign([part])
         self._consumer.pause([part])
-        self._know([part])
+        self._stepper.go_to(place, offset)
         self._waiting[place] = time.monotonic() + AGAIN_AFTER_S
 
     def _resume(self) -> None:
@@ -152,11 +166,13 @@ class ProducerTopics:
 
     def _begin(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         """Where the group goes on; in a topic that it never read, at the beginning: records came before it was seen."""
+        self._ids.follow(topic for topic, _ in (*self._stepper.positions(), *((part.topic, 0) for part in parts)))
+        self._stepper.origins.refresh()
         starts = self._find_starts(consumer, parts)
         while parts and not starts and not self._closing.wait(AGAIN_AFTER_S):
             starts = self._find_starts(consumer, parts)
         consumer.incremental_assign(starts)
-        self._know(starts)
+        self._stepper.add(starts)
         log.info("producer_topics_assigned", topics=sorted({part.topic for part in parts}), partitions=len(parts))
 
     def _find_starts(self, consumer: Consumer, parts: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -165,6 +181,12 @@ class ProducerTopics:
         try:
             for place, part in find_committed(consumer, [(part.topic, part.partition) for part in parts]).items():
                 low, _ = consumer.get_watermark_offsets(part, timeout=QUERY_TIMEOUT_S)
+                topic_id, _ = split_note(part.metadata)
+                if part.offset >= 0 and not self._stepper.origins.is_noted(place, topic_id):
+                    starts.append(TopicPartition(*place, low))
+                    reason = describe_other(topic_id)
+                    lost.append(ReadFault(place, "made_again", part.offset, low, reason, lost=part.offset))
+                    continue
                 starts.append(TopicPartition(*place, max(part.offset, low)))
                 if 0 <= part.offset < low:
                     lost.append(ReadFault(place, "head_lost", part.offset, low, f"the log begins at {low}"))
@@ -179,14 +201,8 @@ class ProducerTopics:
         gone = {(part.topic, part.partition) for part in parts}
         for place in gone:
             self._waiting.pop(place, None)
-        left = [(place, offset) for place, offset in self._stepper.positions().items() if place not in gone]
-        self._stepper.begin([TopicPartition(*place, offset) for place, offset in left])
+        self._stepper.forget(gone)
         consumer.incremental_unassign(parts)
-
-    def _know(self, parts: Sequence[TopicPartition]) -> None:
-        """Reading goes on here."""
-        positions = self._stepper.positions() | {(part.topic, part.partition): part.offset for part in parts}
-        self._stepper.begin([TopicPartition(*place, offset) for place, offset in positions.items()])
 
 
 def _list_headers(message: Message) -> Headers:

@@ -1,7 +1,7 @@
 """Stepping over unreadable batches, for readers outside of a group: in place, while nothing else is read."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,6 +45,27 @@ class Stepper:
         for part in parts:
             self._origins.accept((part.topic, part.partition))
         self._read_to = {(part.topic, part.partition): max(part.offset, 0) for part in parts}
+
+    def add(self, parts: Sequence[TopicPartition]) -> None:
+        """Reading of these begins as well."""
+        for part in parts:
+            self._origins.accept((part.topic, part.partition))
+            self.go_to((part.topic, part.partition), part.offset)
+
+    def go_to(self, place: Place, offset: int) -> None:
+        """Reading goes on at another offset of the same log."""
+        self._read_to[place] = offset
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """Others read these."""
+        for place in places:
+            self._read_to.pop(place, None)
+            self._origins.forget(place)
+
+    @property
+    def origins(self) -> Origins:
+        """Which topics the positions count in."""
+        return self._origins
 
     def start_batch(self) -> None:
         """Records polled from here on were fetched after all moves made so far."""

@@ -6,7 +6,7 @@ the id is another one: the new topic may well be longer than the position in the
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -52,6 +52,10 @@ class TopicIds:
             except (KafkaException, TimeoutError) as error:
                 log.warning("topic_ids_not_asked", reason=str(error))
 
+    def follow(self, names: Iterable[str]) -> None:
+        """Ask for the ids of these topics from now on."""
+        self._names = sorted(set(names))
+
     def find(self, name: str) -> str | None:
         """The id of a topic as it was asked last; None: not known. A topic that is away keeps the id it had."""
         return self._ids.get(name)
@@ -67,6 +71,8 @@ class TopicIds:
         self._ids = accept_ids(self._ids, found, self._former)
 
     def _ask(self) -> dict[str, str]:
+        if not self._names:
+            return {}
         admin = self._admin  # stays while it is asked, whatever another thread puts in its place
         asked = admin.describe_topics(TopicCollection(self._names), request_timeout=ANSWER_TIMEOUT_S)
         found = {}

@@ -52,14 +52,25 @@ _decode_json = msgspec.json.Decoder(JsonEvent).decode
 
 
 def parse_event(
-    value: bytes | None, key: bytes | None, *, topic: str, partition: int, offset: int, appended_at_us: int
+    value: bytes | None,
+    key: bytes | None,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    appended_at_us: int,
+    record_time_us: int | None = None,
 ) -> Event | RoutesChanged | Unreadable:
-    """Read one record of the events topic. Never raises, whatever the bytes are."""
+    """Read one record of the events topic. Never raises, whatever the bytes are.
+
+    `record_time_us`: as the log has it, where `appended_at_us` is another time.
+    """
     if not value:
         return Unreadable(reason="undecodable", detail="the record has no value")
     record: Event | RoutesChanged | Unreadable
     if value[:1] in b"{ \t\r\n":
-        record = _parse_json(value, key, derive_record_id(topic, partition, offset, appended_at_us), appended_at_us)
+        time_us = appended_at_us if record_time_us is None else record_time_us
+        record = _parse_json(value, key, derive_record_id(topic, partition, offset, time_us), appended_at_us)
     else:
         record = _parse_avro(value)
     if isinstance(record, Unreadable):

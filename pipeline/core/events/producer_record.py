@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from pipeline.core.events.cloud_events import CloudEventError, parse_attributes, parse_structured
+from pipeline.core.events.cloud_events import CloudEvent, CloudEventError, parse_attributes, parse_structured
 from pipeline.core.events.content_types import BINARY_TYPE, JSON_TYPE
 from pipeline.core.events.event import Unreadable, find_problem, parse_event
 from pipeline.core.events.framed import HEAD_BYTES, FramedData, take_schema_id, write_event, write_json
@@ -70,9 +70,9 @@ def read_record(
     record: ProducerRecord, application_id: str, read_framed: ReadFramed, *, now_us: int
 ) -> Event | Unreadable:
     """The event of a record, received now. Never raises, whatever the bytes are."""
-    if not 0 <= record.timestamp_us <= LAST_US:
-        record = record._replace(timestamp_us=now_us)  # its producer gave none, or nonsense
-    event = _read(record, application_id, read_framed)
+    # its producer may have given no time, or nonsense
+    received_at_us = record.timestamp_us if 0 <= record.timestamp_us <= LAST_US else now_us
+    event = _read(record, application_id, read_framed, received_at_us)
     problem = find_problem(event) if isinstance(event, Event) else None
     if problem is not None:
         event = Unreadable(reason="invalid_event", detail=problem)
@@ -89,7 +89,9 @@ def read_record(
     )
 
 
-def _read(record: ProducerRecord, application_id: str, read_framed: ReadFramed) -> Event | Unreadable:
+def _read(
+    record: ProducerRecord, application_id: str, read_framed: ReadFramed, received_at_us: int
+) -> Event | Unreadable:
     value, kind, is_cloud_event = record.value or b"", _find_kind(record.headers), _has_attributes(record.headers)
     schema_id = find_schema_id(record)
     if schema_id is not None:
@@ -103,13 +105,14 @@ def _read(record: ProducerRecord, application_id: str, read_framed: ReadFramed) 
         kind = JSON_TYPE if is_cloud_event else kind
     if is_cloud_event or kind.startswith(CLOUD_EVENTS):
         try:
-            return _read_cloud_event(record, application_id, value, kind, is_binary=is_cloud_event)
+            cloud_event = _read_cloud_event(record, value, kind, is_binary=is_cloud_event)
         except CloudEventError as error:
             return Unreadable(reason="invalid_event", detail=f"it is no CloudEvent: it {error}")
-    return _read_own(record, application_id, value)
+        return cloud_event.to_event(application_id, received_at_us=received_at_us)
+    return _read_own(record, application_id, value, received_at_us)
 
 
-def _read_own(record: ProducerRecord, application_id: str, value: bytes) -> Event | Unreadable:
+def _read_own(record: ProducerRecord, application_id: str, value: bytes, received_at_us: int) -> Event | Unreadable:
     """Read a record in the form of the events topic."""
     found = parse_event(
         value,
@@ -117,7 +120,8 @@ def _read_own(record: ProducerRecord, application_id: str, value: bytes) -> Even
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        appended_at_us=record.timestamp_us,
+        appended_at_us=received_at_us,
+        record_time_us=record.timestamp_us,
     )
     match found:
         case Event():
@@ -129,18 +133,14 @@ def _read_own(record: ProducerRecord, application_id: str, value: bytes) -> Even
     return Unreadable(reason="undecodable", detail=f"a {type(found).__name__} does not belong in a producer's topic")
 
 
-def _read_cloud_event(
-    record: ProducerRecord, application_id: str, value: bytes, kind: str, *, is_binary: bool
-) -> Event:
+def _read_cloud_event(record: ProducerRecord, value: bytes, kind: str, *, is_binary: bool) -> CloudEvent:
     """Read a CloudEvent. Raises `CloudEventError`."""
     if is_binary:
-        event = parse_attributes(_take_attributes(record.headers), value, kind)
-    else:
-        problem = find_json_problem(value)
-        if problem is not None:
-            raise CloudEventError(problem)
-        event = parse_structured(value)
-    return event.to_event(application_id, received_at_us=record.timestamp_us)
+        return parse_attributes(_take_attributes(record.headers), value, kind)
+    problem = find_json_problem(value)
+    if problem is not None:
+        raise CloudEventError(problem)
+    return parse_structured(value)
 
 
 def _has_attributes(headers: Headers) -> bool:

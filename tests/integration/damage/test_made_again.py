@@ -5,6 +5,7 @@ When they look again it is longer than what they had read of the one before, so 
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -86,13 +87,14 @@ async def test_records_without_an_id_are_news_in_a_topic_made_again(
             dispatches = await readers.events.dispatches(count, timeout_s=CATCH_UP_TIMEOUT_S)
 
             assert count == len({each.event_id for each in dispatches})
-            await eventually(
-                lambda count=count: (count, count) == tuple(count_rows(database, name) for name in WRITTEN),  # type: ignore[misc]  # bound for this turn
-                timeout_s=CATCH_UP_TIMEOUT_S,
-            )
+            await eventually(partial(has_rows, database, count), timeout_s=CATCH_UP_TIMEOUT_S)
             if count == FIRST:
                 await make_again(readers.events.config, readers.events.topics, readers.events.topics.events)
                 readers.renew_events()
+
+
+def has_rows(database: str, count: int) -> bool:
+    return all(count == count_rows(database, name) for name in WRITTEN)
 
 
 def send_without_ids(readers: Readers) -> None:

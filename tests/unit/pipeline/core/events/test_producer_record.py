@@ -217,6 +217,20 @@ JSON: Any = st.recursive(
 )
 
 
+@pytest.mark.parametrize("timestamp_us", [NOW_US - 1, -1000])
+def test_an_id_of_the_record_stays(timestamp_us: int) -> None:
+    """The id of an event without one is the same whenever the record is read, and another one at another time."""
+    value = json.dumps(PLAIN | {"event_id": None}).encode()
+    records = [make(value, timestamp_us=each) for each in (timestamp_us, timestamp_us, timestamp_us - 1)]
+    events = [
+        read_record(record, APPLICATION, lambda *_: FramedData(problem="none"), now_us=NOW_US + number)
+        for number, record in enumerate(records)
+    ]
+    first, again, other = (event.event_id for event in events if isinstance(event, Event))
+
+    assert first == again != other
+
+
 @given(
     st.binary() | st.just(FRAME),
     st.dictionaries(st.sampled_from([*ATTRIBUTES, "content-type", "ce_time"]), st.text() | st.binary()),
