@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.finite import FiniteRange
+from pipeline.commands.installation.options import choice_options, read_choice
 
 if TYPE_CHECKING:
     from bench.cases.scenario import Scenario
     from bench.staging.installation import Installation
+    from pipeline.commands.installation.finding import Choice
 
 COUNT = click.IntRange(1, 32)
 EXIT_INTERRUPTED = 130
@@ -76,11 +78,7 @@ class BenchCommand(click.Command):
 @click.option("--matcher", type=COUNT, metavar="N", help="How many matchers to start.")
 @click.option("--deliver", type=COUNT, metavar="N", help="How many deliver processes to start.")
 @click.option("--archive", type=COUNT, metavar="N", help="How many archive processes to start.")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Measure the `hookline up` that runs in this directory.",
-)
+@choice_options("Measure")
 @click.option(
     "--api", "apis", multiple=True, metavar="URL", help="Measure the installation with this API (/api/v1); repeatable."
 )
@@ -117,6 +115,7 @@ def bench(
     matcher: int | None,
     deliver: int | None,
     archive: int | None,
+    profile: str | None,
     data_dir: Path | None,
     apis: tuple[str, ...],
     master_key: str | None,
@@ -128,10 +127,11 @@ def bench(
 ) -> None:
     """Measure throughput, latency, processor time and memory under a known load, and verify that nothing is lost.
 
-    Starts a new `hookline up` for each case, in a temporary directory, unless --data-dir or --api names one that
-    runs. A load generator and a receiver run beside it, as processes. Open-loop load has a fixed schedule,
-    and latencies count from the moment an event was to be sent. What was accepted must have been delivered and archived
-    in the end: if it was not, or the run itself failed, the exit code is 1; being slow is no error.
+    Starts a new `hookline up` for each case, in a temporary directory, unless --profile, --data-dir or --api names one
+    that runs; none is found by itself, since measuring fills it with events. A load generator and a receiver run
+    beside it, as processes. Open-loop load has a fixed schedule, and latencies count from the moment an event was to be
+    sent. What was accepted must have been delivered and archived in the end: if it was not, or the run itself failed,
+    the exit code is 1; being slow is no error.
 
     Results are a JSON file a scenario, plots (SVG), and report.md over all of them. `hookline bench compare` tells
     whether one folder of them is better or worse than another.
@@ -169,7 +169,7 @@ def bench(
     )
     with BenchScreen() as screen:
         try:
-            installation = _find(data_dir, apis, master_key, kafka, database_url, metrics, pids)
+            installation = _find(read_choice(profile, data_dir), apis, master_key, kafka, database_url, metrics, pids)
             session = Session(
                 scenarios=[adapt(scenario, wishes) for scenario in chosen],
                 out=out,
@@ -229,7 +229,7 @@ def _choose_cases(scenarios: "list[Scenario]", names: tuple[str, ...]) -> "list[
 
 
 def _find(
-    data_dir: Path | None,
+    choice: "Choice",
     apis: tuple[str, ...],
     master_key: str | None,
     kafka: str | None,
@@ -240,8 +240,15 @@ def _find(
     """The installation that runs already; None: the benchmark must start one."""
     from bench.staging.installation import Installation, find_installation
 
-    if data_dir is not None:
-        return find_installation(data_dir)
+    if choice.is_made:
+        from bench.errors import BenchError
+        from pipeline.commands.installation.finding import find_chosen
+        from pipeline.start_error import StartError
+
+        try:
+            return find_installation(find_chosen(choice, os.environ).running.root)
+        except StartError as error:
+            raise BenchError(str(error)) from error
     if not apis:
         return None
     if master_key is None:

@@ -33,6 +33,10 @@ def render_settings() -> str:
         "are not shown). An unknown variable that starts with `HOOKLINE_`, or a value out of bounds, stops every",
         "process at its start with exit code 2 and a message that names it. Every process reads all of them and uses",
         "its own.",
+        "",
+        "Commands that are not processes find a running `hookline up` and have its settings, unless",
+        "`HOOKLINE_KAFKA_BOOTSTRAP_SERVERS` or `HOOKLINE_DATABASE_WRITE_URL` name another installation",
+        "([operating](operating.md#which-installation-a-command-works-on)).",
     ]
     for section, members in groupby(rows, key=lambda row: row.section):
         lines += ["", f"## {section.rstrip('.')}", *_table(("variable", "meaning", "default", "unit, bounds"))]

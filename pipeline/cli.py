@@ -8,16 +8,19 @@ quick.
 import importlib
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline import __version__
+from pipeline.commands.installation.options import choice_options
 
 ENTRY_POINT_GROUP = "hookline.commands"
 # In the order a newcomer reads them: try it, the processes, what runs once.
 BUILT_IN = {
     "up": "pipeline.commands.up.command:up",
+    "profiles": "pipeline.commands.profiles:profiles",
     "send": "pipeline.commands.send:send",
     "trigger": "pipeline.commands.trigger:trigger",
     "listen": "pipeline.commands.listen.command:listen",
@@ -54,15 +57,29 @@ class LazyGroup(click.Group):
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hookline")
-def cli() -> None:
+@choice_options("Use")
+def cli(profile: str | None, data_dir: Path | None) -> None:
     """Webhooks as a service on a Kafka log.
 
     \b
     Try it:
       hookline up          start everything on this machine, with a demo application
+      hookline ledger      in another terminal: commands find the `hookline up` that runs
       hookline COMMAND -h  what a command does, with an example
 
     Settings are environment variables that start with HOOKLINE_; `hookline settings` lists them.
+
+    \b
+    A command works on, in this order:
+      the `hookline up` that --profile NAME or --data-dir DIR names (`hookline profiles` lists them)
+      what HOOKLINE_KAFKA_BOOTSTRAP_SERVERS and HOOKLINE_DATABASE_WRITE_URL name
+      the `hookline up` of this directory or one above it, otherwise the only one of this user
+    The processes (gateway, matcher, deliver, archive) join a `hookline up` that is named, and no other.
+    What changes something says before where it does.
+
+    \b
+    Completion, in ~/.bashrc (zsh_source and fish_source likewise):
+      eval "$(_HOOKLINE_COMPLETE=bash_source hookline)"
     """
 
 

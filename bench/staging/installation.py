@@ -54,7 +54,17 @@ async def run_installation(counts: Mapping[str, int], *, keeps_data: bool = Fals
     arguments = [word for kind in PROCESS_KINDS for word in (f"--{kind}", str(counts.get(kind, 1)))]
     with (data_dir / "up.log").open("ab") as log:
         up = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pipeline.cli", "up", "--json", "--no-demo", "--data-dir", str(data_dir)),
+            *(
+                sys.executable,
+                "-m",
+                "pipeline.cli",
+                "up",
+                "--json",
+                "--no-demo",
+                "--unlisted",
+                "--data-dir",
+                str(data_dir),
+            ),
             *arguments,
             stdin=DEVNULL,
             stdout=PIPE,

@@ -1,12 +1,18 @@
 """`hookline deliver`: the http sink as a process."""
 
-import os
+from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.installation.options import with_chosen_installation
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
 
 @click.command()
-def deliver() -> None:
+@with_chosen_installation
+def deliver(settings: "Settings") -> None:
     """Run the http sink: sends deliveries to customers' endpoints, signed, retried, isolated from each other.
 
     Run as many as there are partitions at most; they share the work as one Kafka consumer group, and everything about
@@ -22,7 +28,6 @@ def deliver() -> None:
     """
     from connectors.http.worker import main
     from pipeline import process
-    from pipeline.config import load_settings
     from pipeline.ending import leave
 
-    leave(process.run("deliver", load_settings(os.environ), main))
+    leave(process.run("deliver", settings, main))

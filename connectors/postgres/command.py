@@ -1,20 +1,23 @@
 """`hookline archive`: the PostgreSQL sink as a process, and what its operator does with the archive."""
 
 import asyncio
-import os
 import sys
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.installation.options import KAFKA, POSTGRES, choice_options, load_for_process, with_installation
+
 if TYPE_CHECKING:
-    from pipeline.config import DatabaseConfig
+    from pipeline.config import DatabaseConfig, Settings
 
 
 @click.group(invoke_without_command=True)
+@choice_options("Join")
 @click.pass_context
-def archive(context: click.Context) -> None:
+def archive(context: click.Context, profile: str | None, data_dir: Path | None) -> None:
     """Run the PostgreSQL sink: keeps events, what they matched, attempts and dead letters, exactly once.
 
     Run as many as there are partitions at most; they share the work as one Kafka consumer group. While PostgreSQL is
@@ -33,14 +36,14 @@ def archive(context: click.Context) -> None:
         return
     from connectors.postgres.worker import main
     from pipeline import process
-    from pipeline.config import load_settings
     from pipeline.ending import leave
 
-    leave(process.run("archive", load_settings(os.environ), main))
+    leave(process.run("archive", load_for_process(profile, data_dir), main))
 
 
 @archive.command()
-def detached() -> None:
+@with_installation()
+def detached(settings: "Settings") -> None:
     """List the days that were taken out of the archive and can be attached again.
 
     \b
@@ -51,7 +54,7 @@ def detached() -> None:
     from pipeline.postgres.archive.retention import list_detached
 
     async def find() -> None:
-        async with open_command_connection(_load_database()) as connection:
+        async with open_command_connection(settings.database) as connection:
             days = await list_detached(connection)
         for each in days:
             click.echo(f"{each.day}  taken out {each.detached_at}  {', '.join(each.tables)}")
@@ -64,7 +67,8 @@ def detached() -> None:
 @archive.command()
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
 @click.option("--dry-run", is_flag=True, help="Only say what would be attached.")
-def restore(day: datetime, dry_run: bool) -> None:
+@with_installation(POSTGRES)
+def restore(settings: "Settings", day: datetime, dry_run: bool) -> None:
     """Attach a day (UTC, as 2026-01-31) again that was taken out of the archive and was not dropped yet.
 
     The archive may run meanwhile. The day stays for HOOKLINE_ARCHIVE_DETACHED_HOURS, however old it is; to keep it
@@ -74,7 +78,7 @@ def restore(day: datetime, dry_run: bool) -> None:
     Example:
       hookline archive restore 2026-11-24 --dry-run
     """
-    asyncio.run(_restore(_load_database(), day.date(), dry_run=dry_run))
+    asyncio.run(_restore(settings.database, day.date(), dry_run=dry_run))
 
 
 async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> None:
@@ -92,7 +96,8 @@ async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> N
 
 @archive.command()
 @click.option("--dry-run", is_flag=True, help="Only say what is missing and how much the log has.")
-def rebuild(dry_run: bool) -> None:
+@with_installation(KAFKA, POSTGRES)
+def rebuild(settings: "Settings", dry_run: bool) -> None:
     """Write the archive again from the log: after rows or tables were lost, or a PostgreSQL was set up anew.
 
     Makes the tables that are missing, begins every partition anew, archives what the log still has, and ends. Rows that
@@ -114,11 +119,9 @@ def rebuild(dry_run: bool) -> None:
     from connectors.postgres.rebuild import plan as make_plan
     from connectors.postgres.rebuild import rebuild as write_again
     from pipeline import process
-    from pipeline.config import load_settings
     from pipeline.ending import leave
     from pipeline.kafka.listening import refuse_closed
 
-    settings = load_settings(os.environ)
     refuse_closed(settings.kafka)
     if dry_run:
         planned, bounds = asyncio.run(make_plan(settings))
@@ -136,9 +139,3 @@ def rebuild(dry_run: bool) -> None:
 
         code = process.run("archive", settings, partial(write_again, show=show))
     leave(code)
-
-
-def _load_database() -> "DatabaseConfig":
-    from pipeline.config import load_settings
-
-    return load_settings(os.environ).database

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.installation.options import with_installation
+
 if TYPE_CHECKING:
+    from pipeline.config import Settings
     from pipeline.postgres.server_report import ServerReport
 
 TITLES = {
@@ -36,7 +38,8 @@ def db() -> None:
 @db.command()
 @click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @click.option("--limit", default=15, show_default=True, type=click.IntRange(1, 1000), help="Rows a section at most.")
-def report(is_json: bool, limit: int) -> None:
+@with_installation()
+def report(settings: "Settings", is_json: bool, limit: int) -> None:
     """Show slow statements, sessions, sizes by partition, dead rows, unused indexes and vacuum.
 
     By the server's own statistics, of the primary (HOOKLINE_DATABASE_WRITE_URL). The slowest statements need
@@ -47,7 +50,7 @@ def report(is_json: bool, limit: int) -> None:
       hookline db report --limit 30
       hookline db report --json
     """
-    found = asyncio.run(_read(limit))
+    found = asyncio.run(_read(settings, limit))
     if is_json:
         sections = {"server": found.server, "statements": found.statements, **found.sections}
         click.echo(json.dumps(sections, indent=2))
@@ -55,12 +58,10 @@ def report(is_json: bool, limit: int) -> None:
         _show(found)
 
 
-async def _read(limit: int) -> "ServerReport":
-    from pipeline.config import load_settings
+async def _read(settings: "Settings", limit: int) -> "ServerReport":
     from pipeline.postgres.archive.connection import open_long_connection
     from pipeline.postgres.server_report import read_report
 
-    settings = load_settings(os.environ)
     async with await open_long_connection(settings.database) as connection:
         return await read_report(connection, limit=limit)
 

@@ -1,12 +1,13 @@
 """`hookline dead`: dead letters, for the operator of an installation."""
 
 import asyncio
-import os
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from pipeline.commands.installation.options import KAFKA, POSTGRES, with_installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,26 +53,28 @@ def _with_filter(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @_with_filter
 @click.option("--all", "with_redriven", is_flag=True, help="Also those that were sent again already.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Letters at most.")
-def list_(limit: int, **options: Any) -> None:
+@with_installation()
+def list_(settings: "Settings", limit: int, **options: Any) -> None:
     """List letters, oldest first, and count them by reason.
 
     \b
     Example:
       hookline dead list --since 2026-11-24T00:00:00Z --limit 10
     """
-    asyncio.run(_list(_load(), _read_filter(options), limit))
+    asyncio.run(_list(settings, _read_filter(options), limit))
 
 
 @dead.command()
 @click.argument("dead_id", type=click.UUID)
-def show(dead_id: object) -> None:
+@with_installation()
+def show(settings: "Settings", dead_id: object) -> None:
     """Show one letter, with the record that died.
 
     \b
     Example:
       hookline dead show 6f1c1c3e-6f3b-5a57-9b1c-0d6d3d0a8f11
     """
-    asyncio.run(_show(_load(), str(dead_id)))
+    asyncio.run(_show(settings, str(dead_id)))
 
 
 @dead.command()
@@ -80,7 +83,15 @@ def show(dead_id: object) -> None:
 @click.option("--everything", is_flag=True, help="Send all letters again; required when no filter is given.")
 @click.option("--dry-run", is_flag=True, help="Only count, by reason.")
 @click.option("--limit", type=click.IntRange(1), help="Letters at most.")
-def redrive(dead_ids: tuple[object, ...], everything: bool, dry_run: bool, limit: int | None, **options: Any) -> None:
+@with_installation(KAFKA, POSTGRES)
+def redrive(
+    settings: "Settings",
+    dead_ids: tuple[object, ...],
+    everything: bool,
+    dry_run: bool,
+    limit: int | None,
+    **options: Any,
+) -> None:
     """Send letters again, by id or by filter. Those that were sent again already are left out.
 
     May be interrupted and repeated: it goes on where it was. Needs PostgreSQL and Kafka. The exit code is 1 when
@@ -94,13 +105,7 @@ def redrive(dead_ids: tuple[object, ...], everything: bool, dry_run: bool, limit
     if not dead_ids and not any(options.values()) and not everything:
         raise click.UsageError("name letters, give a filter, or say --everything; --dry-run shows what it would be")
     ids = tuple(map(str, dead_ids)) if dead_ids else None
-    asyncio.run(_redrive(_load(), _read_filter(options, ids), dry_run=dry_run, limit=limit))
-
-
-def _load() -> "Settings":
-    from pipeline.config import load_settings
-
-    return load_settings(os.environ)
+    asyncio.run(_redrive(settings, _read_filter(options, ids), dry_run=dry_run, limit=limit))
 
 
 def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = None) -> "LetterFilter":

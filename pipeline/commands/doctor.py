@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
+
+from pipeline.commands.installation.options import KAFKA, with_installation
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -20,7 +21,8 @@ HEALED_POLL_S = 0.2
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @click.option("--heal", is_flag=True, help="Publish applications that differ again, as the database has them.")
-def doctor(as_json: bool, heal: bool) -> None:
+@with_installation(KAFKA, when=lambda options: bool(options["heal"]))
+def doctor(settings: "Settings", as_json: bool, heal: bool) -> None:
     """Compare the configuration in PostgreSQL with the published one, and print the differences.
 
     Reads both and changes nothing, unless --heal is given; running gateways bring most of the log in line with the
@@ -32,10 +34,8 @@ def doctor(as_json: bool, heal: bool) -> None:
       hookline doctor --json
       hookline doctor --heal
     """
-    from pipeline.config import load_settings
     from pipeline.logs import configure_logs
 
-    settings = load_settings(os.environ)
     configure_logs(settings.process.log_level, settings.process.log_format)
     sys.exit(asyncio.run(_diagnose(settings, as_json=as_json, heal=heal)))
 

@@ -1,12 +1,18 @@
 """`hookline gateway`: the HTTP API as a process."""
 
-import os
+from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.installation.options import with_chosen_installation
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
 
 @click.command()
-def gateway() -> None:
+@with_chosen_installation
+def gateway(settings: "Settings") -> None:
     """Run the HTTP API: takes events in, and configures applications and subscriptions.
 
     Listens on HOOKLINE_GATEWAY_HOST and HOOKLINE_GATEWAY_PORT, under /api/v1. Events are written to Kafka and answered
@@ -23,8 +29,7 @@ def gateway() -> None:
       hookline gateway
     """
     from pipeline import process
-    from pipeline.config import load_settings
     from pipeline.ending import leave
     from pipeline.gateway.server import main
 
-    leave(process.run("gateway", load_settings(os.environ), main))
+    leave(process.run("gateway", settings, main))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.installation.options import KAFKA, POSTGRES, with_installation
+
 if TYPE_CHECKING:
     from pipeline.config import Settings
 
@@ -51,7 +53,8 @@ def new(key_id: str | None) -> None:
 
 
 @keys.command("list")
-def show() -> None:
+@with_installation()
+def show(settings: "Settings") -> None:
     """Show which keys are in use, by how many secrets, and whether each was given to this process.
 
     Exit code 2 when a key that is needed is missing or wrong.
@@ -60,14 +63,13 @@ def show() -> None:
     Example:
       HOOKLINE_SEALING_KEY_FILE=new.key hookline keys list
     """
-    from pipeline.config import load_settings
-
-    raise SystemExit(asyncio.run(_show(load_settings(os.environ))))
+    raise SystemExit(asyncio.run(_show(settings)))
 
 
 @keys.command()
 @click.option("--dry-run", is_flag=True, help="Only say how many applications would be sealed again.")
-def rotate(dry_run: bool) -> None:
+@with_installation(KAFKA, POSTGRES)
+def rotate(settings: "Settings", dry_run: bool) -> None:
     """Seal every secret again that is not sealed with the first key, and publish what changed.
 
     May be interrupted and repeated: each application is done whole or not at all. Needs PostgreSQL and Kafka.
@@ -76,9 +78,7 @@ def rotate(dry_run: bool) -> None:
     Example:
       HOOKLINE_SEALING_KEY_FILE=new.key hookline keys rotate --dry-run
     """
-    from pipeline.config import load_settings
-
-    asyncio.run(_rotate(load_settings(os.environ), dry_run=dry_run))
+    asyncio.run(_rotate(settings, dry_run=dry_run))
 
 
 async def _show(settings: "Settings") -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -10,8 +9,10 @@ from uuid import UUID
 import click
 
 from pipeline.commands.finite import FiniteRange
+from pipeline.commands.installation.options import with_installation
 
 if TYPE_CHECKING:
+    from pipeline.config import Settings
     from pipeline.core.log.account import Account
     from pipeline.ledger.count import Result
 
@@ -44,7 +45,8 @@ COLUMNS = (
     help="Seconds to wait for the archive.",
 )
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Applications shown at most.")
-def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -> None:
+@with_installation()
+def ledger(settings: "Settings", application: UUID | None, is_json: bool, wait_s: float, limit: int) -> None:
     """Count accepted events and the states of their deliveries, by application.
 
     \b
@@ -65,9 +67,10 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
     Example:
       hookline ledger
       hookline ledger --json --wait 120
+      hookline ledger --profile shop      # of a hookline up of this name
     """
     chosen = None if application is None else str(application)
-    result = asyncio.run(_count(wait_s, chosen))
+    result = asyncio.run(_count(settings, wait_s, chosen))
     accounts = {name: each for name, each in result.accounts.items() if chosen in (None, name)}
     if is_json:
         click.echo(json.dumps(_to_json(result, accounts), indent=2))
@@ -76,16 +79,14 @@ def ledger(application: UUID | None, is_json: bool, wait_s: float, limit: int) -
     sys.exit(BALANCED if all(each.is_balanced for each in accounts.values()) else UNBALANCED)
 
 
-async def _count(wait_s: float, application_id: str | None) -> "Result":
+async def _count(settings: "Settings", wait_s: float, application_id: str | None) -> "Result":
     from pipeline.commands.database import require_application
-    from pipeline.config import load_settings
     from pipeline.kafka.listening import refuse_closed
     from pipeline.ledger.count import Counter
     from pipeline.postgres import migrations
     from pipeline.postgres.archive.connection import open_long_connection
     from pipeline.topics import declare_topics_for
 
-    settings = load_settings(os.environ)
     await asyncio.to_thread(refuse_closed, settings.kafka)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     counter = Counter(settings.kafka, declare_topics_for(settings.kafka))

@@ -1,12 +1,18 @@
 """`hookline matcher`: events to deliveries, as a process."""
 
-import os
+from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.installation.options import with_chosen_installation
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
 
 @click.command()
-def matcher() -> None:
+@with_chosen_installation
+def matcher(settings: "Settings") -> None:
     """Run the stream processor that matches events to subscriptions.
 
     Reads the events topic, finds the subscriptions each event matches, and writes one delivery for each. Run as many as
@@ -18,8 +24,7 @@ def matcher() -> None:
       HOOKLINE_KAFKA_BOOTSTRAP_SERVERS=kafka.example.com:9092 hookline matcher
     """
     from pipeline import process
-    from pipeline.config import load_settings
     from pipeline.ending import leave
     from pipeline.matcher.worker import main
 
-    leave(process.run("matcher", load_settings(os.environ), main))
+    leave(process.run("matcher", settings, main))

@@ -1,13 +1,19 @@
 """`hookline migrate`: PostgreSQL's tables."""
 
-import os
+from typing import TYPE_CHECKING
 
 import click
+
+from pipeline.commands.installation.options import POSTGRES, with_installation
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
-def migrate(dry_run: bool) -> None:
+@with_installation(POSTGRES)
+def migrate(settings: "Settings", dry_run: bool) -> None:
     """Bring the database at HOOKLINE_DATABASE_WRITE_URL up to date.
 
     Applies the migrations it does not have yet, in order, each whole or not at all. May be repeated and interrupted,
@@ -18,10 +24,9 @@ def migrate(dry_run: bool) -> None:
     Example:
       HOOKLINE_DATABASE_WRITE_URL=postgresql://hookline@db.example.com/hookline hookline migrate --dry-run
     """
-    from pipeline.config import load_settings
     from pipeline.postgres import migrations
 
-    url = load_settings(os.environ).database.write_url.get_secret_value()
+    url = settings.database.write_url.get_secret_value()
     if dry_run:
         names = migrations.plan(url)
         for name in names:

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import click
 
+from pipeline.commands.installation.options import POSTGRES, with_installation
+
 if TYPE_CHECKING:
+    from pipeline.config import Settings
     from pipeline.postgres.archive.connection import Connection
     from pipeline.postgres.archive.isolation import Planned
 
@@ -32,7 +34,8 @@ def partitions() -> None:
 @partitions.command()
 @click.argument("organization", type=click.UUID)
 @click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
-def isolate(organization: UUID, dry_run: bool) -> None:
+@with_installation(POSTGRES)
+def isolate(settings: "Settings", organization: UUID, dry_run: bool) -> None:
     """Give ORGANIZATION partitions of its own from tomorrow (UTC) on.
 
     Each day's events, dispatches, deliveries and attempts of its applications get a table each; dead letters stay with
@@ -44,19 +47,21 @@ def isolate(organization: UUID, dry_run: bool) -> None:
     Example:
       hookline partitions isolate 0190f1a2-0000-7000-8000-000000000001
     """
-    from pipeline.config import load_settings
     from pipeline.postgres.archive.isolation import isolate as change
 
-    archive = load_settings(os.environ).archive
+    archive = settings.archive
     days_kept = archive.retention_days + archive.days_ahead + 1
-    planned = _run(lambda connection: change(connection, str(organization), days_kept=days_kept, dry_run=dry_run))
+    planned = _run(
+        settings, lambda connection: change(connection, str(organization), days_kept=days_kept, dry_run=dry_run)
+    )
     _show(planned, dry_run=dry_run)
 
 
 @partitions.command()
 @click.argument("organization", type=click.UUID)
 @click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
-def join(organization: UUID, dry_run: bool) -> None:
+@with_installation(POSTGRES)
+def join(settings: "Settings", organization: UUID, dry_run: bool) -> None:
     """Let ORGANIZATION share the others' partitions again, from tomorrow (UTC) on. Days that have begun stay divided.
 
     \b
@@ -65,12 +70,13 @@ def join(organization: UUID, dry_run: bool) -> None:
     """
     from pipeline.postgres.archive.isolation import join as change
 
-    _show(_run(lambda connection: change(connection, str(organization), dry_run=dry_run)), dry_run=dry_run)
+    _show(_run(settings, lambda connection: change(connection, str(organization), dry_run=dry_run)), dry_run=dry_run)
 
 
 @partitions.command(name="list")
 @click.option("--json", "is_json", is_flag=True, help="For programs: one JSON array.")
-def list_organizations(is_json: bool) -> None:
+@with_installation()
+def list_organizations(settings: "Settings", is_json: bool) -> None:
     """List organizations with partitions of their own: since when, days, rows (estimated) and bytes.
 
     \b
@@ -80,7 +86,7 @@ def list_organizations(is_json: bool) -> None:
     from pipeline.core.events.text import make_printable
     from pipeline.postgres.archive.isolation import list_isolated
 
-    found = _run(list_isolated)
+    found = _run(settings, list_isolated)
     if is_json:
         rows = [each._asdict() | {"isolated_from": str(each.isolated_from)} for each in found]
         click.echo(json.dumps(rows, indent=2))
@@ -94,13 +100,12 @@ def list_organizations(is_json: bool) -> None:
         click.echo("no organization has partitions of its own")
 
 
-def _run(work: "Callable[[Connection], Awaitable[T]]") -> T:
+def _run(settings: "Settings", work: "Callable[[Connection], Awaitable[T]]") -> T:
     from pipeline.commands.database import open_command_connection
-    from pipeline.config import load_settings
     from pipeline.postgres.archive.isolation import IsolationError
 
     async def run() -> T:
-        async with open_command_connection(load_settings(os.environ).database) as connection:
+        async with open_command_connection(settings.database) as connection:
             return await work(connection)
 
     try:

@@ -1,6 +1,5 @@
 """`hookline send`: events from the command line."""
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -45,11 +44,13 @@ def send(
     application_id: str | None,
     secret: str | None,
     is_kafka: bool,
-    data_dir: Path,
+    profile: str | None,
+    data_dir: Path | None,
 ) -> None:
     """Send events: PAYLOAD is the text itself, @FILE, or - for standard input.
 
-    While `hookline up` runs in this directory its demo application is used, and nothing else need be given. Otherwise
+    While a `hookline up` runs its demo application is used, and nothing else need be given: that of this directory or
+    one above it, otherwise the only one of this user. Without one, or with the --api of another installation,
     --api, --application-id, --secret, --type and a --label are needed. One event prints its id, several a summary; the
     exit code is 1 when an event was not accepted, and nothing more is sent then.
 
@@ -65,13 +66,16 @@ def send(
     """
     import asyncio
 
+    from pipeline.commands.installation.options import read_choice
     from pipeline.commands.progress import show_progress
     from pipeline.commands.sending.destination import find_destination
     from pipeline.commands.sending.pace import send_all
     from pipeline.commands.sending.payload import format_payload, read_payload
+    from pipeline.commands.sending.source import Source
 
+    source = Source(read_choice(profile, data_dir), is_kafka=is_kafka)
     destination = find_destination(
-        data_dir,
+        source.find_report,
         api=api,
         application_id=application_id,
         secret=secret,
@@ -88,12 +92,8 @@ def send(
 
             return open_http(destination, text, content_type)
         from pipeline.commands.sending.over_kafka import open_kafka
-        from pipeline.config import load_settings
 
-        config = load_settings(os.environ).kafka
-        if destination.kafka is not None and "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
-            config = config.model_copy(update={"bootstrap_servers": destination.kafka})
-        return open_kafka(destination, body, content_type, config)
+        return open_kafka(destination, body, content_type, source.load_settings().kafka)
 
     async def run() -> "Outcome":
         accepted = 0

@@ -2,36 +2,46 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from pipeline.commands.installation.options import choice_options, find_installation, read_choice
 
 if TYPE_CHECKING:
     from pipeline.setting_rows import SettingRow
 
 
 @click.command()
-def settings() -> None:
+@choice_options("Show the settings of")
+def settings(profile: str | None, data_dir: Path | None) -> None:
     """List every setting: its present value, what it means, its default, unit and bounds.
 
     A setting is an environment variable; secrets are not shown. An unknown HOOKLINE_ variable, or a value out of
-    bounds, is an error here as everywhere: exit code 2.
+    bounds, is an error here as everywhere: exit code 2. Shown are those of this environment; with --profile or
+    --data-dir those that a command has which works on that `hookline up`.
 
     \b
     Example:
       HOOKLINE_KAFKA_PARTITIONS=32 hookline settings
+      hookline settings --profile shop
     """
+    from pipeline.commands.installation.finding import merge_settings
     from pipeline.config import ConfigError, Settings, load_settings
     from pipeline.setting_rows import list_rows
 
+    choice, environ = read_choice(profile, data_dir), dict(os.environ)
+    if choice.is_made and (found := find_installation(choice)) is not None:
+        environ = merge_settings(os.environ, found)
     try:
-        current = load_settings(os.environ)
+        current = load_settings(environ)
     except ConfigError as error:
         # shown all the same: who mistyped a name comes here to find it
         _show(list_rows(Settings(), frozenset()))
         click.echo(f"hookline: {error}", err=True)
         sys.exit(2)
-    _show(list_rows(current, frozenset(os.environ)))
+    _show(list_rows(current, frozenset(environ)))
 
 
 def _show(rows: "list[SettingRow]") -> None:

@@ -1,6 +1,5 @@
 """`hookline topics`: the log's topics compared with the declared ones."""
 
-import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -8,8 +7,10 @@ from uuid import UUID
 
 import click
 
+from pipeline.commands.installation.options import KAFKA, with_installation
+
 if TYPE_CHECKING:
-    from pipeline.config import KafkaConfig
+    from pipeline.config import KafkaConfig, Settings
     from pipeline.topics import Topics
 
 
@@ -28,7 +29,8 @@ def topics() -> None:
 
 
 @topics.command()
-def plan() -> None:
+@with_installation()
+def plan(settings: "Settings") -> None:
     """Show every topic: ok, to be created, to be configured, or a mismatch that `apply` cannot mend.
 
     A line `held` for each partition in which a producer's open transaction keeps records from being read, a line
@@ -43,7 +45,7 @@ def plan() -> None:
     from pipeline.kafka.admin import OFFSETS_RETENTION, find_offsets_retention_s, plan_topics
     from pipeline.kafka.open_transactions import find_open_transactions
 
-    config, declared = _declare_reachable()
+    config, declared = _declare_reachable(settings.kafka)
     changes = {change.topic: change for change in plan_topics(config, declared)}
     whole = [topic for topic in declared.all() if topic.name not in changes or changes[topic.name].kind == "configure"]
     held = find_open_transactions(config, whole)
@@ -62,7 +64,8 @@ def plan() -> None:
 
 
 @topics.command()
-def apply() -> None:
+@with_installation(KAFKA)
+def apply(settings: "Settings") -> None:
     """Create missing topics and set what differs. May be repeated.
 
     New topics get HOOKLINE_KAFKA_PARTITIONS partitions and HOOKLINE_KAFKA_REPLICATION_FACTOR replicas. A mismatch of
@@ -74,7 +77,7 @@ def apply() -> None:
     """
     from pipeline.kafka.admin import apply_topics
 
-    config, declared = _declare_reachable()
+    config, declared = _declare_reachable(settings.kafka)
     done = apply_topics(config, declared)
     for change in done:
         _show(
@@ -93,7 +96,8 @@ def apply() -> None:
 @click.option(
     "--principal", help="Principal that may write the topic, like User:shop; shows the commands that allow it."
 )
-def producer(application_id: UUID, partitions: int, principal: str | None) -> None:
+@with_installation(KAFKA)
+def producer(settings: "Settings", application_id: UUID, partitions: int, principal: str | None) -> None:
     """Create the topic of an application's producers, unless it is there (docs/kafka-producers.md).
 
     \b
@@ -102,7 +106,7 @@ def producer(application_id: UUID, partitions: int, principal: str | None) -> No
     """
     from pipeline.kafka.admin import create_producer_topic
 
-    config, _ = _declare_reachable()
+    config, _ = _declare_reachable(settings.kafka)
     name, found = create_producer_topic(config, str(application_id), partitions)
     click.echo(name)
     if found != partitions:
@@ -135,7 +139,8 @@ The way to {wanted} partitions, without a lost event and without a pause of acce
 
 @topics.command()
 @click.argument("partitions", type=click.IntRange(1, 10_000))
-def grow(partitions: int) -> None:
+@with_installation()
+def grow(settings: "Settings", partitions: int) -> None:
     """Say how to come to PARTITIONS partitions, or that there are so many already. Changes nothing.
 
     More partitions in place would let an application's events overtake each other, so it is refused, with exit code 2.
@@ -144,7 +149,7 @@ def grow(partitions: int) -> None:
     Example:
       hookline topics grow 32
     """
-    config, _ = _declare()
+    config = settings.kafka
     if partitions == config.partitions:
         click.echo(f"nothing to do: HOOKLINE_KAFKA_PARTITIONS is {partitions}")
         return
@@ -154,19 +159,12 @@ def grow(partitions: int) -> None:
     sys.exit(2)
 
 
-def _declare() -> "tuple[KafkaConfig, Topics]":
-    from pipeline.config import load_settings
-    from pipeline.topics import declare_topics_for
-
-    config = load_settings(os.environ).kafka
-    return config, declare_topics_for(config)
-
-
-def _declare_reachable() -> "tuple[KafkaConfig, Topics]":
+def _declare_reachable(config: "KafkaConfig") -> "tuple[KafkaConfig, Topics]":
     """Declare topics of a Kafka that runs. Raises `StartError` when no broker listens."""
     from pipeline.kafka.listening import refuse_closed
+    from pipeline.topics import declare_topics_for
 
-    config, declared = _declare()
+    declared = declare_topics_for(config)
     refuse_closed(config)
     return config, declared
 

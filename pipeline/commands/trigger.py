@@ -18,7 +18,8 @@ def trigger(
     api: str | None,
     application_id: str | None,
     secret: str | None,
-    data_dir: Path,
+    profile: str | None,
+    data_dir: Path | None,
 ) -> None:
     """Send a sample event of TYPE, like billing.invoice.paid, and print its id.
 
@@ -34,13 +35,15 @@ def trigger(
     """
     import asyncio
 
+    from pipeline.commands.installation.options import read_choice
     from pipeline.commands.sending.destination import find_destination
     from pipeline.commands.sending.over_http import open_http
     from pipeline.commands.sending.pace import Outcome, send_all
     from pipeline.commands.sending.sample import make_sample, provide_event_type
+    from pipeline.commands.sending.source import Source
 
     destination = find_destination(
-        data_dir,
+        Source(read_choice(profile, data_dir), is_kafka=False).find_report,
         api=api,
         application_id=application_id,
         secret=secret,

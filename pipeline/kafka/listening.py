@@ -10,8 +10,12 @@ CONNECT_TIMEOUT_S = 1.0
 DEFAULT_PORT = 9092
 
 
+class KafkaClosedError(StartError):
+    """No broker listens."""
+
+
 def refuse_closed(config: KafkaConfig) -> None:
-    """Raise `StartError` when every broker of the bootstrap list refuses connections.
+    """Raise `KafkaClosedError` when every broker of the bootstrap list refuses connections.
 
     A broker that is slow, silent or of an unknown name is left to the client, which waits for it. A process does not
     ask: it may have been started together with its brokers.
@@ -19,7 +23,7 @@ def refuse_closed(config: KafkaConfig) -> None:
     servers = config.bootstrap_servers.split(",")
     if all(_is_closed(server.strip()) for server in servers):
         refused = "it refuses" if len(servers) == 1 else f"all {len(servers)} brokers refuse"
-        raise StartError(describe_unreachable(config, f"{refused} connections"))
+        raise KafkaClosedError(describe_unreachable(config, f"{refused} connections"))
 
 
 def describe_unreachable(config: KafkaConfig, reason: str) -> str:

@@ -299,15 +299,19 @@ REFUSALS = (
 
 def describe_unreachable(url: str, error: Exception) -> StartError:
     """One sentence for the operator, without the password. `DatabaseAwayError` when it may pass."""
-    info = read_url(url)
-    place = f"{info.get('host', 'local socket')}:{info.get('port', 5432)}, database {info.get('dbname', 'default')}"
     reason = " ".join(str(error).split())
     text = (
-        f"cannot use PostgreSQL at {place}: {reason}. Is it running, and is HOOKLINE_DATABASE_WRITE_URL "
+        f"cannot use PostgreSQL at {describe_place(url)}: {reason}. Is it running, and is HOOKLINE_DATABASE_WRITE_URL "
         "(address, user, password, database) right?"
     )
     is_refused = any(words in reason for words in REFUSALS)
     return StartError(text) if is_refused else DatabaseAwayError(text)
+
+
+def describe_place(url: str) -> str:
+    """Where a server and a database are, without user and password. Raises `StartError` for what is no URL."""
+    info = read_url(url)
+    return f"{info.get('host', 'local socket')}:{info.get('port', 5432)}, database {info.get('dbname', 'default')}"
 
 
 def describe_failure(error: Exception) -> str:

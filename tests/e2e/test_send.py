@@ -67,7 +67,8 @@ async def test_a_kafka_that_does_not_run_is_named(tmp_path: Path) -> None:
 async def test_what_the_matcher_would_not_take_is_not_sent_to_kafka(tmp_path: Path) -> None:
     """The command refuses such an event: in Kafka it would end as a dead letter without an answer."""
     given = ("--application-id", "nonsense", "--type", "a.b.c", "--label", "k=v")
-    finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *given, "{}")
+    environ = {"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    finished = await run_hookline("send", "--kafka", "--data-dir", str(tmp_path), *given, "{}", environ=environ)
 
     assert (2, "") == (finished.code, finished.out)
     assert "application_id must be a lower-case hyphenated UUID" in finished.err

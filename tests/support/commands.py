@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.support.processes import ROOT, select_environ
@@ -23,14 +24,16 @@ class Finished:
     err: str
 
 
-async def run_hookline(*arguments: str, environ: Mapping[str, str] | None = None, stdin: bytes = b"") -> Finished:
+async def run_hookline(
+    *arguments: str, environ: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path = ROOT
+) -> Finished:
     """Run `hookline …` to its end, with no settings but those of `environ`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pipeline.cli", *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=ROOT,
+        cwd=cwd,
         env=select_environ(os.environ) | dict(environ or {}),
     )
     async with asyncio.timeout(TIMEOUT_S):

@@ -5,6 +5,7 @@ Everything is ended by the pid of a process that this one started. The services 
 """
 
 import asyncio
+import atexit
 import contextlib
 import os
 import shutil
@@ -26,6 +27,9 @@ STOP_TIMEOUT_S = 60.0
 TAIL_LINES = 15
 # The desk's own settings would change what is tested, and the tests' own variables are no settings at all.
 KEPT_SECTION = "HOOKLINE_EMBEDDED_"
+# Lists the installations that run: those of the desk, and of other workers, are not found by what is tested.
+STATE_HOME = tempfile.mkdtemp(prefix="hookline-test-state-")
+atexit.register(shutil.rmtree, STATE_HOME, ignore_errors=True)
 
 
 class UpReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,8 @@ class UpReport(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     metrics: dict[str, str]
     pids: dict[str, list[int]]
+    profile: str
+    data_dir: str
 
 
 class HooklineUp:
@@ -204,7 +210,7 @@ def select_environ(environ: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environ.items()
         if not name.startswith("HOOKLINE_") or name.startswith(KEPT_SECTION)
-    }
+    } | {"XDG_STATE_HOME": STATE_HOME}
 
 
 def is_running(process: psutil.Process) -> bool:

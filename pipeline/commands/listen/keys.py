@@ -1,5 +1,6 @@
 """Secrets that verify signatures: those given as options, and those in a file, which may change meanwhile."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from pipeline.start_error import StartError
 class Keys:
     """The secrets to verify with. Raises `StartError` when one is malformed or the file cannot be read."""
 
-    __slots__ = ("_file", "_from_file", "_given", "_seen")
+    __slots__ = ("_file", "_from_file", "_given", "_lent", "_seen")
 
     def __init__(self, secrets: Sequence[str], file: Path | None) -> None:
         self._given = _parse(secrets)
+        self._lent: tuple[bytes, ...] = ()
         self._file = file
         self._from_file: tuple[bytes, ...] = ()
         self._seen: tuple[int, int] | None = None  # modification time and inode of the file that was read
@@ -23,11 +25,13 @@ class Keys:
     def current(self) -> tuple[bytes, ...]:
         """The keys now: a secret that was rotated counts from the next delivery on."""
         if self._file is not None:
-            try:
+            with contextlib.suppress(StartError):  # what could be read last is better than nothing
                 self._reload(self._file)
-            except StartError:
-                return self._given + self._from_file  # what could be read last is better than nothing
-        return self._given + self._from_file
+        return self._given + self._from_file + self._lent
+
+    def lend(self, secrets: Sequence[str]) -> None:
+        """Verify with these as well, instead of those that were lent before."""
+        self._lent = _parse(secrets)
 
     def _reload(self, file: Path) -> None:
         try:

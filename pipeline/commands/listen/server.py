@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pipeline.commands.listen.arrival import Arrival, format_body, format_line, show
 from pipeline.commands.listen.forward import Forward
 from pipeline.commands.listen.keys import Keys
+from pipeline.commands.listen.lender import Lender
 from pipeline.commands.listen.options import ListenOptions
 from pipeline.core.signing.verification import verify
 from pipeline.process import Process
@@ -110,6 +111,10 @@ async def receive(process: Process, options: ListenOptions) -> None:
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # raw bodies: the signature covers the bytes as sent
     keys = Keys(options.secrets, options.secret_file)
+    if options.source is not None:
+        lender = Lender(options.source, keys)
+        await lender.read()
+        process.supervisor.start("secrets", lender.run())
     forward = None
     if options.forward_to is not None:
         forward = await process.resources.enter_async_context(Forward(options.forward_to))

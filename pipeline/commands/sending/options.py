@@ -1,10 +1,11 @@
 """The options that `hookline send` and `hookline trigger` share: for whom they send, and with which labels."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from pipeline.commands.installation.options import choice_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,18 +28,12 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--api", metavar="URL", help="Address of the API; ends in /api/v1."),
     click.option("--application-id", metavar="ID", help="The application that sends."),
     click.option("--secret", metavar="SECRET", help="A secret of the application."),
-    click.option(
-        "--data-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path(".hookline"),
-        show_default=True,
-        help="Directory of a running `hookline up`, whose demo fills in options that are not given.",
-    ),
+    choice_options("Take what is not given from"),
 )
 
 
 def sender_options(command: Command) -> Command:
-    """Adds labels, api, application_id, secret and data_dir to a command; listed in this order."""
+    """Adds labels, api, application_id, secret, profile and data_dir to a command; listed in this order."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -40,6 +40,8 @@ def format_banner(report: Report, around: Surroundings, now: datetime) -> Text:
         text.append("\nSend an event:\n\n", style=HEAD_STYLE)
         text.append(f"  {format_curl(report, now)}\n\n")
         text.append(f"or shorter:  {_format_send(around)}\n")
+    text.append(f"\nOther commands find it as well, for example:  {_format_command(around, 'ledger')}\n")
+    if report.application_id:
         text.append(
             "\nWhat the demo subscription receives is shown below. Ctrl-C stops everything.\n", style=HEAD_STYLE
         )
@@ -75,7 +77,7 @@ def _list_places(report: Report, around: Surroundings) -> Mapping[str, str]:
         }
     rows |= {"Kafka": report.kafka, "PostgreSQL": _hide_password(report.database_url)}
     rows |= {f"metrics of {name}": url for name, url in report.metrics.items()}
-    return rows | {"logs": str(around.logs), "data": str(around.data_dir)}
+    return rows | {"logs": str(around.logs), "data": str(around.data_dir), "profile": report.profile}
 
 
 def _add_rows(text: Text, rows: Mapping[str, str]) -> None:
@@ -86,10 +88,15 @@ def _add_rows(text: Text, rows: Mapping[str, str]) -> None:
 
 
 def _format_send(around: Surroundings) -> str:
-    words = [around.program, "send"]
+    payload = shlex.quote('{"hello":"world"}')
+    return f"{_format_command(around, 'send')} {payload}"
+
+
+def _format_command(around: Surroundings, name: str) -> str:
+    words = [around.program, name]
     if around.data_dir != DEFAULT_DATA_DIR.absolute():
         words += ["--data-dir", str(around.data_dir)]
-    return shlex.join([*words, '{"hello":"world"}'])
+    return shlex.join(words)
 
 
 def _hide_password(url: str) -> str:

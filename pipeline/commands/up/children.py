@@ -164,7 +164,20 @@ class Child:
 def build_environ(
     given: Mapping[str, str], ours: Mapping[str, str], *, data: DataDirectory, watched_fd: int, start_fd: int
 ) -> dict[str, str]:
-    """The environment of our processes: what the user set, and above that what only we can know."""
+    """The environment of our processes: that of the installation, and above that what only we can know."""
+    surroundings = {
+        "HOOKLINE_PROCESS_PARENT_WATCH_FD": str(watched_fd),
+        "HOOKLINE_PROCESS_START_FD": str(start_fd),
+        "HOOKLINE_PROCESS_RUN_DIR": str(data.run),
+        # the modules that we run, whatever else is called `pipeline` in the directory we were started in
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    return add_defaults(given, ours) | surroundings
+
+
+def add_defaults(given: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Put together what the user set, defaults of `hookline up` for the rest, and `ours` above both."""
     defaults = {
         # one JSON object a line: a traceback is one, too, and we can read why a process refuses to start
         "HOOKLINE_PROCESS_LOG_FORMAT": "json",
@@ -175,15 +188,7 @@ def build_environ(
         # no balancer in front: a stop does not wait for one
         "HOOKLINE_GATEWAY_DRAIN_S": "0",
     }
-    surroundings = {
-        "HOOKLINE_PROCESS_PARENT_WATCH_FD": str(watched_fd),
-        "HOOKLINE_PROCESS_START_FD": str(start_fd),
-        "HOOKLINE_PROCESS_RUN_DIR": str(data.run),
-        # the modules that we run, whatever else is called `pipeline` in the directory we were started in
-        "PYTHONSAFEPATH": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    return defaults | dict(given) | dict(ours) | surroundings
+    return defaults | dict(given) | dict(ours)
 
 
 class Children:

@@ -10,6 +10,8 @@ from pipeline.embedded.progress import Progress, keep_silent
 
 # Raised when the layout changes in a way that an older or a newer Hookline cannot read.
 LAYOUT_VERSION = "1"
+# A command that looks whether one runs here holds the lock for a moment.
+LOOKED_AT_S = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ def open_data_directory(path: Path, progress: Progress) -> Iterator[DataDirector
     for.
     """
     root = make_directory(path)
-    with lock_directory(root, "hookline up", keep_silent, timeout_s=0):
+    with lock_directory(root, "hookline up", keep_silent, timeout_s=LOOKED_AT_S):
         check_version(root / "version", LAYOUT_VERSION, "layout")
         for name in ("kafka", "postgres", "logs", "run", "secrets"):
             make_directory(root / name)

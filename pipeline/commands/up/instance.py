@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.up.children import LISTEN, Child, Children, ShowLine, build_environ
+from pipeline.commands.installation.finding import DATABASE_VARIABLE, KAFKA_VARIABLE, select_settings
+from pipeline.commands.installation.running import add_entry, publish_running, remove_entry
+from pipeline.commands.up.children import LISTEN, Child, Children, ShowLine, add_defaults, build_environ
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.commands.up.demo import Demo, provide_demo
 from pipeline.commands.up.keeper import Keeper, Kept, Say
 from pipeline.commands.up.keys import provide_keys
 from pipeline.commands.up.report import Report, remove_report, write_report
 from pipeline.commands.up.services import (
-    DATABASE_VARIABLE,
     KAFKA,
-    KAFKA_VARIABLE,
     POSTGRES,
     PostgresPlan,
     Service,
@@ -42,6 +42,8 @@ class UpOptions:
     """`port` None: one is chosen. `counts`: how many processes of each of `PROCESS_KINDS`."""
 
     data_dir: Path
+    profile: str
+    is_listed: bool
     port: int | None
     is_json: bool
     has_demo: bool
@@ -88,10 +90,12 @@ class Instance:
         postgres = PostgresPlan(given, settings, data, ports, self._progress)
         receiver_port = self._ports.take("hookline listen") if self._options.has_demo else 0
         children: list[tuple[Child, Keeper]] = []
+        handed: dict[str, str] = {}
 
         async def prepare_children() -> None:
             await self._start_postgres(postgres)
             ours = {**keys, KAFKA_VARIABLE: bootstrap_servers, DATABASE_VARIABLE: postgres.url}
+            handed.update(select_settings(add_defaults(given, ours)))
             # they import while Kafka starts, and begin when `_start_fd` closes
             children.extend(await self._start_children(ours, receiver_port))
 
@@ -121,8 +125,10 @@ class Instance:
             database_url=postgres.url,
             metrics={name: announced[name]["metrics"] for name in sorted(announced)},
             pids=self._list_pids(),
+            profile=self._options.profile,
+            data_dir=str(self._data.root),
         )
-        write_report(self._data.root, report)
+        self._publish(report, handed)
         return report
 
     async def watch(self) -> None:
@@ -132,6 +138,7 @@ class Instance:
     async def stop(self) -> None:
         """Stop everything in order. What does not stop in time is killed."""
         remove_report(self._data.root)
+        remove_entry(self._given, self._data.root)
         timeout_s = self._settings.worker.shutdown_grace_s + self._settings.gateway.drain_s + STOP_MARGIN_S
         for name in STOP_ORDER:
             await asyncio.gather(*(keeper.stop(timeout_s) for keeper in self._keepers if keeper.kept.name == name))
@@ -144,6 +151,17 @@ class Instance:
         """SIGKILL to our processes, without waiting; services are stopped by their guards when we are gone."""
         for keeper in self._keepers:
             keeper.kept.kill()
+
+    def _publish(self, report: Report, settings: Mapping[str, str]) -> None:
+        """Let commands find this installation. The report is last: who sees it finds the rest."""
+        root = self._data.root
+        publish_running(root, settings)
+        if self._options.is_listed:
+            try:
+                add_entry(self._given, root, report.profile)
+            except OSError as error:
+                self._say(f"commands find this one in its directory and by --data-dir alone: {error}")
+        write_report(root, report)
 
     async def _start_kafka(self, service: Service | None, bootstrap_servers: str) -> None:
         if service is not None:

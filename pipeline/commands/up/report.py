@@ -11,7 +11,10 @@ FILE_NAME = "report.json"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses, ids and secrets; a demo's are empty without one. `metrics`: by process; `pids`: by name."""
+    """Addresses, ids and secrets; a demo's are empty without one. `metrics`: by process; `pids`: by name.
+
+    `profile`: the name by which commands find it.
+    """
 
     api: str
     organization_id: str = ""
@@ -25,6 +28,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     metrics: dict[str, str]
     pids: dict[str, list[int]]
+    profile: str = ""
+    data_dir: str = ""
 
 
 def format_report(report: Report) -> str:
@@ -33,7 +38,7 @@ def format_report(report: Report) -> str:
 
 
 def write_report(root: Path, report: Report) -> None:
-    """Leave the report in the data directory, for `hookline send`."""
+    """Leave the report in the data directory, for other commands."""
     write_private(run_dir(root) / FILE_NAME, format_report(report) + "\n")
 
 

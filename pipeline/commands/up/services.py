@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from pipeline.commands.installation.finding import DATABASE_VARIABLE, KAFKA_VARIABLE
 from pipeline.commands.up.data_directory import DataDirectory
 from pipeline.config import KafkaConfig, Settings
 from pipeline.embedded.kafka import EmbeddedKafka
@@ -15,8 +16,6 @@ from pipeline.embedded.progress import Progress
 from pipeline.start_error import StartError
 from pipeline.topics import declare_topics_for
 
-KAFKA_VARIABLE = "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS"
-DATABASE_VARIABLE = "HOOKLINE_DATABASE_WRITE_URL"
 KAFKA, POSTGRES = "kafka", "postgres"
 PROBE_TIMEOUT_S = 3.0
 

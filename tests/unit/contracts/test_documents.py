@@ -24,7 +24,7 @@ from tests.unit.contracts.repository import (
 )
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-VARIABLE = re.compile(r"HOOKLINE_[A-Z0-9][A-Z0-9_]*\*?")
+VARIABLE = re.compile(r"(?<![A-Z_])HOOKLINE_[A-Z0-9][A-Z0-9_]*\*?")
 TARGET = re.compile(r"\bmake ([a-z]+)\b")
 # What the tests' own fixtures read, and nothing else does.
 TEST_VARIABLES = frozenset(f"HOOKLINE_TEST_{name}" for name in ("KAFKA", "DATABASE", "KILLS", "FAULTS", "SEEDS"))
