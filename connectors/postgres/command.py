@@ -1,6 +1,7 @@
 """`hookline archive`: the PostgreSQL sink as a process, and what its operator does with the archive."""
 
 import asyncio
+import json
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -42,8 +43,9 @@ def archive(context: click.Context, profile: str | None, data_dir: Path | None) 
 
 
 @archive.command()
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON array.")
 @with_installation()
-def detached(settings: "Settings") -> None:
+def detached(settings: "Settings", is_json: bool) -> None:
     """List the days that were taken out of the archive and can be attached again.
 
     \b
@@ -56,6 +58,10 @@ def detached(settings: "Settings") -> None:
     async def find() -> None:
         async with open_command_connection(settings.database) as connection:
             days = await list_detached(connection)
+        if is_json:
+            rows = [{"day": str(e.day), "detached_at": str(e.detached_at), "tables": list(e.tables)} for e in days]
+            click.echo(json.dumps(rows, indent=2))
+            return
         for each in days:
             click.echo(f"{each.day}  taken out {each.detached_at}  {', '.join(each.tables)}")
         if not days:
@@ -67,8 +73,9 @@ def detached(settings: "Settings") -> None:
 @archive.command()
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
 @click.option("--dry-run", is_flag=True, help="Only say what would be attached.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation(POSTGRES)
-def restore(settings: "Settings", day: datetime, dry_run: bool) -> None:
+def restore(settings: "Settings", day: datetime, dry_run: bool, is_json: bool) -> None:
     """Attach a day (UTC, as 2026-01-31) again that was taken out of the archive and was not dropped yet.
 
     The archive may run meanwhile. The day stays for HOOKLINE_ARCHIVE_DETACHED_HOURS, however old it is; to keep it
@@ -78,10 +85,10 @@ def restore(settings: "Settings", day: datetime, dry_run: bool) -> None:
     Example:
       hookline archive restore 2026-11-24 --dry-run
     """
-    asyncio.run(_restore(settings.database, day.date(), dry_run=dry_run))
+    asyncio.run(_restore(settings.database, day.date(), dry_run=dry_run, is_json=is_json))
 
 
-async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> None:
+async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool, is_json: bool) -> None:
     from pipeline.commands.database import open_command_connection
     from pipeline.postgres.archive.retention import restore_day
 
@@ -90,14 +97,18 @@ async def _restore(database: "DatabaseConfig", day: date, *, dry_run: bool) -> N
         rows = await restore_day(connection, day, dry_run=dry_run)
     if not rows:
         raise click.ClickException(f"{day} is not among the days taken out; `hookline archive detached` lists them")
+    if is_json:
+        click.echo(json.dumps({"day": str(day), "attached": not dry_run, "rows": dict(rows)}, indent=2))
+        return
     for table, count in rows.items():
         click.echo(f"{'to attach' if dry_run else 'attached'}  {table}  {count} rows")
 
 
 @archive.command()
 @click.option("--dry-run", is_flag=True, help="Only say what is missing and how much the log has.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object, with --dry-run.")
 @with_installation(KAFKA, POSTGRES)
-def rebuild(settings: "Settings", dry_run: bool) -> None:
+def rebuild(settings: "Settings", dry_run: bool, is_json: bool) -> None:
     """Write the archive again from the log: after rows or tables were lost, or a PostgreSQL was set up anew.
 
     Makes the tables that are missing, begins every partition anew, archives what the log still has, and ends. Rows that
@@ -122,12 +133,21 @@ def rebuild(settings: "Settings", dry_run: bool) -> None:
     from pipeline.ending import leave
     from pipeline.kafka.listening import refuse_closed
 
+    if is_json and not dry_run:
+        raise click.UsageError("--json is for --dry-run: the work itself is logged")
     refuse_closed(settings.kafka)
     if dry_run:
         planned, bounds = asyncio.run(make_plan(settings))
+        counts = {
+            topic: count_records({place: each for place, each in bounds.items() if place[0] == topic})
+            for topic in sorted({topic for topic, _ in bounds})
+        }
+        if is_json:
+            found = {"missing_tables": list(planned.missing_tables), "offsets_to_read": counts}
+            click.echo(json.dumps(found, indent=2))
+            return
         click.echo(f"missing tables: {', '.join(planned.missing_tables) or 'none'}")
-        for topic in sorted({topic for topic, _ in bounds}):
-            count = count_records({place: each for place, each in bounds.items() if place[0] == topic})
+        for topic, count in counts.items():
             click.echo(f"{topic}  {count} offsets to read")
         return
     # elsewhere than on a terminal the log says how far it is

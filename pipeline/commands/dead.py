@@ -1,6 +1,7 @@
 """`hookline dead`: dead letters, for the operator of an installation."""
 
 import asyncio
+import json
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.config import Settings
     from pipeline.gateway.parts import GatewayParts
+    from pipeline.gateway.redriving import Redriven
     from pipeline.postgres.archive.dead_letters import ArchivedLetter, LetterFilter
     from pipeline.postgres.pool import Pool
 
@@ -53,28 +55,30 @@ def _with_filter(command: "Callable[..., Any]") -> "Callable[..., Any]":
 @_with_filter
 @click.option("--all", "with_redriven", is_flag=True, help="Also those that were sent again already.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Letters at most.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation()
-def list_(settings: "Settings", limit: int, **options: Any) -> None:
+def list_(settings: "Settings", limit: int, is_json: bool, **options: Any) -> None:
     """List letters, oldest first, and count them by reason.
 
     \b
     Example:
       hookline dead list --since 2026-11-24T00:00:00Z --limit 10
     """
-    asyncio.run(_list(settings, _read_filter(options), limit))
+    asyncio.run(_list(settings, _read_filter(options), limit, is_json=is_json))
 
 
 @dead.command()
 @click.argument("dead_id", type=click.UUID)
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation()
-def show(settings: "Settings", dead_id: object) -> None:
+def show(settings: "Settings", dead_id: object, is_json: bool) -> None:
     """Show one letter, with the record that died.
 
     \b
     Example:
       hookline dead show 6f1c1c3e-6f3b-5a57-9b1c-0d6d3d0a8f11
     """
-    asyncio.run(_show(settings, str(dead_id)))
+    asyncio.run(_show(settings, str(dead_id), is_json=is_json))
 
 
 @dead.command()
@@ -83,6 +87,7 @@ def show(settings: "Settings", dead_id: object) -> None:
 @click.option("--everything", is_flag=True, help="Send all letters again; required when no filter is given.")
 @click.option("--dry-run", is_flag=True, help="Only count, by reason.")
 @click.option("--limit", type=click.IntRange(1), help="Letters at most.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation(KAFKA, POSTGRES)
 def redrive(
     settings: "Settings",
@@ -90,6 +95,7 @@ def redrive(
     everything: bool,
     dry_run: bool,
     limit: int | None,
+    is_json: bool,
     **options: Any,
 ) -> None:
     """Send letters again, by id or by filter. Those that were sent again already are left out.
@@ -105,7 +111,7 @@ def redrive(
     if not dead_ids and not any(options.values()) and not everything:
         raise click.UsageError("name letters, give a filter, or say --everything; --dry-run shows what it would be")
     ids = tuple(map(str, dead_ids)) if dead_ids else None
-    asyncio.run(_redrive(settings, _read_filter(options, ids), dry_run=dry_run, limit=limit))
+    asyncio.run(_redrive(settings, _read_filter(options, ids), dry_run=dry_run, limit=limit, is_json=is_json))
 
 
 def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = None) -> "LetterFilter":
@@ -135,13 +141,17 @@ def _read_filter(options: dict[str, Any], dead_ids: tuple[str, ...] | None = Non
     )
 
 
-async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> None:
+async def _list(settings: "Settings", wanted: "LetterFilter", limit: int, *, is_json: bool) -> None:
     from pipeline.commands.database import open_command_pool
     from pipeline.postgres.archive.dead_letters import count_letters, list_letters
 
     async with open_command_pool(settings.database, name="dead") as pool:
         counts = await count_letters(pool, wanted)
         letters = await list_letters(pool, wanted, limit=limit)
+    if is_json:
+        found = {"total": sum(counts.values()), "by_reason": counts, "letters": [_to_json(each) for each in letters]}
+        click.echo(json.dumps(found, indent=2))
+        return
     for letter in letters:
         click.echo(_describe(letter))
     total = sum(counts.values())
@@ -153,7 +163,7 @@ async def _list(settings: "Settings", wanted: "LetterFilter", limit: int) -> Non
     click.echo(_describe_counts(counts))
 
 
-async def _show(settings: "Settings", dead_id: str) -> None:
+async def _show(settings: "Settings", dead_id: str, *, is_json: bool) -> None:
     from pipeline.commands.database import open_command_pool
     from pipeline.core.events.text import make_printable
     from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters, read_contents
@@ -164,6 +174,10 @@ async def _show(settings: "Settings", dead_id: str) -> None:
     if not letters:
         raise click.ClickException(f"there is no dead letter {dead_id}; `hookline dead list` shows what there is")
     (letter,), content = letters, contents[dead_id]
+    if is_json:
+        record = {"key": repr(content.source_key), "record": _describe_record(content.source_value)}
+        click.echo(json.dumps(_to_json(letter) | record, indent=2))
+        return
     click.echo(_describe(letter))
     for name in ("detail", "application_id", "subscription_id", "delivery_id", "event_id"):
         click.echo(f"  {name:<16} {make_printable(getattr(letter, name) or '-')}")
@@ -172,7 +186,9 @@ async def _show(settings: "Settings", dead_id: str) -> None:
     click.echo(f"  {'record':<16} {_describe_record(content.source_value)}")
 
 
-async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: bool, limit: int | None) -> None:
+async def _redrive(
+    settings: "Settings", wanted: "LetterFilter", *, dry_run: bool, limit: int | None, is_json: bool
+) -> None:
     from pipeline.gateway.parts import open_parts
     from pipeline.postgres.archive.dead_letters import count_letters, redrive_alone
     from pipeline.start_error import StartError
@@ -181,27 +197,39 @@ async def _redrive(settings: "Settings", wanted: "LetterFilter", *, dry_run: boo
         counts = await count_letters(parts.pool, wanted)
         total = min(sum(counts.values()), limit or sum(counts.values()))
         left_out = await _find_left_out(parts.pool, wanted)
-        if dry_run and total:
+        sent = 0
+        if dry_run and total and not is_json:
             click.echo(f"would send {total} dead letters again ({_describe_counts(counts)})")
-        elif total:
+        if not dry_run and total:
             async with redrive_alone(parts.pool) as is_alone:
                 if not is_alone:  # each letter would be sent by both
                     raise StartError("another `hookline dead redrive` is at work: run it again when that has ended")
-                left_out |= await _send_again(settings, parts, wanted, total=total, limit=limit)
+                result = await _send_again(settings, parts, wanted, total=total, limit=limit)
+            sent, left_out = result.redriven, left_out | result.skipped
+            if not is_json:
+                click.echo(f"sent {sent} dead letters again")
+    if is_json:
+        figures = {"dry_run": dry_run, "chosen": total, "by_reason": counts, "sent": sent, "left_out": left_out}
+        click.echo(json.dumps(figures, indent=2))
+    else:
+        _show_left_out(wanted, left_out, total=total)
+    if not total and left_out:
+        sys.exit(1)
+
+
+def _show_left_out(wanted: "LetterFilter", left_out: dict[str, str], *, total: int) -> None:
     for dead_id, why in islice(left_out.items(), LEFT_OUT_SHOWN_MAX):
         click.echo(f"left out {dead_id}: {why}")
     if len(left_out) > LEFT_OUT_SHOWN_MAX:
         click.echo(f"... and {len(left_out) - LEFT_OUT_SHOWN_MAX} more; `hookline dead list` has them still")
     if not total and not left_out:
         click.echo(f"no dead letters{_doubt(wanted.reason)}")
-    if not total and left_out:
-        sys.exit(1)
 
 
 async def _send_again(
     settings: "Settings", parts: "GatewayParts", wanted: "LetterFilter", *, total: int, limit: int | None
-) -> dict[str, str]:
-    """Send, and say how many; those that cannot be sent, with the reason."""
+) -> "Redriven":
+    """Send, and show the progress."""
     from pipeline.commands.progress import show_progress
     from pipeline.gateway.producer_reading import ProducerReading
     from pipeline.gateway.redriving import redrive as send_again
@@ -230,8 +258,7 @@ async def _send_again(
     except BaseException:
         click.echo(f"stopped after {done} of {total} dead letters; run it again for the others", err=True)
         raise
-    click.echo(f"sent {result.redriven} dead letters again")
-    return result.skipped
+    return result
 
 
 async def _find_left_out(pool: "Pool", wanted: "LetterFilter") -> dict[str, str]:
@@ -252,6 +279,28 @@ async def _find_left_out(pool: "Pool", wanted: "LetterFilter") -> dict[str, str]
     for letter in chosen:
         reasons.pop(letter.dead_id, None)
     return reasons
+
+
+def _to_json(letter: "ArchivedLetter") -> dict[str, object]:
+    from pipeline.core.events.moments import show_datetime, show_moment
+
+    at = letter.redriven_at
+    return {
+        "dead_id": letter.dead_id,
+        "died_at": show_moment(letter.died_at_us),
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "application_id": letter.application_id,
+        "subscription_id": letter.subscription_id,
+        "delivery_id": letter.delivery_id,
+        "event_id": letter.event_id,
+        "source": {
+            "topic": letter.source_topic,
+            "partition": letter.source_partition,
+            "offset": letter.source_offset,
+        },
+        "redriven_at": None if at is None else show_datetime(at),
+    }
 
 
 def _describe(letter: "ArchivedLetter") -> str:

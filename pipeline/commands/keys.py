@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -53,8 +54,9 @@ def new(key_id: str | None) -> None:
 
 
 @keys.command("list")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON array.")
 @with_installation()
-def show(settings: "Settings") -> None:
+def show(settings: "Settings", is_json: bool) -> None:
     """Show which keys are in use, by how many secrets, and whether each was given to this process.
 
     Exit code 2 when a key that is needed is missing or wrong.
@@ -63,13 +65,14 @@ def show(settings: "Settings") -> None:
     Example:
       HOOKLINE_SEALING_KEY_FILE=new.key hookline keys list
     """
-    raise SystemExit(asyncio.run(_show(settings)))
+    raise SystemExit(asyncio.run(_show(settings, is_json=is_json)))
 
 
 @keys.command()
 @click.option("--dry-run", is_flag=True, help="Only say how many applications would be sealed again.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation(KAFKA, POSTGRES)
-def rotate(settings: "Settings", dry_run: bool) -> None:
+def rotate(settings: "Settings", dry_run: bool, is_json: bool) -> None:
     """Seal every secret again that is not sealed with the first key, and publish what changed.
 
     May be interrupted and repeated: each application is done whole or not at all. Needs PostgreSQL and Kafka.
@@ -78,10 +81,10 @@ def rotate(settings: "Settings", dry_run: bool) -> None:
     Example:
       HOOKLINE_SEALING_KEY_FILE=new.key hookline keys rotate --dry-run
     """
-    asyncio.run(_rotate(settings, dry_run=dry_run))
+    asyncio.run(_rotate(settings, dry_run=dry_run, is_json=is_json))
 
 
-async def _show(settings: "Settings") -> int:
+async def _show(settings: "Settings", *, is_json: bool) -> int:
     from pipeline.commands.database import open_command_pool
     from pipeline.core.signing.sealing import Sealed, SealingError
     from pipeline.postgres.control.sealed_secrets import list_key_uses
@@ -91,19 +94,26 @@ async def _show(settings: "Settings") -> int:
     async with open_command_pool(settings.database, name="keys") as pool:
         uses = await list_key_uses(pool)
     is_well = True
+    rows: list[tuple[str, int, str]] = []
     for use in uses:
         try:
             sealer.unseal(Sealed(key_id=use.key_id, sealed=use.sealed), context=use.context)
             word = "seals" if use.key_id == sealer.current_key_id else "opens"
         except SealingError as error:
             word, is_well = f"MISSING: {error}", False
-        click.echo(f"{use.key_id:<24}  {use.secrets:>8} secrets  {word}")
+        rows.append((use.key_id, use.secrets, word))
     if sealer.current_key_id not in [use.key_id for use in uses]:
-        click.echo(f"{sealer.current_key_id:<24}  {0:>8} secrets  seals")
+        rows.append((sealer.current_key_id, 0, "seals"))
+    if is_json:
+        members = ("key_id", "secrets", "state")
+        click.echo(json.dumps([dict(zip(members, row, strict=True)) for row in rows], indent=2))
+    else:
+        for key_id, count, word in rows:
+            click.echo(f"{key_id:<24}  {count:>8} secrets  {word}")
     return 0 if is_well else 2
 
 
-async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
+async def _rotate(settings: "Settings", *, dry_run: bool, is_json: bool) -> None:
     from pipeline.commands.progress import show_progress
     from pipeline.core.signing.sealing import NONCE_BYTES, Sealed
     from pipeline.gateway.database_verification import verify_keys
@@ -122,11 +132,15 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
     async with open_parts(settings, name="keys") as parts:
         await verify_keys(parts.pool, sealer)  # before anything is changed
         application_ids = await list_applications_to_reseal(parts.pool, sealer.current_key_id)
+        figures: dict[str, object] = {"key_id": sealer.current_key_id, "applications": len(application_ids)}
         if dry_run:
+            tokens = await count_tokens_to_reseal(parts.pool, sealer.current_key_id)
+            if is_json:
+                click.echo(json.dumps({"dry_run": True, **figures, "service_tokens": tokens}))
+                return
             click.echo(
                 f"{len(application_ids)} applications have secrets to be sealed again with {sealer.current_key_id}"
             )
-            tokens = await count_tokens_to_reseal(parts.pool, sealer.current_key_id)
             click.echo(f"{tokens} service tokens must be sealed again")
             return
         tokens, count = await reseal_tokens(parts.pool, sealer.current_key_id, reseal), 0
@@ -138,6 +152,9 @@ async def _rotate(settings: "Settings", *, dry_run: bool) -> None:
         # sealed by an earlier run that was interrupted before it published them
         for application_id in await list_unpublished(parts.pool):
             await parts.publisher.publish_or_raise(application_id)
+    if is_json:
+        click.echo(json.dumps({"dry_run": False, **figures, "secrets": count, "service_tokens": tokens}))
+        return
     click.echo(f"sealed {count} secrets of {len(application_ids)} applications again with {sealer.current_key_id}")
     if tokens:
         click.echo(f"sealed {tokens} service tokens again")

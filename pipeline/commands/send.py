@@ -1,5 +1,6 @@
 """`hookline send`: events from the command line."""
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -31,6 +32,7 @@ EXIT_FAILED = 1
 )
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How many to send.")
 @click.option("--rate", type=FiniteRange(0, min_open=True), metavar="N", help="At most so many a second.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @click.option("--kafka", "is_kafka", is_flag=True, help="Write straight into Kafka instead of calling the API.")
 @sender_options
 def send(
@@ -43,6 +45,7 @@ def send(
     api: str | None,
     application_id: str | None,
     secret: str | None,
+    is_json: bool,
     is_kafka: bool,
     profile: str | None,
     data_dir: Path | None,
@@ -60,7 +63,7 @@ def send(
     \b
     Example:
       hookline send '{"hello":"world"}'
-      hookline send --type shop.order.paid --count 1000 --rate 50
+      hookline send --type shop.order.paid --count 1000 --rate 50 --json
       hookline send @invoice.json --api https://hooks.example.com/api/v1 \\
           --application-id 0197… --secret 4f8c… --type billing.invoice.paid --label region=eu
     """
@@ -111,11 +114,20 @@ def send(
                 click.echo(f"stopped: {accepted:,} of {count:,} events were accepted, or a few more", err=True)
                 raise
 
-    sys.exit(report(asyncio.run(run()), count))
+    sys.exit(report(asyncio.run(run()), count, is_json=is_json))
 
 
-def report(outcome: "Outcome", count: int) -> int:
+def report(outcome: "Outcome", count: int, *, is_json: bool = False) -> int:
     """Say what came of it; the exit code."""
+    if is_json:
+        figures = {
+            "accepted": outcome.accepted,
+            "last_event_id": outcome.last_id or None,
+            "seconds": round(outcome.seconds, 3),
+            "error": outcome.failure,
+        }
+        click.echo(json.dumps(figures))
+        return 0 if outcome.failure is None else EXIT_FAILED
     if count == 1 and outcome.accepted:
         click.echo(outcome.last_id)
     elif outcome.accepted:

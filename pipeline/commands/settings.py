@@ -1,5 +1,6 @@
 """`hookline settings`: every setting with its default, unit, bounds and present value."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON array.")
 @choice_options("Show the settings of")
-def settings(profile: str | None, data_dir: Path | None) -> None:
+def settings(is_json: bool, profile: str | None, data_dir: Path | None) -> None:
     """List every setting: its present value, what it means, its default, unit and bounds.
 
     A setting is an environment variable; secrets are not shown. An unknown HOOKLINE_ variable, or a value out of
@@ -27,6 +29,8 @@ def settings(profile: str | None, data_dir: Path | None) -> None:
       HOOKLINE_KAFKA_PARTITIONS=32 hookline settings
       hookline settings --profile shop
     """
+    from dataclasses import asdict
+
     from pipeline.commands.installation.finding import merge_settings
     from pipeline.config import ConfigError, Settings, load_settings
     from pipeline.setting_rows import list_rows
@@ -38,10 +42,16 @@ def settings(profile: str | None, data_dir: Path | None) -> None:
         current = load_settings(environ)
     except ConfigError as error:
         # shown all the same: who mistyped a name comes here to find it
+        if is_json:
+            raise
         _show(list_rows(Settings(), frozenset()))
         click.echo(f"hookline: {error}", err=True)
         sys.exit(2)
-    _show(list_rows(current, frozenset(environ)))
+    rows = list_rows(current, frozenset(environ))
+    if is_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        _show(rows)
 
 
 def _show(rows: "list[SettingRow]") -> None:

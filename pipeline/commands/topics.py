@@ -1,5 +1,6 @@
 """`hookline topics`: the log's topics compared with the declared ones."""
 
+import json
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -29,8 +30,9 @@ def topics() -> None:
 
 
 @topics.command()
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON array.")
 @with_installation()
-def plan(settings: "Settings") -> None:
+def plan(settings: "Settings", is_json: bool) -> None:
     """Show every topic: ok, to be created, to be configured, or a mismatch that `apply` cannot mend.
 
     A line `held` for each partition in which a producer's open transaction keeps records from being read, a line
@@ -41,6 +43,7 @@ def plan(settings: "Settings") -> None:
     \b
     Example:
       hookline topics plan
+      hookline topics plan --json
     """
     from pipeline.kafka.admin import OFFSETS_RETENTION, find_offsets_retention_s, plan_topics
     from pipeline.kafka.open_transactions import find_open_transactions
@@ -49,17 +52,25 @@ def plan(settings: "Settings") -> None:
     changes = {change.topic: change for change in plan_topics(config, declared)}
     whole = [topic for topic in declared.all() if topic.name not in changes or changes[topic.name].kind == "configure"]
     held = find_open_transactions(config, whole)
+    rows: list[tuple[str, str, str]] = []
     for topic in declared.all():
         change = changes.get(topic.name)
-        _show(topic.name, *("ok", f"{topic.partitions} partitions") if change is None else (change.kind, change.detail))
+        state = ("ok", f"{topic.partitions} partitions") if change is None else (change.kind, change.detail)
+        rows.append((topic.name, *state))
         for (name, partition), offsets in held.items():
             if name == topic.name:
-                _show(name, "held", f"partition {partition}: {offsets} offsets behind an open transaction")
+                rows.append((name, "held", f"partition {partition}: {offsets} offsets behind an open transaction"))
     kept_s = find_offsets_retention_s(config)
     if kept_s is not None and kept_s < config.event_retention_s:
         wanted = f"events are kept for {config.event_retention_s / 60:g}: see docs/operating.md"
-        _show(OFFSETS_RETENTION, "short", f"brokers have {kept_s / 60:g}, {wanted}")
-    _show_risks(config, declared)
+        rows.append((OFFSETS_RETENTION, "short", f"brokers have {kept_s / 60:g}, {wanted}"))
+    rows += _list_risks(config, declared)
+    if is_json:
+        members = ("topic", "state", "detail")
+        click.echo(json.dumps([dict(zip(members, row, strict=True)) for row in rows], indent=2))
+    else:
+        for row in rows:
+            _show(*row)
     sys.exit(2 if any(change.kind == "mismatch" for change in changes.values()) else 0)
 
 
@@ -85,7 +96,8 @@ def apply(settings: "Settings") -> None:
         )
     if not done:
         click.echo("nothing to do: all topics are as declared")
-    _show_risks(config, declared)
+    for row in _list_risks(config, declared):
+        _show(*row)
 
 
 @topics.command()
@@ -169,11 +181,10 @@ def _declare_reachable(config: "KafkaConfig") -> "tuple[KafkaConfig, Topics]":
     return config, declared
 
 
-def _show_risks(config: "KafkaConfig", declared: "Topics") -> None:
+def _list_risks(config: "KafkaConfig", declared: "Topics") -> list[tuple[str, str, str]]:
     from pipeline.kafka.replication import find_risks
 
-    for topic, risk in find_risks(config, declared.all()):
-        _show(topic, "at risk", risk)
+    return [(topic, "at risk", risk) for topic, risk in find_risks(config, declared.all())]
 
 
 def _show(topic: str, word: str, detail: str) -> None:

@@ -22,22 +22,26 @@ ID = "0190f1a2-0000-7000-8000-000000000001"
 READING = {
     "ledger --json": (0, '"is_balanced": true'),
     "topics plan": (0, "hookline.events"),
+    "topics plan --json": (0, '"topic": "hookline.events"'),
     "topics grow 8": (0, "nothing to do: HOOKLINE_KAFKA_PARTITIONS is 8"),
-    "dead list": (0, "no dead letters"),
+    "dead list --json": (0, '"letters": []'),
     f"dead show {ID}": (1, f"there is no dead letter {ID}"),
-    "dead redrive --everything --dry-run": (0, "no dead letters"),
+    "dead redrive --everything --dry-run --json": (0, '"sent": 0'),
     "keys list": (0, "seals"),
-    "keys rotate --dry-run": (0, "0 applications have secrets to be sealed again"),
+    "keys list --json": (0, '"state": "seals"'),
+    "keys rotate --dry-run --json": (0, '"applications": 0'),
     "migrate --dry-run": (0, "the database is up to date"),
     "partitions list --json": (0, "[]"),
     f"partitions isolate {ID} --dry-run": (1, f"there is no organization {ID}"),
-    "archive detached": (0, "no day can be attached again"),
+    "archive detached --json": (0, "[]"),
     "archive restore 2026-01-01 --dry-run": (1, "2026-01-01 is not among the days taken out"),
     "archive rebuild --dry-run": (0, "missing tables: none"),
+    "archive rebuild --dry-run --json": (0, '"missing_tables": []'),
     "db report --json": (0, '"version"'),
     "doctor --json": (0, '"differences": []'),
     "send": (0, "-"),
     "send --kafka": (0, "-"),
+    "send --count 2 --json": (0, '"accepted": 2'),
     "trigger shop.order.paid": (0, "-"),
 }
 KAFKA, POSTGRES = "Kafka at {kafka}", "PostgreSQL at {postgres}"
@@ -107,6 +111,8 @@ async def test_commands_find_the_one_that_runs(up: HooklineUp, tmp_path: Path) -
         code, said = READING[command]
         assert (code, using) == (ended.code, ended.err.partition("\n")[0]), command
         assert said in (ended.out if code == 0 else ended.err), command
+        if "--json" in command:
+            json.loads(ended.out)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -150,11 +156,12 @@ async def test_the_list_and_the_completion(up: HooklineUp, tmp_path: Path) -> No
     listed = await run(up, tmp_path, "profiles --json")
     completion = {"_HOOKLINE_COMPLETE": "bash_complete", "COMP_WORDS": "hookline ledger --profile s", "COMP_CWORD": "3"}
     offered = await run(up, tmp_path, "", **completion)
-    shown = await run(up, tmp_path, "settings --profile shop")
+    shown = await run(up, tmp_path, "settings --profile shop --json")
 
     assert [{"profile": "shop", "api": up.report.api, "data_dir": str(up.data_dir)}] == json.loads(listed.out)
     assert "plain,shop" == offered.out.strip()
-    assert f"HOOKLINE_KAFKA_BOOTSTRAP_SERVERS={up.report.kafka}" in shown.out
+    values = {row["variable"]: row["value"] for row in json.loads(shown.out)}
+    assert up.report.kafka == values["HOOKLINE_KAFKA_BOOTSTRAP_SERVERS"]
     assert up.report.database_url not in listed.out + shown.out
 
 
