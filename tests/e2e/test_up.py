@@ -198,7 +198,7 @@ async def test_a_person_sees_where_things_are_and_what_arrives(tmp_path: Path, d
     assert [] == find_left(data_dir)
     gone = await run_hookline("send", "--data-dir", str(data_dir), "{}")
     assert 2 == gone.code
-    assert "there is no running `hookline up`" in gone.err
+    assert "no `hookline up` runs in" in gone.err
 
 
 async def wait_shown(out: Path, event_id: str) -> None:

@@ -101,7 +101,7 @@ def require(root: Path) -> Running:
     looked = look(root)
     if isinstance(looked, Running):
         return looked
-    raise StartError(looked.reason or f"no `hookline up` runs in {root}")
+    raise StartError(looked.reason or f"no `hookline up` runs in {root}; `hookline profiles` lists those that run")
 
 
 def merge_settings(environ: Mapping[str, str], found: Found) -> dict[str, str]:
