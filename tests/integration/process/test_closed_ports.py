@@ -13,19 +13,21 @@ from tests.support.commands import run_hookline
 from tests.support.free_ports import hold_closed_ports
 from tests.support.proxy import TcpProxy
 
+BOTH = " and PostgreSQL at 127.0.0.1:1, database hookline"
 ID = "0190f1a2-0000-7000-8000-000000000001"
 DATABASE = {"HOOKLINE_DATABASE_WRITE_URL": "postgresql://hookline@127.0.0.1:1/hookline"}
-COMMANDS = (
-    "topics plan",
-    "topics apply",
-    f"topics producer {ID}",
-    "ledger",
-    "ledger --json",
-    "doctor",
-    f"dead redrive {ID}",
-    "archive rebuild",
-    "archive rebuild --dry-run",
-)
+# each with what it says that it changes, behind Kafka; None: it only reads
+COMMANDS = {
+    "topics plan": None,
+    "topics apply": "",
+    f"topics producer {ID}": "",
+    "ledger": None,
+    "ledger --json": None,
+    "doctor": None,
+    f"dead redrive {ID}": BOTH,
+    "archive rebuild": BOTH,
+    "archive rebuild --dry-run": None,
+}
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ async def test_a_command_does_not_wait_for_a_closed_port(command: str) -> None:
         f"cannot reach Kafka at {servers}: all 2 brokers refuse connections. Is it running, is "
         "HOOKLINE_KAFKA_BOOTSTRAP_SERVERS right?"
     )
-    assert (2, f"hookline: {sentence}\n") == (ended.code, ended.err)
+    changed = COMMANDS[command]
+    change = "" if changed is None else f"changing Kafka at {servers}{changed}\n"
+    assert (2, f"{change}hookline: {sentence}\n") == (ended.code, ended.err)
     assert ({"error": sentence} if "--json" in command else None) == (json.loads(ended.out) if ended.out else None)
 
 
