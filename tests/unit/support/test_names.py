@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.kafka import format_prefix
 from tests.support.postgres import name_of, rename_database
-from tests.support.processes import select_environ, tail
+from tests.support.processes import STATE_HOME, select_environ, tail
 
 
 @given(st.text(alphabet=printable + "äß→", max_size=300))
@@ -37,11 +37,14 @@ def test_another_database_of_the_same_server() -> None:
 
 
 def test_processes_start_without_the_settings_of_the_desk() -> None:
-    """Only the place of downloaded parts is handed on; an unknown HOOKLINE_ variable would stop every process."""
+    """Only the place of downloaded parts is handed on; an unknown HOOKLINE_ variable would stop every process.
+
+    The list of installations that run is the tests' own: those of the desk are found by no command.
+    """
     environ = {"PATH": "/bin", "HOOKLINE_TEST_KAFKA": "x", "HOOKLINE_KAFKA_PARTITIONS": "1"}
     kept = {"HOOKLINE_EMBEDDED_CACHE_DIR": "/cache"}
 
-    assert {"PATH": "/bin"} | kept == select_environ(environ | kept)
+    assert {"PATH": "/bin", "XDG_STATE_HOME": STATE_HOME} | kept == select_environ(environ | kept)
 
 
 def test_a_failure_shows_the_end_of_a_log(tmp_path: Path) -> None:
