@@ -21,7 +21,7 @@ DEFAULT_DATA_DIR = Path(".hookline")
 class Surroundings:
     """Facts for the banner beside the report. `master_key`: where that key is, in words.
 
-    `program`: `hookline` as it is to be typed here.
+    `program`: `hookline` as it is to be typed here. `profile`: if the data is in that profile's own directory.
     """
 
     data_dir: Path
@@ -29,6 +29,7 @@ class Surroundings:
     master_key: str
     seconds: float
     program: str = "hookline"
+    profile: str | None = None
 
 
 def format_banner(report: Report, around: Surroundings, now: datetime) -> Text:
@@ -94,7 +95,9 @@ def _format_send(around: Surroundings) -> str:
 
 def _format_command(around: Surroundings, name: str) -> str:
     words = [around.program, name]
-    if around.data_dir != DEFAULT_DATA_DIR.absolute():
+    if around.profile is not None:
+        words += ["--profile", around.profile]
+    elif around.data_dir != DEFAULT_DATA_DIR.absolute():
         words += ["--data-dir", str(around.data_dir)]
     return shlex.join(words)
 

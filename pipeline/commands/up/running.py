@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.commands.installation.running import find_profile_dir
 from pipeline.commands.outcome import INTERRUPTED
 from pipeline.commands.up.banner import Surroundings, format_banner
 from pipeline.commands.up.data_directory import DataDirectory, open_data_directory
@@ -141,12 +142,14 @@ class Session:
             return
         is_given = MASTER_KEY_VARIABLE in self._environ
         place = f"as set in {MASTER_KEY_VARIABLE}" if is_given else f"in {self._data.master_key_file}"
+        profile = self._options.profile
         around = Surroundings(
             data_dir=self._data.root,
             logs=self._data.logs,
             master_key=f"{place} (it may do everything)",
             seconds=time.monotonic() - self._started_at_s,
             program=find_program(sys.argv[0]),
+            profile=profile if find_profile_dir(self._environ, profile) == self._data.root else None,
         )
         self._screen.show_banner(format_banner(report, around, datetime.now(UTC)))
 

@@ -92,6 +92,13 @@ def test_the_usual_place_need_not_be_named() -> None:
     assert """or shorter:  hookline send '{"hello":"world"}'""" in make_banner(REPORT, Path(".hookline").absolute())
 
 
+def test_a_profile_is_named_by_its_name() -> None:
+    """The lines to paste are short where the data is in the profile's own directory."""
+    around = Surroundings(data_dir=Path("/data/shop"), logs=Path("/logs"), master_key="", seconds=1.0, profile="shop")
+
+    assert "hookline ledger --profile shop" in format_banner(REPORT, around, NOW).plain
+
+
 def test_the_line_to_paste_is_found_by_the_shell() -> None:
     """A program that is not on the path, as after `make run`, is named as it was started."""
     around = Surroundings(
