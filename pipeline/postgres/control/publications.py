@@ -83,6 +83,7 @@ async def claim_publication(
 ) -> Publication | Busy | None:
     """A lease to publish the application's newest version; None: it is published.
 
+    `lease`: whose it is, who publishes each application once at a time.
     `known`: what the log says. When that cannot have come from this database, or with `is_forced`, all is published.
     """
     async with pool.connection() as connection, connection.transaction():
@@ -90,10 +91,11 @@ async def claim_publication(
         await cursor.execute(
             "select organization_id::text, routes_version, published_version, parts_version, change_id::text, "
             "published_change_id::text, deleted_at is not null as deleted, "
-            "publishing_until is not null and publishing_until > clock_timestamp() as is_busy, "
+            # a lease of its own that is left: it could not note the end, or that it has begun
+            "coalesce(publishing_by <> %s and publishing_until > clock_timestamp(), false) as is_busy, "
             "control_plane_id::text, epoch from applications, control_plane where application_id = %s "
             "for no key update of applications",
-            (application_id,),
+            (lease, application_id),
         )
         row = await cursor.fetchone()
         if row is None:

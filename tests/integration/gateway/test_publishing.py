@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Literal
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
 from pipeline.core.events.records import RoutesHead, RoutesPart, from_bytes
+from pipeline.gateway.publishing import LEASE_S
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.kafka.tail import read_tail
 from pipeline.postgres.control.subscription_copies import copy_subscription
@@ -85,6 +88,32 @@ async def test_limits_that_multiply(stack: Stack) -> None:
     # the secrets of copies do not open: tests that list whatever they find are not to find them
     removed = await stack.api.call("DELETE", f"/applications/{space.application_id}")
     assert 204 == removed.status
+
+
+async def test_a_publication_whose_end_failed(stack: Stack) -> None:
+    """A session that ends before the end of a publication is noted holds up the next change by no more than itself."""
+    space = await stack.api.make_space()
+    with psycopg.connect(stack.database_url, autocommit=True) as database:
+        database.execute(
+            "create function refuse_to_note() returns trigger language plpgsql as "
+            "$$ begin raise 'canceling statement due to user request' using errcode = 'query_canceled'; end $$"
+        )
+        database.execute(
+            SQL(
+                "create trigger refuse_to_note before update on applications for each row when "
+                "(new.application_id = {} and new.published_version > old.published_version) "
+                "execute function refuse_to_note()"
+            ).format(Literal(space.application_id))
+        )
+        failed = await stack.api.call("POST", "/event_types", describe_type(space.application_id, TYPE))
+        database.execute("drop trigger refuse_to_note on applications")
+        database.execute("drop function refuse_to_note")
+    begun_s = time.monotonic()
+    changed = await stack.api.call("POST", "/event_types", describe_type(space.application_id, "billing.invoice.void"))
+    took_s = time.monotonic() - begun_s
+
+    assert (503, 201) == (failed.status, changed.status)
+    assert took_s < LEASE_S / 3
 
 
 async def test_a_change_costs_what_it_changes(stack: Stack) -> None:
