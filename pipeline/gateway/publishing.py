@@ -30,6 +30,7 @@ from pipeline.gateway.published_records import (
 from pipeline.kafka.producer import KafkaUnavailableError, LogProducer
 from pipeline.kafka.routes_view import RoutesView
 from pipeline.metrics import Metrics
+from pipeline.pauses import Pauses
 from pipeline.postgres.control import publications
 from pipeline.postgres.control.publications import BUSY, LogState, Publication
 from pipeline.postgres.pool import DatabaseFailed, DatabaseUnavailable, Pool
@@ -176,9 +177,11 @@ class Publisher:
         now_us = wall_us()
         portion: list[Written] = []
         size_bytes = 0
+        pauses = Pauses()
         async for record in self._list_records(publication):
             portion.append(record)
             size_bytes += len(record[1]) + len(record[2] or b"")
+            await pauses.take()
             if size_bytes > PORTION_MAX_BYTES or len(portion) >= PORTION_MAX_RECORDS:
                 await self._producer.send_bytes(portion)
                 portion, size_bytes = [], 0

@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 from pipeline.core.routing.agreement import Verdict, judge
 from pipeline.postgres.control.subscriptions import COLUMNS, Subscription, read_subscription
 from pipeline.postgres.pool import Pool
+from pipeline.postgres.rows import fetch_rows
 
 PAGE_ROWS = 500
 FROM_THE_START = -1
@@ -279,4 +280,4 @@ async def read_secrets(pool: Pool, publication: Publication) -> list[ChangedName
 async def _read_names(pool: Pool, publication: Publication, query: LiteralString) -> list[ChangedName]:
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(ChangedName)) as cursor:
         await cursor.execute(query, (publication.application_id, publication.since))
-        return await cursor.fetchall()
+        return await fetch_rows(cursor)
