@@ -83,7 +83,17 @@ class Pool(AsyncConnectionPool[Session]):
 
     async def open_one(self) -> None:
         """Open a session, as for a request that finds none, and close it. Raises `psycopg.Error`."""
-        await (await self._connect()).close()
+        async with self.open_another():
+            pass
+
+    @asynccontextmanager
+    async def open_another(self) -> AsyncIterator[Session]:
+        """A session beyond those of the pool, for questions while all of these are in use. Raises `psycopg.Error`."""
+        session = await self._connect()
+        try:
+            yield session
+        finally:
+            await session.close()
 
     async def _connect(self, timeout: float | None = None) -> Session:  # noqa: ASYNC109 - the parent's signature
         try:

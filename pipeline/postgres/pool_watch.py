@@ -13,6 +13,7 @@ from psycopg_pool import PoolTimeout
 
 from pipeline.core.log.replay_lag import ReplayLag
 from pipeline.metrics import Metrics
+from pipeline.postgres.lock_watch import LockWatch
 from pipeline.postgres.opening_watch import OpeningWatch
 from pipeline.postgres.pool import Pool
 from pipeline.postgres.pool_figures import PoolFigures
@@ -71,12 +72,14 @@ class PoolWatch:
         self._problem: str | None = None
         self._failures = 0
         self._has_answered = False
+        self._is_crowded = False  # sessions can be opened, and all of the pool are in use
         self._was_useless = False  # the last session asked could not write
         self._opening = OpeningWatch(pool, name=name)
+        self._locks = LockWatch(pool, name=name)
 
     def check(self) -> str | None:
         """Health: None, or the problem."""
-        return self._problem or self._opening.check()
+        return self._locks.check() or self._problem or self._opening.check()
 
     async def run(self) -> None:
         """Runs for ever."""
@@ -84,6 +87,8 @@ class PoolWatch:
             self._note(await self._ask_in_time())
             if self._problem is None:
                 await self._opening.look()
+            if self._is_for_changes and (self._problem is None or self._is_crowded):
+                await self._locks.look(is_crowded=self._is_crowded)
             self._figures.update()
             await asyncio.sleep(INTERVAL_S)
 
@@ -96,6 +101,7 @@ class PoolWatch:
             return "it does not answer"
 
     async def _ask(self) -> str | None:
+        self._is_crowded = False
         try:
             if self._is_for_changes and self._pool.lack is not None:
                 try:
@@ -105,6 +111,7 @@ class PoolWatch:
             async with self._pool.connection(timeout=ANSWER_TIMEOUT_S) as connection:
                 row = await (await connection.execute(STATE)).fetchone()
         except PoolTimeout as error:
+            self._is_crowded = self._pool.refusal is None
             return self._pool.refusal or str(error)
         except psycopg.Error as error:
             return (str(error).strip() or type(error).__name__).partition("\n")[0]
