@@ -56,12 +56,15 @@ CONNECT_TIMEOUT_MIN_S = 2  # libpq's own minimum
 
 
 # One trip. Some settings are not there in each version of the server (`transaction_timeout`). What waits for standbys
-# too is more than `is_durable` asks for.
+# too is more than `is_durable` asks for. Without triggers changes would have no entry in the audit log; a role that is
+# no superuser needs a right to set them going again.
 PREPARE: LiteralString = (
     "select set_config(name, value, false) from unnest(%(names)s::text[], %(values)s::text[]) as given (name, value) "
     "where current_setting(name, true) is not null "
     "union all select set_config('synchronous_commit', 'on', false) "
-    "where %(is_durable)s and current_setting('synchronous_commit') = 'off'"
+    "where %(is_durable)s and current_setting('synchronous_commit') = 'off' "
+    "union all select set_config('session_replication_role', 'origin', false) "
+    "where has_parameter_privilege('session_replication_role', 'SET')"
 )
 POLL_S = 0.1  # psycopg's own
 ValueT = TypeVar("ValueT")

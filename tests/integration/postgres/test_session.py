@@ -103,6 +103,17 @@ async def test_changes_outlast_a_crash(database: str, default: str, expected: st
         assert [(expected,)] == await pool.fetch(b"show synchronous_commit", (), tuple_row)
 
 
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_changes_are_noted_where_triggers_are_off(database: str, is_bare: bool) -> None:
+    """A server may be told to fire none, as for a copy: a change has its entry in the audit log all the same."""
+    set_defaults(database, {"session_replication_role": "replica"})
+    insert = b"insert into organizations (organization_id, name) values (gen_random_uuid(), 'a') returning 1"
+    async with running_pool(database, is_bare=is_bare) as pool:
+        await pool.fetch(insert, (), tuple_row)
+
+        assert [(1,)] == await pool.fetch(b"select count(*) from audit_log", (), tuple_row)
+
+
 HASTE = {
     "transaction_timeout": "1500ms",
     "idle_session_timeout": "1500ms",
