@@ -74,7 +74,29 @@ class SilentServerError(psycopg.OperationalError):
     """The server did not answer in time. Whether a change was made is not known."""
 
 
-class Session(AsyncConnection[TupleRow]):
+class OutOfStepError(psycopg.OperationalError):
+    """The session gave an answer to what was not asked, and is closed: the next one would be taken for another's."""
+
+
+class CheckedConnection(AsyncConnection[TupleRow]):
+    """A connection whose server may be a pooler.
+
+    PgBouncer hands on what the server says at the end of a session that is idle, and says something itself: psycopg
+    finds two answers to the next statement, which for it is a mistake of ours, and not a session that has ended.
+    """
+
+    async def wait(self, gen: PQGen[ValueT], interval: float = POLL_S, timeout: float | None = None) -> ValueT:  # noqa: ASYNC109 - the parent's signature
+        """See the parent's method. Raises `OutOfStepError`."""
+        try:
+            return await super().wait(gen, interval, timeout)
+        except psycopg.InternalError as error:
+            if error.sqlstate is not None:  # the server's own
+                raise
+            self.pgconn.finish()
+            raise OutOfStepError(str(error)) from error
+
+
+class Session(CheckedConnection):
     """A session whose server may be silent for `patience_s` at most.
 
     The server bounds statements itself. It does not bound a commit, which waits for synchronous standbys for as long as

@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres.pool import describe_unreachable
-from pipeline.postgres.session import describe_connection, prepare
+from pipeline.postgres.session import CheckedConnection, describe_connection, prepare
 
 Connection = AsyncConnection[TupleRow]
 LONG_TIMEOUT_S = 900
@@ -47,7 +47,7 @@ async def open_long_connection(config: DatabaseConfig) -> Connection:
 
 
 async def _connect(url: str, options: Mapping[str, Any], settings: Mapping[str, object]) -> Connection:
-    connection = await AsyncConnection.connect(url, autocommit=True, **options)
+    connection = await CheckedConnection.connect(url, autocommit=True, **options)
     try:
         await prepare(connection, settings, is_durable=False)
     except BaseException:

@@ -1,7 +1,12 @@
 """PgBouncer between every process and PostgreSQL: in session mode all works, in another one no process starts."""
 
+import os
+import select
+import socket
+
+import psycopg
 import pytest
-from psycopg.rows import tuple_row
+from psycopg.rows import TupleRow, tuple_row
 from pydantic import SecretStr
 
 from pipeline.config import DatabaseConfig
@@ -91,3 +96,56 @@ async def test_sessions_have_our_settings(odd_database: str, is_bare: bool) -> N
 
     assert [(TEXT, "UTC")] == found
     assert ("read committed",) == isolation
+
+
+END_ALL = (
+    "select pg_terminate_backend(pid) from pg_stat_activity "
+    "where datname = current_database() and pid <> pg_backend_pid()"
+)
+
+
+async def test_an_archive_whose_session_was_ended(database: str) -> None:
+    """PgBouncer says what the server did, and more besides: to the archive that is an outage, which it sits out."""
+    async with PgBouncer(database, {"pool_mode": "session"}) as pooler:
+        config = DatabaseConfig(write_url=SecretStr(pooler.lead(database)))
+        async with await open_archive_connection(config) as connection:
+            end_sessions(database)
+            await eventually(lambda: is_at_its_end(connection))
+            with pytest.raises(psycopg.OperationalError):
+                async with connection.transaction():
+                    pass
+
+            assert connection.broken
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_requests_whose_sessions_were_ended(database: str, is_bare: bool) -> None:
+    """A look-up behind PgBouncer has another session."""
+    async with PgBouncer(database, {"pool_mode": "session"}) as pooler:
+        url = SecretStr(pooler.lead(database))
+        pool = await open_pool(DatabaseConfig(pool_size=1), url, name="test", is_bare=is_bare)
+        async with pool:
+            async with pool.connection() as connection:
+                pass
+            end_sessions(database)
+            await eventually(lambda: is_at_its_end(connection))
+
+            assert [(1,)] == await pool.fetch(b"select 1", (), tuple_row)
+
+
+def end_sessions(database: str) -> None:
+    with psycopg.connect(database) as operator:
+        operator.execute(END_ALL)
+
+
+def is_at_its_end(connection: psycopg.AsyncConnection[TupleRow]) -> bool:
+    """Has all been received that will be? Nothing of it is read."""
+    if connection.closed:
+        return True
+    with socket.socket(fileno=os.dup(connection.fileno())) as peer:
+        received = peer.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT) if is_readable(peer) else b""
+    return received.count(b"FATAL") > 1
+
+
+def is_readable(peer: socket.socket) -> bool:
+    return bool(select.select([peer], [], [], 0)[0])
