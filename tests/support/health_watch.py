@@ -51,10 +51,12 @@ class HealthWatch:
             async for _ in paced(LOOK_INTERVAL_S, skips_missed=True):
                 await asyncio.gather(*(self._look(session, name, url) for name, url in urls.items()))
 
-    def are_well(self) -> bool:
-        """Did every process say that nothing is wrong when it was looked at last?"""
+    def are_well(self, *, since_s: float = 0.0) -> bool:
+        """Did every process say that nothing is wrong when it was looked at last, after `since_s`?"""
         last = {name: looks[-1] for name, looks in self._looks.items()}
-        wrong = {name: look for name, look in last.items() if look.status != 200 or look.problems}
+        wrong = {
+            name: look for name, look in last.items() if look.status != 200 or look.problems or look.at_s < since_s
+        }
         assert not wrong, wrong
         return bool(last)
 

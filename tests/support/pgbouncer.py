@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,15 @@ class PgBouncer:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+    def send(self, sent: signal.Signals) -> None:
+        """Send a signal, without waiting for what comes of it."""
+        assert self._process is not None
+        self._process.send_signal(sent)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     @property
     def address(self) -> str:

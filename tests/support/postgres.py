@@ -100,9 +100,11 @@ def create_database(server: str, *, template: str = "template1") -> Iterator[str
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
-        try:
-            yield rename_database(server, name)
-        finally:
+    try:
+        yield rename_database(server, name)
+    finally:
+        # a session of its own: the test may have ended those before
+        with psycopg.connect(server, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             drop_database(connection, name)
 
 
