@@ -51,9 +51,16 @@ def open_admin(config: KafkaConfig, *, silent_max_s: float | None = None) -> Adm
     """A client that asks and changes what brokers hold. It asks one broker for most of it, and waits for that one when
     it is gone: a new client asks another.
 
+    It must ask nothing about groups: librdkafka 2.16 ends the process (SIGSEGV) when a broker answers such a question
+    that does not coordinate the group, and the end of such a client may wait for ever.
+
     `silent_max_s`: a broker that is silent for so long is given up; None: as for all clients.
     """
-    options = connect_options(config)
+    options = connect_options(config) | {
+        # A client that connects when it needs to tries a broker that is gone without a pause, thousands of times a
+        # second, while a question waits for that one: each such client takes a core. One that connects to all pauses.
+        "enable.sparse.connections": False,
+    }
     if silent_max_s is not None:
         options["socket.timeout.ms"] = int(silent_max_s * 1000)
     return AdminClient(options, logger=None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ from confluent_kafka.admin import AdminClient
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
 from pipeline.kafka.log_guard import LogGuard, RecordTime
+from pipeline.kafka.options import open_admin
+from pipeline.kafka.partitions import LATEST
 from pipeline.kafka.record import Committed, Place
 from pipeline.kafka.recovery import Reached, find_cuts
 from pipeline.kafka.replication import find_risks
@@ -109,6 +112,24 @@ async def test_a_broker_that_is_gone_ends_no_check(cluster: KafkaCluster, prefix
         await cluster.wait_whole()
 
     assert [None] * len(watches) == [watch.check() for watch in watches]
+
+
+async def test_a_question_to_a_broker_that_is_gone_takes_no_processor(cluster: KafkaCluster, prefix: str) -> None:
+    """Two of three are gone, and the third cannot say who leads now: a client waits for those that led."""
+    config, topics = await make_topics(cluster, prefix)
+    await cluster.wait_whole()
+    admin = open_admin(config)
+    asked = {TopicPartition(topic.name, 0): LATEST for topic in topics.all()}
+    await cluster.kill(1, 2)
+    begun_s, used_s = time.monotonic(), time.process_time()
+    for _ in range(3):
+        unanswered = admin.list_offsets(asked, request_timeout=4).values()
+        await asyncio.gather(*(asyncio.to_thread(each.exception, 30) for each in unanswered))
+    used_share = (time.process_time() - used_s) / (time.monotonic() - begun_s)
+    await cluster.start(1, 2)
+    await cluster.wait_whole()
+
+    assert used_share < 0.1, f"{used_share:.0%} of a processor"
 
 
 async def test_commits_are_asked_of_the_coordinator(cluster: KafkaCluster, prefix: str) -> None:
