@@ -155,9 +155,7 @@ async def main(process: Process) -> None:
     process.health.ready["endpoints"] = endpoints.check
     process.health.ready["sealing_keys"] = keys.check
     process.health.ready["local"] = shortages.check
-    process.health.ready["group"] = lambda: (
-        None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
-    )
+    process.health.ready["group"] = lambda: None if runtime.is_assigned.is_set() else "no partitions are assigned"
     process.health.ready["log"] = faults.check
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement

@@ -68,9 +68,7 @@ async def main(process: Process) -> None:
     process.health.ready["postgres"] = outage.check
     process.health.ready["retention"] = upkeep.check
     process.health.degraded["upkeep"] = upkeep.check_failures
-    process.health.ready["group"] = lambda: (
-        None if runtime.is_assigned.is_set() else "no partitions have been assigned yet"
-    )
+    process.health.ready["group"] = lambda: None if runtime.is_assigned.is_set() else "no partitions are assigned"
     process.health.ready["log"] = faults.check
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement

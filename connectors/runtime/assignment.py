@@ -99,6 +99,9 @@ class Assignment:
         self._flow.drop(partitions)
         self._flow.abort(partitions)
         self._let_go(partitions)
+        if not any(self._owned):
+            # the coordinator may be gone, and no other member have them
+            self.is_assigned.clear()
         forgetting = asyncio.create_task(self._sink.revoked(places), name="forgetting")
         self._forgetting.add(forgetting)
         forgetting.add_done_callback(self._end_forgetting)

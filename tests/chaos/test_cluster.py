@@ -4,12 +4,15 @@ Brokers have Kafka's own times (a broker that is silent for 9 s is fenced).
 """
 
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.chaos.test_lost_tail import count_lost
+from tests.integration.archive.tables import read_rows
 from tests.support.clustered import Fault, Installation, run_installation
 from tests.support.eventually import eventually
 from tests.support.kafka import alter_topic
@@ -167,4 +170,18 @@ async def test_an_unclean_election(
             await eventually(is_said, timeout_s=60)
             before = len(load.accepted)
             await eventually(lambda: len(load.accepted) > before + RATE_PER_S, timeout_s=60)
-        sys.stdout.write(f"{kept} accepted before, {len(load.accepted)} in all\n")
+            fault.over_s = time.monotonic()
+        newest = [event for event, at_s in load.accepted.items() if at_s > fault.cured_s]
+        await eventually(lambda: {*newest} <= find_archived(installation), timeout_s=120)
+        missing = load.accepted.keys() - find_archived(installation)
+        lost = await count_lost(installation.stack, events)
+        sys.stdout.write(f"{installation.describe(fault)}\n")
+        sys.stdout.write(f"{kept} accepted before, {len(load.accepted)} in all, {len(missing)} not archived, ")
+        sys.stdout.write(f"{lost:.0f} offsets named as lost\n")
+
+    assert 0 < lost
+    assert len(missing) <= lost
+
+
+def find_archived(installation: Installation) -> set[str]:
+    return {str(row["event_id"]) for row in read_rows(installation.stack.database_url, "events")}

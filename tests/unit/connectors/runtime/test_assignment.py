@@ -17,7 +17,7 @@ from pipeline.kafka.record import Committed
 from pipeline.metrics import Metrics
 from tests.support.eventually import eventually
 
-PLACE = ("topic", 0)
+PLACE, OTHER = ("topic", 0), ("topic", 1)
 
 
 class ForgetfulSink:
@@ -73,6 +73,20 @@ async def test_a_sink_that_fails_over_lost_partitions_ends_the_process() -> None
 
     await eventually(lambda: [str(error) for error in errors] == ["a mistake of ours"])
     assert owned.find(PLACE) is None
+
+
+async def test_a_member_that_lost_all_its_partitions_is_not_ready_until_it_has_some() -> None:
+    """A member whose coordinator is gone reads nothing, like one that has read everything."""
+    assignment, _ = make_assignment(ForgetfulSink(), [])
+    seen = []
+    for places in ([PLACE, OTHER], [PLACE]):
+        await assignment.assigned(dict.fromkeys(places, Committed(7)))
+        seen.append(assignment.is_assigned.is_set())
+        for place in places:
+            assignment.lost([place])
+            seen.append(assignment.is_assigned.is_set())
+
+    assert [True, True, False, True, False] == seen
 
 
 async def test_the_end_does_not_wait_for_a_sink_that_waits_for_its_target() -> None:
