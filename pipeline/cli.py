@@ -35,6 +35,7 @@ BUILT_IN = {
     "db": "pipeline.commands.db:db",
     "partitions": "pipeline.commands.partitions:partitions",
     "doctor": "pipeline.commands.doctor:doctor",
+    "backup": "pipeline.commands.backup:backup",
     "settings": "pipeline.commands.settings:settings",
 }
 

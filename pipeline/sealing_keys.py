@@ -1,7 +1,7 @@
 """The sealing keys of this process: from a file or from the environment."""
 
 from pipeline.config import SealingConfig
-from pipeline.core.signing.sealing import Sealer, SealingError, parse_keys
+from pipeline.core.signing.sealing import Sealed, Sealer, SealingError, parse_keys
 from pipeline.start_error import StartError
 
 
@@ -20,3 +20,12 @@ def load_sealer(config: SealingConfig) -> Sealer:
         ) from error
     except SealingError as error:
         raise StartError(str(error)) from error
+
+
+def find_problem(sealer: Sealer, key_id: str, sealed: bytes, context: str) -> str | None:
+    """Why a secret cannot be opened; None: it can."""
+    try:
+        sealer.unseal(Sealed(key_id=key_id, sealed=sealed), context=context)
+    except SealingError as error:
+        return str(error)
+    return None

