@@ -37,7 +37,8 @@ def check(settings: "Settings", url: str | None, is_json: bool) -> None:
     """Say what an installation would have, and lack, with this database in the place of its own.
 
     Restore the backup into a database of its own, and give its URL. It is compared with the sealing keys that are given
-    and with Kafka's log; nothing is changed. The exit code is 1 when something would be missing, otherwise 0.
+    and with Kafka's log; nothing is changed. A backup of an earlier release needs `hookline migrate` first. The exit
+    code is 1 when something would be missing, otherwise 0.
 
     \b
     Example:
@@ -65,9 +66,7 @@ async def _check(settings: "Settings", database: "DatabaseConfig") -> dict[str, 
     topics = declare_topics_for(settings.kafka)
     await asyncio.to_thread(refuse_closed, settings.kafka)
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
-    missing = await asyncio.to_thread(migrations.plan, database.write_url.get_secret_value())
-    if missing:
-        return {"is_whole": False, "migrations_missing": missing}
+    await asyncio.to_thread(migrations.verify, database.write_url.get_secret_value())
     pool = await open_pool(database, database.write_url, name="backup")
     try:
         keys = await _find_missing_keys(settings, pool)
@@ -80,7 +79,6 @@ async def _check(settings: "Settings", database: "DatabaseConfig") -> dict[str, 
     gone = sum(each.gone for each in parts)
     return {
         "is_whole": not (keys or gone or any(each.problem for each in parts)),
-        "migrations_missing": [],
         "newest_at": _format_time(newest_us) if newest_us else None,
         "filled_until": _format_time(newest_us + settings.kafka.event_retention_s * 1_000_000) if newest_us else None,
         "keys_missing": keys,
@@ -140,16 +138,9 @@ async def _compare(settings: "Settings", topics: "Topics", noted: "dict[tuple[st
 
 
 def _describe(found: "dict[str, Any]") -> str:
-    missing = found["migrations_missing"]
-    if missing:
-        return (
-            f"schema         lacks {len(missing)} migrations: apply them to the restored database by `hookline "
-            "migrate`, and look again"
-        )
     changes, again = found["differences"], found["offsets_again"]
     lines = [
         f"newest record  {found['newest_at'] or 'none: nothing was archived'}",
-        "schema         up to date",
         *(
             f"sealing key    {each['key_id']} is missing, {each['secrets']} secrets: {each['problem']}"
             for each in found["keys_missing"]

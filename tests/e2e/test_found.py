@@ -39,6 +39,7 @@ READING = {
     "archive rebuild --dry-run --json": (0, '"missing_tables": []'),
     "db report --json": (0, '"version"'),
     "doctor --json": (0, '"differences": []'),
+    "backup check --json": (0, '"is_whole": true'),
     "send": (0, "-"),
     "send --kafka": (0, "-"),
     "send --count 2 --json": (0, '"accepted": 2'),

@@ -25,6 +25,7 @@ KEYS = {"HOOKLINE_SEALING_KEYS": "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdH
 OF_DATABASE = {
     "ledger --json": True,
     "doctor --json": True,
+    "backup check --json": True,
     "db report --json": False,
     "partitions list --json": True,
     f"partitions isolate {ID}": True,

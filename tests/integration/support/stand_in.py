@@ -50,7 +50,7 @@ def start(run_dir: Path, n: int) -> "subprocess.Popen[bytes]":
 def report(sleepers: "list[subprocess.Popen[bytes]]") -> None:
     names = (
         *("api", "organization_id", "application_id", "application_secret", "subscription_id", "subscription_secret"),
-        *("receiver", "master_api_key", "kafka", "database_url"),
+        *("receiver", "master_api_key", "kafka", "database_url", "profile", "data_dir"),
     )
     settings = {name: value for name, value in os.environ.items() if name.startswith("HOOKLINE_")}
     pids = {"sleeper": [sleeper.pid for sleeper in sleepers]}
