@@ -10,11 +10,8 @@ import click
 from pipeline.commands.installation.options import with_installation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.config import DatabaseConfig, Settings
     from pipeline.core.log.restoring import Noted, Part
-    from pipeline.gateway.diagnosis import Difference
     from pipeline.postgres.pool import Pool
     from pipeline.topics import Topics
 
@@ -56,6 +53,7 @@ def check(settings: "Settings", url: str | None, is_json: bool) -> None:
 
 
 async def _check(settings: "Settings", database: "DatabaseConfig") -> dict[str, Any]:
+    from pipeline.gateway.diagnosis import find_differences, open_views
     from pipeline.kafka.admin import verify_topics
     from pipeline.kafka.listening import refuse_closed
     from pipeline.postgres import migrations
@@ -70,7 +68,8 @@ async def _check(settings: "Settings", database: "DatabaseConfig") -> dict[str, 
     pool = await open_pool(database, database.write_url, name="backup")
     try:
         keys = await _find_missing_keys(settings, pool)
-        differences = await _find_differences(settings, pool, topics)
+        async with open_views(settings.kafka, topics) as views:
+            differences = await find_differences(pool, *views)
         noted = await read_noted(pool)
     finally:
         await pool.close()
@@ -110,19 +109,6 @@ async def _find_missing_keys(settings: "Settings", pool: "Pool") -> list[dict[st
         for use, problem in problems
         if problem is not None
     ]
-
-
-async def _find_differences(settings: "Settings", pool: "Pool", topics: "Topics") -> "Sequence[Difference]":
-    from pipeline.gateway.diagnosis import find_differences
-    from pipeline.kafka.endpoints_view import EndpointsView
-    from pipeline.kafka.routes_view import RoutesView
-
-    routes, endpoints = RoutesView(settings.kafka, topics.routes), EndpointsView(settings.kafka, topics.endpoints)
-    try:
-        await asyncio.gather(routes.start(), endpoints.start())
-        return await find_differences(pool, routes, endpoints)
-    finally:
-        await asyncio.gather(routes.close(), endpoints.close())
 
 
 async def _compare(settings: "Settings", topics: "Topics", noted: "dict[tuple[str, int], Noted]") -> "list[Part]":

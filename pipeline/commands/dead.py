@@ -149,7 +149,9 @@ async def _list(settings: "Settings", wanted: "LetterFilter", limit: int, *, is_
         counts = await count_letters(pool, wanted)
         letters = await list_letters(pool, wanted, limit=limit)
     if is_json:
-        found = {"total": sum(counts.values()), "by_reason": counts, "letters": [_to_json(each) for each in letters]}
+        from pipeline.gateway.dead_letters import show_letter
+
+        found = {"total": sum(counts.values()), "by_reason": counts, "letters": [show_letter(each) for each in letters]}
         click.echo(json.dumps(found, indent=2))
         return
     for letter in letters:
@@ -175,8 +177,10 @@ async def _show(settings: "Settings", dead_id: str, *, is_json: bool) -> None:
         raise click.ClickException(f"there is no dead letter {dead_id}; `hookline dead list` shows what there is")
     (letter,), content = letters, contents[dead_id]
     if is_json:
+        from pipeline.gateway.dead_letters import show_letter
+
         record = {"key": repr(content.source_key), "record": _describe_record(content.source_value)}
-        click.echo(json.dumps(_to_json(letter) | record, indent=2))
+        click.echo(json.dumps({**show_letter(letter), **record}, indent=2))
         return
     click.echo(_describe(letter))
     for name in ("detail", "application_id", "subscription_id", "delivery_id", "event_id"):
@@ -279,28 +283,6 @@ async def _find_left_out(pool: "Pool", wanted: "LetterFilter") -> dict[str, str]
     for letter in chosen:
         reasons.pop(letter.dead_id, None)
     return reasons
-
-
-def _to_json(letter: "ArchivedLetter") -> dict[str, object]:
-    from pipeline.core.events.moments import show_datetime, show_moment
-
-    at = letter.redriven_at
-    return {
-        "dead_id": letter.dead_id,
-        "died_at": show_moment(letter.died_at_us),
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "application_id": letter.application_id,
-        "subscription_id": letter.subscription_id,
-        "delivery_id": letter.delivery_id,
-        "event_id": letter.event_id,
-        "source": {
-            "topic": letter.source_topic,
-            "partition": letter.source_partition,
-            "offset": letter.source_offset,
-        },
-        "redriven_at": None if at is None else show_datetime(at),
-    }
 
 
 def _describe(letter: "ArchivedLetter") -> str:

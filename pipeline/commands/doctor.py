@@ -43,11 +43,9 @@ def doctor(settings: "Settings", as_json: bool, heal: bool) -> None:
 async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
     from dataclasses import asdict
 
-    from pipeline.gateway.diagnosis import find_differences
+    from pipeline.gateway.diagnosis import find_differences, open_views
     from pipeline.kafka.admin import verify_topics
-    from pipeline.kafka.endpoints_view import EndpointsView
     from pipeline.kafka.listening import refuse_closed
-    from pipeline.kafka.routes_view import RoutesView
     from pipeline.postgres import migrations
     from pipeline.postgres.control.control_plane import read_identity
     from pipeline.postgres.pool import open_pool
@@ -58,21 +56,21 @@ async def _diagnose(settings: "Settings", *, as_json: bool, heal: bool) -> int:
     await asyncio.to_thread(verify_topics, settings.kafka, topics)
     await asyncio.to_thread(migrations.verify, settings.database.write_url.get_secret_value())
     pool = await open_pool(settings.database, settings.database.write_url, name="doctor")
-    routes, endpoints = RoutesView(settings.kafka, topics.routes), EndpointsView(settings.kafka, topics.endpoints)
     try:
-        await asyncio.gather(routes.start(), endpoints.start())
-        identity = await read_identity(pool)
-        logged = sorted({(head.control_plane_id, head.epoch) for _, head in routes.heads() if head.control_plane_id})
-        differences = await find_differences(pool, routes, endpoints)
-        if heal and differences:
-            await _heal(settings, sorted({each.application_id for each in differences}), routes)
-            for _ in range(HEALED_LOOKS):
-                differences = await find_differences(pool, routes, endpoints)
-                if not differences:
-                    break
-                await asyncio.sleep(HEALED_POLL_S)  # our view of endpoints is a moment behind
+        async with open_views(settings.kafka, topics) as (routes, endpoints):
+            identity = await read_identity(pool)
+            logged = sorted(
+                {(head.control_plane_id, head.epoch) for _, head in routes.heads() if head.control_plane_id}
+            )
+            differences = await find_differences(pool, routes, endpoints)
+            if heal and differences:
+                await _heal(settings, sorted({each.application_id for each in differences}), routes)
+                for _ in range(HEALED_LOOKS):
+                    differences = await find_differences(pool, routes, endpoints)
+                    if not differences:
+                        break
+                    await asyncio.sleep(HEALED_POLL_S)  # our view of endpoints is a moment behind
     finally:
-        await asyncio.gather(routes.close(), endpoints.close())
         await pool.close()
     if as_json:
         shown = {

@@ -1,10 +1,13 @@
 """Differences between the database and the log, item by item, for people. Changes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from pipeline.config import KafkaConfig
 from pipeline.core.events.records import Endpoint
 from pipeline.core.routing.agreement import Verdict, judge
 from pipeline.gateway.published_records import describe_endpoint
@@ -16,6 +19,7 @@ from pipeline.postgres.control.control_plane import ApplicationState, list_state
 from pipeline.postgres.control.event_types import list_event_types
 from pipeline.postgres.control.subscriptions import Subscription, list_subscriptions
 from pipeline.postgres.pool import Pool
+from pipeline.topics import Topics
 
 SECRET_SHOWN_CHARS = 12
 
@@ -28,6 +32,17 @@ class Difference:
     what: str
     name: str
     problem: str
+
+
+@asynccontextmanager
+async def open_views(config: KafkaConfig, topics: Topics) -> AsyncIterator[tuple[RoutesView, EndpointsView]]:
+    """The two views of what is published, started. Raises `StartError`."""
+    routes, endpoints = RoutesView(config, topics.routes), EndpointsView(config, topics.endpoints)
+    try:
+        await asyncio.gather(routes.start(), endpoints.start())
+        yield routes, endpoints
+    finally:
+        await asyncio.gather(routes.close(), endpoints.close())
 
 
 async def find_differences(pool: Pool, routes: RoutesView, endpoints: EndpointsView) -> list[Difference]:

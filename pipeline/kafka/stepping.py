@@ -42,15 +42,14 @@ class Stepper:
 
     def begin(self, parts: list[TopicPartition]) -> None:
         """Reading begins here, at offsets or at the beginning."""
-        for part in parts:
-            self._origins.accept((part.topic, part.partition))
-        self._read_to = {(part.topic, part.partition): max(part.offset, 0) for part in parts}
+        self._read_to = {}
+        self.add(parts)
 
     def add(self, parts: Sequence[TopicPartition]) -> None:
         """Reading of these begins as well."""
         for part in parts:
             self._origins.accept((part.topic, part.partition))
-            self.go_to((part.topic, part.partition), part.offset)
+            self.go_to((part.topic, part.partition), max(part.offset, 0))
 
     def go_to(self, place: Place, offset: int) -> None:
         """Reading goes on at another offset of the same log."""

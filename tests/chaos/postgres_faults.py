@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.integration.archive.tables import count_rows, read_rows
+from tests.integration.archive.tables import count_rows
 from tests.support.api import Api, Space, describe_subscription
 from tests.support.beside import beside
 from tests.support.eventually import eventually
@@ -112,7 +112,7 @@ class Installation:
     async def check(self) -> None:
         """Check that all accepted events, and no other, were delivered and archived, and that the ledger adds up."""
         await self.load.wait_arrived(self.receiver)
-        await eventually(self._are_archived, timeout_s=WELL_WITHIN_S)
+        await eventually(lambda: self.load.are_archived(self.stack.database_url), timeout_s=WELL_WITHIN_S)
         assert 0 == count_rows(self.stack.database_url, "dead_letters")
         await self.load.wait_accounted(self.stack)
         assert [] == [name for name, some in self.stack.processes.items() if not all(one.is_running for one in some)]
@@ -144,14 +144,6 @@ class Installation:
         for name, said in self.watch.list_said(fault.begun_s, fault.over_s).items():
             lines.append(f"    {name} said {', '.join(sorted(said))}")
         return "\n".join(chain(lines, (f"    {note}" for note in fault.notes)))
-
-    def _are_archived(self) -> bool:
-        for table in ("events", "attempts"):
-            missing = self.load.accepted.keys() - {
-                str(row["event_id"]) for row in read_rows(self.stack.database_url, table)
-            }
-            assert not missing, f"{len(missing)} of {len(self.load.accepted)} are not among the archived {table}"
-        return True
 
 
 @asynccontextmanager

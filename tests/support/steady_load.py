@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import aiohttp
 
+from tests.integration.archive.tables import read_rows
 from tests.support.api import Space, describe_event
 from tests.support.commands import run_ledger
 from tests.support.eventually import eventually
@@ -84,6 +85,13 @@ class SteadyLoad:
 
         await eventually(all_arrived, timeout_s=ARRIVAL_TIMEOUT_S)
         return receiver.requests()
+
+    def are_archived(self, database_url: str) -> bool:
+        """Are all accepted events archived, with an attempt each? An assertion names how many are not."""
+        for table in ("events", "attempts"):
+            missing = self.accepted.keys() - {str(row["event_id"]) for row in read_rows(database_url, table)}
+            assert not missing, f"{len(missing)} of {len(self.accepted)} are not among the archived {table}"
+        return True
 
     async def wait_accounted(self, stack: Stack) -> None:
         """Wait until the ledger counts every accepted event, and no other, as matched and delivered."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-Place = tuple[str, int]  # topic and partition
+from pipeline.core.log.positions import Place
 
 
 class Noted(NamedTuple):

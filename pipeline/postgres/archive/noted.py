@@ -2,7 +2,8 @@
 
 from psycopg.rows import tuple_row
 
-from pipeline.core.log.restoring import Noted, Place
+from pipeline.core.log.positions import Place
+from pipeline.core.log.restoring import Noted
 from pipeline.postgres.pool import Pool
 
 NOTED = b"select topic, partition, next_offset, topic_id, appended_at_us from archive_offsets"
