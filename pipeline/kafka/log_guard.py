@@ -9,7 +9,7 @@ an open transaction cannot be read until it ends.
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -76,6 +76,7 @@ class LogGuard:
         self._admin = open_admin(config)
         self._origins = Origins(ids)
         self._seen: dict[Place, Reached] = {}
+        self._former: dict[Place, TopicPartition] = {}  # commits of before, of partitions that were not looked at yet
         self.held: dict[Place, int] = {}  # offsets that are written and that an open transaction holds back
         self._held_since_s: dict[Place, float] = {}
 
@@ -96,13 +97,33 @@ class LogGuard:
         for place in self._seen:
             self._origins.forget(place)
         self._seen.clear()
+        self._former = {}  # not cleared: a thread may be about to note what it was before
+
+    async def read_former(self, places: Collection[Place]) -> None:
+        """Read the commits of before, which the first own one replaces: to be awaited before it.
+
+        They say up to where the log was looked at. Raises `KafkaException` when Kafka does not answer.
+        """
+        # again when partitions were taken away meanwhile, and came back
+        while new := [place for place in places if place not in self._seen and place not in self._former]:
+            await asyncio.to_thread(self._read_former, new)
 
     def note_for(self, place: Place, last: RecordTime | None) -> str:
-        """The note for the metadata of a commit. `last`: the last record that was read since the log was looked at."""
-        seen, note = self._seen.get(place), ""
-        if seen is not None and seen.epoch is not None:
-            note = f"epoch={seen.epoch}@{seen.offset}" + ("" if last is None else f",{last.offset}:{last.timestamp_ms}")
-        return join_note(self._origins.find(place), note)
+        """The note for the metadata of a commit. `last`: the last record that was read since the log was looked at.
+
+        Until the log was looked at, what the commit of before says of it is handed on. Raises `KeyError` when that
+        was not read.
+        """
+        seen = self._seen.get(place)
+        if seen is not None:
+            note = "" if seen.epoch is None else format_note(seen.epoch, seen.offset, last)
+            return join_note(self._origins.find(place), note)
+        former = self._former[place]
+        topic_id, note = split_note(former.metadata)
+        commit = parse_commit(former.offset, note)
+        if commit is not None:
+            note = format_note(commit.epoch, commit.looked_at, last or next(iter(commit.reads), None))
+        return join_note(topic_id, note)
 
     async def look(self, positions: Mapping[Place, int], reads: Mapping[Place, Sequence[RecordTime]]) -> Finding:
         """Logs that have changed before these positions. For a partition seen for the first time: before its commit.
@@ -120,6 +141,7 @@ class LogGuard:
     def accept(self, finding: Finding) -> None:
         """Accept a finding: the reader goes on from there, and has reported its faults."""
         self._seen |= finding.reached
+        self._former = {place: part for place, part in self._former.items() if place not in self._seen}
         for place, topic_id in finding.topic_ids.items():
             self._origins.accept(place, topic_id)
 
@@ -127,7 +149,7 @@ class LogGuard:
         before = dict(self._seen)
         new = [place for place in positions if place not in before]
         # before the ends: another member may have gone on until a moment ago, and a broker may answer late
-        committed = self._find_commits(new) if new else {}
+        committed = self._read_former(new) if new else {}
         ends, begins = ask_ends(self._admin, positions, LATEST), ask_ends(self._admin, positions, EARLIEST)
         self._note_held({place: end for place, (end, _) in ends.items() if positions[place] < end})
         if new:
@@ -217,12 +239,25 @@ class LogGuard:
     def _describe_other(place: Place, topic_id: str | None, position: int, begins: Mapping[Place, End]) -> ReadFault:
         return ReadFault(place, "made_again", position, begins[place][0], describe_other(topic_id), lost=position)
 
+    def _read_former(self, places: Collection[Place]) -> dict[Place, TopicPartition]:
+        """The commits of before. Those that were read once stay: our own may have replaced them since."""
+        former = self._former
+        unread = [place for place in places if place not in former]
+        for place, part in (self._find_commits(unread) if unread else {}).items():
+            former.setdefault(place, part)
+        return {place: former[place] for place in places}
+
     def _find_commits(self, places: list[Place]) -> dict[Place, TopicPartition]:
         consumer = Consumer(probe_options(self._config) | {"group.id": self._group}, logger=None)
         try:
             return find_committed(consumer, places)
         finally:
             consumer.close()
+
+
+def format_note(epoch: int, looked_at: int, last: RecordTime | None) -> str:
+    """A note that `NOTE` matches."""
+    return f"epoch={epoch}@{looked_at}" + ("" if last is None else f",{last.offset}:{last.timestamp_ms}")
 
 
 def parse_commit(offset: int, note: str) -> Commit | None:

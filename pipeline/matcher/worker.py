@@ -110,7 +110,10 @@ async def main(process: Process) -> None:
     )
     ready = asyncio.Event()
 
+    guard = LogGuard(settings.kafka, group=group, ids=ids)
+
     async def commit(watermark: Mapping[TP, int]) -> bool:
+        await guard.read_former([(tp.topic, tp.partition) for tp in watermark])
         return await consumer_of(app).commit_offsets(watermark)
 
     progress = Progress(
@@ -137,7 +140,6 @@ async def main(process: Process) -> None:
         ahead_max_bytes=config.ahead_max_bytes,
         clock_us=clock.now_us,
     )
-    guard = LogGuard(settings.kafka, group=group, ids=ids)
     stalls, detours = Stalls(), Detours(settings.kafka, reads_traces=settings.tracing.enabled)
     events = app.topic(topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
 
@@ -160,6 +162,7 @@ async def main(process: Process) -> None:
     async def take_over(*sent: Any, **_: Any) -> None:
         _, assigned = sent
         process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned))
+        consumer_of(app).note_for = guard.note_for
         await asyncio.to_thread(former.note, consumer_of(app).member_id)
         ready.set()
 
@@ -170,7 +173,6 @@ async def main(process: Process) -> None:
         await app.start()
         await ready.wait()
         process.announce_ready()
-        consumer_of(app).note_for = guard.note_for
         retention_s = settings.kafka.event_retention_s
         await watch(app, progress, process.metrics, retention_s=retention_s, clock_us=clock.now_us)
 

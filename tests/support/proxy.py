@@ -77,10 +77,9 @@ class TcpProxy:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pass_on(reader, target_writer))
                 both.create_task(self._pass_on(target_reader, writer))
+            await _close(writers)
         except* (OSError, asyncio.CancelledError):
             pass  # one side was reset or is gone, or we were cut: the other side learns it below
-        else:
-            await _close(writers)
         finally:
             _reset(writers)
             del self._connections[task]

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.kafka.admin import apply_topics
+from pipeline.kafka.commit_metadata import join_note, split_note
 from pipeline.kafka.damage.cuts import is_there
-from pipeline.kafka.log_guard import LogGuard
+from pipeline.kafka.log_guard import LogGuard, RecordTime
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.topic_ids import TopicIds
 from tests.integration.kafka.logs import PlainClient, make_topics
@@ -94,3 +96,40 @@ async def test_a_position_beyond_the_end_is_found(kafka: str, topic_prefix: str)
     (fault,) = await eventually(look)
     assert ("tail_lost", 7, 0, 5) == (fault.kind, fault.begin, fault.end, fault.lost)
     assert "ends at 2" in fault.reason
+
+
+async def test_the_commit_of_before_counts_until_the_log_was_looked_at(kafka: str, topic_prefix: str) -> None:
+    """The first own commit replaces it, maybe before the first look: it hands on what is noted there."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    PlainClient(kafka).write(topics.events, [(b"a", b"1"), (b"a", b"2")], partition=1)
+    group, place = f"{topic_prefix}group", (topics.events.name, 1)
+    ids = TopicIds(config, [topics.events])
+    await ids.start()
+    topic_id = ids.find(topics.events.name)
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": group}, logger=None)
+
+    async def commit(offset: int, metadata: str) -> None:
+        part = TopicPartition(*place, offset, metadata)
+        await asyncio.to_thread(consumer.commit, offsets=[part], asynchronous=False)
+
+    await commit(7, join_note(topic_id, "epoch=0@7,6:1764550000123"))
+    guard = LogGuard(config, group=group, ids=ids)
+    with pytest.raises(KeyError):
+        guard.note_for(place, None)
+    await guard.read_former([place])
+
+    assert (topic_id, "epoch=0@7,6:1764550000123") == split_note(guard.note_for(place, None))
+    assert (topic_id, "epoch=0@7,8:1764550000456") == split_note(guard.note_for(place, RecordTime(8, 1764550000456)))
+
+    await commit(2, "")
+
+    async def look() -> list[ReadFault]:
+        finding = await guard.look({place: 2}, {})
+        assert finding.reached.keys() == {place}  # a topic that was just made may have no leader yet
+        guard.accept(finding)
+        return finding.faults
+
+    (fault,) = await eventually(look)
+    assert ("tail_lost", 7, 2, 5) == (fault.kind, fault.begin, fault.end, fault.lost)
+    assert (topic_id, "epoch=0@2") == split_note(guard.note_for(place, None))
+    await asyncio.to_thread(consumer.close)
