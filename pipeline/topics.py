@@ -81,8 +81,11 @@ class Topics:
         return (self.events, self.routes, *self.of_matcher_output())
 
     def of_matcher_output(self) -> tuple[Topic, ...]:
-        """The topics that the matcher writes; beyond its share an application has the shortest retry topic."""
-        return (self.deliveries, self.retries[0], self.dispatches, self.dead)
+        return (self.deliveries, *self.of_excess(), self.dispatches, self.dead)
+
+    def of_excess(self) -> tuple[Topic, ...]:
+        """The retry topics to which the matcher writes what an application has beyond its share."""
+        return tuple(topic for topic in self.retries if topic.delay_s <= EXCESS_DELAY_MAX_S)
 
     def of_deliver(self) -> tuple[Topic, ...]:
         return (self.deliveries, *self.retries, self.attempts, self.dead, self.endpoints, self.endpoint_states)
@@ -115,6 +118,7 @@ DISPATCH_LINGER_S = 0.05
 RETRY_LINGER_S = 0.05
 ATTEMPT_LINGER_S = 0.02
 RETRY_TIERS_S = (1, 10, 60, 600, 3600)
+EXCESS_DELAY_MAX_S = 60
 
 
 def declare_topics_for(config: KafkaConfig) -> Topics:

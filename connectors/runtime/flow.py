@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from connectors.runtime.parker import Parker
 from connectors.runtime.partition import Partition, Work
 from connectors.runtime.puts import Puts
+from connectors.runtime.returns import Returns
 from connectors.runtime.settling import Settling
 from connectors.runtime.shares import Shares
 from connectors.sink import LogRecord, Parking, Sink
@@ -17,6 +18,7 @@ from pipeline.core.lanes.budget import Application, Budget
 from pipeline.core.lanes.lane import NO_JAM, Rank
 from pipeline.core.lanes.lanes import Lanes
 from pipeline.core.lanes.parked_pace import ParkedPace
+from pipeline.topics import Topic
 
 # A record that is due within this waits here; one that is due later waits in Kafka.
 HOLD_MAX_US = 1_000_000
@@ -37,6 +39,7 @@ class Flow:
         release: Callable[[LogRecord], None],
         fail: Callable[[BaseException], None],
         clock_us: Callable[[], int],
+        retry_topics: Sequence[Topic] = (),
     ) -> None:
         """`release`: a record is done with; `fail`: this error ends the process."""
 
@@ -50,8 +53,9 @@ class Flow:
         self._lanes: Lanes[Work] = Lanes(sink.gate, find_group=find_application, batch_max=batch_max)
         self._shares = Shares(budget, self._lanes, sink.gate, parking)
         self._settling = Settling(self._shares, release=release, fail=fail)
-        self._parker = Parker(parking, self._lanes, self._shares, self._settling, clock_us)
         self.parked_pace = ParkedPace(rate_min_per_s=parked_rate_min_per_s)
+        self.returns = Returns(retry_topics, clock_us)
+        self._parker = Parker(parking, self._lanes, self._shares, self._settling, clock_us, pace=self.parked_pace)
         self._puts = Puts(
             sink, self._lanes, self._shares, self._settling, self._parker, open_max=open_max, pace=self.parked_pace
         )
@@ -96,7 +100,7 @@ class Flow:
             return
         at_us = monotonic_us()
         if not self._shares.take_in(work, at_us):
-            self._parker.park(work, self._lanes.describe_jam(incoming.lane, at_us))
+            self._parker.park_behind(work, at_us)
         elif wait_us > 0:
             self._hold(work, wait_us)
         else:
@@ -116,6 +120,7 @@ class Flow:
         self._puts.update_gates(at_us)
         self._shares.observe()
         self.parked_pace.adjust(at_us, passed_s)
+        self.returns.tick(passed_s)
         self._puts.start()
         self._puts.starts.note_idle(at_us)
 
@@ -172,4 +177,4 @@ class Flow:
     def _line_up(self, work: Work, at_us: int) -> None:
         key = work.incoming.lane
         if not self._lanes.offer(key, work, at_us, work.incoming.rank):
-            self._parker.park(work, self._lanes.describe_jam(key, at_us))
+            self._parker.park_behind(work, at_us)

@@ -56,6 +56,7 @@ class Intake:
         partition.age.note(record.offset, record.timestamp_us)
         if record.topic in self._lead_names:
             self._flow.parked_pace.note(now_us - record.timestamp_us)
+            self._flow.returns.note_new(now_us - record.timestamp_us)
         if not partition.mark.take(record.offset):
             # settled before the last commit, as its note says
             self._release(record)

@@ -12,6 +12,8 @@ from connectors.sink import LogRecord, Parking
 from pipeline.clock import monotonic_us
 from pipeline.core.lanes.lane import Jam
 from pipeline.core.lanes.lanes import Lanes
+from pipeline.core.lanes.parked_pace import ParkedPace
+from pipeline.core.units import SECOND_US
 
 # Parking costs 40 µs a record, finding a lane with room 8 µs: records to be parked wait until the loop has classified
 # everything that was read, and are written in pieces of so many. Parked at once, 10,000 records of one application
@@ -39,7 +41,11 @@ class Parker:
         shares: Shares,
         settling: Settling,
         clock_us: Callable[[], int],
+        *,
+        pace: ParkedPace,
     ) -> None:
+        """`pace`: at which parked work starts."""
+        self._pace = pace
         self._parking = parking
         self._lanes = lanes
         self._shares = shares
@@ -56,6 +62,12 @@ class Parker:
         self._to_park.append((work, jam))
         if len(self._to_park) == 1:
             asyncio.get_running_loop().call_soon(self._park_some, self._parking)
+
+    def park_behind(self, work: Work, at_us: int) -> None:
+        """Park a record that its lane does not take. Raises as `park`."""
+        jam = self._lanes.describe_jam(work.incoming.lane, at_us)
+        us_per_turn = self._lanes.count_parked() * SECOND_US / self._pace.rate_per_s
+        self.park(work, jam._replace(us_per_turn=us_per_turn))
 
     def drop(self, partitions: Sequence[Partition]) -> None:
         """Forget the records of these partitions that wait to be parked."""
@@ -108,7 +120,7 @@ class Parker:
                 if work is None:
                     self._to_trim.popleft()
                 else:
-                    self.park(work, self._lanes.describe_jam(key, monotonic_us()))
+                    self.park_behind(work, monotonic_us())
             asyncio.get_running_loop().call_soon(self._trim_some)
         except Exception as error:
             self._settling.fail(error)

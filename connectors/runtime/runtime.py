@@ -102,6 +102,7 @@ class Runtime:
             release=consumer.release,
             fail=self._fail,
             clock_us=clock_us,
+            retry_topics=companions,
         )
         self._flow, self._consumer = flow, consumer
         self._positions = Positions(owned, positions, consumer.explain)
@@ -130,6 +131,7 @@ class Runtime:
             received=intake.receive,
             measured=self._figures.measured,
             commit_ended=self.commits.ended,
+            retries_rest_s=flow.returns.rest_s,
         )
         self.is_assigned = self._assignment.is_assigned
         self.check, self.check_movement = self._progress.check, self._progress.check_movement

@@ -19,6 +19,7 @@ from pipeline.core.routing.routes import AppliedRoutes
 from pipeline.core.trace_context import TraceHeaders, pick_headers
 from pipeline.core.units import MINUTE_US
 from pipeline.kafka.log_clock import monotonic_us
+from pipeline.matcher.excess import Excess
 from pipeline.matcher.outstanding import Outstanding
 from pipeline.metrics import Metrics
 from pipeline.topics import Topic, Topics
@@ -82,6 +83,7 @@ class Matcher:
         self._routes = routes
         self._metrics = metrics
         self._outstanding = outstanding
+        self._excess = Excess(topics.of_excess())
         # looking a child up by its labels takes longer than counting
         self._count_parked = metrics.parked_total.labels("over_share").inc
         self._recent = RecentIds(recent_ids_max)
@@ -229,7 +231,7 @@ class Matcher:
         if self._outstanding.take(application_id, size_bytes):
             return self._topics.deliveries
         self._count_parked()
-        return self._topics.retries[0]
+        return self._excess.choose(application_id, self._clock_us(), self._outstanding.settled_per_s)
 
     def _find_unfit(self, event: Event, routes: AppliedRoutes) -> str | None:
         """Why the event's type refuses its payload. One that was checked before it was written is not looked at."""

@@ -3,7 +3,7 @@
 A partition of that topic is read in its order. 300 events that match 500 subscriptions each would hold up whatever is
 written behind them until deliver has read their 150,000 deliveries: 17 s when all of them went to a closed port. So an
 application may have as much there as is still free (a dynamic threshold, see `core.lanes.budget`). What it has beyond
-that waits in the shortest retry topic, which deliver reads with a client of its own.
+that waits in a retry topic, which deliver reads with a client of its own (`excess`).
 
 Deliver's commits say how many are settled, not which: those written first are taken to be. A delivery that is open for
 long then counts as one that was written later, maybe by another application; lanes bound how many there are. What
@@ -59,6 +59,11 @@ class Outstanding:
     def are_many(self) -> bool:
         """Are there so many that it is time to look how many are settled?"""
         return self._weight > self._bound_min * LOOK_FROM
+
+    @property
+    def settled_per_s(self) -> float:
+        """How fast deliver settles, or would have to for the least that may be there."""
+        return self._bound / BOUND_S
 
     def weigh(self, application_id: str) -> int:
         """The weight of an application's deliveries: records, of which large ones count as several."""

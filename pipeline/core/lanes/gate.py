@@ -42,6 +42,9 @@ class GatePolicy:
     # How long a full lane takes is a guess, and a bad one while the endpoint, or this machine, has a bad moment:
     # unbounded, deliveries parked in a minute of overload came back after ten. Too early costs a trip through Kafka.
     park_max_s: int = 60
+    # Of an endpoint that fails it may be twice as long as it has failed, up to this: 150,000 deliveries of endpoints
+    # that were away for long came back each minute, and took half of a processor.
+    park_failing_max_s: int = 600
 
 
 class EndpointGate:
@@ -51,6 +54,7 @@ class EndpointGate:
         "_cut_at_us",
         "_drained_until_us",
         "_drained_us_per_item",
+        "_failing_from_us",
         "_growth",
         "_is_starting",
         "_open_for_us",
@@ -78,6 +82,7 @@ class EndpointGate:
         self._growth = 0  # successes at full use since the limit last changed
         self._cut_at_us = 0
         self._outcomes: deque[bool] = deque(maxlen=policy.window)
+        self._failing_from_us: int | None = None  # since when no request has succeeded; None: the last one did
         self._progress_at_us = 0
         self._taken_us = 0.0  # how long a request takes, smoothed
         self._rate = make_bucket(policy.rate_per_s, tokens=policy.rate_per_s or 0.0)  # None: unlimited
@@ -155,6 +160,7 @@ class EndpointGate:
         """A request succeeded."""
         self._smooth(now_us - started_at_us)
         self._outcomes.append(True)
+        self._failing_from_us = None
         policy = self._policy
         if self.opened_until_us:
             self.opened_until_us = 0
@@ -181,8 +187,11 @@ class EndpointGate:
             self._cut_at_us = now_us
         if not is_fault:
             self._outcomes.append(True)
+            self._failing_from_us = None
             return
         self._outcomes.append(False)
+        if self._failing_from_us is None:
+            self._failing_from_us = started_at_us
         if self.opened_until_us:
             if started_at_us >= self.opened_until_us:  # the probe; others were on their way before
                 self._open_for_us = min(2 * self._open_for_us, self._policy.open_max_us)
@@ -199,20 +208,23 @@ class EndpointGate:
         reckon with: then each time is longer. Thousands of deliveries of hanging endpoints came back every second.
 
         A tier takes what the lane gets through in twice its delay, so that what comes back finds room, and the lane
-        something to do. The longest one takes the rest.
+        something to do. The longest one takes the rest. What is parked of a failing endpoint starts at the pace of all
+        parked work: 500 endpoints that refused came back every ten seconds for four turns each.
         """
-        longest = max(
-            index for index, delay_s in enumerate(delays_s) if not index or delay_s <= self._policy.park_max_s
-        )
+        longest = self._find_longest(now_us, delays_s)
         wait_us = self.opened_until_us - now_us
         if wait_us > 0:
             # the first must be here for the probe and the slow start; the others are not needed then
-            up_from = 1.0 if sum(self.parked.values()) < PROBES_PARKED else PARK_UP_FROM
-            return min(choose_tier(delays_s, wait_us, up_from=up_from), longest)
+            if sum(self.parked.values()) < PROBES_PARKED:
+                return min(choose_tier(delays_s, wait_us), self._find_longest(None, delays_s))
+            tier = choose_tier(delays_s, wait_us, up_from=PARK_UP_FROM)
+            return min(tier if waited_in is None else max(tier, waited_in + 1), longest)
         shortest = 0
         if waited_in is not None and not (self._outcomes and self._outcomes[-1]):
             shortest = min(waited_in + 1, longest)
         us_per_item = jam.us_per_item or max(self._taken_us / self.limit, UNKNOWN_US_PER_ITEM)
+        if self._failing_from_us is not None or self.is_slow(now_us):
+            us_per_item = max(us_per_item, jam.us_per_turn)
         if now_us < self._drained_until_us:
             us_per_item = min(us_per_item, self._drained_us_per_item)
         if self._policy.rate_per_s is not None:
@@ -223,6 +235,14 @@ class EndpointGate:
             if ahead * us_per_item < 2 * delays_s[index] * SECOND_US and index >= shortest:
                 return index
         return longest
+
+    def _find_longest(self, now_us: int | None, delays_s: Sequence[int]) -> int:
+        """The longest tier to park in. `now_us` None: however long the endpoint has failed."""
+        longest_s: float = self._policy.park_max_s
+        if now_us is not None and self._failing_from_us is not None:
+            failed_s = (now_us - self._failing_from_us) / SECOND_US
+            longest_s = max(longest_s, min(2 * failed_s, self._policy.park_failing_max_s))
+        return max(index for index, delay_s in enumerate(delays_s) if not index or delay_s <= longest_s)
 
     def _smooth(self, taken_us: int) -> None:
         self._taken_us += 0.2 * (taken_us - self._taken_us)

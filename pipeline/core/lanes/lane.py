@@ -33,6 +33,7 @@ class Jam(NamedTuple):
 
     waiting: int
     us_per_item: float  # at the lane's speed; 0: not known
+    us_per_turn: float = 0.0  # until each of the lanes with parked work has had a turn, at the pace of parked work
 
 
 NO_JAM = Jam(0, 0.0)

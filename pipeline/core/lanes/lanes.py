@@ -99,6 +99,10 @@ class Lanes(Generic[T]):
         """Does a lane wait for its turn that has nothing but parked work?"""
         return any(self._parked_turns.values())
 
+    def count_parked(self) -> int:
+        """Lanes that wait for their turn with nothing but parked work."""
+        return sum(map(len, self._parked_turns.values()))
+
     @property
     def has_runnable(self) -> bool:
         """Does a lane wait for its turn that is not slow and has more than parked work?"""

@@ -1,4 +1,4 @@
-"""How fast parked deliveries may start without slowing new ones.
+"""How fast parked deliveries may come back, and start, without slowing new ones.
 
 Like a transport that only takes what others leave (LEDBAT, RFC 6817): how long new records take from the log to here is
 compared with the least they took lately. What is above that is queueing, in this process or in whatever shares the
@@ -21,8 +21,8 @@ BURST_S = 0.05
 WINDOW_US = 600 * SECOND_US
 
 
-class ParkedPace:
-    """A rate that adjusts itself. Never below `rate_min_per_s`: parked work must not starve."""
+class SpareRate:
+    """A rate that adjusts itself to what new records leave. Never below `min_per_s`: parked work must not starve."""
 
     __slots__ = (
         "_delays",
@@ -30,52 +30,40 @@ class ParkedPace:
         "_least_before_us",
         "_least_us",
         "_min",
-        "_started",
-        "_tokens",
+        "_used",
         "_window_from_us",
+        "rate_per_s",
     )
 
-    def __init__(self, *, rate_min_per_s: float) -> None:
-        self._min = rate_min_per_s
-        first_per_s = max(RATE_FIRST_PER_S, rate_min_per_s)
-        self._tokens = TokenBucket(rate_per_s=first_per_s, burst=first_per_s * BURST_S, tokens=1.0)
+    def __init__(self, *, min_per_s: float) -> None:
+        self._min = min_per_s
+        self.rate_per_s = max(RATE_FIRST_PER_S, min_per_s)
         self._delays, self._delays_us = 0, 0  # since the last adjustment: how many, and their sum
-        self._started = 0
+        self._used = 0
         self._least_us: float | None = None
         self._least_before_us: float | None = None
         self._window_from_us = 0
-
-    @property
-    def rate_per_s(self) -> float:
-        """The present rate of starts."""
-        return self._tokens.rate_per_s
 
     def note(self, delay_us: int) -> None:
         """A new record took so long from the log to here. Clocks may differ, as long as they differ by the same."""
         self._delays += 1
         self._delays_us += delay_us
 
-    def wait_us(self, now_us: int) -> int:
-        """How long until one more may be started; 0: now."""
-        return self._tokens.wait_us(now_us)
-
-    def start(self) -> None:
-        """One was started; of a batch perhaps without room for it: then those behind it wait longer."""
-        self._started += 1
-        self._tokens.take()
+    def use(self, count: int = 1) -> None:
+        """Count starts. A rate that is not used does not grow."""
+        self._used += count
 
     def adjust(self, now_us: int, passed_s: float) -> None:
-        """Adjust the pace. Call it regularly; `passed_s`: since the last call."""
-        is_used = self._started >= self.rate_per_s * passed_s / 2
+        """Adjust the rate. Call it regularly; `passed_s`: since the last call."""
+        is_used = self._used >= self.rate_per_s * passed_s / 2
         if not self._delays:
             change = GROWTH_ALONE if is_used else 0.0
         else:
             mean_us = self._delays_us / self._delays
             excess = min(1.0, (mean_us - self._note_least(mean_us, now_us) - TARGET_US) / TARGET_US)
             change = -CUT * excess if excess > 0 else -GROWTH * excess if is_used else 0.0
-        rate_per_s = min(max(self._min, self.rate_per_s * (1 + change)), RATE_MAX_PER_S)
-        self._tokens.rate_per_s, self._tokens.burst = rate_per_s, rate_per_s * BURST_S
-        self._delays, self._delays_us, self._started = 0, 0, 0
+        self.rate_per_s = min(max(self._min, self.rate_per_s * (1 + change)), RATE_MAX_PER_S)
+        self._delays, self._delays_us, self._used = 0, 0, 0
 
     def _note_least(self, mean_us: float, now_us: int) -> float:
         if now_us - self._window_from_us >= WINDOW_US:
@@ -84,3 +72,26 @@ class ParkedPace:
         self._least_us = mean_us if self._least_us is None else min(self._least_us, mean_us)
         before_us = self._least_before_us
         return self._least_us if before_us is None else min(self._least_us, before_us)
+
+
+class ParkedPace(SpareRate):
+    """Starts of parked deliveries, one by one."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, *, rate_min_per_s: float) -> None:
+        super().__init__(min_per_s=rate_min_per_s)
+        self._tokens = TokenBucket(rate_per_s=self.rate_per_s, burst=self.rate_per_s * BURST_S, tokens=1.0)
+
+    def wait_us(self, now_us: int) -> int:
+        """How long until one more may be started; 0: now."""
+        return self._tokens.wait_us(now_us)
+
+    def start(self) -> None:
+        """One was started; of a batch perhaps without room for it: then those behind it wait longer."""
+        self.use()
+        self._tokens.take()
+
+    def adjust(self, now_us: int, passed_s: float) -> None:
+        super().adjust(now_us, passed_s)
+        self._tokens.rate_per_s, self._tokens.burst = self.rate_per_s, self.rate_per_s * BURST_S

@@ -54,3 +54,5 @@ class Handler(NamedTuple):
     measured: Callable[[Mapping[Place, int]], None]
     # A commit has succeeded or failed.
     commit_ended: Callable[[CommitResult], None]
+    # Seconds until more records of retry topics may be taken, after these; 0: at once.
+    retries_rest_s: Callable[[Sequence[LogRecord]], float] = lambda _: 0.0

@@ -28,6 +28,7 @@ class LoopSide:
         # records of retry topics that were read and not handled; True: the last of its batch
         self._retries: deque[tuple[Sequence[LogRecord], bool]] = deque()
         self._is_pumping = False
+        self._rests_until_s = 0.0  # of the loop's clock
         self.received_batches = 0
         self.faults_met = 0
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -55,7 +56,7 @@ class LoopSide:
             self._retries.append((records[begin:end], end >= len(records)))
         if not self._is_pumping:
             self._is_pumping = True
-            self._loop.call_soon(self._pump)
+            self._pump_later()
 
     def meet(self, fault: ReadFault) -> None:
         """See `LogChanges.met`. Records read before the fault are handled first."""
@@ -82,6 +83,12 @@ class LoopSide:
             self._receive_piece()
         self._is_pumping = bool(self._retries)
         if self._is_pumping:
+            self._pump_later()
+
+    def _pump_later(self) -> None:
+        if self._loop.time() < self._rests_until_s:
+            self._loop.call_at(self._rests_until_s, self._pump)
+        else:
             self._loop.call_soon(self._pump)
 
     def _finish_retries(self) -> None:
@@ -92,3 +99,4 @@ class LoopSide:
         records, is_last = self._retries.popleft()
         self.received_batches += is_last
         self.handler.received(records)
+        self._rests_until_s = self._loop.time() + self.handler.retries_rest_s(records)

@@ -38,7 +38,10 @@ def commit_as_deliver(site: MatcherSite, ends: Mapping[int, int]) -> None:
 
 
 async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, topic_prefix: str) -> None:
-    """Half of what may be there is the most that one application has; each match is written once, here or there."""
+    """Half of what may be there is the most that one application has; each match is written once, here or there.
+
+    The more is written elsewhere, the longer it waits.
+    """
     site, wide, narrow = await prepare(kafka, topic_prefix)
     async with site.matcher(MATCHER_UNSETTLED_MAX=str(UNSETTLED_MAX)):
         flood = site.send(wide, 10)
@@ -48,7 +51,7 @@ async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, to
         matches = sum(len(dispatch.matches) for dispatch in dispatches)
 
         def list_all() -> list[Delivery]:
-            topics = (site.topics.deliveries, site.topics.retries[0])
+            topics = (site.topics.deliveries, *site.topics.of_excess())
             deliveries = [each for topic in topics for each in site.read_records(topic, Delivery)]
             assert matches <= len(deliveries)
             return deliveries
@@ -61,6 +64,8 @@ async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, to
         each.delivery_id for each in found
     )
     assert {wide: UNSETTLED_MAX // 2, narrow: 50} == there
+    shorter, longer, _ = (site.count(topic) for topic in site.topics.of_excess())
+    assert (UNSETTLED_MAX, 10 * SUBSCRIPTIONS - UNSETTLED_MAX * 3 // 2) == (shorter, longer)
     assert {each.event_id for each in [*flood, *others]} == {each.event_id for each in found}
 
 

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,6 +193,57 @@ def test_of_what_waits_for_the_breaker_the_first_come_back_for_the_probe() -> No
         gate.parked[chosen[-1]] += 1
 
     assert [0] * PROBES_PARKED + [1] * 5 == chosen
+
+
+def test_what_waits_for_the_breaker_comes_back_more_and_more_rarely() -> None:
+    """The others stay away longer each time, up to the longest tier, however soon the next probe is."""
+    gate = EndpointGate(POLICY)
+    break_open(gate, START_US)
+    gate.parked[0] = PROBES_PARKED
+    now_us = gate.opened_until_us - SECOND_US
+    longest = RETRY_TIERS_S.index(POLICY.park_max_s)
+    tiers = [gate.choose_tier(NO_JAM, now_us, RETRY_TIERS_S)]
+    for _ in range(longest + 1):
+        tiers.append(gate.choose_tier(NO_JAM, now_us, RETRY_TIERS_S, waited_in=tiers[-1]))
+
+    assert [*range(longest + 1), longest] == tiers
+
+
+@pytest.mark.parametrize(("failed_s", "delay_s"), [(0, 60), (299, 60), (301, 600), (86_400, 600)])
+def test_what_waits_for_an_endpoint_that_failed_for_long_may_wait_longer(failed_s: int, delay_s: int) -> None:
+    """A wait is at most twice as long as it has failed, so that an outage becomes no more than three times as long."""
+    full, probing = EndpointGate(POLICY), EndpointGate(POLICY)
+    full.start(START_US)
+    end(full, START_US, ok=False)
+    break_open(probing, START_US)
+    now_us = START_US + failed_s * SECOND_US
+    probing.opened_until_us = now_us + 300 * SECOND_US
+    probing.parked[0] = PROBES_PARKED
+    longest = len(RETRY_TIERS_S)
+    for gate in (full, probing):
+        number = gate.choose_tier(Jam(500, 1e9), now_us, RETRY_TIERS_S, waited_in=longest)
+        assert delay_s == RETRY_TIERS_S[number]
+
+    probing.parked.clear()
+    assert POLICY.park_max_s >= RETRY_TIERS_S[probing.choose_tier(NO_JAM, now_us, RETRY_TIERS_S)]
+    full.start(now_us)
+    end(full, now_us, ok=True)
+    assert POLICY.park_max_s == RETRY_TIERS_S[full.choose_tier(Jam(500, 1e9), now_us, RETRY_TIERS_S)]
+
+
+def test_a_failing_endpoint_starts_what_was_parked_at_the_pace_of_all() -> None:
+    """The speed of one says little while hundreds take turns. A lane that works is given something to do."""
+    gate = EndpointGate(POLICY)
+    jam = Jam(4, 0.0, us_per_turn=5 * SECOND_US)
+
+    assert 0 == gate.choose_tier(jam, START_US, RETRY_TIERS_S)
+    gate.start(START_US)
+    end(gate, START_US, ok=False)
+    assert 60 == RETRY_TIERS_S[gate.choose_tier(jam, START_US, RETRY_TIERS_S)]
+    assert 10 == RETRY_TIERS_S[gate.choose_tier(jam._replace(waiting=3), START_US, RETRY_TIERS_S)]
+    gate.start(START_US)
+    end(gate, START_US, ok=True)
+    assert 0 == gate.choose_tier(jam, START_US, RETRY_TIERS_S)
 
 
 @given(st.integers(0, 1000), st.floats(100, 1e6))

@@ -263,7 +263,7 @@ def test_a_lane_knows_its_speed() -> None:
         return now_us
 
     now_us = take(SPEED_ITEMS_MIN, 50_000, NOW_US)
-    waiting, us_per_item = lanes.describe_jam("a", now_us)
+    waiting, us_per_item, _ = lanes.describe_jam("a", now_us)
     assert 5_000 - SPEED_ITEMS_MIN == waiting
     assert 50_000 == us_per_item
     later = take(4_000, SPEED_WINDOW_US // 1000, now_us)
