@@ -155,7 +155,7 @@ async def main(process: Process) -> None:
     process.health.ready["endpoints"] = endpoints.check
     process.health.ready["sealing_keys"] = keys.check
     process.health.ready["local"] = shortages.check
-    process.health.ready["group"] = lambda: None if runtime.is_assigned.is_set() else "no partitions are assigned"
+    process.health.ready["group"] = runtime.check_group
     process.health.ready["log"] = faults.check
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
@@ -166,7 +166,7 @@ async def main(process: Process) -> None:
     )
     process.supervisor.start("asking", asking)
     process.supervisor.start("sweeping", _sweep_regularly(client, sink, outbox, keys, clock, name=process.name))
-    process.supervisor.start("announcing", _announce(process, runtime))
+    process.supervisor.start("announcing", runtime.announce(process.announce_ready))
     await runtime.run(process.stopping, together=process.supervisor.run_together)
     await process.supervisor.stop()
     await producer.close()
@@ -178,11 +178,6 @@ async def main(process: Process) -> None:
 
 async def _connect_to_archive(config: DatabaseConfig) -> Pool:
     return await open_pool(config, config.write_url, name="deliver", size_max=ARCHIVE_CONNECTIONS_MAX, is_needed=False)
-
-
-async def _announce(process: Process, runtime: Runtime) -> None:
-    await runtime.is_assigned.wait()
-    process.announce_ready()
 
 
 async def _sweep_regularly(

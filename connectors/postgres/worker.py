@@ -68,7 +68,7 @@ async def main(process: Process) -> None:
     process.health.ready["postgres"] = outage.check
     process.health.ready["retention"] = upkeep.check
     process.health.degraded["upkeep"] = upkeep.check_failures
-    process.health.ready["group"] = lambda: None if runtime.is_assigned.is_set() else "no partitions are assigned"
+    process.health.ready["group"] = runtime.check_group
     process.health.ready["log"] = faults.check
     process.supervisor.start("topic_ids", ids.run())
     process.health.ready["movement"] = runtime.check_movement
@@ -79,12 +79,7 @@ async def main(process: Process) -> None:
     ledger = LedgerWatch(settings.kafka, settings.database, settings.archive, topics, process.metrics)
     process.supervisor.start("ledger", ledger.run())
     process.supervisor.start("owners", sink.watch_owners())
-    process.supervisor.start("announcing", _announce(process, runtime))
+    process.supervisor.start("announcing", runtime.announce(process.announce_ready))
     await runtime.run(process.stopping, together=process.supervisor.run_together)
     await process.supervisor.stop()
     await writer.close()
-
-
-async def _announce(process: Process, runtime: Runtime) -> None:
-    await runtime.is_assigned.wait()
-    process.announce_ready()

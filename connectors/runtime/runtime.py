@@ -155,6 +155,15 @@ class Runtime:
             self._assignment.stop()
         await self._consumer.close()
 
+    def check_group(self) -> str | None:
+        """See `Standing.check`."""
+        return self._consumer.check_group(has_partitions=self.is_assigned.is_set())
+
+    async def announce(self, announce: Callable[[], None]) -> None:
+        """Call `announce` when partitions have been assigned."""
+        await self.is_assigned.wait()
+        announce()
+
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)

@@ -92,6 +92,10 @@ class EndpointStates:
         """Health: None, or the problem."""
         return self._consumer.check()
 
+    def check_group(self) -> str | None:
+        """See `Standing.check`."""
+        return self._consumer.check_group()
+
     # What the consumer tells.
 
     async def assigned(self, committed: Mapping[Place, Committed | None]) -> Mapping[Place, int]:

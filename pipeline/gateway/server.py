@@ -259,6 +259,8 @@ async def main(process: Process) -> None:
     )
     process.supervisor.start("topic_ids", ids.run())
     process.health.alive["endpoint_states"] = states.check
+    # events are accepted all the same
+    process.health.degraded["group"] = lambda: None if kafka.check() else states.check_group()
     process.health.degraded["control_plane"] = agreement.check
     process.health.degraded["quotas"] = THROTTLES.check
     background = Background(process.supervisor)
@@ -279,7 +281,9 @@ async def main(process: Process) -> None:
     if config.producer_topics:
         process.health.degraded["schema_registry"] = registry.check
         intake = ProducerIntake(gateway, registry)
-        process.supervisor.start("producer_topics", ProducerTopics(settings.kafka, intake.take, faults=faults).run())
+        producer_topics = ProducerTopics(settings.kafka, intake.take, faults=faults)
+        process.health.degraded["producers_group"] = lambda: None if kafka.check() else producer_topics.check_group()
+        process.supervisor.start("producer_topics", producer_topics.run())
     process.supervisor.start("mailer", accounts.mailer.run())
     background.start("agreement", agreement.run)
     process.supervisor.start("endpoint_states", states.run())

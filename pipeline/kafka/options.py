@@ -1,12 +1,13 @@
 """Every client option we rely on, with its reason, in one place per client."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.client_errors import CLIENT_ERRORS
+from pipeline.kafka.group.standing import HEARD_EVERY_MS, Standing
 from pipeline.kafka.throttles import THROTTLES
 
 Options = dict[str, str | int | float | bool]
@@ -90,11 +91,18 @@ def producer_options(config: KafkaConfig, *, linger_ms: float, timeout_s: float)
 
 
 def consumer_options(
-    config: KafkaConfig, *, group: str, member: str | None, linger_s: float = 0, linger_bytes: int = 1
+    config: KafkaConfig,
+    *,
+    group: str,
+    member: str | None,
+    linger_s: float = 0,
+    linger_bytes: int = 1,
+    hear: Callable[[str], None] | None = None,
 ) -> Options:
     """A consumer in a group, whose offsets only our watermark commits.
 
     `linger_s`: how long the broker may wait with its answer for `linger_bytes` to come together; 0: not at all.
+    `hear`: gets what the client says of itself, its standing in the group among it.
     """
     options = connect_options(config) | {
         "group.id": group,
@@ -123,18 +131,22 @@ def consumer_options(
     if member is not None:
         # static membership: a quick restart gets its partitions back without a rebalance
         options["group.instance.id"] = member
+    if hear is not None:
+        heard: Any = hear  # as `NOTE_ERROR`
+        options |= {"statistics.interval.ms": HEARD_EVERY_MS, "stats_cb": heard}
     return options
 
 
 def retries_options(options: Mapping[str, str | int | float | bool]) -> Options:
     """Options for the reader of retry topics beside a member of a group with these `options`."""
     # a partition whose next record is due is fetched again when the fetch that is under way returns
+    options = {name: value for name, value in options.items() if name not in ("statistics.interval.ms", "stats_cb")}
     return {**options, "fetch.wait.max.ms": 100, **_throttle_options()}
 
 
-def producer_topics_options(config: KafkaConfig) -> Options:
+def producer_topics_options(config: KafkaConfig, standing: Standing) -> Options:
     """A reader of producers' topics, which come and go."""
-    return consumer_options(config, group=f"{config.topic_prefix}gateway.producers", member=None) | {
+    return consumer_options(config, group=standing.group, member=None, hear=standing.hear) | {
         # a new topic is seen within this
         "topic.metadata.refresh.interval.ms": 3000,
         # a batch may wait for Kafka, and for a schema registry

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline.config import KafkaConfig
 from pipeline.core.events.producer_record import Headers, ProducerRecord, find_topic_pattern
 from pipeline.kafka.commit_metadata import join_note, split_note
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.options import producer_topics_options
 from pipeline.kafka.partitions import find_committed, make_part
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
@@ -42,7 +43,9 @@ class ProducerTopics:
         self._pattern = find_topic_pattern(config.topic_prefix)
         self._take = take
         self._faults = faults
-        self._consumer = Consumer(dict(producer_topics_options(config)), logger=None)
+        group = f"{config.topic_prefix}gateway.producers"
+        self._standing = Standing(group, session_timeout_s=config.session_timeout_s)
+        self._consumer = Consumer(dict(producer_topics_options(config, self._standing)), logger=None)
         self._ids = TopicIds(config, [])
         self._stepper = Stepper(config, self._consumer, self._ids)
         self._waiting: dict[Place, float] = {}  # until when
@@ -57,6 +60,10 @@ class ProducerTopics:
         finally:
             self._closing.set()
             await asyncio.wait([reading])
+
+    def check_group(self) -> str | None:
+        """See `Standing.check`."""
+        return self._standing.check()
 
     # Below: the thread.
 
@@ -166,6 +173,7 @@ class ProducerTopics:
 
     def _begin(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         """Where the group goes on; in a topic that it never read, at the beginning: records came before it was seen."""
+        self._standing.note(is_member=True)  # the client says so when this has returned, which may wait for Kafka
         self._ids.follow(topic for topic, _ in (*self._stepper.positions(), *((part.topic, 0) for part in parts)))
         self._stepper.origins.refresh()
         starts = self._find_starts(consumer, parts)

@@ -34,9 +34,28 @@ def find_risks(config: KafkaConfig, topics: Sequence[Topic]) -> list[tuple[str, 
         for topic, settings in describe_settings(admin, present).items()
         for risk in list_risks(count_replicas(metadata.topics[topic.name]), settings, brokers=brokers)
     ]
+    risks += [
+        (name, risk)
+        for name in (*(topic.name for topic in present), OFFSETS)
+        if name in metadata.topics and (risk := describe_leaderless(name, list_leaders(metadata.topics[name])))
+    ]
     if OFFSETS in metadata.topics:
         risks += [(OFFSETS, risk) for risk in list_risks(count_replicas(metadata.topics[OFFSETS]), {}, brokers=brokers)]
     return risks
+
+
+def describe_leaderless(name: str, leaders: Sequence[int]) -> str | None:
+    """Say what stands still because partitions have no leader; None: all have one."""
+    leaderless = sum(leader < 0 for leader in leaders)
+    if not leaderless:
+        return None
+    what = "their groups read nothing, or commit nothing" if name == OFFSETS else "they are neither read nor written"
+    return f"{leaderless} of {len(leaders)} partitions have no leader: {what}; start their brokers"
+
+
+def list_leaders(metadata: TopicMetadata) -> list[int]:
+    """The leader of each partition; below 0: it has none."""
+    return [partition.leader for partition in metadata.partitions.values()]
 
 
 def count_replicas(metadata: TopicMetadata) -> int:

@@ -21,6 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
 
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.log_guard import RecordTime
 from pipeline.kafka.read_faults import ReadFault, ReadFaults
 from pipeline.kafka.record import LogRecord, Place
@@ -59,7 +60,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         reader = self.consumer
         assert isinstance(reader, Consumer)  # noqa: S101 - which made this thread
         guard_connections(self._ensure_consumer()._client)  # noqa: SLF001
-        guard_coordinator(self._ensure_consumer()._coordinator)  # noqa: SLF001
+        guard_coordinator(self._ensure_consumer()._coordinator, reader.standing)  # noqa: SLF001
         fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
         fetch = fetcher._proc_fetch_request  # noqa: SLF001
 
@@ -203,6 +204,7 @@ class Consumer(driver.Consumer):
         transport = self.transport
         assert isinstance(transport, Transport)  # noqa: S101 - which made this one
         self.faults = transport.faults
+        self.standing = transport.standing
         # the metadata of a commit, by the last record that was read since the log was looked at
         self.note_for: Callable[[Place, RecordTime | None], str] = lambda *_: ""
         self.pace = FetchPace()
@@ -305,9 +307,10 @@ class Transport(driver.Transport):
 
     Consumer = Consumer
 
-    def __init__(self, servers: list[URL], app: faust.App, faults: ReadFaults) -> None:
+    def __init__(self, servers: list[URL], app: faust.App, faults: ReadFaults, standing: Standing) -> None:
         super().__init__(servers, app)
         self.faults = faults
+        self.standing = standing
 
 
 def leave_out(request: Any, held: Container[TP]) -> bool:

@@ -9,13 +9,16 @@ from typing import Any
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 
+from pipeline.kafka.group.standing import Standing
+
 NO_ERROR = 0
 ELSEWHERE = (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError)
 
 
-def guard_coordinator(coordinator: Any) -> None:
-    """Let `coordinator` (aiokafka's) raise the error, which it asks again after."""
+def guard_coordinator(coordinator: Any, standing: Standing) -> None:
+    """Let `coordinator` (aiokafka's) raise the error, which it asks again after. `standing` hears of its heartbeats."""
     send = coordinator._send_req  # noqa: SLF001
+    beat = coordinator._do_heartbeat  # noqa: SLF001
 
     async def send_guarded(request: Any) -> Any:
         answer = await send(request)
@@ -26,4 +29,11 @@ def guard_coordinator(coordinator: Any) -> None:
             raise error
         return answer
 
+    async def beat_heard() -> bool:
+        is_answered = bool(await beat())
+        if is_answered:
+            standing.beat()
+        return is_answered
+
     coordinator._send_req = send_guarded  # noqa: SLF001
+    coordinator._do_heartbeat = beat_heard  # noqa: SLF001

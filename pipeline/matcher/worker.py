@@ -20,6 +20,7 @@ from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.damage.unpacking import bound_unpacking
 from pipeline.kafka.group.former import Former, MemberFile
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.holding_writer import PRODUCE_TIMEOUT_S, HoldingWriter
 from pipeline.kafka.log_clock import LogClock
 from pipeline.kafka.log_guard import LogGuard
@@ -102,11 +103,12 @@ async def main(process: Process) -> None:
         tracing=process.tracing,
     )
     bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
+    standing = Standing(group, session_timeout_s=settings.kafka.session_timeout_s)
     app = build_app(
         settings.kafka,
-        group=group,
         scheduler=schedule_chunks(config.chunk_max_records, lambda: progress.assignment),
         faults=faults,
+        standing=standing,
     )
     ready = asyncio.Event()
 
@@ -164,6 +166,7 @@ async def main(process: Process) -> None:
         process.log.info("assigned", partitions=sorted(tp.partition for tp in assigned))
         consumer_of(app).note_for = guard.note_for
         await asyncio.to_thread(former.note, consumer_of(app).member_id)
+        standing.beat()
         ready.set()
 
     former = Former(settings.kafka, group, MemberFile(settings.process.run_dir, group))
@@ -187,7 +190,7 @@ async def main(process: Process) -> None:
     process.health.ready["reading"] = reading.check
     process.supervisor.start("reading", reading.run())
     process.health.ready["routes"] = routes.check
-    process.health.ready["group"] = lambda: None if ready.is_set() else "no partitions have been assigned yet"
+    process.health.ready["group"] = lambda: standing.check(has_partitions=ready.is_set())
     process.health.ready["log"] = faults.check
     process.health.ready["detours"] = detours.check
     process.health.degraded["transactions"] = guard.check
@@ -275,12 +278,12 @@ async def ask_ends(consumer: Consumer) -> Mapping[TP, int]:
         return {}
 
 
-def build_app(config: KafkaConfig, *, group: str, scheduler: Scheduler, faults: ReadFaults) -> faust.App:
+def build_app(config: KafkaConfig, *, scheduler: Scheduler, faults: ReadFaults, standing: Standing) -> faust.App:
     """A Faust app that only reads: it keeps no tables, serves no web pages and acknowledges nothing by itself."""
     register_codec()
     servers = [URL(f"kafka://{server}") for server in config.bootstrap_servers.split(",")]
     app = faust.App(
-        group,
+        standing.group,
         broker=servers,
         broker_credentials=_choose_credentials(config),
         # a killed worker's partitions are taken over after this, not after Faust's 60 s
@@ -305,7 +308,7 @@ def build_app(config: KafkaConfig, *, group: str, scheduler: Scheduler, faults: 
         stream_buffer_maxsize=2,
         stream_wait_empty=False,
     )
-    app.transport = Transport(servers, app, faults)
+    app.transport = Transport(servers, app, faults, standing)
     return app
 
 

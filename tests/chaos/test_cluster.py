@@ -3,6 +3,7 @@
 Brokers have Kafka's own times (a broker that is silent for 9 s is fenced).
 """
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,10 +14,10 @@ import pytest_asyncio
 
 from tests.chaos.test_lost_tail import count_lost
 from tests.integration.archive.tables import read_rows
-from tests.support.clustered import Fault, Installation, run_installation
+from tests.support.clustered import PROCESSES, Fault, Installation, run_installation
 from tests.support.eventually import eventually
 from tests.support.kafka import alter_topic
-from tests.support.kafka_cluster import NODES, KafkaCluster
+from tests.support.kafka_cluster import NODES, OFFSETS, KafkaCluster
 
 RATE_PER_S = 50.0
 BETWEEN_S = 5.0
@@ -185,3 +186,27 @@ async def test_an_unclean_election(
 
 def find_archived(installation: Installation) -> set[str]:
     return {str(row["event_id"]) for row in read_rows(installation.stack.database_url, "events")}
+
+
+async def test_groups_without_a_coordinator(
+    cluster: KafkaCluster, tmp_path: Path, postgres: str, migrated_template: str
+) -> None:
+    """Only the broker that has `__consumer_offsets` is gone: every process says so, and goes on when it is back."""
+    async with run_installation(cluster, postgres, migrated_template, tmp_path, rate_per_s=RATE_PER_S) as installation:
+        async with installation.load as load:
+            await load.go_on(BETWEEN_S)
+            offsets = (await asyncio.to_thread(cluster.read_metadata)).topics[OFFSETS]
+            await cluster.reassign({(OFFSETS, number): [3] for number in offsets.partitions})
+            await load.go_on(BETWEEN_S)
+            with installation.fault("groups without a coordinator") as fault:
+                cluster.freeze(3)
+                await load.go_on(90.0)
+                said = installation.watch.list_said(fault.begun_s, float("inf"))
+                cluster.thaw(3)
+            fault.over_s = time.monotonic()
+            sys.stdout.write(f"{said}\n{installation.describe(fault)}\n")
+            await installation.get_well(BETWEEN_S)
+            sys.stdout.write(f"{installation.describe(fault)}\n")
+        await installation.check()
+
+    assert dict.fromkeys(PROCESSES, True) == {name: "group" in problems for name, problems in said.items()}

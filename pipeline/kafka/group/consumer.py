@@ -16,6 +16,7 @@ from pipeline.kafka.group.handler import Handler
 from pipeline.kafka.group.in_flight import InFlight, Limits
 from pipeline.kafka.group.loop_side import LoopSide
 from pipeline.kafka.group.requests import Commit, Gap, Requests
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.record import Committed, LogRecord, Place
 from pipeline.kafka.topic_ids import TopicIds
@@ -54,9 +55,10 @@ class LogConsumer:
         self._requests = Requests()
         self._in_flight = InFlight(limits, frozenset(topic.name for topic in companions))
         self._side = LoopSide()
+        self._standing = Standing(group, session_timeout_s=config.session_timeout_s)
         self._worker = ConsumerThread(
             config,
-            group=group,
+            standing=self._standing,
             member=member,
             topics=topics,
             companions=companions,
@@ -104,6 +106,10 @@ class LogConsumer:
         if time.monotonic() - self._worker.polled_at_s > SILENCE_MAX_S:
             return "the consumer is stuck"
         return None
+
+    def check_group(self, *, has_partitions: bool = True) -> str | None:
+        """See `Standing.check`."""
+        return self._standing.check(has_partitions=has_partitions)
 
     async def close(self) -> None:
         """Hand the partitions back (`Assignment.revoked` is called) and leave the group."""

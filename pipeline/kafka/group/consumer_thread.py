@@ -28,6 +28,7 @@ from pipeline.kafka.group.pauses import Pauses
 from pipeline.kafka.group.reading import Reading
 from pipeline.kafka.group.repairs import Repairs
 from pipeline.kafka.group.requests import Requests
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.options import consumer_options
 from pipeline.kafka.topic_ids import Origins, TopicIds
 from pipeline.topics import Topic
@@ -48,7 +49,7 @@ class ConsumerThread:
         self,
         config: KafkaConfig,
         *,
-        group: str,
+        standing: Standing,
         member: str | None,
         topics: Sequence[Topic],
         companions: Sequence[Topic],
@@ -66,7 +67,10 @@ class ConsumerThread:
         def on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
             note_commit(handover, error, partitions)
 
-        options = consumer_options(config, group=group, member=member, linger_s=linger_s, linger_bytes=LINGER_BYTES)
+        group = standing.group
+        options = consumer_options(
+            config, group=group, member=member, linger_s=linger_s, linger_bytes=LINGER_BYTES, hear=standing.hear
+        )
         clients = Clients(options, companions, on_commit=on_commit)
         assigned = Assigned(Delays(companions), Origins(ids))
         pauses = Pauses(clients, in_flight, assigned)
@@ -88,6 +92,7 @@ class ConsumerThread:
             committer=committer,
             handover=handover,
             former=Former(config, group, MemberFile(run_dir, group)),
+            standing=standing,
         )
         self._reading = Reading(
             clients=clients,

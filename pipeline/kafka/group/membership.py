@@ -14,6 +14,7 @@ from pipeline.kafka.group.detours import Detours
 from pipeline.kafka.group.former import Former
 from pipeline.kafka.group.handover import Handover
 from pipeline.kafka.group.repairs import Repairs
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.partitions import find_committed, find_ends
 from pipeline.kafka.read_faults import ReadFault
 from pipeline.kafka.record import Committed, Place
@@ -43,6 +44,7 @@ class Membership:
         committer: Committer,
         handover: Handover,
         former: Former,
+        standing: Standing,
     ) -> None:
         self._config = config
         self._topics = topics
@@ -54,6 +56,7 @@ class Membership:
         self._committer = committer
         self._handover = handover
         self._former = former
+        self._standing = standing
 
     def join(self) -> None:
         """Subscribe. The first rebalance comes with a later `poll`."""
@@ -73,6 +76,7 @@ class Membership:
         self._former.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._standing.note(is_member=True)  # the client says so when this has returned, which may wait for PostgreSQL
         self.note_member()
         places = self._add_companions(partitions)
         if not places:

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import apply_topics
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.log_guard import LogGuard, RecordTime
 from pipeline.kafka.options import open_admin
 from pipeline.kafka.partitions import LATEST
@@ -143,7 +144,7 @@ async def test_commits_are_asked_of_the_coordinator(cluster: KafkaCluster, prefi
     await reader.start()
     try:
         coordinator = reader._coordinator  # noqa: SLF001 - what is guarded
-        guard_coordinator(coordinator)
+        guard_coordinator(coordinator, Standing(group, session_timeout_s=10))
         reader.assign([AiokafkaPartition(*place)])
         await coordinator.ensure_coordinator_known()
         coordinator.coordinator_id = next(number for number in NODES if number != coordinator.coordinator_id)

@@ -10,6 +10,7 @@ import pytest
 from aiokafka.consumer.fetcher import OffsetResetStrategy
 from faust.types import TP
 
+from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.log_clock import wall_us
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.matcher.chunks import CODEC, schedule_chunks
@@ -27,9 +28,9 @@ async def open_app(site: MatcherSite) -> AsyncIterator[tuple[faust.App, list[Any
     """An app that reads the events in chunks and does nothing with them but keep them."""
     app = build_app(
         site.config,
-        group=site.group,
         scheduler=schedule_chunks(100, lambda: 0),
         faults=ReadFaults(Metrics("matcher")),
+        standing=Standing(site.group, session_timeout_s=site.config.session_timeout_s),
     )
     events = app.topic(site.topics.events.name, value_serializer=CODEC, key_serializer="raw", acks=False)
     chunks: list[Any] = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.kafka.replication import list_risks
+from pipeline.kafka.replication import OFFSETS, describe_leaderless, list_risks
 
 SAFE = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
 
@@ -30,3 +30,10 @@ def test_what_a_lost_or_absent_broker_does_is_said(
     for begin, risk in zip(said, risks, strict=True):
         assert risk.startswith(begin)
         assert "docs/operating.md" in risk
+
+
+def test_partitions_without_a_leader_are_counted() -> None:
+    """Partitions of the groups' positions hold up groups, not topics."""
+    assert describe_leaderless("hookline.events", [1, 2, 3]) is None
+    assert "2 of 3 partitions have no leader: they are" in (describe_leaderless("hookline.events", [-1, 2, -1]) or "")
+    assert "1 of 2 partitions have no leader: their groups" in (describe_leaderless(OFFSETS, [-1, 2]) or "")
