@@ -1,5 +1,6 @@
 """`hookline migrate`: PostgreSQL's tables."""
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation(POSTGRES)
-def migrate(settings: "Settings", dry_run: bool) -> None:
+def migrate(settings: "Settings", dry_run: bool, is_json: bool) -> None:
     """Bring the database at HOOKLINE_DATABASE_WRITE_URL up to date.
 
     Applies the migrations it does not have yet, in order, each whole or not at all. May be repeated and interrupted,
@@ -29,9 +31,11 @@ def migrate(settings: "Settings", dry_run: bool) -> None:
     url = settings.database.write_url.get_secret_value()
     if dry_run:
         names = migrations.plan(url)
-        for name in names:
+        for name in [] if is_json else names:
             click.echo(f"to apply  {name}")
     else:  # each is said when it is done: a large one may take long
-        names = migrations.migrate(url, on_applied=lambda name: click.echo(f"applied  {name}"))
-    if not names:
+        names = migrations.migrate(url, on_applied=lambda name: click.echo(f"applied  {name}", err=is_json))
+    if is_json:
+        click.echo(json.dumps({"dry_run": dry_run, "migrations": list(names)}))
+    elif not names:
         click.echo("nothing to do: the database is up to date")

@@ -34,8 +34,9 @@ def partitions() -> None:
 @partitions.command()
 @click.argument("organization", type=click.UUID)
 @click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation(POSTGRES)
-def isolate(settings: "Settings", organization: UUID, dry_run: bool) -> None:
+def isolate(settings: "Settings", organization: UUID, dry_run: bool, is_json: bool) -> None:
     """Give ORGANIZATION partitions of its own from tomorrow (UTC) on.
 
     Each day's events, dispatches, deliveries and attempts of its applications get a table each; dead letters stay with
@@ -54,14 +55,15 @@ def isolate(settings: "Settings", organization: UUID, dry_run: bool) -> None:
     planned = _run(
         settings, lambda connection: change(connection, str(organization), days_kept=days_kept, dry_run=dry_run)
     )
-    _show(planned, dry_run=dry_run)
+    _show(planned, dry_run=dry_run, is_json=is_json)
 
 
 @partitions.command()
 @click.argument("organization", type=click.UUID)
 @click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON object.")
 @with_installation(POSTGRES)
-def join(settings: "Settings", organization: UUID, dry_run: bool) -> None:
+def join(settings: "Settings", organization: UUID, dry_run: bool, is_json: bool) -> None:
     """Let ORGANIZATION share the others' partitions again, from tomorrow (UTC) on. Days that have begun stay divided.
 
     \b
@@ -70,7 +72,8 @@ def join(settings: "Settings", organization: UUID, dry_run: bool) -> None:
     """
     from pipeline.postgres.archive.isolation import join as change
 
-    _show(_run(settings, lambda connection: change(connection, str(organization), dry_run=dry_run)), dry_run=dry_run)
+    planned = _run(settings, lambda connection: change(connection, str(organization), dry_run=dry_run))
+    _show(planned, dry_run=dry_run, is_json=is_json)
 
 
 @partitions.command(name="list")
@@ -114,7 +117,11 @@ def _run(settings: "Settings", work: "Callable[[Connection], Awaitable[T]]") -> 
         raise click.ClickException(str(error)) from error
 
 
-def _show(planned: "Planned", *, dry_run: bool) -> None:
+def _show(planned: "Planned", *, dry_run: bool, is_json: bool) -> None:
+    if is_json:
+        figures = {"first_day": str(planned.first_day), "partitions": list(planned.partitions)}
+        click.echo(json.dumps({"dry_run": dry_run, **figures}))
+        return
     for name in planned.partitions:
         click.echo(f"{'to make again' if dry_run else 'made again'}  {name}")
     click.echo(f"{'would count' if dry_run else 'counts'} from {planned.first_day} on")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.config import KafkaConfig, Settings
     from pipeline.topics import Topics
 
+DONE = {"create": "created", "configure": "configured"}
+
 
 @click.group()
 def topics() -> None:
@@ -65,18 +67,14 @@ def plan(settings: "Settings", is_json: bool) -> None:
         wanted = f"events are kept for {config.event_retention_s / 60:g}: see docs/operating.md"
         rows.append((OFFSETS_RETENTION, "short", f"brokers have {kept_s / 60:g}, {wanted}"))
     rows += _list_risks(config, declared)
-    if is_json:
-        members = ("topic", "state", "detail")
-        click.echo(json.dumps([dict(zip(members, row, strict=True)) for row in rows], indent=2))
-    else:
-        for row in rows:
-            _show(*row)
+    _show(rows, is_json=is_json)
     sys.exit(2 if any(change.kind == "mismatch" for change in changes.values()) else 0)
 
 
 @topics.command()
+@click.option("--json", "is_json", is_flag=True, help="For programs: one JSON array.")
 @with_installation(KAFKA)
-def apply(settings: "Settings") -> None:
+def apply(settings: "Settings", is_json: bool) -> None:
     """Create missing topics and set what differs. May be repeated.
 
     New topics get HOOKLINE_KAFKA_PARTITIONS partitions and HOOKLINE_KAFKA_REPLICATION_FACTOR replicas. A mismatch of
@@ -89,15 +87,10 @@ def apply(settings: "Settings") -> None:
     from pipeline.kafka.admin import apply_topics
 
     config, declared = _declare_reachable(settings.kafka)
-    done = apply_topics(config, declared)
-    for change in done:
-        _show(
-            change.topic, {"create": "created", "configure": "configured"}.get(change.kind, change.kind), change.detail
-        )
-    if not done:
+    done = [(each.topic, DONE.get(each.kind, each.kind), each.detail) for each in apply_topics(config, declared)]
+    if not done and not is_json:
         click.echo("nothing to do: all topics are as declared")
-    for row in _list_risks(config, declared):
-        _show(*row)
+    _show([*done, *_list_risks(config, declared)], is_json=is_json)
 
 
 @topics.command()
@@ -187,5 +180,11 @@ def _list_risks(config: "KafkaConfig", declared: "Topics") -> list[tuple[str, st
     return [(topic, "at risk", risk) for topic, risk in find_risks(config, declared.all())]
 
 
-def _show(topic: str, word: str, detail: str) -> None:
-    click.echo(f"{word:<10}  {topic:<32}  {detail}")
+def _show(rows: list[tuple[str, str, str]], *, is_json: bool) -> None:
+    """`rows`: topic, state, detail."""
+    if is_json:
+        members = ("topic", "state", "detail")
+        click.echo(json.dumps([dict(zip(members, row, strict=True)) for row in rows], indent=2))
+        return
+    for topic, word, detail in rows:
+        click.echo(f"{word:<10}  {topic:<32}  {detail}")

@@ -1,6 +1,7 @@
 """Partitions of an organization's own, on a real PostgreSQL: divided ahead, read alone, gone with their day."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -263,6 +264,7 @@ async def test_the_command_says_what_it_does(database: str) -> None:
     nothing = await run("list")
     done = await run("isolate", organization_id)
     listed = await run("list", "--json")
+    figures = await run("join", organization_id, "--dry-run", "--json")
     joined = await run("join", organization_id)
     refused = await run("join", organization_id)
 
@@ -270,5 +272,8 @@ async def test_the_command_says_what_it_does(database: str) -> None:
     assert (0, "no organization has partitions of its own\n") == nothing
     assert (0, True) == (done[0], f"counts from {tomorrow} on" in done[1])
     assert (0, True) == (listed[0], organization_id in listed[1])
+    planned = json.loads(figures[1])
+    assert (0, True, str(tomorrow)) == (figures[0], planned["dry_run"], planned["first_day"])
+    assert f"events_{tomorrow:%Y%m%d}" in planned["partitions"]
     assert (0, True) == (joined[0], f"made again  events_{tomorrow:%Y%m%d}" in joined[1])
     assert (1, True) == (refused[0], "has no partitions of its own" in refused[1])
