@@ -1,5 +1,6 @@
 """`hookline topics`: the log's topics compared with the declared ones."""
 
+import asyncio
 import json
 import shlex
 import sys
@@ -105,6 +106,8 @@ def apply(settings: "Settings", is_json: bool) -> None:
 def producer(settings: "Settings", application_id: UUID, partitions: int, principal: str | None) -> None:
     """Create the topic of an application's producers, unless it is there (docs/kafka-producers.md).
 
+    An application that PostgreSQL (HOOKLINE_DATABASE_WRITE_URL) does not have is refused, and nothing is made.
+
     \b
     Example:
       hookline topics producer 0190f1a2-0000-7000-8000-000000000001 --principal User:shop
@@ -112,6 +115,7 @@ def producer(settings: "Settings", application_id: UUID, partitions: int, princi
     from pipeline.kafka.admin import create_producer_topic
 
     config, _ = _declare_reachable(settings.kafka)
+    asyncio.run(_require_application(settings, str(application_id)))
     name, found = create_producer_topic(config, str(application_id), partitions)
     click.echo(name)
     if found != partitions:
@@ -172,6 +176,16 @@ def _declare_reachable(config: "KafkaConfig") -> "tuple[KafkaConfig, Topics]":
     declared = declare_topics_for(config)
     refuse_closed(config)
     return config, declared
+
+
+async def _require_application(settings: "Settings", application_id: str) -> None:
+    from pipeline.commands.database import open_command_pool
+    from pipeline.postgres.control.applications import find_application
+    from pipeline.start_error import StartError
+
+    async with open_command_pool(settings.database, name="topics") as pool:
+        if await find_application(pool, application_id) is None:
+            raise StartError(f"there is no application {application_id}: no event of its producers would be accepted")
 
 
 def _list_risks(config: "KafkaConfig", declared: "Topics") -> list[tuple[str, str, str]]:

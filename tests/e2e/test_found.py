@@ -48,7 +48,7 @@ READING = {
 KAFKA, POSTGRES = "Kafka at {kafka}", "PostgreSQL at {postgres}"
 CHANGING = {
     "topics apply": (0, "all topics are as declared", KAFKA),
-    f"topics producer {ID}": (0, f"hookline.in.{ID}", KAFKA),
+    f"topics producer {ID}": (2, f"there is no application {ID}", KAFKA),
     f"dead redrive {ID}": (1, "there is no such letter", f"{KAFKA} and {POSTGRES}"),
     "keys rotate": (0, "sealed 0 secrets", f"{KAFKA} and {POSTGRES}"),
     "migrate": (0, "the database is up to date", POSTGRES),

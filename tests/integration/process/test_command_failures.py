@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from aiohttp import web
+from confluent_kafka.admin import AdminClient
 
 from tests.support.command_lines import COMMANDS
 from tests.support.commands import Finished, run_hookline
@@ -34,6 +35,7 @@ OF_DATABASE = {
     f"dead show {ID}": True,
     f"dead redrive {ID}": True,
     "keys list": True,
+    f"topics producer {ID}": True,
     "keys rotate --dry-run": True,
     "migrate": False,
     "migrate --dry-run": False,
@@ -45,7 +47,7 @@ OF_DATABASE = {
 CHANGING = frozenset(
     {
         *(f"partitions isolate {ID}", f"dead redrive {ID}", "migrate", "archive restore 2026-01-01"),
-        "archive rebuild",
+        *("archive rebuild", f"topics producer {ID}"),
     }
 )
 # Those whose end is tested elsewhere, or that ask nothing.
@@ -55,7 +57,6 @@ OTHERS = {
         "keys new",
         "topics plan",
         "topics apply",
-        "topics producer",
         "topics grow",
         "schemas check",
         "settings",
@@ -195,6 +196,16 @@ async def test_a_letter_that_does_not_exist(environ: dict[str, str], database: s
         listed.code,
         listed.out.startswith("no dead letters with the reason 'exausted'; those of Hookline are"),
     )
+
+
+async def test_a_topic_for_producers_of_no_application(environ: dict[str, str], kafka: str, database: str) -> None:
+    """Nothing is made: no event of it would be accepted."""
+    environ = environ | {"HOOKLINE_DATABASE_WRITE_URL": database}
+    ended = await run_hookline("topics", "producer", ID, environ=environ)
+    known = AdminClient({"bootstrap.servers": kafka}, logger=None).list_topics(timeout=60).topics
+
+    assert f"there is no application {ID}" in require_sentence(ended, f"topics producer {ID}")
+    assert [] == [name for name in known if name.startswith(environ["HOOKLINE_KAFKA_TOPIC_PREFIX"])]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
