@@ -158,11 +158,11 @@ class EndpointMemory:
         )
 
     def list_untold(self) -> list[Endpoint]:
-        """Endpoints whose state has changed since it was published."""
+        """Endpoints whose state has changed since it was published, or that are still to be disabled."""
         return [
             self._targets[subscription_id].endpoint
             for subscription_id, health in self._health.items()
-            if health.is_dirty and subscription_id in self._targets
+            if subscription_id in self._targets and (health.is_dirty or self._is_unanswered(subscription_id, health))
         ]
 
     def observe_egress(self) -> None:
@@ -188,6 +188,13 @@ class EndpointMemory:
             )
             self._health[endpoint.subscription_id] = health
         return health
+
+    def _is_unanswered(self, subscription_id: str, health: EndpointHealth) -> bool:
+        """Does the request to disable this endpoint wait for an answer, which is another version of it?"""
+        if health.disable_reason is None:
+            return False
+        endpoint = self._find_endpoint(subscription_id)
+        return endpoint is not None and endpoint.version == self._targets[subscription_id].endpoint.version
 
     def _ask_to_disable(self, health: EndpointHealth, reason: str) -> None:
         if health.disable_reason != reason:

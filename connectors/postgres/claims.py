@@ -59,12 +59,15 @@ class Claims:
             self._breaks.pop(place, None)
 
     async def check_known(self) -> None:
-        """Check that each partition has a position. Raises `FencedError` if not: it must be archived again.
+        """Check that PostgreSQL has all that it confirmed: the table may have been lost, or a server that took over
+        may lack the last transactions. Raises `FencedError` or `HoleError`: what is missing must be archived again.
 
         A write would find out as well; a partition that is read to its end has none.
         """
         async with self.writing:
-            await self._outage.sit_out(lambda: self._writer.check_known(list(self._owners)))
+            known = await self._outage.sit_out(lambda: self._writer.read_known(list(self._owners)))
+            for place, next_offset in known.items():
+                self._positions.check_kept(place, next_offset)
 
     # Where the log begins anew.
 
@@ -119,10 +122,14 @@ class Claims:
         return {place: self._owners[place] for place in {record.place for record in records}}
 
     async def leave_out_written(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
-        """The `records` that are not archived yet. Asks PostgreSQL if the last write may have been committed."""
+        """The `records` that are not archived yet. Asks PostgreSQL if the last write may have been committed.
+
+        Raises `HoleError` when it lacks what it had confirmed before.
+        """
         if not self._is_in_doubt:
             return records
         for place, offset in (await self._writer.read_positions(self._owners)).items():
+            self._positions.check_kept(place, offset)
             self._positions.move(place, offset)
         self._is_in_doubt = False
         return [record for record in records if record.offset >= self._positions.read_on_at(record.place)]

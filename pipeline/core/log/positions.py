@@ -61,6 +61,16 @@ class Positions:
         """The log of this partition was cut off, or made again: what comes next is written from `position` on."""
         self._next_offsets[place] = position
 
+    def check_kept(self, place: Place, next_offset: int) -> None:
+        """Check a position that was read again. Raises `HoleError` when it lies before what was confirmed."""
+        confirmed = self._next_offsets.get(place, NOTHING_YET)
+        if next_offset < confirmed:
+            topic, partition = place
+            raise HoleError(
+                f"{topic} [{partition}] was written up to {confirmed}, and is written up to {next_offset} now: "
+                "PostgreSQL lost transactions that it had confirmed; they are archived again"
+            )
+
     def read_on_at(self, place: Place) -> int:
         """The offset of the next record to write, or of vacant offsets before it."""
         return max(self._next_offsets[place], 0)

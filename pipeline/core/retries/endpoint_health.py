@@ -13,6 +13,8 @@ from pipeline.core.events.records import EndpointState
 TELL_INTERVAL_US = 5_000_000
 # An owner is warned of a certificate that expires soon once a day, until there is another one.
 WARN_INTERVAL_US = 86_400_000_000
+# A request to disable may be lost: in the log's lost end, or because the gateway that read it failed at it.
+ASK_AGAIN_INTERVAL_US = 300_000_000
 # Failing time since the last publication: a successor goes on from there.
 TELL_GROWTH_US = 3_600_000_000
 # Between two processes there is only the time of day: it counts for no more than the longest wait between attempts.
@@ -89,8 +91,11 @@ class EndpointHealth:
         return self.failed_for_us > longest_us and self.failures >= DISABLE_FAILURES_MIN
 
     def should_tell(self, steady_us: int) -> bool:
-        """Has a change not been published yet, and is it time to?"""
-        return self.is_dirty and (self.told_at_us is None or steady_us - self.told_at_us >= TELL_INTERVAL_US)
+        """Has a change not been published yet, or a request to disable not been answered, and is it time to?"""
+        if self.told_at_us is None:
+            return self.is_dirty
+        interval_us = TELL_INTERVAL_US if self.is_dirty else ASK_AGAIN_INTERVAL_US
+        return (self.is_dirty or self.disable_reason is not None) and steady_us - self.told_at_us >= interval_us
 
     def tell(
         self, now_us: int, steady_us: int, *, subscription_id: str, application_id: str, endpoint_version: int

@@ -125,14 +125,15 @@ class ArchiveWriter:
         _check_owners(owners, positions)
         return positions
 
-    async def check_known(self, places: Sequence[Place]) -> None:
-        """Check that each partition has an owner's position. Raises `FencedError` if not."""
+    async def read_known(self, places: Sequence[Place]) -> dict[Place, int]:
+        """The positions of these partitions, under any owner. Raises `FencedError` unless each has one."""
         async with self._connected() as connection:
-            cursor = await connection.execute("select topic, partition from archive_offsets")
-            known = {(topic, partition) for topic, partition in await cursor.fetchall()}
-        missing = set(places) - known
+            cursor = await connection.execute("select topic, partition, next_offset from archive_offsets")
+            known = {(topic, partition): next_offset for topic, partition, next_offset in await cursor.fetchall()}
+        missing = set(places) - known.keys()
         if missing:
             raise FencedError(f"{len(missing)} of {len(places)} partitions have no position: they are archived anew")
+        return {place: known[place] for place in places}
 
     async def set_back(self, place: Place, owner: UUID, position: int, topic_id: str | None = None) -> None:
         """The log was cut off, or made again: its records from `position` on are others than those that were archived.

@@ -1,11 +1,13 @@
 import math
 
+import msgspec
 import pytest
 
 from connectors.http import endpoint_memory
 from connectors.http.endpoint_memory import EndpointMemory
 from pipeline.config import Settings
 from pipeline.core.lanes.budget import Standing
+from pipeline.core.retries.endpoint_health import ASK_AGAIN_INTERVAL_US
 from pipeline.metrics import Metrics
 from tests.support.outbound import NOW_US, SEALER, make_endpoint
 from tests.unit.connectors.http.sink_alone import NoStates
@@ -37,6 +39,33 @@ def test_a_deleted_endpoint_is_forgotten() -> None:
 def test_an_endpoint_that_is_not_known_can_be_forgotten() -> None:
     """Most were never sent to by this process."""
     make_memory().forget("00000000-0000-0000-0000-000000000000")
+
+
+def test_a_request_to_disable_that_is_not_answered_is_repeated() -> None:
+    """Another version of the endpoint ends it: deliveries are parked meanwhile, so that no outcome would."""
+    settings, endpoint, steady_us = Settings(), make_endpoint("https://example.com/"), [NOW_US]
+    published = {endpoint.subscription_id: endpoint}
+    memory = EndpointMemory(
+        settings.deliver,
+        settings.worker,
+        states=NoStates(),
+        sealer=SEALER,
+        metrics=Metrics("deliver"),
+        steady_us=lambda: steady_us[0],
+        find_endpoint=published.get,
+    )
+    memory.compile(endpoint)
+    memory.fail(endpoint, NOW_US, error="410", is_gone=True, is_fault=False)
+    told = [memory.tell(endpoint, NOW_US), memory.tell(endpoint, NOW_US)]
+    steady_us[0] += ASK_AGAIN_INTERVAL_US
+    untold = memory.list_untold()
+    told += [memory.tell(endpoint, NOW_US), memory.tell(endpoint, NOW_US)]
+    steady_us[0] += ASK_AGAIN_INTERVAL_US
+    published[endpoint.subscription_id] = msgspec.structs.replace(endpoint, version=endpoint.version + 1, enabled=False)
+
+    assert ["gone", None, "gone", None] == [state and state.disable_reason for state in told]
+    assert [endpoint] == untold
+    assert [] == memory.list_untold()
 
 
 def test_the_first_requests_keep_to_the_endpoints_bounds() -> None:

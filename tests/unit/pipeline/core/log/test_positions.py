@@ -57,6 +57,16 @@ def test_what_was_said_to_be_vacant_is_forgotten_behind() -> None:
         positions.plan(PLACE, [2])
 
 
+def test_what_was_confirmed_must_still_be_there() -> None:
+    """A position that is read again may be further (a commit that was not confirmed), and never before."""
+    positions = begin(3)
+    positions.check_kept(PLACE, 3)
+    positions.check_kept(PLACE, 5)
+    positions.check_kept(("events", 1), 0)
+    with pytest.raises(HoleError, match="lost transactions"):
+        positions.check_kept(PLACE, 2)
+
+
 def test_a_partition_that_went_away_is_not_spoken_of() -> None:
     """Reports that come later about such a partition change nothing."""
     positions = begin(0)

@@ -3,6 +3,7 @@ import pytest
 from pipeline.core.events.operational import describe_certificate_expiring, is_certificate_warning
 from pipeline.core.events.records import EndpointState
 from pipeline.core.retries.endpoint_health import (
+    ASK_AGAIN_INTERVAL_US,
     DISABLE_FAILURES_MIN,
     FAILING,
     RESTORED_GAP_MAX_US,
@@ -49,6 +50,22 @@ def test_a_flapping_endpoint_does_not_fill_the_log() -> None:
     assert 4 == told
     health.ask_to_disable(FAILING)
     assert health.should_tell(5 * TELL_INTERVAL_US)
+
+
+def test_a_request_to_disable_is_repeated_until_something_comes_of_it() -> None:
+    """The record may be lost; what was asked for once and never again would hold up the endpoint for ever."""
+    health = EndpointHealth()
+    health.fail(10, 10, error="E", opened_until_us=0)
+    health.ask_to_disable(FAILING)
+    tell(health, 20)
+
+    assert not health.should_tell(20 + ASK_AGAIN_INTERVAL_US - 1)
+    assert health.should_tell(20 + ASK_AGAIN_INTERVAL_US)
+    assert FAILING == tell(health, 20 + ASK_AGAIN_INTERVAL_US).disable_reason
+    assert not health.should_tell(30 + ASK_AGAIN_INTERVAL_US)
+    health.succeed()
+    tell(health, 10 * ASK_AGAIN_INTERVAL_US)
+    assert not health.should_tell(20 * ASK_AGAIN_INTERVAL_US)
 
 
 def test_a_successor_goes_on_where_it_was() -> None:
