@@ -1,13 +1,13 @@
 """`POST /cloudevents`: CloudEvents 1.0 over HTTP, in the structured, the binary and the batch mode."""
 
 import base64
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from pipeline.clock import wall_us
 from pipeline.core.events.cloud_events import (
     BATCH_TYPE,
     HEADER_PREFIX,
@@ -93,22 +93,22 @@ async def ingest_cloud_events(request: web.Request) -> web.Response:
     await caller.require_application(application_id)
     ip = find_client_address(request)
     if request.content_type == BATCH_TYPE:
-        contents = await read_each(_split(body), _read_item)
+        contents = await read_each(_split(body), partial(_read_item, now_us=gateway.clock.now_us()))
         results = await accept_contents(gateway, application_id, contents, ip=ip)
         batch: BatchShown = {"application_id": application_id, "results": results}
         return answer_json(batch)
-    content = _read_one(request, body)
+    content = _read_one(request, body, now_us=gateway.clock.now_us())
     has_room = await gateway.usage.find_room(application_id, 1) == 1
     event = make_event(gateway, application_id, content, event_id=str(content.event_id), ip=ip, has_room=has_room)
     return answer_json(show_accepted(event, await accept(gateway, event, is_own_id=False)), status=201)
 
 
-def _read_one(request: web.Request, body: bytes) -> EventContent:
+def _read_one(request: web.Request, body: bytes, *, now_us: int) -> EventContent:
     """Read one CloudEvent in either mode. Raises `Problem`."""
     try:
         if request.content_type == STRUCTURED_TYPE:
             _require_json(body)
-            return _to_content(parse_structured(body))
+            return _to_content(parse_structured(body), now_us=now_us)
         headers = {name.lower(): value for name, value in request.headers.items()}
         if f"{HEADER_PREFIX}specversion" not in headers:
             raise CloudEventError(f"is neither of the type {STRUCTURED_TYPE} nor has a header `ce-specversion`")
@@ -116,7 +116,7 @@ def _read_one(request: web.Request, body: bytes) -> EventContent:
             problem = find_text_problem(value) if name.startswith(HEADER_PREFIX) else None
             if problem is not None:
                 raise CloudEventError(f"has a header `{name}` that {problem}")
-        return _to_content(parse_binary(headers, body, request.headers.get("Content-Type", BINARY_TYPE)))
+        return _to_content(parse_binary(headers, body, request.headers.get("Content-Type", BINARY_TYPE)), now_us=now_us)
     except CloudEventError as error:
         raise Problem("JsonPayload", detail=f"The request is no CloudEvent: it {error}.") from None
 
@@ -126,9 +126,9 @@ def _split(body: bytes) -> list[msgspec.Raw]:
     return list_items(body)
 
 
-def _read_item(raw: msgspec.Raw) -> EventContent | Unreadable:
+def _read_item(raw: msgspec.Raw, *, now_us: int) -> EventContent | Unreadable:
     try:
-        return _to_content(parse_structured(raw))
+        return _to_content(parse_structured(raw), now_us=now_us)
     except CloudEventError as error:
         return Unreadable(raw, Problem("JsonPayload", detail=f"It is no CloudEvent: it {error}."))
 
@@ -139,10 +139,9 @@ def _require_json(body: bytes) -> None:
         raise Problem("JsonPayload", detail=f"The body {problem}.")
 
 
-def _to_content(event: CloudEvent) -> EventContent:
+def _to_content(event: CloudEvent, *, now_us: int) -> EventContent:
     """Convert a CloudEvent as if it had come by `POST /event`: the same rules hold."""
     is_binary = event.payload_content_type == BINARY_TYPE
-    now_us = wall_us()
     return EventContent(
         event_type=event.event_type,
         payload=base64.b64encode(event.payload).decode() if is_binary else event.payload.decode(),

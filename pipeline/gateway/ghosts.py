@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 import structlog
@@ -30,11 +30,20 @@ log = structlog.get_logger()
 class Ghosts:
     """Finds and ends them."""
 
-    def __init__(self, pool: Pool, producer: LogProducer, kafka: KafkaConfig, topics: Topics) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        producer: LogProducer,
+        kafka: KafkaConfig,
+        topics: Topics,
+        *,
+        clock_us: Callable[[], int] = wall_us,
+    ) -> None:
         self._pool = pool
         self._producer = producer
         self._kafka = kafka
         self._topics = topics
+        self._clock_us = clock_us
         self._contents: Mapping[str, Published] | None = None
         self._contents_until_s = 0.0
 
@@ -57,7 +66,7 @@ class Ghosts:
         identity = await read_identity(self._pool)
         if identity is None:
             return
-        now_us, version = wall_us(), head.version + 1
+        now_us, version = self._clock_us(), head.version + 1
         records = await self.list_ends(application_id, version, set())
         for start in range(0, len(records), PORTION_MAX_RECORDS):
             await self._producer.send_bytes(records[start : start + PORTION_MAX_RECORDS])

@@ -66,6 +66,7 @@ class Publisher:
         *,
         routes: RoutesView | None = None,
         check_log: Callable[[], str | None] = lambda: None,
+        clock_us: Callable[[], int] = wall_us,
     ) -> None:
         """`ghosts`: of what the log has and the database does not. `check_log`: why Kafka takes nothing.
 
@@ -78,6 +79,7 @@ class Publisher:
         self._metrics = metrics
         self._routes = routes
         self._check_log = check_log
+        self._clock_us = clock_us
         self._lease = str(uuid4())
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -174,7 +176,7 @@ class Publisher:
             await asyncio.sleep(BUSY_POLL_S)
 
     async def _write(self, publication: Publication) -> None:
-        now_us = wall_us()
+        now_us = self._clock_us()
         portion: list[Written] = []
         size_bytes = 0
         pauses = Pauses()

@@ -59,7 +59,7 @@ async def retry(request: web.Request) -> web.Response:
     """Send the delivery of an attempt again, also to a disabled subscription; answered when the log has it."""
     gateway, attempt_id = request.app[GATEWAY], take_path_id(request, "request_attempt_id")
     _, _, application_id = await read_own_form(request, _decoder)
-    attempt = await find_attempt(gateway.pool, application_id, attempt_id)
+    attempt = await find_attempt(gateway.pool, application_id, attempt_id, now_us=gateway.clock.now_us())
     event = await find_replayed_event(gateway.pool, application_id, attempt.event_id) if attempt is not None else None
     if attempt is None or event is None:
         raise Problem("NotFound")

@@ -178,7 +178,7 @@ async def main(process: Process) -> None:
     # events are accepted all the same
     process.health.degraded["publishing"] = lambda: writing.check(topics.routes, topics.endpoints)
     process.supervisor.start("writing", writing.run())
-    ghosts = Ghosts(databases.primary, producer, settings.kafka, topics)
+    ghosts = Ghosts(databases.primary, producer, settings.kafka, topics, clock_us=clock.now_us)
     usage = EventUsage(settings.quotas.events_per_day, databases.primary, producer, topics, clock_us=clock.now_us)
     ends = LogEnds(settings.kafka, with_open=True)
     registry = open_registry(config)
@@ -194,7 +194,11 @@ async def main(process: Process) -> None:
         producer=producer,
         sealer=sealer,
         tokens=Tokens(
-            routes, databases.primary, master_key=config.master_api_key, unknown_ttl_s=config.auth_cache_ttl_s
+            routes,
+            databases.primary,
+            master_key=config.master_api_key,
+            unknown_ttl_s=config.auth_cache_ttl_s,
+            clock_us=clock.now_us,
         ),
         accounts=accounts,
         usage=usage,
@@ -214,6 +218,7 @@ async def main(process: Process) -> None:
             process.metrics,
             routes=routes,
             check_log=lambda: kafka.check() or writing.check(),
+            clock_us=clock.now_us,
         ),
         health=ApiHealth(process, databases.primary, kafka, key=config.health_key),
         proxies=read_proxies(config),

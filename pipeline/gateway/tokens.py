@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pipeline.core.events.ids import read_uuid
 from pipeline.core.rights import Actor, Grant
+from pipeline.core.units import SECOND_US
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.publishing import VIEW_WAIT_S
 from pipeline.gateway.token_grants import TokenGrants
@@ -38,11 +39,20 @@ TOKEN_BYTES = 32
 
 
 class Tokens:
-    """Answers by token. `master_key`: None when there is none."""
+    """Answers by token. `master_key`: None when there is none. `clock_us`: by which tokens expire."""
 
-    def __init__(self, routes: RoutesView, pool: Pool, *, master_key: UUID | None, unknown_ttl_s: float) -> None:
-        self.service = _make_grants(pool, find_grant_of_service_token)
-        self.sessions = _make_grants(pool, find_grant_of_session)
+    def __init__(
+        self,
+        routes: RoutesView,
+        pool: Pool,
+        *,
+        master_key: UUID | None,
+        unknown_ttl_s: float,
+        clock_us: Callable[[], int],
+    ) -> None:
+        self.service = _make_grants(pool, find_grant_of_service_token, clock_us)
+        self.sessions = _make_grants(pool, find_grant_of_session, clock_us)
+        self._clock_us = clock_us
         self._routes = routes
         self._pool = pool
         self._master_hash = hash_token(str(master_key)) if master_key is not None else None
@@ -100,7 +110,7 @@ class Tokens:
             raise Problem("AuthInvalidBiscuit")
         known = grants.find_at_once(token_hash)
         grant = known.grant if known is not None else None
-        if grant is None or grant.expires_at_s <= time.time():
+        if grant is None or grant.expires_at_s <= self._clock_us() / SECOND_US:
             grant = await self._ask(lambda: grants.find_grant(token_hash))
         if grant is None:
             self._remember_unknown(token_hash)
@@ -153,5 +163,11 @@ def hash_token(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
-def _make_grants(pool: Pool, find: Callable[[Pool, bytes], Awaitable[Grant | None]]) -> TokenGrants:
-    return TokenGrants(lambda token_hash: find(pool, token_hash), clock=time.monotonic, wall_clock=time.time)
+def _make_grants(
+    pool: Pool, find: Callable[[Pool, bytes], Awaitable[Grant | None]], clock_us: Callable[[], int]
+) -> TokenGrants:
+    return TokenGrants(
+        lambda token_hash: find(pool, token_hash),
+        clock=time.monotonic,
+        wall_clock=lambda: clock_us() / SECOND_US,
+    )

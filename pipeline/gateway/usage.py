@@ -6,10 +6,11 @@ While PostgreSQL is away, counting goes on from the last known totals: events ar
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 
 import structlog
 
+from pipeline.core.events.moments import EPOCH
 from pipeline.core.events.operational import describe_quota
 from pipeline.core.events.records import Event
 from pipeline.core.limits.daily_quota import DailyQuota
@@ -49,7 +50,7 @@ class EventUsage:
         quota = self._quota
         if quota is None:
             return wanted
-        quota.begin_day(datetime.now(UTC).date())
+        quota.begin_day(self._find_day())
         if not quota.is_known(application_id):
             try:
                 async with asyncio.timeout(LEARN_TIMEOUT_S):
@@ -58,6 +59,9 @@ class EventUsage:
             except (*DatabaseFailed, TimeoutError) as error:
                 log.warning("usage_unknown", application_id=application_id, reason=str(error))
         return min(wanted, quota.find_room(application_id))
+
+    def _find_day(self) -> date:
+        return EPOCH.date() + timedelta(microseconds=self._clock_us())
 
     def count(self, application_id: str, amount: int = 1) -> None:
         """Count accepted events."""
@@ -72,7 +76,7 @@ class EventUsage:
             try:
                 await self.add_up()
                 if forgotten_on != self._quota.day:
-                    await forget_usage(self._pool, before=datetime.now(UTC).date() - timedelta(days=KEPT_DAYS))
+                    await forget_usage(self._pool, before=self._find_day() - timedelta(days=KEPT_DAYS))
                     forgotten_on = self._quota.day
             except (KafkaUnavailableError, *DatabaseUnavailable) as error:
                 log.warning("usage_waits", reason=str(error))

@@ -5,10 +5,12 @@ It is learned from acknowledgements and carried on by the monotonic clock: setti
 """
 
 import asyncio
+from datetime import datetime, timedelta
 
 import structlog
 
 from pipeline.clock import monotonic_us, wall_us
+from pipeline.core.events.moments import EPOCH
 from pipeline.core.units import MILLISECOND_US, SECOND_US
 from pipeline.metrics import Metrics
 
@@ -32,6 +34,10 @@ class LogClock:
     def now_us(self) -> int:
         """Now. May be called in any thread."""
         return wall_us() if self._offset_us is None else monotonic_us() + self._offset_us
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+        return EPOCH + timedelta(microseconds=self.now_us())
 
     def learn(self, appended_at_ms: int, *, sent_at_us: int, acknowledged_at_us: int) -> None:
         """A record was appended between these two times of the monotonic clock, at this one of the broker's."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SITE = """
-import os, time
+import datetime, os, time
 
 def shift(seconds, nanoseconds, path=os.environ["SHIFTED_CLOCK"]):
     def read():
@@ -18,7 +18,25 @@ def shift(seconds, nanoseconds, path=os.environ["SHIFTED_CLOCK"]):
     time.time = lambda: seconds() + read()
     time.time_ns = lambda: nanoseconds() + int(read() * 1e9)
 
+def shift_datetime(right):
+    class Kind(type):
+        def __call__(cls, *values, **members):
+            return right(*values, **members)
+
+        def __instancecheck__(cls, value):
+            return isinstance(value, right)
+
+    class Shifted(right, metaclass=Kind):
+        __slots__ = ()
+
+        @classmethod
+        def now(cls, tz=None):
+            return right.fromtimestamp(time.time(), tz)
+
+    datetime.datetime = Shifted
+
 shift(time.time, time.time_ns)
+shift_datetime(datetime.datetime)
 """
 
 

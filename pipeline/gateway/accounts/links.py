@@ -1,6 +1,6 @@
 """Texts of e-mails, and the links in them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import msgspec
@@ -44,7 +44,7 @@ async def send_link(gateway: Gateway, user: User, purpose: Purpose) -> None:
         return
     token = make_token(PREFIX)
     ttl_s = config.verify_ttl_s if purpose == "verify" else config.reset_ttl_s
-    expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+    expires_at = gateway.clock.now() + timedelta(seconds=ttl_s)
     await save_mail_token(gateway.pool, user.user_id, hash_token(token), purpose, expires_at, most=LINKS_MAX)
     place = f"{config.app_url.rstrip('/')}/{PAGES[purpose]}?{urlencode({'token': token})}" if config.app_url else token
     text = (

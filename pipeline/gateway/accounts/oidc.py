@@ -2,11 +2,12 @@
 
 import hmac
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from aiohttp import web
 from uuid_utils import uuid7
 
+from pipeline.core.units import SECOND_US
 from pipeline.gateway.accounts.forms import EMAIL, EMAIL_MAX_CHARS, NAME_MAX_CHARS, TOKEN_MAX_CHARS
 from pipeline.gateway.accounts.oidc_provider import Identity, Provider, ProviderError, refuse
 from pipeline.gateway.accounts.registration import ORGANIZATION_MAX_CHARS
@@ -60,7 +61,7 @@ async def begin(request: web.Request) -> web.Response:
         url = await provider.make_url(state=state, nonce=login.nonce, code_verifier=login.code_verifier)
     except ProviderError as error:
         raise refuse(error) from error
-    await save_login(gateway.pool, hash_token(state), login, datetime.now(UTC) + timedelta(seconds=LOGIN_TTL_S))
+    await save_login(gateway.pool, hash_token(state), login, gateway.clock.now() + timedelta(seconds=LOGIN_TTL_S))
     response = web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
     is_secure = (gateway.settings.gateway.public_url or "").startswith("https://")
     response.set_cookie(
@@ -84,7 +85,8 @@ async def finish(request: web.Request) -> web.Response:
     if not (code.isascii() and 0 < len(code) <= CODE_MAX_CHARS):
         raise Problem("AuthFailedLogin", detail="The OpenID provider did not let you in.")
     try:
-        identity = await provider.identify(code, nonce=login.nonce, code_verifier=login.code_verifier)
+        now_s = gateway.clock.now_us() // SECOND_US
+        identity = await provider.identify(code, nonce=login.nonce, code_verifier=login.code_verifier, now_s=now_s)
     except ProviderError as error:
         raise refuse(error) from error
     response = await answer_new_session(request, await _find_user(request, identity))
@@ -114,7 +116,7 @@ async def _find_user(request: web.Request, identity: Identity) -> User:
         return linked
     if not gateway.accounts.config.oidc_registration:
         raise Problem("RegistrationDisabled")
-    now = datetime.now(UTC)
+    now = gateway.clock.now()
     first_name = identity.first_name[:NAME_MAX_CHARS] or email.partition("@")[0][:NAME_MAX_CHARS]
     user = User(
         user_id=str(uuid7()),

@@ -78,8 +78,8 @@ class Provider:
         address = await self._find_address("authorization_endpoint")
         return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
 
-    async def identify(self, code: str, *, nonce: str, code_verifier: str) -> Identity:
-        """The identity behind this code. Raises `ProviderError`."""
+    async def identify(self, code: str, *, nonce: str, code_verifier: str, now_s: int) -> Identity:
+        """The identity behind this code, by a token that is valid at `now_s`. Raises `ProviderError`."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -93,7 +93,7 @@ class Provider:
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise ProviderError("its answer has no id_token")
-        return self._read(await self._verify(token), nonce=nonce)
+        return self._read(await self._verify(token, now_s), nonce=nonce)
 
     def _read(self, claims: dict[str, Any], *, nonce: str) -> Identity:
         subject, email = claims.get("sub"), claims.get("email")
@@ -111,12 +111,13 @@ class Provider:
             last_name=_keep_printable(claims.get("family_name") or ""),
         )
 
-    async def _verify(self, token: str) -> dict[str, Any]:
+    async def _verify(self, token: str, now_s: int) -> dict[str, Any]:
         for is_last in (False, True):
             keys = await self._find_keys(is_needed_anew=is_last)
             try:
                 claims = jwt.decode(token, keys, algorithms=ALGORITHMS).claims
                 jwt.JWTClaimsRegistry(
+                    now=now_s,
                     leeway=CLOCKS_DIFFER_S,
                     iss={"essential": True, "value": self.issuer},
                     aud={"essential": True, "value": self._client_id},

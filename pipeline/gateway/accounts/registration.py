@@ -1,7 +1,6 @@
 """`/register`, `/auth/verify-email`, `/auth/resend-verification-email`: a new user, whose address is verified."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TypedDict, get_args
 
 from aiohttp import web
@@ -101,7 +100,7 @@ async def register(request: web.Request) -> web.Response:
     check_new_password(findings, "password", form.password)
     findings.raise_if_any()
     await require_good_password(accounts, form.password, email=form.email, names=(form.first_name, form.last_name))
-    now = datetime.now(UTC)
+    now = request.app[GATEWAY].clock.now()
     user = User(
         user_id=str(uuid7()),
         email=form.email,

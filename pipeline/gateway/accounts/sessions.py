@@ -1,6 +1,6 @@
 """`/auth/login`, `/auth/refresh`, `/auth/logout`: from a password to tokens, and back."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypedDict
 
 from aiohttp import web
@@ -108,7 +108,8 @@ async def answer_new_session(request: web.Request, user: User) -> web.Response:
 
 
 def _make_tokens(request: web.Request) -> tuple[str, str, SessionTokens]:
-    config, now = request.app[GATEWAY].accounts.config, datetime.now(UTC)
+    gateway = request.app[GATEWAY]
+    config, now = gateway.accounts.config, gateway.clock.now()
     access, renewal = make_token(ACCESS_PREFIX), make_token(REFRESH_PREFIX)
     return (
         access,

@@ -1,7 +1,7 @@
 """`/application_secrets`: tokens that act within one application."""
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypedDict
 from uuid import UUID, uuid4
 
@@ -83,7 +83,7 @@ async def create(request: web.Request) -> web.Response:
         name=form.name,
         key_id=sealed.key_id,
         sealed=sealed.sealed,
-        created_at=datetime.now(UTC),
+        created_at=gateway.clock.now(),
     )
     if not await create_secret(gateway.pool, secret):
         raise Problem("Forbidden")

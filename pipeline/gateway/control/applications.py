@@ -137,7 +137,9 @@ async def show_one(request: web.Request) -> web.Response:
                 settings.archive.retention_days if settings.quotas.are_on else None
             ),
         },
-        "consumption": {"events_per_day": await count_events_on(gateway.read_pool, get_today(), [application_id])},
+        "consumption": {
+            "events_per_day": await count_events_on(gateway.read_pool, get_today(gateway), [application_id])
+        },
         "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
     }
     return add_tag(answer_json(info), _derive_tag(application))

@@ -1,7 +1,6 @@
 """`GET /subscriptions/{subscription_id}/jwks.json`: the keys that its deliveries can be verified with."""
 
 import hmac
-from datetime import UTC, datetime
 from typing import TypedDict
 
 from aiohttp import web
@@ -38,7 +37,7 @@ async def show_keys(request: web.Request) -> web.Response:
     subscription = await find_subscription(gateway.pool, subscription_id)
     if subscription is None:
         raise Problem("NotFound")
-    now = datetime.now(UTC)
+    now = gateway.clock.now()
     valid = [each for each in subscription.secrets if each.valid_until is None or each.valid_until > now]
     secrets = [unseal_secret(subscription, each, gateway.sealer) for each in valid]
     # an address that a receiver has stays until the secret it came with is over

@@ -1,6 +1,5 @@
 """`/retry_schedules`: named delays between attempts, which subscriptions refer to."""
 
-from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -97,7 +96,7 @@ async def create(request: web.Request) -> web.Response:
     _, form, application_id = await read_own_form(request, _decoder)
     _check(form)
     gateway.publisher.require_log()
-    now = datetime.now(UTC)
+    now = gateway.clock.now()
     schedule = RetrySchedule(
         retry_schedule_id=str(uuid7()),
         application_id=application_id,

@@ -117,7 +117,7 @@ async def create(request: web.Request) -> web.Response:
         name=form.name,
         key_id=sealed.key_id,
         sealed=sealed.sealed,
-        created_at=datetime.now(UTC),
+        created_at=gateway.clock.now(),
         scopes=limits.scopes,
         application_ids=limits.application_ids,
         expires_at=limits.expires_at,

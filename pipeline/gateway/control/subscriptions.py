@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypedDict
 from uuid import UUID, uuid4
@@ -194,7 +194,7 @@ async def create(request: web.Request) -> web.Response:
     application_id, content = await _check(gateway, form, caller.require_application)
     require_client_key(form)
     gateway.publisher.require_log()
-    now, subscription_id = datetime.now(UTC), str(uuid7())
+    now, subscription_id = gateway.clock.now(), str(uuid7())
     sealed = _seal(gateway.sealer, subscription_id, str(uuid4()))
     content = _add_client_key(gateway.sealer, subscription_id, form, content)
     require_fits(content, record_max_bytes=gateway.settings.kafka.record_max_bytes)
@@ -289,8 +289,7 @@ async def rotate(request: web.Request) -> web.Response:
         application_id,
         subscription_id,
         SealedSecret(key_id=sealed.key_id, sealed=sealed.sealed),
-        previous_valid_until=datetime.fromtimestamp(gateway.clock.now_us() / 1_000_000, UTC)
-        + timedelta(seconds=form.overlap_s),
+        previous_valid_until=gateway.clock.now() + timedelta(seconds=form.overlap_s),
     )
     await gateway.publisher.publish(application_id)
     if subscription is None:

@@ -95,7 +95,7 @@ async def show_all(request: web.Request) -> web.Response:
     if wanted.after is None or wanted.after.is_backward:
         await wait_for_archive(gateway, application_id, event_id=wanted.event_id, dispatched=True)
         pool = gateway.fresh_pool
-    page = await list_deliveries(pool, wanted, states=take(request, "state") or ())
+    page = await list_deliveries(pool, wanted, states=take(request, "state") or (), now_us=gateway.clock.now_us())
     response = answer_json([show_delivery(delivery) for delivery in page.deliveries])
     add_links(gateway, request, response, after=page.after, before=page.before)
     return response
@@ -106,7 +106,9 @@ async def show_one(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     delivery_id, application_id = take_path_id(request, "delivery_id"), take_application_id(request)
     await caller.require_application(application_id)
-    delivery = await find_anywhere(gateway, lambda pool: find_delivery(pool, application_id, delivery_id))
+    delivery = await find_anywhere(
+        gateway, lambda pool: find_delivery(pool, application_id, delivery_id, now_us=gateway.clock.now_us())
+    )
     if delivery is None:
         raise Problem("NotFound")
     return answer_json(show_delivery(delivery))

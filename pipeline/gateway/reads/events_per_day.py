@@ -1,13 +1,13 @@
 """`GET /events_per_day/application` and `/organization`: how many events came in, by day."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TypedDict
 
 from aiohttp import web
 
 from pipeline.gateway.answers import Id, answer_json
 from pipeline.gateway.auth import authorize
-from pipeline.gateway.context import GATEWAY
+from pipeline.gateway.context import GATEWAY, Gateway
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.problems import Problem
 from pipeline.gateway.reads.queries import (
@@ -62,7 +62,7 @@ async def show_of_application(request: web.Request) -> web.Response:
     first, last = _take_range(request)
     await caller.require_application(application_id)
     found = await count_events_by_day(gateway.read_pool, first=first, last=last, application_id=application_id)
-    return answer_json([_show(count) for count in found])
+    return answer_json([_show(count, get_today(gateway)) for count in found])
 
 
 async def show_of_organization(request: web.Request) -> web.Response:
@@ -72,16 +72,16 @@ async def show_of_organization(request: web.Request) -> web.Response:
     first, last = _take_range(request)
     await caller.require_organization(organization_id)
     found = await count_events_by_day(gateway.read_pool, first=first, last=last, organization_id=organization_id)
-    return answer_json([_show(count) for count in found])
+    return answer_json([_show(count, get_today(gateway)) for count in found])
 
 
-def get_today() -> date:
-    """Today, as the archive counts days: in UTC."""
-    return datetime.now(UTC).date()
+def get_today(gateway: Gateway) -> date:
+    """Today, as the archive counts days: in UTC, by the log's clock."""
+    return gateway.clock.now().date()
 
 
 def _take_range(request: web.Request) -> tuple[date, date]:
-    last = take(request, "to") or get_today()
+    last = take(request, "to") or get_today(request.app[GATEWAY])
     # of a calendar that begins with the year 1
     first = take(request, "from") or last - min(timedelta(days=DEFAULT_DAYS - 1), last - date.min)
     if first > last:
@@ -89,12 +89,12 @@ def _take_range(request: web.Request) -> tuple[date, date]:
     return first, last
 
 
-def _show(count: DayCount) -> DayShown:
+def _show(count: DayCount, today: date) -> DayShown:
     return {
         "application_id": count.application_id,
         "application_name": count.application_name,
         "date": count.day.isoformat(),
         "amount": count.amount,
         # events of today may still come, and be archived
-        "is_provisional": count.day >= get_today(),
+        "is_provisional": count.day >= today,
     }

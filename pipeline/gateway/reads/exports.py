@@ -64,7 +64,7 @@ async def _take_export(request: web.Request) -> Export:
     caller = await authorize(request)
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    last = take(request, "to") or get_today()
+    last = take(request, "to") or get_today(request.app[GATEWAY])
     first = take(request, "from") or last
     if not timedelta(0) <= last - first < timedelta(days=DAYS_MAX):
         raise Problem("InvalidDateRange", detail=f"`from` must not be after `to`, nor {DAYS_MAX} days before it.")

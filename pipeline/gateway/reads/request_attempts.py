@@ -125,10 +125,13 @@ async def show_attempts(request: web.Request) -> web.Response:
     if wanted.after is None or wanted.after.is_backward:
         # a first page, and one of newer items, must show events accepted just now; others are history
         page = await list_fresh(
-            gateway, application_id, wanted.event_id, lambda pool: list_attempts(pool, wanted, statuses=statuses)
+            gateway,
+            application_id,
+            wanted.event_id,
+            lambda pool: list_attempts(pool, wanted, statuses=statuses, now_us=gateway.clock.now_us()),
         )
     else:
-        page = await list_attempts(gateway.lookup_pool, wanted, statuses=statuses)
+        page = await list_attempts(gateway.lookup_pool, wanted, statuses=statuses, now_us=gateway.clock.now_us())
     response = answer_json([show_item(attempt) for attempt in page.attempts])
     add_links(gateway, request, response, after=page.after, before=page.before)
     return response
@@ -140,7 +143,9 @@ async def show_attempt(request: web.Request) -> web.Response:
     attempt_id = take_path_id(request, "request_attempt_id")
     application_id = take_application_id(request)
     await caller.require_application(application_id)
-    found = await find_anywhere(gateway, lambda pool: find_exchange(pool, application_id, attempt_id))
+    found = await find_anywhere(
+        gateway, lambda pool: find_exchange(pool, application_id, attempt_id, now_us=gateway.clock.now_us())
+    )
     if found is None:
         raise Problem("NotFound")
     attempt, response = found

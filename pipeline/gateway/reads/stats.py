@@ -7,7 +7,6 @@ from typing import Literal, TypedDict, cast
 
 from aiohttp import web
 
-from pipeline.clock import wall_us
 from pipeline.core.events.moments import FIRST_US, LAST_US, show_moment
 from pipeline.core.latency import LATENCY_BOUNDS_MS, LATENCY_BUCKETS, estimate_quantile_ms
 from pipeline.core.units import MINUTE_US
@@ -107,7 +106,7 @@ async def show_stats(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id, subscription_id = take_application_id(request), take(request, "subscription_id")
     step: Step = take(request, "step") or "minute"
-    first, last = _take_minutes(request, STEPS[step])
+    first, last = _take_minutes(request, STEPS[step], gateway.clock.now_us())
     await caller.require_application(application_id)
     wanted = StatsFilter(
         application_id=application_id,
@@ -171,10 +170,10 @@ def _show(minute: int) -> str:
     return show_moment(min(max(minute * MINUTE_US, FIRST_US), LAST_US))
 
 
-def _take_minutes(request: web.Request, step: int) -> tuple[int, int]:
+def _take_minutes(request: web.Request, step: int, now_us: int) -> tuple[int, int]:
     """Whole steps that have both moments in them."""
     to_us = take(request, "to")
-    last = -(-(wall_us() if to_us is None else to_us) // (MINUTE_US * step)) * step
+    last = -(-(now_us if to_us is None else to_us) // (MINUTE_US * step)) * step
     from_us = take(request, "from")
     first = last - DEFAULT_STEPS * step if from_us is None else from_us // (MINUTE_US * step) * step
     if first > last:

@@ -50,7 +50,9 @@ async def show_subscription_health(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription = await find_own(request, caller)
     state = show_health(await find_state(gateway.pool, subscription.subscription_id))
-    recent = await summarise_recent(gateway.read_pool, subscription.application_id, subscription.subscription_id)
+    recent = await summarise_recent(
+        gateway.read_pool, subscription.application_id, subscription.subscription_id, now_us=gateway.clock.now_us()
+    )
     shown: SubscriptionHealth = {
         "subscription_id": subscription.subscription_id,
         "is_enabled": subscription.content.is_enabled,
