@@ -66,13 +66,19 @@ class Batches:
             try:
                 return await self._outage.sit_out(partial(self._write_within, records, refused))
             except Exception as error:
-                if refused or not is_about_a_row(error):
+                if not is_about_a_row(error):
                     raise
-                refused = await find_refused(records[: self._size.choose(len(records))], self._try)
-                if not refused:
-                    raise
-            for record, reason in refused.items():
+                count = self._size.choose(len(records))
+                found = await find_refused([each for each in records[:count] if each not in refused], self._try)
+                if not found:
+                    if count == 1:
+                        raise
+                    # none of them alone: they are written apart
+                    self._size.shrink(count)
+                    log.warning("batch_given_up", records=count, reason=describe_refusal(error))
+            for record, reason in found.items():
                 log.error("record_refused", **describe_place(record), reason=reason)
+            refused = {**refused, **found}
 
     async def _write_within(
         self, records: Sequence[LogRecord], refused: Mapping[LogRecord, str]

@@ -9,7 +9,7 @@ async def find_refused(
     records: Sequence[LogRecord], find_reason: Callable[[Sequence[LogRecord]], Awaitable[str | None]]
 ) -> dict[LogRecord, str]:
     """Rows that PostgreSQL refuses, each with the reason. `find_reason`: why these are refused, or None."""
-    reason = await find_reason(records)
+    reason = await find_reason(records) if records else None
     if reason is None:
         return {}
     if len(records) == 1:

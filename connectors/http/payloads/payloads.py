@@ -23,6 +23,8 @@ from pipeline.supervisor import take_notice
 SPOOL_WRITE_S = 2.0  # most take less than a millisecond
 
 Key = tuple[int, int]  # partition and offset of the event's record
+# The same place holds another event once its topic was made again: what is read for one must not be another one's.
+Wanted = tuple[Key, int | None]  # with the checksum of the content
 
 log = structlog.get_logger()
 
@@ -60,7 +62,7 @@ class Payloads:
         self._spool = spool
         self._metrics = metrics
         self._aside = aside
-        self._loading: dict[Key, asyncio.Task[Spooled]] = {}
+        self._loading: dict[Wanted, asyncio.Task[Spooled]] = {}
         self._turns: dict[str, Turn] = {}
         self._is_disk_hanging = False
 
@@ -113,10 +115,11 @@ class Payloads:
 
     async def _load_together(self, key: Key, delivery: Delivery) -> Spooled:
         """Load once for all deliveries that want it now; again if it was dropped before this one came to it."""
+        wanted = (key, delivery.content_crc32)
         while True:
-            loading = self._loading.get(key)
+            loading = self._loading.get(wanted)
             if loading is None:
-                loading = self._loading[key] = asyncio.create_task(self._load(key, delivery))
+                loading = self._loading[wanted] = asyncio.create_task(self._load(key, delivery))
                 loading.add_done_callback(take_notice)
             spooled = await asyncio.shield(loading)
             if not spooled.is_dropped:
@@ -130,7 +133,7 @@ class Payloads:
                 # read with another one meanwhile?
                 return self._look_up(key, delivery) or await self._read(key, delivery)
         finally:
-            del self._loading[key]
+            del self._loading[key, delivery.content_crc32]
             turn.waiting -= 1
             if not turn.waiting:
                 del self._turns[delivery.application_id]

@@ -19,6 +19,8 @@ class Delays:
         }
         self._until_s: dict[Place, float] = {}
         self._wakes: list[tuple[float, Place]] = []  # a heap; also of partitions that went away meanwhile
+        # Records of a time to come: the first timestamp of them, and when it was read.
+        self._ahead: dict[Place, tuple[int, float]] = {}
 
     def __contains__(self, place: Place) -> bool:
         return place in self._until_s
@@ -28,10 +30,24 @@ class Delays:
         """Time at which the next partition is to be looked at."""
         return self._wakes[0][0] if self._wakes else None
 
-    def find_wait_us(self, record: LogRecord, now_us: int) -> int:
-        """Find the microseconds until the record is due; 0 or less if it is due."""
+    def find_wait_us(self, record: LogRecord, now_us: int, now_s: float) -> int:
+        """Find the microseconds until the record, the next one of its partition, is due; 0 or less if it is due.
+
+        A record of a time to come was appended by a broker whose clock was ahead, or ours is behind. It waits for its
+        delay from when it was read, and those behind it from there on: all others of the partition wait behind them.
+        """
         delay_us = self.by_topic_us.get(record.topic)
-        return 0 if delay_us is None else record.timestamp_us + delay_us - now_us
+        if delay_us is None:
+            return 0
+        if record.timestamp_us <= now_us:
+            if self._ahead:
+                self._ahead.pop(record.place, None)
+            return record.timestamp_us + delay_us - now_us
+        first_us, read_at_s = self._ahead.get(record.place, (record.timestamp_us, now_s))
+        if record.timestamp_us < first_us:
+            first_us, read_at_s = record.timestamp_us, now_s
+        self._ahead[record.place] = (first_us, read_at_s)
+        return record.timestamp_us - first_us + delay_us - round((now_s - read_at_s) * 1_000_000)
 
     def hold(self, place: Place, now_s: float, wait_us: int) -> None:
         """Pause a partition whose next record is due after `wait_us`."""
@@ -53,3 +69,4 @@ class Delays:
     def forget(self, place: Place) -> None:
         """The partition is not ours any more."""
         self._until_s.pop(place, None)
+        self._ahead.pop(place, None)

@@ -192,7 +192,7 @@ class Detours:
         delays, now_us = self._assigned.delays, self._clock_us()
         due: list[LogRecord] = []
         while detour.records and len(due) < self._in_flight.batch_max_records:
-            wait_us = delays.find_wait_us(detour.records[0], now_us)
+            wait_us = delays.find_wait_us(detour.records[0], now_us, now_s)
             if wait_us > 0:
                 delays.hold(place, now_s, wait_us)
                 break

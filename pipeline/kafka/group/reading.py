@@ -96,7 +96,8 @@ class Reading:
             if not self._follows(place, record.offset):
                 continue
             if record.topic in delays.by_topic_us:
-                wait_us = delays.find_wait_us(record, now_us)
+                # of those behind one that is not due nothing is asked: they are read again
+                wait_us = 0 if place in delays else delays.find_wait_us(record, now_us, self.polled_at_s)
                 if self._pauses.leave(record, self.polled_at_s, wait_us):
                     continue
             if place in reached:  # a rebalance within this batch may have taken it away

@@ -186,6 +186,7 @@ class ArchiveWriter:
             try:
                 async with connection.transaction(force_rollback=True):
                     await _add_all(connection, rows)
+                    await connection.execute("set constraints all immediate")  # those that a commit would check
             except Exception as error:
                 if not is_about_a_row(error):
                     raise

@@ -147,3 +147,43 @@ async def test_wrong_bytes_are_never_stored(database: str) -> None:
 
     assert 1 == count_rows(database, "events")
     assert {(TOPICS.events.name, 0): 2} == read_offsets(database)
+
+
+async def test_what_is_refused_at_the_commit_is_found(database: str) -> None:
+    """A constraint that an operator deferred says so when all rows are written."""
+    log, count = Log(), 40
+    records, poison = write_some(log, "events", count)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create table known_types (name text primary key)")
+        connection.execute("insert into known_types select 'billing.invoice.paid'")
+        connection.execute(
+            "alter table events add foreign key (event_type) references known_types deferrable initially deferred"
+        )
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({record.place: None for record in records})
+        await sink.put(records)
+
+    (letter,) = [row for row in read_rows(database, "dead_letters") if row["reason"] == "unwritable"]
+    assert poison.offset == letter["source_offset"]
+    assert count - 1 == count_rows(database, "events")
+
+
+async def test_rows_that_are_refused_together_are_written_apart(database: str) -> None:
+    """No row alone is refused, so that none is left out, and the process does not end for it either."""
+    log = Log()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "create function refuse() returns trigger language plpgsql as $$ begin "
+            "if (select count(*) from added) > 3 then raise exception 'too many'; end if; return null; end $$"
+        )
+        connection.execute(
+            "create trigger refuse after insert on events referencing new table as added "
+            "for each statement execute function refuse()"
+        )
+    records = [log.append(make(make_id())) for _ in range(10)]
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({record.place: None for record in records})
+        await sink.put(records)
+
+    assert 10 == count_rows(database, "events")
+    assert 0 == count_rows(database, "dead_letters")

@@ -122,8 +122,9 @@ class DeliverSite(OutsideProducer):
         attempt_number: int = 1,
         due_at_us: int = 0,
         content_crc32: int | None = None,
+        timestamp_ms: int = 0,
     ) -> list[Delivery]:
-        """Write deliveries as the matcher does."""
+        """Write deliveries as the matcher does. `timestamp_ms`: where the topic takes that of its producer; 0: now."""
         deliveries = []
         for _ in range(count):
             event_id = str(uuid4())
@@ -143,7 +144,8 @@ class DeliverSite(OutsideProducer):
                 due_at_us=due_at_us,
                 content_crc32=content_crc32,
             )
-            self.write(topic or self.topics.deliveries, subscriber.subscription_id, delivery)
+            key = subscriber.subscription_id.encode()
+            self.write_bytes(topic or self.topics.deliveries, key, to_bytes(delivery), timestamp=timestamp_ms)
             deliveries.append(delivery)
         self.flush()
         return deliveries

@@ -11,6 +11,7 @@ import pytest
 from pipeline.core.events.records import Delivery, EndpointState
 from tests.integration.deliver.deliver_site import SECRET, DeliverSite
 from tests.support.eventually import eventually
+from tests.support.kafka import alter_topic
 from tests.support.python_clock import PythonClock
 from tests.support.receiver import FailTimes, Ok, Receiver, Status, TooMany
 from tests.support.single_process import SingleProcess
@@ -152,3 +153,22 @@ async def test_a_clock_that_jumps_over_days_disables_nobody(kafka: str, topic_pr
     assert {each.subscription_id for each in failing} <= {state.subscription_id for state in states}
     assert {None} == {state.disable_reason for state in states}
     assert {"succeeded", "failed"} == {attempt.outcome for attempt in attempts}
+
+
+async def test_a_brokers_clock_that_was_ahead_holds_up_no_retries(kafka: str, topic_prefix: str) -> None:
+    """Deliveries were parked while it was half an hour ahead: they go, and so do retries of others behind them."""
+    site = await DeliverSite(kafka, topic_prefix, partitions=1).prepare()
+    tier = site.topics.retries[0]
+    async with Receiver() as receiver:
+        receiver.script("/b", FailTimes(1, 503))
+        parked, other = site.subscribe(receiver.url("/a")), site.subscribe(receiver.url("/b"), retry_delays_s=[1.0])
+        await alter_topic(kafka, tier, "message.timestamp.type", "CreateTime")
+        for number in range(IDS):
+            ahead_ms = round(time.time() * 1000) + 500 * HOUR_S + number
+            site.send(parked, topic=tier, timestamp_ms=ahead_ms)
+        await alter_topic(kafka, tier, "message.timestamp.type", "LogAppendTime")
+        async with site.deliver():
+            site.send(other)
+            await eventually(lambda: len(receiver.requests("/b")) == 2, timeout_s=WITHIN_S)
+            await eventually(lambda: len(receiver.requests("/a")) == IDS, timeout_s=WITHIN_S)
+            await site.attempts(IDS + 2)

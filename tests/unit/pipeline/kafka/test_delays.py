@@ -2,6 +2,7 @@
 
 from pipeline.config import KafkaConfig
 from pipeline.kafka.group.delays import STEP_S, Delays
+from pipeline.kafka.record import LogRecord
 from pipeline.topics import declare_topics_for
 
 TOPICS = declare_topics_for(KafkaConfig(bootstrap_servers="127.0.0.1:1"))
@@ -50,3 +51,43 @@ def test_only_delayed_topics_have_a_delay() -> None:
 
     assert {topic.name: topic.delay_s * 1_000_000 for topic in TOPICS.retries if topic.delay_s} == delays.by_topic_us
     assert TOPICS.deliveries.name not in delays.by_topic_us
+
+
+NOW_US = 1_795_500_460_000_000
+HOUR_US = 3_600_000_000
+
+
+def make_record(timestamp_us: int, *, offset: int = 0) -> LogRecord:
+    topic, partition = PLACE
+    return LogRecord(topic, partition, offset, b"key", b"value", timestamp_us)
+
+
+def test_a_record_waits_for_its_delay_after_it_was_appended() -> None:
+    """The log's clock decides, and a wrong one makes nothing wait for longer than the delay."""
+    delays, delay_us = Delays(TOPICS.retries), TOPICS.retries[0].delay_s * 1_000_000
+
+    assert delay_us == delays.find_wait_us(make_record(NOW_US), NOW_US, 100.0)
+    assert -1 == delays.find_wait_us(make_record(NOW_US - delay_us - 1), NOW_US, 100.0)
+    assert delay_us == delays.find_wait_us(make_record(NOW_US + HOUR_US), NOW_US, 100.0)
+
+
+def test_records_of_a_time_to_come_hold_up_no_others() -> None:
+    """A broker's clock was an hour ahead for a while: what was appended then waits no longer than it would have."""
+    delays, delay_us = Delays(TOPICS.retries), TOPICS.retries[0].delay_s * 1_000_000
+    first, second = make_record(NOW_US + HOUR_US), make_record(NOW_US + HOUR_US + 300_000, offset=1)
+    waits_us = [delays.find_wait_us(first, NOW_US, 100.0)]
+    after_s = 100.0 + delay_us / 1_000_000
+    waits_us += [delays.find_wait_us(each, NOW_US + delay_us, after_s) for each in (first, second)]
+    # the clock is right again
+    waits_us.append(delays.find_wait_us(make_record(NOW_US + 500_000, offset=2), NOW_US + delay_us, after_s))
+
+    assert [delay_us, 0, 300_000, 500_000] == waits_us
+
+
+def test_a_clock_that_goes_back_twice_begins_anew() -> None:
+    """A record with a time before that of the one ahead of it is waited for by itself."""
+    delays, delay_us = Delays(TOPICS.retries), TOPICS.retries[0].delay_s * 1_000_000
+    delays.find_wait_us(make_record(NOW_US + 2 * HOUR_US), NOW_US, 100.0)
+
+    assert delay_us == delays.find_wait_us(make_record(NOW_US + HOUR_US, offset=1), NOW_US, 101.0)
+    assert delay_us - 1_000_000 == delays.find_wait_us(make_record(NOW_US + HOUR_US, offset=1), NOW_US, 102.0)

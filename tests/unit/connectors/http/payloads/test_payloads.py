@@ -121,6 +121,21 @@ async def test_a_payload_that_is_nowhere_is_a_dead_letter(answer: bytes | str, r
     assert "the archive does not have the event" in letter.detail
 
 
+@pytest.mark.parametrize("is_old_first", [True, False])
+async def test_an_event_at_the_place_of_another_is_not_sent_for_it(is_old_first: bool) -> None:
+    """The topic was made again: a delivery from before names a place that has another application's event now.
+
+    Neither has the other one's payload, nor its fate.
+    """
+    alone = SinkAlone(sources=[ScriptedSource(PAYLOAD)])
+    old = make_claim_check(b"q" * len(PAYLOAD), delivery_id="00000000-0000-4000-8000-000000000001")
+    new = make_claim_check(delivery_id="00000000-0000-4000-8000-000000000002")
+    await asyncio.gather(*(alone.put(each) for each in ((old, new) if is_old_first else (new, old))))
+
+    assert [PAYLOAD] == [bytes(request.body) for request in alone.client.requests]
+    assert ["attempts", "dead"] == sorted(alone.log.names())
+
+
 async def test_a_source_that_is_away_is_waited_for() -> None:
     """The delivery is parked, longer each time, and uses up no attempt: the payload may be in the silent source."""
     alone = SinkAlone(sources=[ScriptedSource(SourceAwayError("silent")), ScriptedSource("not here")])
