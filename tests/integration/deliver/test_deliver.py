@@ -10,7 +10,7 @@ from pipeline.core.events.records import DeadLetter, Delivery, EndpointState
 from tests.integration.deliver.deliver_site import SECRET, DeliverSite, ids_of
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
-from tests.support.receiver import FailTimes, Hang, Receiver, Slow, Status
+from tests.support.receiver import FailTimes, Gone, Hang, Receiver, Slow, Status
 from tests.support.verification import verify_delivery
 
 
@@ -279,3 +279,23 @@ async def test_one_owner_keeps_nobody_else_enabled(kafka: str, topic_prefix: str
                 return any(each.disable_reason for each in states if each.subscription_id == other.subscription_id)
 
             await eventually(lambda: asyncio.to_thread(is_disabled), timeout_s=60)
+
+
+async def test_a_late_answer_of_the_old_place_holds_up_no_new_one(kafka: str, topic_prefix: str) -> None:
+    """The owner moves an endpoint while a request to the old place is open, which then answers that it is gone."""
+    site = await DeliverSite(kafka, topic_prefix).prepare()
+    async with Receiver() as receiver, site.deliver():
+        receiver.script("/old", Slow(3000, Gone()))
+        old = site.subscribe(receiver.url("/old"))
+        site.send(old)
+        await eventually(lambda: receiver.requests("/old"))
+        new = site.subscribe(receiver.url("/new"), subscription_id=old.subscription_id, version=2)
+        site.send(new)
+        await eventually(lambda: receiver.requests("/new"))
+        await site.attempts(2)
+        site.send(new)
+        await eventually(lambda: len(receiver.requests("/new")) == 2)
+        await site.attempts(3)
+        states = [state for state in site.read(site.topics.endpoint_states) if isinstance(state, EndpointState)]
+
+    assert [] == [state for state in states if state.disable_reason is not None]

@@ -68,6 +68,24 @@ def test_a_request_to_disable_that_is_not_answered_is_repeated() -> None:
     assert [] == memory.list_untold()
 
 
+def test_an_answer_to_an_older_version_says_nothing_about_the_newer() -> None:
+    """The owner moved the endpoint while a request was open: the old place is gone, and the new one is not."""
+    memory, old = make_memory(), make_endpoint("https://example.com/old")
+    new = msgspec.structs.replace(old, url="https://example.com/new", version=old.version + 1)
+    memory.compile(old)
+    memory.compile(new)
+    memory.fail(old, NOW_US, error="410", is_gone=True, is_fault=False)
+
+    assert not memory.is_to_be_disabled(new)
+    assert [None, None] == [memory.tell(each, NOW_US) for each in (old, new)]
+    memory.fail(new, NOW_US, error="500", is_gone=False, is_fault=True)
+    memory.succeed(old, NOW_US)
+    assert memory.tell(old, NOW_US) is None
+    state = memory.tell(new, NOW_US)
+    assert state is not None
+    assert (new.version, NOW_US) == (state.endpoint_version, state.failing_since_us)
+
+
 def test_the_first_requests_keep_to_the_endpoints_bounds() -> None:
     """Asked for before anything was sent to it: its rate holds for those that come at once after a start, too."""
     settings = Settings()
