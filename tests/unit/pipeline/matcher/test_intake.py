@@ -13,6 +13,7 @@ from pipeline.matcher.intake import PORTION_RECORDS, Intake
 from pipeline.matcher.matching import Matcher, ToWrite
 from pipeline.matcher.outstanding import Outstanding
 from pipeline.matcher.progress import Progress
+from pipeline.matcher.read_ahead import TURN_RECORDS
 from pipeline.metrics import Metrics
 from pipeline.topics import declare_topics
 from tests.support.eventually import eventually
@@ -68,7 +69,9 @@ class Desk:
         self.ledger = Ledger()
         self.commits: list[dict[TP, int]] = []
         self.failure: Exception | None = None
-        self.now_s, self.costs_s = 0.0, {APPLICATION: 0.0, OTHER: 0.0}
+        self.now_s = self.worked_s = 0.0
+        self.costs_s = {APPLICATION: 0.0, OTHER: 0.0}
+        self.pauses_s = {APPLICATION: 0.0, OTHER: 0.0}  # in which others have the processor
         metrics = Metrics("matcher")
         routes = FixedRoutes()
         for application_id in (APPLICATION, OTHER):
@@ -95,6 +98,7 @@ class Desk:
             ahead_max_bytes=MIB,
             clock_us=lambda: 0,
             clock=lambda: self.now_s,
+            work_clock=lambda: self.worked_s,
         )
         self.matching = asyncio.create_task(self.intake.run())
         self.settling = asyncio.create_task(self.progress.settle_regularly())
@@ -113,7 +117,8 @@ class Desk:
             raise self.failure
         parsed = parse_event(*arguments, **options)
         if isinstance(parsed, Event):
-            self.now_s += self.costs_s[parsed.application_id]
+            self.worked_s += self.costs_s[parsed.application_id]
+            self.now_s += self.costs_s[parsed.application_id] + self.pauses_s[parsed.application_id]
         return parsed
 
     async def _commit(self, watermark: Mapping[TP, int]) -> bool:
@@ -132,6 +137,21 @@ async def test_costly_events_hold_up_no_other_application() -> None:
 
     assert list(range(120)) == sorted(dispatched)
     assert list(range(20, 120)) == [offset for offset in dispatched[:102] if offset >= 20]
+
+
+async def test_a_processor_that_others_have_costs_no_application_its_turns() -> None:
+    """Two applications with as much go at the same pace, also when one of them meets all the pauses."""
+    desk = Desk()
+    desk.pauses_s = {APPLICATION: 0.1, OTHER: 0.0}
+    for begin in range(0, 200, 2):
+        await desk.intake.take(make_chunk(begin))
+        await desk.intake.take(make_chunk(begin + 1, application_id=OTHER))
+    await eventually(lambda: len(desk.ledger.dispatched()) == 200)
+
+    ahead = 0
+    for place, offset in enumerate(desk.ledger.dispatched(), 1):
+        ahead += 1 if offset % 2 else -1
+        assert abs(ahead) <= TURN_RECORDS, f"{ahead} after {place}"
 
 
 def make_chunk(*offsets: int, size_bytes: int = 10, application_id: str = APPLICATION) -> ChunkValue:
