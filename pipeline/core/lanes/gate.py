@@ -5,6 +5,7 @@ halves it, once per window. The breaker opens when most of the last outcomes wer
 its time is over, and closes on the first success; the limit then starts at one. Times are microseconds, handed in.
 """
 
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ class EndpointGate:
         if now_us is not None and self._failing_from_us is not None:
             failed_s = (now_us - self._failing_from_us) / SECOND_US
             longest_s = max(longest_s, min(2 * failed_s, self._policy.park_failing_max_s))
-        return max(index for index, delay_s in enumerate(delays_s) if not index or delay_s <= longest_s)
+        return max(0, bisect_right(delays_s, longest_s) - 1)
 
     def _smooth(self, taken_us: int) -> None:
         self._taken_us += 0.2 * (taken_us - self._taken_us)
