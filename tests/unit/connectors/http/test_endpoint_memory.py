@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,10 +14,11 @@ from tests.support.outbound import NOW_US, SEALER, make_endpoint
 from tests.unit.connectors.http.sink_alone import NoStates
 
 
-def make_memory() -> EndpointMemory:
-    settings = Settings()
+def make_memory(**options: Any) -> EndpointMemory:
+    """A memory of a process with the default settings."""
+    settings, metrics = Settings(), Metrics("deliver")
     return EndpointMemory(
-        settings.deliver, settings.worker, states=NoStates(), sealer=SEALER, metrics=Metrics("deliver")
+        settings.deliver, settings.worker, states=NoStates(), sealer=SEALER, metrics=metrics, **options
     )
 
 
@@ -43,17 +45,9 @@ def test_an_endpoint_that_is_not_known_can_be_forgotten() -> None:
 
 def test_a_request_to_disable_that_is_not_answered_is_repeated() -> None:
     """Another version of the endpoint ends it: deliveries are parked meanwhile, so that no outcome would."""
-    settings, endpoint, steady_us = Settings(), make_endpoint("https://example.com/"), [NOW_US]
+    endpoint, steady_us = make_endpoint("https://example.com/"), [NOW_US]
     published = {endpoint.subscription_id: endpoint}
-    memory = EndpointMemory(
-        settings.deliver,
-        settings.worker,
-        states=NoStates(),
-        sealer=SEALER,
-        metrics=Metrics("deliver"),
-        steady_us=lambda: steady_us[0],
-        find_endpoint=published.get,
-    )
+    memory = make_memory(steady_us=lambda: steady_us[0], find_endpoint=published.get)
     memory.compile(endpoint)
     memory.fail(endpoint, NOW_US, error="410", is_gone=True, is_fault=False)
     told = [memory.tell(endpoint, NOW_US), memory.tell(endpoint, NOW_US)]
@@ -88,23 +82,15 @@ def test_an_answer_to_an_older_version_says_nothing_about_the_newer() -> None:
 
 def test_the_first_requests_keep_to_the_endpoints_bounds() -> None:
     """Asked for before anything was sent to it: its rate holds for those that come at once after a start, too."""
-    settings = Settings()
     endpoint = make_endpoint("https://example.com/", rate_per_s=2.0, concurrency_max=3)
-    memory = EndpointMemory(
-        settings.deliver,
-        settings.worker,
-        states=NoStates(),
-        sealer=SEALER,
-        metrics=Metrics("deliver"),
-        find_endpoint={endpoint.subscription_id: endpoint}.get,
-    )
+    memory = make_memory(find_endpoint={endpoint.subscription_id: endpoint}.get)
     gate = memory.gate(endpoint.subscription_id.encode())
     rooms = [gate.room(NOW_US)]
     memory.compile(endpoint)
     rooms.append(gate.room(NOW_US))
 
     assert [2, 2] == rooms
-    assert settings.worker.concurrency == memory.gate(b"unknown").room(NOW_US)
+    assert Settings().worker.concurrency == memory.gate(b"unknown").room(NOW_US)
 
 
 @pytest.mark.parametrize("rate_per_s", [0.0, -1.0, math.inf, -math.inf, math.nan])
