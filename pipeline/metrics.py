@@ -338,6 +338,11 @@ class Metrics:
         self.parked_rate_per_second = Gauge(
             "hookline_parked_rate_per_second", "Parked deliveries that may be started a second", registry=registry
         )
+        self.return_rate_per_second = Gauge(
+            "hookline_return_rate_per_second",
+            "Records of retry topics that are taken a second while none is late",
+            registry=registry,
+        )
         self.retries_scheduled_total = Counter(
             "hookline_retries_scheduled_total", "Later attempts written to a retry tier", ["tier"], registry=registry
         )

@@ -49,6 +49,7 @@ class Figures:
         for cause, stalled_s in stalls_s.items():
             self._metrics.stalled_seconds.labels(cause).set(stalled_s)
         self._metrics.parked_rate_per_second.set(self._flow.parked_pace.rate_per_s)
+        self._metrics.return_rate_per_second.set(self._flow.returns.rate_per_s)
         self._metrics.in_flight.set(sum(len(partition.mark) for partition in self._owned))
         self._metrics.lanes.set(len(self._flow))
 

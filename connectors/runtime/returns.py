@@ -27,6 +27,11 @@ class Returns:
         self._clock_us = clock_us
         self._rate = SpareRate(min_per_s=RATE_MIN_PER_S)
 
+    @property
+    def rate_per_s(self) -> float:
+        """The present rate, of records that are not late."""
+        return self._rate.rate_per_s
+
     def note_new(self, delay_us: int) -> None:
         """A new record took so long from the log to here."""
         self._rate.note(delay_us)
