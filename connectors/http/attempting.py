@@ -84,6 +84,7 @@ class Attempting:
             retry_after_s=verdict.retry_after_s,
             delays_s=endpoint.retry_delays_s if endpoint.retry_delays_s is not None else DEFAULT_DELAYS_S,
             jitter=self._steps.draw_jitter(),
-            status=verdict.status,
+            # that the old place is gone, or refuses, does not end a delivery whose endpoint was moved meanwhile
+            status=None if self._learning.is_replaced(endpoint) else verdict.status,
             gives_up_on_client_errors=endpoint.gives_up_on_client_errors,
         )

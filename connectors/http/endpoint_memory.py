@@ -115,10 +115,16 @@ class EndpointMemory:
         health = self._health.get(endpoint.subscription_id)
         return health is not None and health.disable_reason is not None
 
+    def is_replaced(self, endpoint: Endpoint) -> bool:
+        """Is there a newer version of this endpoint, so that an answer to this one says nothing about it?"""
+        target = self._targets.get(endpoint.subscription_id)
+        known = (self._find_endpoint(endpoint.subscription_id), None if target is None else target.endpoint)
+        return any(each is not None and each.version > endpoint.version for each in known)
+
     def succeed(self, endpoint: Endpoint, now_us: int) -> None:
         """Note a request that succeeded."""
         self._note_outcome(endpoint, self._steady_us(), is_failure=False, is_fault=False)
-        if self._is_replaced(endpoint):
+        if self.is_replaced(endpoint):
             return
         if endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None:
             self._find_health(endpoint).succeed()
@@ -127,7 +133,7 @@ class EndpointMemory:
         """A request failed. `is_gone`: for good; `is_fault`: the endpoint is not able to take it."""
         steady_us = self._steady_us()
         self._note_outcome(endpoint, steady_us, is_failure=True, is_fault=is_fault)
-        if self._is_replaced(endpoint):
+        if self.is_replaced(endpoint):
             return  # its owner changed it while the request was open: the answer says nothing about it as it is now
         health = self._find_health(endpoint)
         opened_until_us = self.gate(endpoint.subscription_id.encode()).opened_until_us
@@ -142,7 +148,7 @@ class EndpointMemory:
 
     def see_certificate(self, endpoint: Endpoint, certificate: Certificate, now_us: int) -> None:
         """A connection was made."""
-        if self._is_replaced(endpoint):
+        if self.is_replaced(endpoint):
             return
         begins_at_us, expires_at_us = certificate
         warn_us = self._config.certificate_warning_days * 86_400 * SECOND_US
@@ -153,7 +159,7 @@ class EndpointMemory:
         """The endpoint's new state; None: there is none to be published now."""
         health = self._health.get(endpoint.subscription_id)
         steady_us = self._steady_us()
-        if health is None or self._is_replaced(endpoint) or not health.should_tell(steady_us):
+        if health is None or self.is_replaced(endpoint) or not health.should_tell(steady_us):
             return None
         return health.tell(
             now_us,
@@ -194,11 +200,6 @@ class EndpointMemory:
             )
             self._health[endpoint.subscription_id] = health
         return health
-
-    def _is_replaced(self, endpoint: Endpoint) -> bool:
-        """Is there a newer version of this endpoint, which health is about?"""
-        target = self._targets.get(endpoint.subscription_id)
-        return target is not None and target.endpoint.version > endpoint.version
 
     def _is_unanswered(self, subscription_id: str, health: EndpointHealth) -> bool:
         """Does the request to disable this endpoint wait for an answer, which is another version of it?"""

@@ -45,6 +45,10 @@ class Learning:
             self._memory.see_certificate(endpoint, sent.result.certificate, sent.finished_at_us)
         self._publish(endpoint, sent.finished_at_us)
 
+    def is_replaced(self, endpoint: Endpoint) -> bool:
+        """Was the endpoint changed while its request was open?"""
+        return self._memory.is_replaced(endpoint)
+
     def count(self, delivery: Delivery, sent: Sent, verdict: Verdict) -> None:
         """Set the metrics of attempts."""
         metrics = self._metrics

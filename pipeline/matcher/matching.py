@@ -184,6 +184,17 @@ class Matcher:
             return
         # not before: an event that was refused may come again, redriven once its type exists
         self._recent.add(key, content)
+        try:
+            yield from self._write_matches(event, record, routes.version, subscription_ids)
+        except Exception:
+            self._recent.discard(key)  # its dead letter may be redriven
+            raise
+
+    def _write_matches(
+        self, event: Event, record: EventRecord, routes_version: int, subscription_ids: Sequence[str]
+    ) -> Iterator[ToWrite]:
+        """A delivery for each subscription, and the dispatch."""
+        application_id, appended_at_us = event.application_id, record.timestamp * 1000
         matched_at_us = self._clock_us()
         content_crc32 = choose_sum(event)
         is_inline = len(event.payload) <= self._payload_inline_max_bytes or not writes_claim_checks()
@@ -202,7 +213,7 @@ class Matcher:
                 appended_at_us=appended_at_us,
                 received_at_us=event.received_at_us,
                 matched_at_us=matched_at_us,
-                routes_version=routes.version,
+                routes_version=routes_version,
                 content_crc32=content_crc32,
                 payload_partition=NOWHERE if is_inline else record.partition,
                 payload_offset=NOWHERE if is_inline else record.offset,
@@ -219,7 +230,7 @@ class Matcher:
             appended_at_us=appended_at_us,
             received_at_us=event.received_at_us,
             matched_at_us=matched_at_us,
-            routes_version=routes.version,
+            routes_version=routes_version,
             matches=found,
             content_crc32=content_crc32,
         )

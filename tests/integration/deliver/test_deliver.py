@@ -282,11 +282,14 @@ async def test_one_owner_keeps_nobody_else_enabled(kafka: str, topic_prefix: str
 
 
 async def test_a_late_answer_of_the_old_place_holds_up_no_new_one(kafka: str, topic_prefix: str) -> None:
-    """The owner moves an endpoint while a request to the old place is open, which then answers that it is gone."""
+    """The owner moves an endpoint while a request to the old place is open, which then answers that it is gone.
+
+    What it refused goes to the new place as well.
+    """
     site = await DeliverSite(kafka, topic_prefix).prepare()
     async with Receiver() as receiver, site.deliver():
         receiver.script("/old", Slow(3000, Gone()))
-        old = site.subscribe(receiver.url("/old"))
+        old = site.subscribe(receiver.url("/old"), retry_delays_s=[0.5])
         site.send(old)
         await eventually(lambda: receiver.requests("/old"))
         new = site.subscribe(receiver.url("/new"), subscription_id=old.subscription_id, version=2)
@@ -294,8 +297,9 @@ async def test_a_late_answer_of_the_old_place_holds_up_no_new_one(kafka: str, to
         await eventually(lambda: receiver.requests("/new"))
         await site.attempts(2)
         site.send(new)
-        await eventually(lambda: len(receiver.requests("/new")) == 2)
-        await site.attempts(3)
+        await eventually(lambda: len(receiver.requests("/new")) == 3)
+        await site.attempts(4)
         states = [state for state in site.read(site.topics.endpoint_states) if isinstance(state, EndpointState)]
 
     assert [] == [state for state in states if state.disable_reason is not None]
+    assert [] == await asyncio.to_thread(site.read, site.topics.dead)

@@ -14,7 +14,7 @@ from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS
 from pipeline.core.events.event import parse_event
 from pipeline.core.events.ids import derive_delivery_id, derive_record_id
 from pipeline.core.events.operational import OPERATIONAL_TYPES
-from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes
+from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes, to_bytes
 from pipeline.core.log.checksum import choose_sum
 from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory
 from pipeline.matcher import matching
@@ -110,6 +110,23 @@ async def test_an_unforeseen_exception_is_one_dead_letter() -> None:
     assert [("internal", 1), ("internal", 2)] == [(letter.reason, letter.source_offset) for letter in letters]
     assert "TypeError" in letters[0].detail
     assert 2 == metrics.registry.get_sample_value("hookline_internal_errors_total")
+
+
+async def test_an_event_that_failed_in_the_middle_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redriven, it is matched, and not taken for a repeat of itself."""
+    failures = ["once"]
+
+    def encode_later(record: Record) -> bytes:
+        if isinstance(record, Dispatch) and failures:
+            raise TypeError(failures.pop())
+        return to_bytes(record)
+
+    monkeypatch.setattr("pipeline.matcher.matching.to_bytes", encode_later)
+    matcher, event = make_matcher(known_routes()), make_event()
+    with capture_logs():
+        written = read(await match(matcher, [store(event, offset=1), store(event, offset=2), store(event, offset=3)]))
+
+    assert ["dead", "dispatches"] == [topic for topic, _, _ in written if topic != "deliveries"]
 
 
 async def test_an_unforeseen_exception_while_reading_is_one_dead_letter() -> None:
