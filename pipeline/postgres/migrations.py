@@ -19,14 +19,13 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import Migration, MigrationList, default_migration_table, topological_sort
 
+from pipeline.postgres.own_locks import MIGRATING, WAIT
 from pipeline.postgres.pool import describe_unreachable
 from pipeline.postgres.pooling import refuse_shared_sessions
 from pipeline.postgres.session import PREPARE, describe_session, list_values
 from pipeline.start_error import StartError
 
 CONNECT_TIMEOUT_S = 5
-# "hookline" as a number: other programs with locks in this database have others
-LOCK = int.from_bytes(b"hookline")
 # as long as it takes: an index of a large table, or the wait for another that migrates
 SETTINGS = {
     "statement_timeout": 0,
@@ -150,7 +149,7 @@ def _list_applied(connection: psycopg.Connection[Any]) -> frozenset[str]:
 def _locked(url: str) -> Iterator[None]:
     """Wait until no other process migrates, and keep others waiting. A transaction: poolers keep its session, too."""
     with _connect(url) as connection, connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute(WAIT, MIGRATING.values)
         yield
 
 

@@ -13,11 +13,10 @@ from psycopg.sql import SQL, Composable, Composed
 from pipeline.core.trace_context import TraceHeaders, make_headers
 from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.archive.paging import Cursor
+from pipeline.postgres.own_locks import REDRIVING, TRY
 from pipeline.postgres.pool import Pool
 
 PAGE_MAX = 500
-# "redrives" as a number: other locks in this database have others
-REDRIVING_LOCK = int.from_bytes(b"redrives")
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -169,7 +168,7 @@ async def redrive_alone(pool: Pool) -> AsyncIterator[bool]:
     async with pool.connection() as connection:
         # as long as the work takes
         await connection.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
-        cursor = await connection.execute("select pg_try_advisory_xact_lock(%s)", (REDRIVING_LOCK,))
+        cursor = await connection.execute(TRY, REDRIVING.values)
         row = await cursor.fetchone()
         yield row is not None and bool(row[0])
 

@@ -15,8 +15,8 @@ from psycopg.sql import SQL, Identifier, Literal
 from pipeline.postgres.archive.connection import Connection
 from pipeline.postgres.archive.division import create_day
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
+from pipeline.postgres.own_locks import DIVIDING, WAIT
 
-ADVISORY_LOCK = 0x686F6F6B6C696E65  # "hookline"
 # Partitions change under locks that reads must give way to. Rather later than behind a long read, with everything else
 # queueing up behind us; and where a read has what we wait for, and waits for what we have, before PostgreSQL notices
 # (`deadlock_timeout`, 1 s unless set) and fails the one or the other.
@@ -78,7 +78,7 @@ async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]
 
 async def lock_partitions(connection: Connection) -> None:
     """Lock partitions against other changes for this transaction; its statements give way to reads."""
-    await connection.execute("select pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+    await connection.execute(WAIT, DIVIDING.values)
     await connection.execute(LOCK_TIMEOUT)
 
 

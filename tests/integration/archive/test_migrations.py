@@ -20,8 +20,11 @@ from yoyo import get_backend, read_migrations
 from pipeline.config import DatabaseConfig
 from pipeline.postgres import migrations
 from pipeline.postgres.archive.connection import open_long_connection
+from pipeline.postgres.archive.dead_letters import redrive_alone
 from pipeline.postgres.archive.ledger_counts import try_watch_lock
+from pipeline.postgres.archive.partitions import lock_partitions
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
+from pipeline.postgres.pool import open_pool
 from pipeline.postgres.server_report import read_report
 from pipeline.start_error import StartError
 from tests.support.eventually import eventually
@@ -172,8 +175,11 @@ async def test_an_encoding_that_holds_not_every_text_is_refused(postgres: str, e
 
 
 async def test_a_schema_of_its_own(empty_database: str) -> None:
-    """Two installations in one database, each in its schema: each has all, reports its own, and counts its own."""
-    async with AsyncExitStack() as held:
+    """Two installations in one database, each in its schema: each has all, reports its own, and counts its own.
+
+    Neither waits for what the other one does.
+    """
+    async with AsyncExitStack() as held, asyncio.timeout(60):
         for schema in ("one", "other"):
             with psycopg.connect(empty_database, autocommit=True) as admin:
                 admin.execute(SQL("create schema {}").format(Identifier(schema)))
@@ -185,6 +191,14 @@ async def test_a_schema_of_its_own(empty_database: str) -> None:
 
             assert {"applications", "events_default"} <= {row["partition"] for row in report.sections["sizes"]}
             assert await try_watch_lock(connection)
+
+            await held.enter_async_context(connection.transaction())
+            await lock_partitions(connection)  # that of a migration as well
+            pool = await open_pool(DatabaseConfig(), SecretStr(url), name="test")
+            held.push_async_callback(pool.close)
+            assert await held.enter_async_context(redrive_alone(pool))
+            async with redrive_alone(pool) as is_alone:
+                assert not is_alone
 
     assert {} == describe(empty_database)
 
