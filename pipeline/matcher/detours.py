@@ -6,6 +6,7 @@ it, so that everything behind it (pauses, positions, rebalances) stays as it is.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from pipeline.matcher.consumer import Consumer
 AHEAD_BYTES = 1
 POLL_S = 0.02
 AGAIN_AFTER_S = 0.2
+SILENT_AGAIN_AFTER_S = 1.0
 
 T = TypeVar("T")
 
@@ -53,6 +55,7 @@ class Detours:
         self._ways: Ways | None = None  # of that thread
         self._detours: dict[TP, Detour] = {}
         self._waits: dict[TP, str] = {}  # partitions of which the broker says nothing, and why
+        self._again_at_s: dict[TP, float] = {}  # those that are not asked before, monotonic
 
     def check(self) -> str | None:
         """Health: None, or why partitions are not read."""
@@ -62,12 +65,15 @@ class Detours:
         """Runs for ever: partitions that are held are read until their client can go on."""
         while True:
             await consumer.is_holding.wait()
-            for tp in list(consumer.held):
+            now_s = time.monotonic()
+            self._again_at_s = {tp: at_s for tp, at_s in self._again_at_s.items() if at_s > now_s}
+            for tp in consumer.held - self._again_at_s.keys():
                 try:
                     await self._go_on(consumer, tp)
                     self._waits.pop(tp, None)
                 except TimeoutError as error:  # asked again
                     self._waits[tp] = str(error)
+                    self._again_at_s[tp] = time.monotonic() + SILENT_AGAIN_AFTER_S
                     log.warning("detour_waits", topic=tp.topic, partition=tp.partition, reason=str(error))
             self._waits = {tp: reason for tp, reason in self._waits.items() if tp in consumer.held}
             await asyncio.sleep(POLL_S)

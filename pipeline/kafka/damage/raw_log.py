@@ -50,6 +50,10 @@ class Piece(NamedTuple):
     aborted: Sequence[tuple[int, int]] = ()
 
 
+class HeldBackError(Exception):
+    """A quota of the broker holds the client back for longer than is waited here."""
+
+
 class RawLog:
     """Blocks; for one thread, on which no loop runs. Every call raises `TimeoutError` when Kafka does not answer."""
 
@@ -68,10 +72,11 @@ class RawLog:
             wanted = [(place[0], [(place[1], offset, max_bytes)])]
             answer = await client.send(leader, FetchRequest(FETCH_WAIT_MS, 1, max_bytes, self._isolation, wanted))
             if not answer.topics:  # nothing is read beyond a quota, and the connection is silent for so long
-                self._throttle.hold(answer.throttle_time_ms / 1000)
-                raise KafkaError(
-                    f"a quota of the broker holds this client back, {answer.throttle_time_ms} ms this time"
-                )
+                held_s = answer.throttle_time_ms / 1000
+                self._throttle.hold(held_s)
+                reason = f"a quota of the broker holds this client back, {answer.throttle_time_ms} ms this time"
+                # a batch of more than ten seconds of the quota is never given: other partitions do not wait for it
+                raise KafkaError(reason) if held_s < ANSWER_TIMEOUT_S else HeldBackError(reason)
             self._throttle.hold(0)
             ((_, ((_, code, end, stable_end, begin, aborted, *_, data),)),) = answer.topics
             if code in NO_ANSWERS:
@@ -126,7 +131,9 @@ class RawLog:
                     await asyncio.sleep(AGAIN_AFTER_S)
                     if self._client is not None:
                         await self._client.force_metadata_update()
-        except TimeoutError:
+        except (TimeoutError, HeldBackError) as error:
+            if isinstance(error, HeldBackError):
+                reason = str(error)
             # A connection that a broker throttles is silent for minutes, and one to a vanished broker for ever.
             await self._disconnect()
             raise TimeoutError(f"{place[0]} [{place[1]}] does not answer: {reason}") from None

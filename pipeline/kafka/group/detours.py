@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # What a client may have fetched beyond the records in flight: its queue, and an answer for each of some partitions.
 READ_AHEAD_BYTES = 64 * 1024 * 1024
 AGAIN_AFTER_S = 0.2
+SILENT_AGAIN_AFTER_S = 1.0
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ class Detour:
         self.records: deque[LogRecord] = deque()
         self.fault: ReadFault | None = None
         self.is_last = False
-        self.again_at_s = 0.0  # the log has no more at present
+        self.again_at_s = 0.0  # the log has no more at present, or does not answer
 
     @property
     def future(self) -> "Future[Part] | Future[Stretch] | None":
@@ -141,7 +142,8 @@ class Detours:
                 return
             self._take_answer(place, detour, now_s)
         self._hand_over(place, detour, now_s)
-        if self._detours.get(place) is detour and detour.future is None and not detour.records:
+        is_idle = self._detours.get(place) is detour and detour.future is None and not detour.records
+        if is_idle and detour.again_at_s < now_s:
             self._ask(place, detour)
 
     def _ask(self, place: Place, detour: Detour) -> None:
@@ -168,6 +170,7 @@ class Detours:
                 if not (stretch.records or stretch.fault or stretch.is_last):
                     detour.again_at_s = now_s + AGAIN_AFTER_S
         except TimeoutError as error:  # asked again
+            detour.again_at_s = now_s + SILENT_AGAIN_AFTER_S
             log.warning("detour_waits", topic=place[0], partition=place[1], reason=str(error))
 
     def _hand_over(self, place: Place, detour: Detour, now_s: float) -> None:

@@ -1,12 +1,15 @@
 """Brokers with quotas: a fetch beyond one is answered at once, with nothing, not even the partition asked for."""
 
 import asyncio
+import os
 from uuid import uuid4
 
-from pipeline.kafka.damage.raw_log import Piece, RawLog
+from pipeline.kafka.damage.raw_log import ANSWER_TIMEOUT_S, Piece, RawLog
 from tests.integration.damage.conftest import OwnBroker
 from tests.integration.deliver.deliver_site import DeliverSite, ids_of
 from tests.integration.gateway.health import read_health
+from tests.integration.kafka.logs import PlainClient, make_topics
+from tests.integration.kafka.test_consumer import Clerk, consume
 from tests.integration.matcher.matcher_site import MatcherSite
 from tests.support.eventually import eventually
 from tests.support.quotas import set_quota
@@ -45,6 +48,23 @@ async def test_a_throttled_fetch_waits(broker: OwnBroker, prefix: str) -> None:
 
     assert "a quota of the broker holds this client back" in reason
     assert 20 == (await eventually(lambda: asyncio.to_thread(fetch))).end
+
+
+async def test_a_batch_that_a_quota_never_gives_holds_up_its_own_partition_only(broker: OwnBroker, prefix: str) -> None:
+    """A batch of more than ten seconds of the quota is never given; smaller ones of other partitions are."""
+    config, topics = await make_topics(broker.servers, prefix, partitions=2)
+    client, clerk = PlainClient(broker.servers), Clerk()
+    client.write(topics.events, [(None, os.urandom(200_000))], partition=0)
+    client.write(topics.events, [(None, b"1")], partition=1)
+    set_quota(broker.servers, *QUOTA, 1000.0)
+    try:
+        async with consume(config, clerk, prefix, topics.events):
+            await eventually(lambda: clerk.held, timeout_s=60)
+            await eventually(lambda: [1] == [record.partition for record in clerk.records], timeout_s=ANSWER_TIMEOUT_S)
+            set_quota(broker.servers, *QUOTA, None)
+            await eventually(lambda: 2 == len(clerk.records), timeout_s=60)
+    finally:
+        set_quota(broker.servers, *QUOTA, None)
 
 
 async def test_a_throttled_matcher_says_so_and_goes_on(broker: OwnBroker, prefix: str) -> None:
