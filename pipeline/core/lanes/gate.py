@@ -224,7 +224,8 @@ class EndpointGate:
         if waited_in is not None and not (self._outcomes and self._outcomes[-1]):
             shortest = min(waited_in + 1, longest)
         us_per_item = jam.us_per_item or max(self._taken_us / self.limit, UNKNOWN_US_PER_ITEM)
-        if self._failing_from_us is not None or self.is_slow(now_us):
+        # one that succeeded last and has a slow moment, perhaps of this machine, goes on at its own speed
+        if self._failing_from_us is not None or (not self._outcomes and self.is_slow(now_us)):
             us_per_item = max(us_per_item, jam.us_per_turn)
         if now_us < self._drained_until_us:
             us_per_item = min(us_per_item, self._drained_us_per_item)

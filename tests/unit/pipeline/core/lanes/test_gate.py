@@ -245,6 +245,21 @@ def test_a_failing_endpoint_starts_what_was_parked_at_the_pace_of_all() -> None:
     end(gate, START_US, ok=True)
     assert 0 == gate.choose_tier(jam, START_US, RETRY_TIERS_S)
 
+    slow_moment_us = START_US + 2 * SECOND_US
+    gate.start(START_US)
+    assert gate.is_slow(slow_moment_us)
+    assert 0 == gate.choose_tier(jam, slow_moment_us, RETRY_TIERS_S)
+
+
+def test_an_endpoint_that_hangs_from_its_first_request_on_counts_as_failing() -> None:
+    """Its deliveries do not come back every few seconds until the request times out."""
+    gate = EndpointGate(POLICY)
+    jam = Jam(4, 0.0, us_per_turn=5 * SECOND_US)
+    gate.start(START_US)
+
+    assert 0 == gate.choose_tier(jam, START_US, RETRY_TIERS_S)
+    assert 60 == RETRY_TIERS_S[gate.choose_tier(jam, START_US + 2 * SECOND_US, RETRY_TIERS_S)]
+
 
 @given(st.integers(0, 1000), st.floats(100, 1e6))
 def test_a_tier_takes_what_the_lane_gets_through_meanwhile(waiting: int, us_per_item: float) -> None:
