@@ -252,7 +252,7 @@ def test_a_failing_endpoint_starts_what_was_parked_at_the_pace_of_all() -> None:
 
 
 def test_an_endpoint_that_hangs_from_its_first_request_on_counts_as_failing() -> None:
-    """Its deliveries do not come back every few seconds until the request times out."""
+    """Deliveries to it do not come back every few seconds until the request times out."""
     gate = EndpointGate(POLICY)
     jam = Jam(4, 0.0, us_per_turn=5 * SECOND_US)
     gate.start(START_US)
