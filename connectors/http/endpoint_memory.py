@@ -124,9 +124,8 @@ class EndpointMemory:
     def succeed(self, endpoint: Endpoint, now_us: int) -> None:
         """Note a request that succeeded."""
         self._note_outcome(endpoint, self._steady_us(), is_failure=False, is_fault=False)
-        if self.is_replaced(endpoint):
-            return
-        if endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None:
+        has_health = endpoint.subscription_id in self._health or self._states.get(endpoint.subscription_id) is not None
+        if has_health and not self.is_replaced(endpoint):
             self._find_health(endpoint).succeed()
 
     def fail(self, endpoint: Endpoint, now_us: int, *, error: str, is_gone: bool, is_fault: bool) -> None:
@@ -148,18 +147,17 @@ class EndpointMemory:
 
     def see_certificate(self, endpoint: Endpoint, certificate: Certificate, now_us: int) -> None:
         """A connection was made."""
-        if self.is_replaced(endpoint):
-            return
         begins_at_us, expires_at_us = certificate
         warn_us = self._config.certificate_warning_days * 86_400 * SECOND_US
-        if is_expiring(now_us, begins_at_us=begins_at_us, expires_at_us=expires_at_us, warn_us=warn_us):
+        is_late = is_expiring(now_us, begins_at_us=begins_at_us, expires_at_us=expires_at_us, warn_us=warn_us)
+        if is_late and not self.is_replaced(endpoint):
             self._find_health(endpoint).see_expiry(now_us, expires_at_us)
 
     def tell(self, endpoint: Endpoint, now_us: int) -> EndpointState | None:
         """The endpoint's new state; None: there is none to be published now."""
         health = self._health.get(endpoint.subscription_id)
         steady_us = self._steady_us()
-        if health is None or self.is_replaced(endpoint) or not health.should_tell(steady_us):
+        if health is None or not health.should_tell(steady_us) or self.is_replaced(endpoint):
             return None
         return health.tell(
             now_us,

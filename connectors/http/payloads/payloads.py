@@ -119,13 +119,14 @@ class Payloads:
         while True:
             loading = self._loading.get(wanted)
             if loading is None:
-                loading = self._loading[wanted] = asyncio.create_task(self._load(key, delivery))
+                loading = self._loading[wanted] = asyncio.create_task(self._load(wanted, delivery))
                 loading.add_done_callback(take_notice)
             spooled = await asyncio.shield(loading)
             if not spooled.is_dropped:
                 return spooled
 
-    async def _load(self, key: Key, delivery: Delivery) -> Spooled:
+    async def _load(self, wanted: Wanted, delivery: Delivery) -> Spooled:
+        key, _ = wanted
         turn = self._turns.setdefault(delivery.application_id, Turn())
         turn.waiting += 1
         try:
@@ -133,7 +134,7 @@ class Payloads:
                 # read with another one meanwhile?
                 return self._look_up(key, delivery) or await self._read(key, delivery)
         finally:
-            del self._loading[key, delivery.content_crc32]
+            del self._loading[wanted]
             turn.waiting -= 1
             if not turn.waiting:
                 del self._turns[delivery.application_id]

@@ -47,13 +47,13 @@ async def show_found(request: web.Request) -> web.Response:
 
 async def find(gateway: Gateway, application_id: str, wanted: str) -> list[Found]:
     """Each kind has an index for it."""
-    pool, query = gateway.fresh_pool, f"?application_id={application_id}"
+    pool, query, now_us = gateway.fresh_pool, f"?application_id={application_id}", gateway.clock.now_us()
     found: list[Found] = []
     if await find_event(pool, application_id, wanted) is not None:
         found.append({"type": "event", "id": wanted, "path": f"/events/{wanted}{query}"})
-    if await find_delivery(pool, application_id, wanted) is not None:
+    if await find_delivery(pool, application_id, wanted, now_us=now_us) is not None:
         found.append({"type": "delivery", "id": wanted, "path": f"/deliveries/{wanted}{query}"})
-    if await find_attempt(pool, application_id, wanted) is not None:
+    if await find_attempt(pool, application_id, wanted, now_us=now_us) is not None:
         found.append({"type": "request_attempt", "id": wanted, "path": f"/request_attempts/{wanted}{query}"})
     subscription = await find_subscription(pool, wanted)
     if subscription is not None and subscription.application_id == application_id:

@@ -20,7 +20,6 @@ from psycopg.rows import args_row, tuple_row
 from psycopg.sql import SQL, Composable, Composed
 from psycopg.sql import Literal as Number
 
-from pipeline.clock import wall_us
 from pipeline.postgres.archive.bodies import unpack_body
 from pipeline.postgres.archive.paging import (
     SCANNED_MAX,
@@ -184,16 +183,10 @@ select {columns} from owed o join {made} where a.outcome <> 'cancelled' limit 1
 """)
 
 
-async def list_attempts(
-    pool: Pool, wanted: ListFilter, *, statuses: Sequence[str] = (), now_us: int | None = None
-) -> AttemptPage:
+async def list_attempts(pool: Pool, wanted: ListFilter, *, statuses: Sequence[str] = (), now_us: int) -> AttemptPage:
     """A page of at most 50. `statuses`: one of these; empty: any, and every page with attempts leads on."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    values = (
-        list_values(wanted)
-        | {"now_us": wall_us() if now_us is None else now_us}
-        | ({"statuses": list(statuses)} if statuses else {})
-    )
+    values = list_values(wanted) | {"now_us": now_us} | ({"statuses": list(statuses)} if statuses else {})
     # only the filters that are set take part in the plan
     texts = _compose_page(frozenset(values), is_backward=is_backward)
     found, end = await read_scan(
@@ -208,26 +201,24 @@ async def list_attempts(
     return AttemptPage(attempts=found[::-1] if is_backward else found, before=before, after=after)
 
 
-async def find_attempt(
-    pool: Pool, application_id: str, attempt_id: str, *, now_us: int | None = None
-) -> ArchivedAttempt | None:
+async def find_attempt(pool: Pool, application_id: str, attempt_id: str, *, now_us: int) -> ArchivedAttempt | None:
     """One attempt, made or owed, or None."""
     found = await pool.fetch(
         ONE_ATTEMPT,
-        {"application_id": application_id, "attempt_id": attempt_id, "now_us": wall_us() if now_us is None else now_us},
+        {"application_id": application_id, "attempt_id": attempt_id, "now_us": now_us},
         args_row(ArchivedAttempt),
     )
     return found[0] if found else None
 
 
 async def find_exchange(
-    pool: Pool, application_id: str, attempt_id: str, *, now_us: int | None = None
+    pool: Pool, application_id: str, attempt_id: str, *, now_us: int
 ) -> tuple[ArchivedAttempt, ArchivedResponse | None] | None:
     """One attempt with the response to it, as `find_attempt` and `find_response` have them: one query for both."""
     values = {
         "application_id": application_id,
         "attempt_id": attempt_id,
-        "now_us": wall_us() if now_us is None else now_us,
+        "now_us": now_us,
     }
     found = await pool.fetch(ONE_EXCHANGE, values, tuple_row)
     if not found:

@@ -14,7 +14,6 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 from psycopg.sql import Literal as Number
 
-from pipeline.clock import wall_us
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.postgres.archive.paging import (
     SCANNED_MAX,
@@ -123,16 +122,10 @@ END_OF_SCAN = SQL(
 )
 
 
-async def list_deliveries(
-    pool: Pool, wanted: ListFilter, *, states: Sequence[str] = (), now_us: int | None = None
-) -> DeliveryPage:
+async def list_deliveries(pool: Pool, wanted: ListFilter, *, states: Sequence[str] = (), now_us: int) -> DeliveryPage:
     """A page of at most 50. `states`: one of these; empty: any."""
     is_backward = wanted.after is not None and wanted.after.is_backward
-    values = (
-        list_values(wanted)
-        | {"now_us": wall_us() if now_us is None else now_us}
-        | ({"states": list(states)} if states else {})
-    )
+    values = list_values(wanted) | {"now_us": now_us} | ({"states": list(states)} if states else {})
     # only the filters that are set take part in the plan
     texts = _compose(frozenset(values), is_backward=is_backward)
     found, end = await read_scan(
@@ -147,14 +140,12 @@ async def list_deliveries(
     return DeliveryPage(deliveries=found[::-1] if is_backward else found, before=before, after=after)
 
 
-async def find_delivery(
-    pool: Pool, application_id: str, delivery_id: str, *, now_us: int | None = None
-) -> ArchivedDelivery | None:
+async def find_delivery(pool: Pool, application_id: str, delivery_id: str, *, now_us: int) -> ArchivedDelivery | None:
     """One delivery, or None. Its first attempt's id follows from its own, which an index has."""
     values = {
         "application_id": application_id,
         "attempt_id": derive_attempt_id(delivery_id, 1),
-        "now_us": wall_us() if now_us is None else now_us,
+        "now_us": now_us,
     }
     found = await pool.fetch(ONE_DELIVERY, values, class_row(ArchivedDelivery))
     return found[0] if found else None

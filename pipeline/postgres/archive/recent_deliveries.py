@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 from psycopg.sql import SQL
 
-from pipeline.clock import wall_us
 from pipeline.postgres.archive.deliveries import JUDGED, SCANNED
 from pipeline.postgres.pool import Pool
 
@@ -44,9 +43,7 @@ from made
 """)
 
 
-async def summarise_recent(
-    pool: Pool, application_id: str, subscription_id: str, *, now_us: int | None = None
-) -> Recent:
+async def summarise_recent(pool: Pool, application_id: str, subscription_id: str, *, now_us: int) -> Recent:
     """Figures of the subscription's newest deliveries."""
     scanned = SCANNED.format(
         where=SQL("d.application_id = %(application_id)s and d.subscription_id = %(subscription_id)s"),
@@ -57,7 +54,7 @@ async def summarise_recent(
         "application_id": application_id,
         "subscription_id": subscription_id,
         "recent_max": RECENT_MAX,
-        "now_us": wall_us() if now_us is None else now_us,
+        "now_us": now_us,
     }
     query = SUMMARY.format(scanned=scanned, judged=JUDGED.format(scanned=SQL("select * from recent")))
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Recent)) as cursor:

@@ -68,7 +68,7 @@ async def list_all(pool: Pool, application_id: str, **fields: object) -> list[Ar
     after: Cursor | None = None
     while True:
         wanted = ListFilter(application_id=application_id, after=after, **fields)  # type: ignore[arg-type]  # whatever filters there are
-        page = (await list_attempts(pool, wanted)).attempts
+        page = (await list_attempts(pool, wanted, now_us=wall_us())).attempts
         found += page
         if len(page) < PAGE_MAX:
             return found
@@ -79,15 +79,15 @@ async def list_status(pool: Pool, application_id: str, *statuses: str) -> list[A
     """Page after page to the end, and all the way back, which must show the same ones."""
     wanted = ListFilter(application_id=application_id)
     found: list[ArchivedAttempt] = []
-    page = await list_attempts(pool, wanted, statuses=statuses)
+    page = await list_attempts(pool, wanted, statuses=statuses, now_us=wall_us())
     while True:
         found += page.attempts
         if page.after is None:
             break
-        page = await list_attempts(pool, replace(wanted, after=page.after), statuses=statuses)
+        page = await list_attempts(pool, replace(wanted, after=page.after), statuses=statuses, now_us=wall_us())
     back = page.attempts
     while page.before is not None and (len(back) == 0 or page.attempts):
-        page = await list_attempts(pool, replace(wanted, after=page.before), statuses=statuses)
+        page = await list_attempts(pool, replace(wanted, after=page.before), statuses=statuses, now_us=wall_us())
         back = page.attempts + back
     assert found == back
     return found
@@ -268,7 +268,7 @@ async def test_an_open_request_is_in_progress_until_its_outcome_is_there(databas
         await save_open_requests(pool, told, now_us=now_us - 10 * SECOND_US)
         await owner.write(log.append(dispatch), log.append(make_attempt(dispatch, 1)))
         found = {each.attempt_id: each for each in await list_all(pool, dispatch.application_id)}
-        one = await find_attempt(pool, dispatch.application_id, ids[0])
+        one = await find_attempt(pool, dispatch.application_id, ids[0], now_us=wall_us())
         await save_open_requests(pool, OpenRequests(process="deliver", requests=[]), now_us=now_us)
         async with pool.connection() as connection:
             cursor = await connection.execute("select attempt_id::text from open_requests")
@@ -308,13 +308,14 @@ async def test_an_attempt_is_found_by_its_id(database: str) -> None:
     async with open_archive(database) as (owner, pool):
         await owner.write(log.append(dispatch), *(log.append(each) for each in made(dispatch, "failed", "failed")))
         found = [
-            await find_attempt(pool, dispatch.application_id, derive_attempt_id(delivery_id, n)) for n in range(1, 5)
+            await find_attempt(pool, dispatch.application_id, derive_attempt_id(delivery_id, n), now_us=wall_us())
+            for n in range(1, 5)
         ]
 
         assert [(1, "failed"), (2, "failed"), (3, None), None] == [
             each and (each.attempt_number, each.outcome) for each in found
         ]
-        assert await find_attempt(pool, make_id(), derive_attempt_id(delivery_id, 1)) is None
+        assert await find_attempt(pool, make_id(), derive_attempt_id(delivery_id, 1), now_us=wall_us()) is None
 
 
 async def test_a_response_comes_back_byte_for_byte(database: str) -> None:

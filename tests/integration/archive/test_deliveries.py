@@ -3,6 +3,7 @@
 import psycopg
 from msgspec.structs import replace
 
+from pipeline.clock import wall_us
 from pipeline.core.events.records import Dispatch
 from pipeline.core.units import SECOND_US
 from pipeline.postgres.archive.deliveries import find_delivery, list_deliveries
@@ -26,8 +27,10 @@ async def find_states(pool: Pool, dispatches: dict[str, Dispatch]) -> dict[str, 
     """State and reason of each, by id; the same as in the list."""
     found: dict[str, tuple[str, str | None]] = {}
     for name, dispatch in dispatches.items():
-        delivery = await find_delivery(pool, dispatch.application_id, dispatch.matches[0]["delivery_id"])
-        listed = await list_deliveries(pool, ListFilter(application_id=dispatch.application_id))
+        delivery = await find_delivery(
+            pool, dispatch.application_id, dispatch.matches[0]["delivery_id"], now_us=wall_us()
+        )
+        listed = await list_deliveries(pool, ListFilter(application_id=dispatch.application_id), now_us=wall_us())
         assert delivery is not None
         assert [delivery.delivery_id] == [each.delivery_id for each in listed.deliveries]
         found[name] = (delivery.state, delivery.reason)

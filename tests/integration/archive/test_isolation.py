@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pipeline.clock import wall_us
 from pipeline.postgres.archive.attempts import list_attempts
 from pipeline.postgres.archive.deliveries import list_deliveries
 from pipeline.postgres.archive.division import DIVIDED, name_part
@@ -218,10 +219,10 @@ async def test_lists_read_the_partitions_of_their_organization_alone(database: s
             return {
                 "events": lambda: list_events(pool, EventFilter(application_id=application_id)),
                 "event": lambda: find_event(pool, application_id, event_id),
-                "deliveries": lambda: list_deliveries(pool, one),
-                "attempts": lambda: list_attempts(pool, one),
+                "deliveries": lambda: list_deliveries(pool, one, now_us=wall_us()),
+                "attempts": lambda: list_attempts(pool, one, now_us=wall_us()),
                 "attempts of a subscription": lambda: list_attempts(
-                    pool, ListFilter(application_id=application_id, subscription_id=SUBSCRIPTION)
+                    pool, ListFilter(application_id=application_id, subscription_id=SUBSCRIPTION), now_us=wall_us()
                 ),
                 "export": lambda: export(application_id),
             }

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 
+from pipeline.clock import wall_us
 from pipeline.postgres.archive.attempts import find_attempt, find_response, list_attempts
 from pipeline.postgres.archive.dead_letters import LetterFilter, list_letters
 from pipeline.postgres.archive.deliveries import find_delivery, list_deliveries
@@ -87,16 +88,18 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
             wanted = ListFilter(application_id=APPLICATION, **members)  # type: ignore[arg-type]
 
             async def list_page() -> object:
-                return (await list_attempts(pool, wanted, statuses=statuses)).attempts
+                return (await list_attempts(pool, wanted, statuses=statuses, now_us=wall_us())).attempts
 
             return list_page
 
         queries: dict[str, Callable[[], Awaitable[object]]] = {
             "events": lambda: list_events(pool, EventFilter(application_id=APPLICATION)),
             "events, newer ones": lambda: list_events(pool, EventFilter(application_id=APPLICATION, after=back)),
-            "deliveries": lambda: list_deliveries(pool, ListFilter(application_id=APPLICATION)),
-            "deliveries, newer ones": lambda: list_deliveries(pool, ListFilter(application_id=APPLICATION, after=back)),
-            "delivery": lambda: find_delivery(pool, APPLICATION, attempt_id),
+            "deliveries": lambda: list_deliveries(pool, ListFilter(application_id=APPLICATION), now_us=wall_us()),
+            "deliveries, newer ones": lambda: list_deliveries(
+                pool, ListFilter(application_id=APPLICATION, after=back), now_us=wall_us()
+            ),
+            "delivery": lambda: find_delivery(pool, APPLICATION, attempt_id, now_us=wall_us()),
             "event": lambda: find_event(pool, APPLICATION, event_id),
             "known ids": lambda: known_event_ids(pool, [(APPLICATION, event_id)] * 100),
             "attempts": attempts(),
@@ -106,7 +109,7 @@ async def test_lists_and_look_ups_go_by_an_index(database: str) -> None:
             "attempts of a time": attempts(created_min_us=NOW_US - DAY_US, created_max_us=NOW_US),
             "attempts of a type": attempts(event_types=("shop.order.placed",)),
             "attempts of a status": attempts("failed"),
-            "attempt": lambda: find_attempt(pool, APPLICATION, attempt_id),
+            "attempt": lambda: find_attempt(pool, APPLICATION, attempt_id, now_us=wall_us()),
             "response": lambda: find_response(pool, APPLICATION, attempt_id),
             "dead letters": lambda: list_letters(pool, LetterFilter(application_id=APPLICATION), limit=50),
             "dead letters, page before": lambda: list_letters(
@@ -135,10 +138,10 @@ async def test_no_plan_of_an_empty_day_is_kept(database: str) -> None:
         look_ups: dict[str, Callable[[], Awaitable[object]]] = {
             "known ids": lambda: known_event_ids(pool, [(application_id, make_id()) for _ in range(100)]),
             "event": lambda: find_event(pool, application_id, make_id()),
-            "delivery": lambda: find_delivery(pool, application_id, make_id()),
-            "attempt": lambda: find_attempt(pool, application_id, make_id()),
+            "delivery": lambda: find_delivery(pool, application_id, make_id(), now_us=wall_us()),
+            "attempt": lambda: find_attempt(pool, application_id, make_id(), now_us=wall_us()),
             "attempts of an event": lambda: list_attempts(
-                pool, ListFilter(application_id=application_id, event_id=make_id())
+                pool, ListFilter(application_id=application_id, event_id=make_id()), now_us=wall_us()
             ),
             "dead letters of an event": lambda: list_letters(
                 pool, LetterFilter(application_id=application_id, event_id=make_id())
