@@ -1,7 +1,7 @@
 """Background work of a gateway that asks PostgreSQL. What PostgreSQL refuses does not end the gateway.
 
-A table, a column or a right that an operator has taken away concerns the work that needs it. Events are accepted
-without PostgreSQL, at any gateway: ended by the refusal, none of them would accept anything.
+A table, a column or a right that an operator has taken away, or a constraint of theirs, concerns the work that meets
+it. Events are accepted without PostgreSQL, at any gateway: ended by the refusal, none of them would accept anything.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from pipeline.postgres.pool import DatabaseRefused
+from pipeline.postgres.pool import DatabaseRefused, RowRefused
 from pipeline.supervisor import Supervisor
 
 AGAIN_AFTER_S = 5.0
@@ -53,7 +53,7 @@ class Background:
         while True:
             try:
                 return await run()
-            except DatabaseRefused as error:
+            except (*DatabaseRefused, *RowRefused) as error:
                 reason = str(error).strip().partition("\n")[0]
                 if self._list_refused().get(name) != reason:
                     log.error("background_work_refused", work=name, reason=reason)

@@ -48,6 +48,8 @@ RowT = TypeVar("RowT")
 DatabaseUnavailable = (psycopg.OperationalError, PoolTimeout, *SessionUseless)
 # PostgreSQL can be asked, and does not do it: a table, a column or a right is missing, an index is damaged.
 DatabaseRefused = (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError)
+# It does so for others, and not for this row: a constraint of the operator's, or a value that no column takes.
+RowRefused = (psycopg.IntegrityError, psycopg.DataError)
 DatabaseFailed = (*DatabaseUnavailable, *DatabaseRefused)
 # What is not there, or not allowed, until an operator has put it right; a statement of ours that is wrong is another
 # matter.
@@ -57,6 +59,7 @@ DatabaseNotReady = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
     errors.UndefinedFunction,
+    errors.InvalidColumnReference,  # no unique index on what `on conflict` names: a primary key was taken away
     errors.InternalError_,
     errors.DataCorrupted,
     errors.IndexCorrupted,

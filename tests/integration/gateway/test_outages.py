@@ -216,3 +216,26 @@ async def test_postgresql_refuses(kafka: str, postgres: str, migrated_template: 
 
     assert {(503, "ServiceUnavailable")} == {reply.problem for reply in refused}
     assert [space.application_id] == [each["application_id"] for each in shown.json]
+
+
+async def test_a_constraint_refuses_background_work(kafka: str, postgres: str, migrated_template: str) -> None:
+    """A constraint of the operator's ended every gateway; health names the work, and events are accepted meanwhile."""
+    async with run_stack(kafka, postgres, migrated_template, "gateway", QUOTAS_EVENTS_PER_DAY="100") as stack:
+        (gateway,) = stack.processes["gateway"]
+        space = await stack.api.make_space(TYPE)
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            connection.execute("alter table event_usage add constraint none check (amount < 0) not valid")
+            await stack.api.send(space, TYPE)
+
+            async def is_refused() -> bool:
+                return "usage: new row for relation" in (await read_health(gateway)).text
+
+            await eventually(is_refused, timeout_s=60)
+            assert await stack.api.send(space, TYPE)
+            assert gateway.is_running
+            connection.execute("alter table event_usage drop constraint none")
+
+            def is_counted() -> bool:
+                return connection.execute("select amount from event_usage").fetchall() == [(2,)]
+
+            await eventually(is_counted, timeout_s=60)

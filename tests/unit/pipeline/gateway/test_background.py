@@ -27,14 +27,18 @@ class Work:
 async def test_refused_work_is_begun_again() -> None:
     """Health names the work and PostgreSQL's reason, until there was time for another refusal."""
     now_s = 100.0
-    work = Work(errors.UndefinedTable("no such table\nat all"), errors.InsufficientPrivilege("no such right"))
+    work = Work(
+        errors.UndefinedTable("no such table\nat all"),
+        errors.CheckViolation("no such row"),
+        errors.InsufficientPrivilege("no such right"),
+    )
     background = Background(Supervisor(), again_after_s=0, clock=lambda: now_s)
     background.start("telling", work.run)
     await work.done.wait()
     said = background.check()
     now_s += SHOWN_FOR_S + 1
 
-    assert 3 == work.begun
+    assert 4 == work.begun
     assert "PostgreSQL refuses what background work asks: telling: no such right" == said
     assert background.check() is None
 
