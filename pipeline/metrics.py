@@ -224,6 +224,12 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.health_problem = Gauge(
+            "hookline_health_problem",
+            "1 while this check of /health says that something is wrong",
+            ["check"],
+            registry=registry,
+        )
         self.in_flight = Gauge("hookline_in_flight", "Records taken and not yet settled", registry=registry)
         self.stalled_seconds = Gauge(
             "hookline_stalled_seconds",
@@ -370,6 +376,12 @@ class Metrics:
 
         # archive
         self.rows_total = Counter("hookline_archive_rows_total", "Rows written", ["table"], registry=registry)
+        self.set_aside_total = Counter(
+            "hookline_archive_set_aside_total",
+            "Records of which PostgreSQL takes neither rows nor a dead letter: only the log has them",
+            ["topic"],
+            registry=registry,
+        )
         self.archive_batch_seconds = Histogram(
             "hookline_archive_batch_seconds",
             "Duration of one archive transaction",

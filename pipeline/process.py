@@ -65,6 +65,14 @@ class Health:
         """The checks that are not well."""
         return {name: problem for name, check in checks.items() if (problem := check()) is not None}
 
+    def count_problems(self) -> dict[str, int]:
+        """Each check, whichever it is, with 1 if it is not well; else 0."""
+        counts: dict[str, int] = {}
+        for checks in (self.ready, self.alive, self.degraded):
+            for name, check in checks.items():
+                counts[name] = max(counts.get(name, 0), check() is not None)
+        return counts
+
 
 @dataclass(slots=True, kw_only=True)
 class Process:
@@ -235,6 +243,8 @@ async def _serve_operations(process: Process) -> web.AppRunner:
     process.resources.callback(page.close)
 
     async def show_metrics(_: web.Request) -> web.Response:
+        for check, problems in process.health.count_problems().items():
+            process.metrics.health_problem.labels(check).set(problems)
         return web.Response(body=await page.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def show_health(_: web.Request) -> web.Response:

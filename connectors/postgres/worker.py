@@ -30,6 +30,8 @@ async def main(process: Process) -> None:
     ids, faults = TopicIds(settings.kafka, topics.of_archive()), ReadFaults(process.metrics)
     await ids.start()
     writer, outage = ArchiveWriter(settings.database, on_reused=process.metrics.ids_reused_total.inc), Outage()
+    for topic in topics.of_archive():
+        process.metrics.set_aside_total.labels(topic.name)
     rows = RowBuilder(topics, compress_min_bytes=settings.archive.compress_min_bytes)
     sink = ArchiveSink(
         writer,

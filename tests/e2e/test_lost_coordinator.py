@@ -1,7 +1,9 @@
 """A cluster without the broker that coordinates groups: all other questions are answered."""
 
 import asyncio
+import re
 
+import aiohttp
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.core.events.producer_record import name_topic
@@ -28,6 +30,17 @@ async def read_problems(stack: Stack) -> dict[tuple[str, str], str]:
         for name, (process,) in stack.processes.items()
         for problem, text in (await read_health(process)).json["problems"].items()
     }
+
+
+async def read_alarms(stack: Stack) -> set[tuple[str, str]]:
+    """The checks that the metrics of each process say have a problem."""
+    found = set()
+    async with aiohttp.ClientSession() as session:
+        for name, (process,) in stack.processes.items():
+            async with session.get((await process.wait_ready())["metrics"]) as answer:
+                page = await answer.text()
+            found |= {(name, check) for check in re.findall(r'hookline_health_problem\{check="(\w+)"\} 1', page)}
+    return found
 
 
 async def test_every_process_says_that_its_groups_have_no_coordinator(
@@ -67,11 +80,15 @@ async def test_every_process_says_that_its_groups_have_no_coordinator(
         await eventually(are_well, timeout_s=60)
         proxy.lose_coordinator()
         await eventually(is_said, timeout_s=60)
+        alarms = await read_alarms(stack)
         statuses = {name: (await read_health(process)).status for name, (process,) in stack.processes.items()}
         sent = await stack.api.send(space, TYPE)
         proxy.find_coordinator()
         await eventually(are_well, timeout_s=60)
+        alarms_after = await read_alarms(stack)
         found = await stack.api.call("GET", f"/events/{sent}?application_id={space.application_id}", token=space.secret)
 
     assert {"gateway": 200, "matcher": 503, "deliver": 503, "archive": 503} == statuses
     assert 200 == found.status
+    assert GROUPS.keys() == alarms
+    assert set() == alarms_after

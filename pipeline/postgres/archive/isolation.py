@@ -66,7 +66,7 @@ async def isolate(connection: Connection, organization_id: str, *, days_kept: in
         await _require_room(connection, days_kept, others + 1)
         await connection.execute(
             "insert into isolated_organizations (organization_id, isolated_from) values (%s, %s) "
-            "on conflict do nothing",
+            "on conflict (organization_id) do nothing",
             (organization_id, tomorrow),
         )
         return Planned(tomorrow, await _divide(connection, tomorrow))

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from psycopg import OperationalError, errors
 
-from pipeline.postgres.archive.refusals import is_about_a_row
+from pipeline.postgres.archive.refusals import PositionRefusedError, is_about_a_row
 from pipeline.postgres.pool import DatabaseNotReady, SessionUseless
 
 BACKOFF_FIRST_S = 0.1
@@ -20,9 +20,9 @@ BACKOFF_MAX_S = 2.0  # within 5 s of its return, connecting included, the archiv
 # Failures that pass, if need be after a repair of the server: not reachable, restarting, disk full, out of connections,
 # a lock or statement time-out, a deadlock; read-only; a session the server ended because this process, or the network,
 # stood still in the middle of a transaction; a row routed to the default partition at the very moment when its day got
-# a partition; a table or a right that an operator has taken away. A refusal of one row does not pass. Any other error
-# is a mistake of ours, and ends the process.
-PASSING = (OperationalError, *SessionUseless, errors.CheckViolation, *DatabaseNotReady)
+# a partition; a table or a right that an operator has taken away, a constraint of theirs that takes no position. A
+# refusal of one row does not pass. Any other error is a mistake of ours, and ends the process.
+PASSING = (OperationalError, *SessionUseless, errors.CheckViolation, *DatabaseNotReady, PositionRefusedError)
 # A batch takes a second at most; one that waits for a lock is given up after `statement_timeout_s`.
 LATE_S = 8.0
 

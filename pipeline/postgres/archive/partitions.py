@@ -102,8 +102,8 @@ async def attach_partition(connection: Connection, table: ArchiveTable, day: dat
     await connection.execute(
         SQL(
             "with moved as (delete from {} where day = {} returning *) "
-            "insert into {} select * from moved on conflict do nothing"
-        ).format(default, Literal(day), name)
+            "insert into {} select * from moved on conflict ({}, day) do nothing"
+        ).format(default, Literal(day), name, SQL(", ").join(map(Identifier, table.key)))
     )
     await connection.execute(
         SQL("alter table {} attach partition {} for values from ({}) to ({})").format(

@@ -3,6 +3,15 @@ once, and which are neither."""
 
 from psycopg import DataError, IntegrityError, errors
 
+
+class PositionRefusedError(Exception):
+    """PostgreSQL takes no position, for a constraint or a trigger of the operator's: nothing can be written."""
+
+
+class RowsLeftOutError(Exception):
+    """Rows that were inserted are not there, and PostgreSQL said nothing: a trigger or a rule of the operator's."""
+
+
 # A value no column takes, a constraint, a row or index entry too large, a trigger that raises; and what the client
 # cannot encode. A fault of the schema, the rights or the server concerns every row: not among them.
 REFUSALS = (
@@ -10,6 +19,7 @@ REFUSALS = (
     IntegrityError,
     errors.ProgramLimitExceeded,
     errors.RaiseException,
+    RowsLeftOutError,
     UnicodeError,
     OverflowError,
 )

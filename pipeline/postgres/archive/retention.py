@@ -204,8 +204,9 @@ async def _move_rows(connection: Connection, table: ArchiveTable, part: Identifi
     """Move the rows of a table that came for a day that had left to those of the day, and drop it."""
     await _add_columns(connection, table, aside)
     columns = SQL(", ").join(map(Identifier, table.columns))
-    move = SQL("insert into {aside} ({columns}) select {columns} from {part} on conflict do nothing")
-    await connection.execute(move.format(aside=aside, part=part, columns=columns))
+    key = SQL(", ").join(map(Identifier, (*table.key, "day")))
+    move = SQL("insert into {aside} ({columns}) select {columns} from {part} on conflict ({key}) do nothing")
+    await connection.execute(move.format(aside=aside, part=part, columns=columns, key=key))
     await connection.execute(SQL("drop table {}").format(part))
 
 

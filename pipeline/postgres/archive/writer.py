@@ -4,18 +4,18 @@ One connection of the writer's own, opened again after every failure. Which rows
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg import Error as PsycopgError
 from psycopg.rows import TupleRow
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from pipeline.config import DatabaseConfig
 from pipeline.core.log.positions import HoleError, Place, Step
@@ -23,7 +23,12 @@ from pipeline.postgres.archive.connection import open_archive_connection
 from pipeline.postgres.archive.frozen import end_frozen_sessions
 from pipeline.postgres.archive.minutes import add_attempts
 from pipeline.postgres.archive.partitions import ensure_days, list_days
-from pipeline.postgres.archive.refusals import describe_refusal, is_about_a_row
+from pipeline.postgres.archive.refusals import (
+    PositionRefusedError,
+    RowsLeftOutError,
+    describe_refusal,
+    is_about_a_row,
+)
 from pipeline.postgres.archive.statistics import YoungPartitions, analyze_young
 from pipeline.postgres.archive.tables import ATTEMPTS, EVENTS, TABLES, ArchiveTable
 from pipeline.postgres.pooling import find_server_pid
@@ -93,13 +98,14 @@ class ArchiveWriter:
             # an owner idle in the middle of a batch is found gone at the next try, not after a long wait
             await connection.execute("set local lock_timeout = '5s'")
             for (topic, partition), owner in sorted(owners.items()):  # in one order, or two processes could deadlock
-                cursor = await connection.execute(
-                    "insert into archive_offsets as o (topic, partition, next_offset, owner, topic_id) "
-                    "values (%s, %s, -1, %s, %s) on conflict (topic, partition) do update "
-                    "set owner = excluded.owner, topic_id = coalesce(o.topic_id, excluded.topic_id) "
-                    "returning o.next_offset, o.topic_id",
-                    (topic, partition, owner, (topic_ids or {}).get(topic)),
-                )
+                with _moving_positions():
+                    cursor = await connection.execute(
+                        "insert into archive_offsets as o (topic, partition, next_offset, owner, topic_id) "
+                        "values (%s, %s, -1, %s, %s) on conflict (topic, partition) do update "
+                        "set owner = excluded.owner, topic_id = coalesce(o.topic_id, excluded.topic_id) "
+                        "returning o.next_offset, o.topic_id",
+                        (topic, partition, owner, (topic_ids or {}).get(topic)),
+                    )
                 next_offset, topic_id = await cursor.fetchone() or (-1, None)
                 claimed[topic, partition] = Claimed(next_offset if next_offset >= 0 else None, topic_id)
         return claimed
@@ -145,20 +151,23 @@ class ArchiveWriter:
                 "delete from archive_offsets where topic = %s and partition = %s and owner = %s", (*place, owner)
             )
             _check_owners([place], {place: position} if cursor.rowcount else {})
-            await connection.execute(
-                "insert into archive_offsets (topic, partition, next_offset, from_offset, owner, topic_id) "
-                "values (%s, %s, %s, %s, %s, %s)",
-                (*place, position, position, owner, topic_id),
-            )
+            with _moving_positions():
+                await connection.execute(
+                    "insert into archive_offsets (topic, partition, next_offset, from_offset, owner, topic_id) "
+                    "values (%s, %s, %s, %s, %s, %s)",
+                    (*place, position, position, owner, topic_id),
+                )
 
     async def write(self, batch: ArchiveBatch) -> dict[str, int]:
         """Write all of it or nothing; the number of new rows by table.
 
-        Raises `FencedError`; `HoleError` when a position is not where the batch continues; or what psycopg raises.
+        Raises `FencedError`; `HoleError` when a position is not where the batch continues; `PositionRefusedError`;
+        `RowsLeftOutError`; or what psycopg raises.
         """
         async with self._connected() as connection, connection.transaction():
             # first, so that no other process can claim the partitions until this is committed
-            await _advance(connection, batch)
+            with _moving_positions():
+                await _advance(connection, batch)
             added = await _add_all(connection, batch.rows)
             reused = []
             if added.get(EVENTS.name, 0) < len(batch.rows.get(EVENTS.name, ())):
@@ -222,6 +231,17 @@ class ArchiveWriter:
         except BaseException:
             await self.close()
             raise
+
+
+@contextmanager
+def _moving_positions() -> Iterator[None]:
+    """Raise a refusal of this work as one that concerns every row: without a position none is written."""
+    try:
+        yield
+    except Exception as error:
+        if is_about_a_row(error):
+            raise PositionRefusedError(f"archive_offsets takes no position: {describe_refusal(error)}") from error
+        raise
 
 
 async def _advance(connection: AsyncConnection[TupleRow], batch: ArchiveBatch) -> None:
@@ -297,9 +317,26 @@ async def _add_rows(connection: AsyncConnection[TupleRow], table: ArchiveTable, 
             for row in rows:
                 await copy.write_row(row)
         if table is ATTEMPTS:
-            return await add_attempts(cursor, _insert_sql(table))
-        await cursor.execute(_insert_sql(table))
-        return cursor.rowcount
+            added = await add_attempts(cursor, _insert_sql(table))
+        else:
+            await cursor.execute(_insert_sql(table))
+            added = cursor.rowcount
+        if added < len(rows):  # most are repeats
+            await _check_kept(cursor, table)
+        return added
+
+
+async def _check_kept(cursor: AsyncCursor[TupleRow], table: ArchiveTable) -> None:
+    """Check that the archive has each row of the batch, or had it before. Raises `RowsLeftOutError`."""
+    await cursor.execute(
+        SQL(
+            "select count(*) from {stage} s where not exists "
+            "(select from {table} o where {same} and o.day between s.day - 1 and s.day + 1) {redriven}"
+        ).format(**_describe(table))
+    )
+    row = await cursor.fetchone()
+    if row is not None and row[0]:
+        raise RowsLeftOutError(f"{table.name} has {row[0]} rows less than it took: a trigger or a rule left them out")
 
 
 def _stage_sql(table: ArchiveTable) -> Composed:
@@ -317,19 +354,22 @@ def _insert_sql(table: ArchiveTable) -> Composed:
 
     An event sent again from its dead letter, maybe weeks later, is looked for on the day that was noted then.
     """
-    same = SQL(" and ").join(SQL("o.{0} = s.{0}").format(Identifier(column)) for column in table.key)
     return SQL(
         "insert into {table} ({columns}) select distinct on ({key}) {columns} from {stage} s "
         "where not exists (select from {table} o where {same} and o.day in (s.day - 1, s.day + 1)) {redriven} "
-        "order by {key}, s.ctid on conflict do nothing"
-    ).format(
-        table=Identifier(table.name),
-        columns=_list_columns(table.columns),
-        key=_list_columns(table.key),
-        stage=_stage(table),
-        same=same,
-        redriven=SQL(NOT_REDRIVEN if table is EVENTS else ""),
-    )
+        # by the primary key alone: what another unique index refuses is no repeat
+        "order by {key}, s.ctid on conflict ({key}, day) do nothing"
+    ).format(**_describe(table), columns=_list_columns(table.columns), key=_list_columns(table.key))
+
+
+def _describe(table: ArchiveTable) -> dict[str, Composable]:
+    """Parts of statements about a table `o` and its staged rows `s`."""
+    return {
+        "table": Identifier(table.name),
+        "stage": _stage(table),
+        "same": SQL(" and ").join(SQL("o.{0} = s.{0}").format(Identifier(column)) for column in table.key),
+        "redriven": SQL(NOT_REDRIVEN if table is EVENTS else ""),
+    }
 
 
 def _stage(table: ArchiveTable) -> Identifier:

@@ -121,7 +121,8 @@ async def note_asked(pool: Pool, application_id: str, event: ReplayedEvent, aske
                 "appended_at_us, attempt_number, attempt_id, asked_at_us) "
                 "values (%(day)s, %(application_id)s, %(event_id)s, "
                 " %(delivery_id)s, %(subscription_id)s, %(event_type)s, %(appended_at_us)s, "
-                "%(attempt_number)s, %(attempt_id)s, %(asked_at_us)s) on conflict do nothing",
+                "%(attempt_number)s, %(attempt_id)s, %(asked_at_us)s) "
+                "on conflict (application_id, event_id, delivery_id, attempt_number) do nothing",
                 {
                     "day": day_of(event.appended_at_us),
                     "appended_at_us": event.appended_at_us,

@@ -22,6 +22,6 @@ async def keep_versions(
         "insert into subscription_versions (subscription_id, application_id, from_version, is_enabled, event_types, "  # noqa: S608 - our own words
         "labels, target_method, target_url) select subscription_id, application_id, %(version)s, is_enabled, "
         f"event_types, labels, target_method, target_url from subscriptions where {which} and deleted_at is null "
-        "and changed_version = %(version)s on conflict do nothing",
+        "and changed_version = %(version)s on conflict (subscription_id, from_version) do nothing",
         values,
     )

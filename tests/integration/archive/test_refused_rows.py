@@ -5,9 +5,11 @@ import asyncio
 import psycopg
 import pytest
 from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
 from connectors.sink import LogRecord
 from pipeline.core.events.records import from_bytes
+from tests.integration.archive.archive_site import ArchiveSite
 from tests.integration.archive.records import (
     TOPICS,
     Log,
@@ -42,9 +44,28 @@ COLUMNS = {
 }
 
 
-def refuse(database: str, table: str, how: str) -> None:
+# the rows of each table that an operator wants only once a day
+INDEXED = {
+    "events": "application_id, event_type",
+    "dispatches": "application_id, event_type",
+    "deliveries": "application_id, subscription_id",
+    "attempts": "application_id, subscription_id, attempt_number",
+    "dead_letters": "application_id, reason",
+}
+DROP_SILENTLY = (
+    "create function leave_out() returns trigger language plpgsql as $$ begin return null; end $$; "
+    "create trigger leave_out before insert on {table} for each row when (new.{column} = '{poison}') "
+    "execute function leave_out()"
+)
+
+
+def execute(database: str, statement: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(REFUSALS[how].format(table=table, column=COLUMNS[table], poison=POISON).encode())
+        connection.execute(statement.encode())
+
+
+def refuse(database: str, table: str, how: str) -> None:
+    execute(database, REFUSALS[how].format(table=table, column=COLUMNS[table], poison=POISON))
 
 
 def write_some(log: Log, table: str, count: int) -> tuple[list[LogRecord], LogRecord]:
@@ -187,3 +208,138 @@ async def test_rows_that_are_refused_together_are_written_apart(database: str) -
 
     assert 10 == count_rows(database, "events")
     assert 0 == count_rows(database, "dead_letters")
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+async def test_a_record_whose_letter_is_refused_as_well_is_set_aside(database: str, table: str) -> None:
+    """The archive has nothing of it and says so, with its place and both reasons; it has all others, and goes on."""
+    log, count = Log(), 40
+    records, poison = write_some(log, table, count)
+    refuse(database, table, "trigger")
+    execute(database, "alter table dead_letters add constraint few_reasons check (reason <> 'unwritable') not valid")
+    with capture_logs() as lines:
+        async with open_sink(database) as (sink, outage, metrics):
+            await sink.assigned({record.place: None for record in records})
+            await sink.put(records)
+            await sink.put([log.append(make(make_id()))])
+            assert outage.check() is None
+            figures = generate_latest(metrics.registry).decode()
+
+    expected = dict.fromkeys(COLUMNS, count) | {"events": count + 1}
+    for name in ("dispatches", "deliveries") if table in ("dispatches", "deliveries") else (table,):
+        expected[name] -= 1
+    assert expected == {name: count_rows(database, name) for name in COLUMNS}
+    (line,) = [line for line in lines if line["event"] == "record_set_aside"]
+    assert (poison.topic, poison.partition, poison.offset) == (line["topic"], line["partition"], line["offset"])
+    assert "not this one" in line["refused_first"]
+    assert "few_reasons" in line["reason"]
+    assert f'hookline_archive_set_aside_total{{topic="{poison.topic}"}} 1.0' in figures
+    assert 'hookline_dead_total{reason="unwritable"} 0.0' in figures
+
+
+async def test_what_cannot_be_read_and_has_no_letter_is_set_aside(database: str) -> None:
+    """The letter of an unreadable record is made without asking PostgreSQL first."""
+    log = Log()
+    records = [log.append_raw(TOPICS.attempts, b"k", b"nonsense"), log.append(make(make_id()))]
+    execute(database, "alter table dead_letters add constraint none check (false) not valid")
+    async with open_sink(database) as (sink, _, metrics):
+        await sink.assigned({record.place: None for record in records})
+        await sink.put(records)
+        figures = generate_latest(metrics.registry).decode()
+
+    assert [1, 0] == [count_rows(database, name) for name in ("events", "dead_letters")]
+    assert f'hookline_archive_set_aside_total{{topic="{TOPICS.attempts.name}"}} 1.0' in figures
+
+
+async def test_the_archive_outlives_a_letter_that_is_refused(kafka: str, topic_prefix: str, database: str) -> None:
+    """The process ended, and each one after it. A record that was set aside comes from the log with a rebuild."""
+    site = await ArchiveSite(kafka, topic_prefix, database, partitions=1).prepare()
+    refuse(database, "dead_letters", "constraint")
+    execute(database, "alter table dead_letters add constraint few_reasons check (reason <> 'unwritable')")
+    event = make(make_id())
+    async with site.archive():
+        site.write(event, change(make_dead_letter(event), reason=POISON), make_dead_letter(event), make(make_id()))
+        site.flush()
+        await eventually(lambda: [count_rows(database, name) for name in ("events", "dead_letters")] == [2, 1])
+    execute(database, "alter table dead_letters drop constraint no_poison")
+    execute(database, "delete from archive_offsets")
+    async with site.archive():
+        await eventually(lambda: count_rows(database, "dead_letters") == 2)
+
+    assert {POISON, "unknown_event_type"} == {str(row["reason"]) for row in read_rows(database, "dead_letters")}
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+async def test_only_the_key_makes_a_repeat(database: str, table: str) -> None:
+    """A row that an operator's unique index refuses was taken for a repeat: it was dropped, and nothing said so."""
+    log = Log()
+    execute(database, f"create unique index once_a_day on {table} ({INDEXED[table]}, day)")
+    application, subscription = make_id(), make_id()
+    records = []
+    for _ in range(3):
+        event = make(application)
+        dispatch = make_dispatch(event, subscription)
+        records += [log.append(each) for each in (event, dispatch, make_attempt(dispatch), make_dead_letter(event))]
+    async with open_sink(database) as (sink, _, metrics):
+        await sink.assigned({record.place: None for record in records})
+        await sink.put(records)
+        # a repeat that a topic has once more, after a restart of the process that writes it
+        await sink.put([log.append_raw(TOPICS.events, records[0].key, records[0].value)])
+        figures = generate_latest(metrics.registry).decode()
+
+    refused = [str(row["detail"]) for row in read_rows(database, "dead_letters") if row["reason"] == "unwritable"]
+    expected = 2  # of three alike
+    if table == "dead_letters":  # whose letters have another reason, of which one a day may be there as well
+        assert f'hookline_archive_set_aside_total{{topic="{TOPICS.dead.name}"}} 1.0' in figures
+        expected = 1
+    assert expected == len(refused)
+    assert all(detail.startswith("UniqueViolation") for detail in refused)
+    assert 1 == count_rows(database, table) - (len(refused) if table == "dead_letters" else 0)
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+async def test_rows_that_are_left_out_silently_are_missed(database: str, table: str) -> None:
+    """A trigger of the operator's may drop a row without an error; it is refused like any other, and said."""
+    log, count = Log(), 40
+    records, poison = write_some(log, table, count)
+    execute(database, DROP_SILENTLY.format(table=table, column=COLUMNS[table], poison=POISON))
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({record.place: None for record in records})
+        await sink.put(records)
+
+    (letter,) = [row for row in read_rows(database, "dead_letters") if row["reason"] == "unwritable"]
+    assert (poison.topic, poison.offset) == (letter["source_topic"], letter["source_offset"])
+    assert "left them out" in letter["detail"]
+
+
+async def test_positions_that_are_refused_are_waited_for(database: str) -> None:
+    """No record can be set aside for that: health names the constraint, and the archive goes on when it is gone."""
+    log = Log()
+    records = [log.append(make(make_id())) for _ in range(10)]
+    async with open_sink(database) as (sink, outage, _):
+        await sink.assigned({record.place: None for record in records})
+        execute(database, "alter table archive_offsets add constraint small check (next_offset < 5)")
+        putting = asyncio.create_task(sink.put(records))
+        await eventually(lambda: "small" in (outage.check() or ""))
+        waiting = count_rows(database, "events")
+        execute(database, "alter table archive_offsets drop constraint small")
+        await putting
+
+    assert 0 == waiting
+    assert 10 == count_rows(database, "events")
+    assert 0 == count_rows(database, "dead_letters")
+
+
+async def test_a_key_that_is_gone_is_waited_for(database: str) -> None:
+    """A table without its primary key cannot tell repeats: nothing is written until it is back, and health says so."""
+    log = Log()
+    records = [log.append(make(make_id())) for _ in range(10)]
+    async with open_sink(database) as (sink, outage, _):
+        await sink.assigned({record.place: None for record in records})
+        execute(database, "alter table events drop constraint events_pkey")
+        putting = asyncio.create_task(sink.put(records))
+        await eventually(lambda: "ON CONFLICT" in (outage.check() or ""))
+        execute(database, "alter table events add primary key (application_id, event_id, day)")
+        await putting
+
+    assert 10 == count_rows(database, "events")

@@ -149,6 +149,32 @@ async def test_deliveries_that_were_given_up_are_told_of(stack: Stack) -> None:
         await eventually(is_nothing_left)
 
 
+async def test_a_letter_is_archived_of_which_nobody_can_be_told(stack: Stack) -> None:
+    """A constraint of the operator's takes the note alone; the server's log says it."""
+    space = await stack.api.make_space(TYPE)
+    async with Receiver() as receiver:
+        receiver.script("/a", Status(500))
+        await stack.api.subscribe(space, receiver.url("/told"), DELIVERY_EXHAUSTED, labels=OPERATIONAL)
+        await stack.api.subscribe(space, receiver.url("/a"), TYPE, delivery={"retry_delays_s": []})
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            connection.execute(
+                "alter table letters_to_tell add constraint not_theirs "
+                f"check (application_id <> '{space.application_id}') not valid".encode()
+            )
+            try:
+                await stack.api.send(space, TYPE)
+
+                async def list_reasons() -> list[str]:
+                    reply = await stack.api.call("GET", f"/dead_letters?application_id={space.application_id}")
+                    return [each["reason"] for each in reply.json]
+
+                assert ["exhausted"] == await eventually(list_reasons)
+            finally:
+                connection.execute("alter table letters_to_tell drop constraint not_theirs")
+
+        assert [] == read_told(receiver)
+
+
 async def test_deliveries_that_go_on_failing_are_told_of(stack: Stack) -> None:
     """Owners are notified once, at the fourth failed attempt; not of the notified endpoint itself, nor unasked."""
     space, quiet = await stack.api.make_space(TYPE), await stack.api.make_space(TYPE)

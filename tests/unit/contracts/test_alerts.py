@@ -24,6 +24,7 @@ ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in GROUPS for
 RUNBOOKS = ROOT / "ops/runbooks"
 SECTIONS = ["Meaning", "Likely causes", "What to look at", "What to do"]
 SEVERITIES = {"page", "ticket"}
+HEALTH_CHECK = re.compile(r"\bhealth\.(?:ready|alive|degraded)\[\"(\w+)\"\]")
 SERIES = list_series()
 
 alerts = pytest.mark.parametrize("alert", ALERTS)
@@ -95,6 +96,17 @@ def test_an_alert_says_how_urgent_it_is_and_what_is_wrong(alert: str) -> None:
     assert rule["annotations"]["summary"]
     if kept:
         assert filled_in <= {label.strip() for labels in kept for label in labels.split(",")}
+
+
+def test_every_check_of_health_has_an_alert() -> None:
+    """Checks of consumer groups have one of their own; the page of the one for all others names each of them."""
+    sources = [path.read_text() for room in ("pipeline", "connectors") for path in (ROOT / room).rglob("*.py")]
+    checks = {name for text in sources for name in HEALTH_CHECK.findall(text)}
+    own = set(re.findall(r"\w*group", ALERTS["GroupUnconfirmed"]["expr"].partition("{")[2]))
+    named = set(re.findall(r"`([\w-]+)`", (RUNBOOKS / "HealthProblem.md").read_text()))
+
+    assert {"group", "producers_group"} == own
+    assert set() == checks - own - named
 
 
 def test_no_two_alerts_have_one_name() -> None:
