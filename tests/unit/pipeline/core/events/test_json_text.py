@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,22 @@ def test_it_never_raises(text: bytes, depth: int) -> None:
 
 @given(
     siblings=st.lists(
-        st.sampled_from(["[]", "{}", '[{"]":[]}]', '"[[["', '"\\"["', r'"\\"', r'"\\\"[["', '"]"', '""']), max_size=3
+        st.sampled_from(
+            [
+                "[]",
+                "{}",
+                "[" * 9 + "]" * 9,
+                "[[[[1],[[1],1]]]]",
+                '[{"]":[]}]',
+                '"[[["',
+                '"\\"["',
+                r'"\\"',
+                r'"\\\"[["',
+                '"]"',
+                '""',
+            ]
+        ),
+        max_size=3,
     ),
     repeated=st.sampled_from([1, 2000]),
     forms=st.lists(st.booleans(), min_size=1, max_size=5),
@@ -57,3 +73,14 @@ def test_the_depth_is_counted_whatever_lies_beside_it(
 
     assert (problem is None) == (depth <= DEPTH_MAX)
     assert problem is None or problem == f"is nested more than {DEPTH_MAX} deep"
+
+
+@pytest.mark.parametrize("text", ["[", "{", "]", "[]", "][", '[{"a":', "[[]"])
+def test_a_body_of_brackets_is_refused_at_its_first_bytes(text: str) -> None:
+    """All of it was counted before it was read: 0.16 s of a processor, in which a gateway answers no other request."""
+    body = (text * (5 * 1024 * 1024 // len(text))).encode()
+    begun_s = time.thread_time()
+    problem = find_json_problem(body)
+
+    assert problem is not None
+    assert time.thread_time() - begun_s < 0.02
