@@ -127,6 +127,8 @@ def _initialize(data_dir: Path, binaries: Path, user: str | None) -> str:
     """Create the cluster and its database at the first start; the password of its only user."""
     cluster, unfinished, password_file = data_dir / "data", data_dir / "unfinished", data_dir / "password"
     if not cluster.exists():
+        if user is None:
+            check_user(os.geteuid(), os.getegid())
         # renamed when complete: a first start that is cut off leaves nothing that looks like a cluster
         shutil.rmtree(unfinished, ignore_errors=True)
         _write_password(password_file, user)
@@ -149,6 +151,18 @@ def _initialize(data_dir: Path, binaries: Path, user: str | None) -> str:
             f"cannot read {password_file} ({error.strerror}), which the data beside it needs: "
             "start as the user who made it, or choose another data directory"
         ) from error
+
+
+def check_user(uid: int, gid: int) -> None:
+    """Check that the system has a name for this user, which `initdb` asks for. Raises `EmbeddedError`."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise EmbeddedError(
+            f"PostgreSQL makes its data for a user with a name only, and user id {uid} has no entry in /etc/passwd: "
+            f'add one (echo "hookline:x:{uid}:{gid}::/tmp:/usr/sbin/nologin" >> /etc/passwd), start as a user '
+            "that has one, or set HOOKLINE_DATABASE_WRITE_URL to a PostgreSQL of your own"
+        ) from None
 
 
 def _write_password(path: Path, user: str | None) -> None:

@@ -1,6 +1,7 @@
 """A real PostgreSQL from packages: keeps its data through everything, and refuses what would spoil it."""
 
 import os
+import pwd
 import signal
 import socket
 from pathlib import Path
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from pipeline.embedded.errors import EmbeddedError
-from pipeline.embedded.postgres import EmbeddedPostgres
+from pipeline.embedded.postgres import EmbeddedPostgres, check_user
 from tests.integration.embedded.processes import is_gone
 from tests.support.eventually import eventually
 
@@ -110,3 +111,14 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
     """The refusal comes before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(EmbeddedError, match="for PostgreSQL is taken"):
         EmbeddedPostgres.start(tmp_path, port=other.getsockname()[1])
+
+
+def test_a_user_without_a_name_is_told_what_to_do() -> None:
+    """A container may run under any user id; `initdb` refuses one that /etc/passwd does not have."""
+    free = next(uid for uid in range(20_000, 60_000) if uid not in {each.pw_uid for each in pwd.getpwall()})
+    with pytest.raises(EmbeddedError) as refused:
+        check_user(free, 0)
+    check_user(0, 0)
+
+    assert f'echo "hookline:x:{free}:0::/tmp:/usr/sbin/nologin" >> /etc/passwd' in str(refused.value)
+    assert "HOOKLINE_DATABASE_WRITE_URL" in str(refused.value)
