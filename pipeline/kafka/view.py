@@ -118,12 +118,20 @@ class LogView:
         self._stepper.begin(partitions)
         for number in ends:
             self._stepper.note_good((self._topic.name, number), *marks[number])
+        asked_at_s = time.monotonic()
         # position() knows of records that compaction or aborted writes removed; counting records would wait for ever
         while ends and not self._closing.is_set():
-            self._hand_over(self._take())
+            changes = self._take()
+            self._hand_over(changes)
             places = self._consumer.position([TopicPartition(self._topic.name, number) for number in ends])
             missing = [place for place in places if self._find_reached(place) < ends[place.partition]]
-            if not missing or all(self._is_empty(place.partition, ends[place.partition]) for place in missing):
+            if not missing:
+                break
+            # To ask for bounds is to wait for the open fetch, up to `fetch.wait.max.ms`: not at each thousand records.
+            if changes and time.monotonic() - asked_at_s < STALL_S:
+                continue
+            asked_at_s = time.monotonic()
+            if all(self._is_empty(place.partition, ends[place.partition]) for place in missing):
                 break
         self._report(None)
 

@@ -97,6 +97,20 @@ async def test_all_that_was_there_is_there_at_the_start(kafka: str, topic_prefix
     assert "has ended" in (view.check() or "")
 
 
+async def test_a_large_configuration_is_read_quickly(kafka: str, topic_prefix: str) -> None:
+    """A process with tens of thousands of parts to read waits for the broker a few times, not once a thousand."""
+    config, topics = await make_topics(kafka, topic_prefix)
+    record = to_bytes(make_routes("a", 1))
+    PlainClient(kafka).write(topics.routes, [(f"a{number}".encode(), record) for number in range(30_000)])
+    view = RoutesView(config, topics.routes)
+    try:
+        async with asyncio.timeout(5):
+            await view.start()
+        assert 30_000 == len(list(view.heads()))
+    finally:
+        await view.close()
+
+
 async def test_an_empty_topic_is_read_at_once(kafka: str, topic_prefix: str) -> None:
     """The very first process starts, too."""
     async with open_routes(kafka, topic_prefix) as (view, _):
