@@ -19,7 +19,8 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import Migration, MigrationList, default_migration_table, topological_sort
 
-from pipeline.postgres.own_locks import MIGRATING, WAIT
+from pipeline.postgres.own_locks import AGAIN_AFTER_S as LOCK_AGAIN_AFTER_S
+from pipeline.postgres.own_locks import MIGRATING, TRY
 from pipeline.postgres.pool import describe_unreachable
 from pipeline.postgres.pooling import refuse_shared_sessions
 from pipeline.postgres.session import PREPARE, describe_session, list_values
@@ -149,7 +150,9 @@ def _list_applied(connection: psycopg.Connection[Any]) -> frozenset[str]:
 def _locked(url: str) -> Iterator[None]:
     """Wait until no other process migrates, and keep others waiting. A transaction: poolers keep its session, too."""
     with _connect(url) as connection, connection.transaction():
-        connection.execute(WAIT, MIGRATING.values)
+        cursor = psycopg.ClientCursor(connection)
+        while cursor.execute(TRY, MIGRATING.values).fetchone() != (True,):
+            time.sleep(LOCK_AGAIN_AFTER_S)
         yield
 
 

@@ -2,6 +2,11 @@
 
 The release before had one lock of each kind for the whole database. It is shared here, so that processes of that
 release wait for those of this one, and these for them.
+
+A lock is tried for again and again, and never waited for in a statement: a statement that waits has a snapshot, an
+index that is made concurrently under the lock waits for all snapshots that are older, and PostgreSQL does not see that
+the one waits for the other. `TRY` is executed by a `ClientCursor` for the same reason: after the extended protocol, a
+transaction has the snapshot of its last statement as long as no other follows.
 """
 
 from dataclasses import dataclass
@@ -12,11 +17,11 @@ SCHEMA: LiteralString = (
     "((select coalesce((select relnamespace from pg_class where oid = to_regclass(%(table)s)), "
     "(select oid from pg_namespace where nspname = current_schema())))::bigint & 2147483647)::int"
 )
-# Statements, to be executed with `OwnLock.values`.
-WAIT: LiteralString = f"select pg_advisory_xact_lock_shared(%(before)s), pg_advisory_xact_lock(%(kind)s, {SCHEMA})"
+# A statement, to be executed with `OwnLock.values`.
 TRY: LiteralString = (
     f"select pg_try_advisory_xact_lock_shared(%(before)s) and pg_try_advisory_xact_lock(%(kind)s, {SCHEMA})"
 )
+AGAIN_AFTER_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,7 @@ class OwnLock:
 
     @property
     def values(self) -> dict[str, object]:
-        """Values of the statements above."""
+        """Values of the statement above."""
         return {"kind": self.kind, "table": self.table, "before": self.before}
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import AsyncClientCursor
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Composed
 
@@ -168,7 +169,7 @@ async def redrive_alone(pool: Pool) -> AsyncIterator[bool]:
     async with pool.connection() as connection:
         # as long as the work takes
         await connection.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
-        cursor = await connection.execute(TRY, REDRIVING.values)
+        cursor = await AsyncClientCursor(connection).execute(TRY, REDRIVING.values)
         row = await cursor.fetchone()
         yield row is not None and bool(row[0])
 

@@ -116,7 +116,9 @@ async def _changing(connection: Connection, *, dry_run: bool) -> AsyncIterator[N
             await lock_partitions(connection)
             yield
     except LockNotAvailable as error:
-        raise IsolationError("a table of the archive is being read for long; nothing was changed, try again") from error
+        raise IsolationError(
+            "a table of the archive is being read for long, or the database changed; nothing was changed, try again"
+        ) from error
 
 
 async def _check(connection: Connection, organization_id: str) -> int:

@@ -5,17 +5,21 @@ Safe with any number of archive processes: changes of partitions happen under on
 they have it. Reading and writing of rows lives elsewhere.
 """
 
+import asyncio
+import time
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import LiteralString
 
 import structlog
+from psycopg import AsyncClientCursor
+from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Identifier, Literal
 
 from pipeline.postgres.archive.connection import Connection
 from pipeline.postgres.archive.division import create_day
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
-from pipeline.postgres.own_locks import DIVIDING, WAIT
+from pipeline.postgres.own_locks import AGAIN_AFTER_S, DIVIDING, TRY
 
 # Partitions change under locks that reads must give way to. Rather later than behind a long read, with everything else
 # queueing up behind us; and where a read has what we wait for, and waits for what we have, before PostgreSQL notices
@@ -24,6 +28,7 @@ LOCK_TIMEOUT: LiteralString = (
     "select set_config('lock_timeout', least(5000, extract(epoch from "
     "current_setting('deadlock_timeout')::interval) * 500)::int::text, true)"
 )
+PATIENCE_S = 30.0  # with others that change them
 ONE_DAY = timedelta(days=1)
 
 log = structlog.get_logger()
@@ -76,9 +81,17 @@ async def ensure_days(connection: Connection, days: Iterable[date]) -> list[str]
     return made
 
 
-async def lock_partitions(connection: Connection) -> None:
-    """Lock partitions against other changes for this transaction; its statements give way to reads."""
-    await connection.execute(WAIT, DIVIDING.values)
+async def lock_partitions(connection: Connection, *, patience_s: float = PATIENCE_S) -> None:
+    """Lock partitions against other changes for this transaction; its statements give way to reads.
+
+    Raises `LockNotAvailable` when another process changes partitions, or migrates, for longer than `patience_s`.
+    """
+    give_up_at_s = time.monotonic() + patience_s
+    cursor = AsyncClientCursor(connection)
+    while await (await cursor.execute(TRY, DIVIDING.values)).fetchone() != (True,):
+        if time.monotonic() > give_up_at_s:
+            raise LockNotAvailable(f"another process has changed partitions, or migrated, for {patience_s:g} s")
+        await asyncio.sleep(AGAIN_AFTER_S)
     await connection.execute(LOCK_TIMEOUT)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from psycopg.sql import SQL
 
 from pipeline.core.log.positions import Place
-from pipeline.postgres.archive.connection import Connection
+from pipeline.postgres.archive.connection import LONG_TIMEOUT_S, Connection
 from pipeline.postgres.archive.minutes import count_again
 from pipeline.postgres.archive.partitions import lock_partitions
 from pipeline.postgres.archive.tables import TABLES
@@ -43,7 +43,7 @@ async def prepare_rebuild(connection: Connection) -> None:
     """
     schema = files("pipeline.postgres.archive").joinpath("schema.sql").read_text()
     async with connection.transaction():
-        await lock_partitions(connection)
+        await lock_partitions(connection, patience_s=LONG_TIMEOUT_S)
         await connection.execute(schema.encode())
         # waits for batches that are being written; none begins before this is committed
         await connection.execute(SQL("delete from archive_offsets"))

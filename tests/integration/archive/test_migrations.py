@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import date
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -19,10 +20,10 @@ from yoyo import get_backend, read_migrations
 
 from pipeline.config import DatabaseConfig
 from pipeline.postgres import migrations
-from pipeline.postgres.archive.connection import open_long_connection
+from pipeline.postgres.archive.connection import open_archive_connection, open_long_connection
 from pipeline.postgres.archive.dead_letters import redrive_alone
 from pipeline.postgres.archive.ledger_counts import try_watch_lock
-from pipeline.postgres.archive.partitions import lock_partitions
+from pipeline.postgres.archive.partitions import ensure_days, lock_partitions
 from pipeline.postgres.archive.tables import TABLES, ArchiveTable
 from pipeline.postgres.pool import open_pool
 from pipeline.postgres.server_report import read_report
@@ -33,6 +34,8 @@ from tests.support.processes import ROOT, select_environ
 
 # changes a table of the archive
 ALTERING = "0243.dead_letter_headers"
+# makes an index concurrently
+CONCURRENT = "0260.present_subscriptions"
 TABLE_NAMES = [table.name for table in TABLES]
 
 
@@ -95,6 +98,35 @@ async def test_an_index_is_made_while_rows_are_written(empty_database: str, tmp_
 
         assert (True,) == late.execute(find).fetchone()
     backend.connection.close()
+
+
+async def test_processes_that_wait_for_a_migration_do_not_hold_it_up(empty_database: str) -> None:
+    """An index made concurrently waits for all that read: others that want to migrate, or change partitions, do not."""
+    await asyncio.to_thread(migrations.migrate, empty_database)
+    roll_back(empty_database, first=CONCURRENT)
+    config = DatabaseConfig(write_url=SecretStr(empty_database))
+    async with await open_archive_connection(config) as dividing:
+        with psycopg.connect(empty_database) as writing:
+            writing.execute("delete from subscriptions")  # holds the index up until it is committed
+            migrating = [asyncio.create_task(asyncio.to_thread(migrations.migrate, empty_database)) for _ in range(2)]
+            await eventually(lambda: count_waiting(empty_database) > 0)
+            days = asyncio.create_task(ensure_days(dividing, [date(2026, 1, 2)]))
+            await eventually(lambda: count_statements(empty_database, "%pg_try_advisory_xact_lock%") > 2)
+            assert not days.done()
+        async with asyncio.timeout(30):
+            names = await asyncio.gather(*migrating)
+            assert "events_20260102" in await days
+
+    assert CONCURRENT in names[0] + names[1]
+    assert [] == migrations.plan(empty_database)
+
+
+def count_statements(database: str, pattern: str) -> int:
+    """How many sessions' last statement is like `pattern`."""
+    with psycopg.connect(database) as connection:
+        query = "select count(*) from pg_stat_activity where datname = current_database() and query like %s"
+        (count,) = connection.execute(query, (pattern,)).fetchone() or (0,)
+    return int(count)
 
 
 async def test_many_at_once(empty_database: str) -> None:
