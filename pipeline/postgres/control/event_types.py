@@ -74,12 +74,14 @@ async def list_event_types(
 ) -> list[EventType]:
     """The active ones by name. `after`, `before`: names; those before one are the nearest to it."""
     way = "desc" if before is not None else "asc"
+    # a bound that is not there is not in the statement: `… is null or …` in a kept plan would read every name
+    bounds = ('and name collate "C" > %(after)s ' if after is not None else "") + (
+        'and name collate "C" < %(before)s ' if before is not None else ""
+    )
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventType)) as cursor:
         await cursor.execute(
             "select service, resource_type, verb from event_types "  # noqa: S608 - our own words
-            "where application_id = %(application_id)s and is_active "
-            'and (%(after)s::text is null or name collate "C" > %(after)s) '
-            'and (%(before)s::text is null or name collate "C" < %(before)s) '
+            f"where application_id = %(application_id)s and is_active {bounds}"
             f'order by name collate "C" {way} limit %(limit)s',
             {"application_id": application_id, "after": after, "before": before, "limit": limit},
         )
