@@ -50,6 +50,7 @@ PARK_REASONS = (
     "payload_away",
     "spool_full",
     "over_share",
+    "bundled",
 )
 PAYLOAD_SOURCES = ("spool", "log", "archive")
 READ_FAULT_KINDS = ("unreadable", "tail_lost", "made_again")

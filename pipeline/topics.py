@@ -160,7 +160,7 @@ def declare_topics(*, prefix: str, partitions: int, event_retention_s: int) -> T
             # kept well beyond its delay: what waits for its time must still be there then
             topic(
                 f"retries.{_name_delay(delay_s)}",
-                ("delivery", "probe"),
+                ("delivery", "bundle", "probe"),
                 "subscription_id",
                 retention_s=max(event_retention_s, delay_s + DAY_S),
                 delay_s=delay_s,

@@ -21,6 +21,7 @@ NAMES = (
     "routes_changed",
     "dispatch",
     "delivery",
+    "bundle",
     "attempt",
     "dead_letter",
     "routes",
@@ -84,6 +85,11 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
 def list_versions(name: str) -> list[int]:
     """The versions of one record's schema, oldest first."""
     return [writer.version for writer in VERSIONS[name]]
+
+
+def list_headers(name: str) -> list[bytes]:
+    """The first bytes of records called `name`, by version, oldest first."""
+    return [writer.header for writer in VERSIONS[name]]
 
 
 def compile_encoder(

@@ -97,12 +97,17 @@ class Outbox:
 
     def write(self, encoded: ToSend) -> Written:
         """Write an encoded record. Raises `WriteError`."""
-        if encoded[0] in self._topics.retries:
-            self._metrics.retries_scheduled_total.labels(encoded[0].name).inc()
+        return self.write_all([encoded])
+
+    def write_all(self, records: Sequence[ToSend]) -> Written:
+        """Write encoded records; done when all are acknowledged. Raises `WriteError`."""
+        for topic, *_ in records:
+            if topic in self._topics.retries:
+                self._metrics.retries_scheduled_total.labels(topic.name).inc()
         try:
-            return self._writer.send_bytes([encoded])
+            return self._writer.send_bytes(records)
         except Exception as error:
-            raise WriteError(f"cannot write to {encoded[0].name}: {error}") from error
+            raise WriteError(f"cannot write to {', '.join({topic.name for topic, *_ in records})}: {error}") from error
 
     async def write_and_wait(self, encoded: ToSend) -> None:
         """Write, and return when it is acknowledged. Raises `WriteError`."""

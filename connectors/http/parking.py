@@ -4,6 +4,7 @@ from collections.abc import Hashable
 
 import msgspec
 
+from connectors.http.bundles import LANE_PREFIX
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.endpoint_source import EndpointSource
 from connectors.http.outbox import Outbox, Written
@@ -32,7 +33,8 @@ class DeliveryParking:
 
     def owner(self, lane: Hashable) -> Hashable:
         # by its endpoint, so that no record is decoded for it; one that is not published yet is on its own
-        endpoint = self._endpoints.get(lane.decode(errors="replace")) if isinstance(lane, bytes) else None
+        key = lane.removeprefix(LANE_PREFIX) if isinstance(lane, bytes) else b""
+        endpoint = self._endpoints.get(key.decode(errors="replace"))
         return lane if endpoint is None else endpoint.application_id
 
     def park(self, incoming: Incoming, jam: Jam, now_us: int) -> Written:
@@ -42,7 +44,7 @@ class DeliveryParking:
         gate = self._memory.gate(incoming.lane)
         waited_in = self._tier_numbers.get(record.topic) if incoming.rank is Rank.PARKED else None
         tier = gate.choose_tier(jam, monotonic_us(), self._outbox.delays_s, waited_in=waited_in)
-        return self._park(record, tier, "breaker" if gate.opened_until_us else "lane_full")
+        return self._park(record, incoming.lane, tier, "breaker" if gate.opened_until_us else "lane_full")
 
     def came_back(self, incoming: Incoming) -> None:
         gate, tier = self._memory.gate(incoming.lane), self._tier_numbers[incoming.work.topic]
@@ -52,7 +54,7 @@ class DeliveryParking:
 
     def park_for(self, record: LogRecord, wait_us: int, reason: str) -> Written:
         """Wait so long for capacity: of this process, or of a destination."""
-        return self._park(record, choose_tier(self._outbox.delays_s, wait_us), reason)
+        return self._park(record, record.key, choose_tier(self._outbox.delays_s, wait_us), reason)
 
     def park_for_endpoint(self, record: LogRecord, delivery: Delivery, reason: str) -> Written:
         """Wait for the control plane: to publish an endpoint, or (longer each time) to disable or enable it."""
@@ -65,6 +67,6 @@ class DeliveryParking:
         again = msgspec.structs.replace(delivery, parked_times=delivery.parked_times + 1)
         return self._outbox.park_again(again, wait_us, reason, record.trace)
 
-    def _park(self, record: LogRecord, number: int, reason: str) -> Written:
-        self._memory.gate(record.key).parked[number] += 1
+    def _park(self, record: LogRecord, lane: Hashable, number: int, reason: str) -> Written:
+        self._memory.gate(lane).parked[number] += 1
         return self._outbox.park(record, number, reason)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from connectors.http.attempting import Attempting
+from connectors.http.bundles import LANE_PREFIX, Bundles
 from connectors.http.delivering import Delivering
 from connectors.http.endpoint_memory import EndpointMemory
 from connectors.http.endpoint_source import EndpointSource
@@ -23,7 +24,7 @@ from connectors.http.learning import Learning
 from connectors.http.ledger import Ledger
 from connectors.http.message import Signing
 from connectors.http.open_requests import OpenRequestBook
-from connectors.http.outbox import Outbox, Written
+from connectors.http.outbox import Outbox, WriteError, Written
 from connectors.http.parking import DeliveryParking
 from connectors.http.payloads.payloads import Payloads
 from connectors.http.record_keeping import RecordKeeping
@@ -33,6 +34,7 @@ from connectors.http.steps import Steps
 from connectors.sink import Incoming, LogRecord, Place
 from pipeline.clock import wall_us
 from pipeline.config import Settings
+from pipeline.core.events.bundle import is_bundle
 from pipeline.core.events.claim_check import is_claim_check
 from pipeline.core.events.ids import derive_attempt_id
 from pipeline.core.events.loop_detection import derive_hop
@@ -89,6 +91,9 @@ class HttpSink:
             hop=derive_hop(deliver.hop_name),
         )
         self.parking = DeliveryParking(topics, endpoints=endpoints, memory=memory, outbox=outbox)
+        self._bundles = Bundles(
+            topics, endpoints=endpoints, memory=memory, outbox=outbox, metrics=metrics, clock_us=clock_us
+        )
         self.learning = Learning(memory, outbox, metrics)
         self.open_requests = OpenRequestBook()
         record_keeping = RecordKeeping(outbox, ledger, kill_points=kill_points, metrics=metrics)
@@ -130,6 +135,8 @@ class HttpSink:
         """
         if record.topic == self._lead:
             return Incoming(record, record.key)
+        if is_bundle(record.value):
+            return Incoming(record, LANE_PREFIX + (record.key or b""), Rank.PARKED)
         due_at_us = self._read_due(record)
         if due_at_us <= record.timestamp_us:  # it was due when it was written: it was parked
             return Incoming(record, record.key, Rank.PARKED)
@@ -149,8 +156,12 @@ class HttpSink:
     async def put(self, works: Sequence[LogRecord]) -> Written | None:
         (record,) = works
         try:
+            if is_bundle(record.value):
+                return self._bundles.take_apart(record)
             delivery = self._steps.read(record)
             is_altered = isinstance(delivery, Delivery) and not is_claim_check(delivery) and is_corrupt(delivery)
+        except WriteError:
+            raise
         except Exception as error:
             log.exception("record_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             return self._outbox.give_up(record, "internal", judge_error(error).detail or "")

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from pipeline.core.events.bundle import take_apart
 from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS, make_dead_letter
 from pipeline.core.events.records import (
     Attempt,
+    Bundle,
     DeadLetter,
     Delivery,
     Dispatch,
@@ -53,6 +55,8 @@ class Smaller:
                 return None if shorter == record else [(topic, key, to_bytes(shorter))]
             case Delivery():
                 return [(self._topics.dead, key, to_bytes(self._make_letter(refused, error, record)))]
+            case Bundle():
+                return [(topic, each.subscription_id.encode(), to_bytes(each)) for each in take_apart(record)]
             case Dispatch():
                 # the archive adds up what several dispatches of an event say
                 half = len(record.matches) // 2

@@ -9,8 +9,9 @@ from datetime import date
 from typing import NamedTuple
 
 from pipeline.config import KafkaConfig
+from pipeline.core.events.bundle import read_deliveries
 from pipeline.core.events.event import Unreadable
-from pipeline.core.events.records import Delivery, Event, expect, is_probe
+from pipeline.core.events.records import Event, is_probe
 from pipeline.core.log.account import Account
 from pipeline.kafka.event_records import read_event
 from pipeline.kafka.read_faults import ReadFault
@@ -59,17 +60,18 @@ def find_open(
             if settled[record.place].has(record.offset):
                 continue
             try:
-                delivery = expect(Delivery, record.value or b"")
+                deliveries = read_deliveries(record.value or b"")
             except SchemaError:
                 continue  # deliver makes a dead letter of it, or it is a probe
-            found = wanted.pop(bytes.fromhex(delivery.delivery_id.replace("-", "")), None)
-            if found is None:
-                continue
-            # as the sink ranks them: what was due when it was put into a tier waits for capacity
-            if topic.delay_s and delivery.due_at_us <= record.timestamp_us:
-                found.account.parked += 1
-            else:
-                found.account.pending += 1
+            for delivery in deliveries:
+                found = wanted.pop(bytes.fromhex(delivery.delivery_id.replace("-", "")), None)
+                if found is None:
+                    continue
+                # as the sink ranks them: what was due when it was put into a tier waits for capacity
+                if topic.delay_s and delivery.due_at_us <= record.timestamp_us:
+                    found.account.parked += 1
+                else:
+                    found.account.pending += 1
     return read
 
 

@@ -41,8 +41,8 @@ class Excess:
         self._topics = topics
         self._lately: OrderedDict[str, Lately] = OrderedDict()
 
-    def choose(self, application_id: str, now_us: int, settled_per_s: float) -> Topic:
-        """Count one more delivery of the application; returns the retry topic that it waits in."""
+    def choose(self, application_id: str, now_us: int, settled_per_s: float, *, count: int = 1) -> Topic:
+        """Count so many more deliveries of the application; returns the retry topic that they wait in."""
         lately = self._lately.get(application_id)
         if lately is None:
             if len(self._lately) >= APPLICATIONS_MAX:
@@ -51,5 +51,5 @@ class Excess:
         else:
             self._lately.move_to_end(application_id)
         waiting = lately.measure(now_us)
-        lately.count += 1
+        lately.count += count
         return next((topic for topic in self._topics if waiting < 2 * topic.delay_s * settled_per_s), self._topics[-1])

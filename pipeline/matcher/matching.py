@@ -1,17 +1,20 @@
 """Records of a chunk become what has to be written: deliveries, one dispatch an event, dead letters."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
+from pipeline.core.events.bundle import SUBSCRIPTIONS_MAX, single_out
 from pipeline.core.events.claim_check import NOWHERE, writes_claim_checks
 from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS, KEY_MAX_BYTES, make_dead_letter
 from pipeline.core.events.event import Unreadable, parse_event
 from pipeline.core.events.fingerprint import fingerprint
 from pipeline.core.events.ids import derive_delivery_id, is_uuid
 from pipeline.core.events.operational import OPERATIONAL_TYPES
-from pipeline.core.events.records import Delivery, Dispatch, Event, RoutesChanged, is_probe, to_bytes
+from pipeline.core.events.records import Bundle, Dispatch, Event, RoutesChanged, is_probe, is_written, to_bytes
 from pipeline.core.log.checksum import choose_sum
 from pipeline.core.log.recent_ids import RecentIds
 from pipeline.core.routing.payload_filter import Content, SelectionCostError
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 # What a delivery, its attempts and its dead letter hold besides the payload, with room to spare.
 ENVELOPE_MAX_BYTES = 8 * 1024
+ENVELOPE_BYTES = 300  # what a delivery usually holds besides the payload
 SELECTION_COST = "the patterns and payload filters of its application's subscriptions take too long with it"
 # One event may match ten thousand subscriptions: its deliveries are handed on in pieces of about this size.
 PORTION_MAX_BYTES = 2 * 1024 * 1024
@@ -198,29 +202,34 @@ class Matcher:
         matched_at_us = self._clock_us()
         content_crc32 = choose_sum(event)
         is_inline = len(event.payload) <= self._payload_inline_max_bytes or not writes_claim_checks()
-        found = []
+        matched = Bundle(
+            application_id=application_id,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            payload=event.payload if is_inline else b"",
+            payload_content_type=event.payload_content_type,
+            appended_at_us=appended_at_us,
+            received_at_us=event.received_at_us,
+            matched_at_us=matched_at_us,
+            routes_version=routes_version,
+            content_crc32=content_crc32,
+            payload_partition=NOWHERE if is_inline else record.partition,
+            payload_offset=NOWHERE if is_inline else record.offset,
+            payload_bytes=0 if is_inline else len(event.payload),
+            subscriptions=[],
+        )
+        size_bytes = len(matched.payload) + ENVELOPE_BYTES
+        found, excess = [], []
         for subscription_id in subscription_ids:
-            delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
+            if self._outstanding.take(application_id, size_bytes):
+                delivery = single_out(matched, subscription_id)
+                delivery_id = delivery.delivery_id
+                yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))
+            else:
+                delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
+                excess.append(subscription_id)
             found.append({"subscription_id": subscription_id, "delivery_id": delivery_id})
-            delivery = Delivery(
-                delivery_id=delivery_id,
-                subscription_id=subscription_id,
-                application_id=application_id,
-                event_id=event.event_id,
-                event_type=event.event_type,
-                payload=event.payload if is_inline else b"",
-                payload_content_type=event.payload_content_type,
-                appended_at_us=appended_at_us,
-                received_at_us=event.received_at_us,
-                matched_at_us=matched_at_us,
-                routes_version=routes_version,
-                content_crc32=content_crc32,
-                payload_partition=NOWHERE if is_inline else record.partition,
-                payload_offset=NOWHERE if is_inline else record.offset,
-                payload_bytes=0 if is_inline else len(event.payload),
-            )
-            value = to_bytes(delivery)
-            yield (self._choose_topic(application_id, len(value)), subscription_id.encode(), value)
+        yield from self._write_excess(matched, excess)
         dispatch = Dispatch(
             application_id=application_id,
             event_id=event.event_id,
@@ -237,12 +246,23 @@ class Matcher:
         yield (self._topics.dispatches, application_id.encode(), to_bytes(dispatch))
         self._metrics.matches_total.inc(len(found))
 
-    def _choose_topic(self, application_id: str, size_bytes: int) -> Topic:
-        """Where one more delivery of the application goes: what it has beyond its share comes from a retry topic."""
-        if self._outstanding.take(application_id, size_bytes):
-            return self._topics.deliveries
-        self._count_parked()
-        return self._excess.choose(application_id, self._clock_us(), self._outstanding.settled_per_s)
+    def _write_excess(self, matched: Bundle, subscription_ids: Sequence[str]) -> Iterator[ToWrite]:
+        """Bundles, each of one partition, of what the application has beyond its share; for retry topics."""
+        partitions: dict[int, list[str]] = defaultdict(list)
+        for subscription_id in subscription_ids:
+            partitions[self._topics.deliveries.locate(subscription_id.encode())].append(subscription_id)
+        size = SUBSCRIPTIONS_MAX if is_written(Bundle) else 1
+        for ids in partitions.values():
+            for start in range(0, len(ids), size):
+                portion = ids[start : start + size]
+                self._count_parked(len(portion))
+                topic = self._excess.choose(
+                    matched.application_id, self._clock_us(), self._outstanding.settled_per_s, count=len(portion)
+                )
+                subscriptions = [{"subscription_id": each} for each in portion]
+                bundle = msgspec.structs.replace(matched, subscriptions=subscriptions)
+                value = to_bytes(bundle if len(portion) > 1 else single_out(matched, portion[0]))
+                yield (topic, portion[0].encode(), value)
 
     def _find_unfit(self, event: Event, routes: AppliedRoutes) -> str | None:
         """Why the event's type refuses its payload. One that was checked before it was written is not looked at."""

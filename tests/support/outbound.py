@@ -1,12 +1,13 @@
 """Endpoints and deliveries made to order, for tests of the way out."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from connectors.http.client.exchange import Request
 from connectors.http.message import Signing, build_request
 from connectors.http.target import compile_target
-from pipeline.core.events.records import Delivery, Endpoint, EndpointState
+from pipeline.core.events.records import Bundle, Delivery, Endpoint, EndpointState
 from pipeline.core.signing.sealing import Sealer
 
 SECRET = "4f8c1c3e-6f3b-4a57-9b1c-0d6d3d0a8f11"
@@ -57,6 +58,27 @@ def make_delivery(**fields: Any) -> Delivery:
         "matched_at_us": NOW_US,
     }
     return Delivery(**plain | fields)
+
+
+def make_bundle(subscription_ids: Iterable[str], **fields: Any) -> Bundle:
+    """A bundle of first attempts to these subscriptions; `fields`: of the record."""
+    plain: dict[str, Any] = {
+        "application_id": APPLICATION_ID,
+        "event_id": str(UUID(int=4)),
+        "event_type": "billing.invoice.paid",
+        "payload": b'{"n":1}',
+        "payload_content_type": "application/json",
+        "appended_at_us": NOW_US,
+        "received_at_us": NOW_US,
+        "matched_at_us": NOW_US,
+        "routes_version": 3,
+        "content_crc32": 1,
+        "payload_partition": -1,
+        "payload_offset": -1,
+        "payload_bytes": 0,
+        "subscriptions": [{"subscription_id": each} for each in subscription_ids],
+    }
+    return Bundle(**plain | fields)
 
 
 def make_request(url: str, **fields: Any) -> Request:

@@ -85,6 +85,25 @@ class Delivery(Record, frozen=True, kw_only=True, gc=False):
     payload_bytes: int = 0  # the payload's size where it is not in here
 
 
+class Bundle(Record, frozen=True, kw_only=True, gc=False):
+    """Deliveries of one event to several subscriptions. `subscriptions`: `{"subscription_id"}` each."""
+
+    application_id: str
+    event_id: str
+    event_type: str
+    payload: bytes
+    payload_content_type: str
+    appended_at_us: int
+    received_at_us: int
+    matched_at_us: int
+    routes_version: int
+    content_crc32: int
+    payload_partition: int
+    payload_offset: int
+    payload_bytes: int
+    subscriptions: list[dict[str, str]]
+
+
 class Attempt(Record, frozen=True, kw_only=True, gc=False):
     """One HTTP request made for a delivery, or its cancelling. `outcome`: succeeded, failed or cancelled."""
 
@@ -275,6 +294,7 @@ CLASSES: dict[str, type[Record]] = {
     "routes_changed": RoutesChanged,
     "dispatch": Dispatch,
     "delivery": Delivery,
+    "bundle": Bundle,
     "attempt": Attempt,
     "dead_letter": DeadLetter,
     "routes": Routes,
@@ -293,7 +313,7 @@ ENCODERS: dict[type[Record], Callable[[Any], bytes]] = {
 }
 
 # Version 0 of these is not to write them: the release before does not know them, and nothing depends on them.
-DISPENSABLE = frozenset({"open_requests"})
+DISPENSABLE = frozenset({"bundle", "open_requests"})
 
 T = TypeVar("T", bound=Record)
 

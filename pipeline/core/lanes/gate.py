@@ -151,6 +151,11 @@ class EndpointGate:
         self.open -= 1
         self._progress_at_us = now_us
 
+    @property
+    def is_well(self) -> bool:
+        """Is the breaker closed, and were half of the last outcomes successes? Not of an endpoint without outcomes."""
+        return not self.opened_until_us and 0 < len(self._outcomes) <= 2 * self._outcomes.count(True)
+
     def note_drained(self, us_per_item: float, now_us: int) -> None:
         self._drained_us_per_item = us_per_item
         self._drained_until_us = now_us + DRAINED_FOR_US
@@ -222,7 +227,7 @@ class EndpointGate:
             return min(tier if waited_in is None else max(tier, waited_in + 1), longest)
         shortest = 0
         if waited_in is not None and not (self._outcomes and self._outcomes[-1]):
-            shortest = min(waited_in + 1, longest)
+            shortest = self.choose_longer_tier(now_us, delays_s, waited_in)
         us_per_item = jam.us_per_item or max(self._taken_us / self.limit, UNKNOWN_US_PER_ITEM)
         # one that succeeded last and has a slow moment, perhaps of this machine, goes on at its own speed
         if self._failing_from_us is not None or (not self._outcomes and self.is_slow(now_us)):
@@ -237,6 +242,10 @@ class EndpointGate:
             if ahead * us_per_item < 2 * delays_s[index] * SECOND_US and index >= shortest:
                 return index
         return longest
+
+    def choose_longer_tier(self, now_us: int, delays_s: Sequence[int], waited_in: int) -> int:
+        """Choose the next longer tier than `waited_in`, as far as the endpoint's failing allows."""
+        return min(waited_in + 1, self._find_longest(now_us, delays_s))
 
     def _find_longest(self, now_us: int | None, delays_s: Sequence[int]) -> int:
         """The longest tier to park in. `now_us` None: however long the endpoint has failed."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from confluent_kafka import Consumer, TopicPartition
 
-from pipeline.core.events.records import Delivery, Event
+from pipeline.core.events.bundle import SUBSCRIPTIONS_MAX, read_deliveries
+from pipeline.core.events.records import Bundle, Delivery, Event, Record, to_bytes
 from pipeline.matcher.deliver_progress import DeliverProgress
+from pipeline.topics import Topic
 from tests.integration.matcher.matcher_site import MatcherSite, make_id
 from tests.support.eventually import eventually
 
@@ -23,6 +25,14 @@ async def prepare(kafka: str, topic_prefix: str) -> tuple[MatcherSite, str, str]
     site.publish(wide, {make_id(): {} for _ in range(SUBSCRIPTIONS)})
     site.publish(narrow, {make_id(): {}})
     return site, wide, narrow
+
+
+def list_excess(site: MatcherSite, *topics: Topic) -> list[Delivery]:
+    """The deliveries in retry topics, those of bundles as well."""
+    records: list[Record] = []
+    for topic in topics or site.topics.of_excess():
+        records += [*site.read_records(topic, Bundle), *site.read_records(topic, Delivery)]
+    return [each for record in records for each in read_deliveries(to_bytes(record))]
 
 
 def commit_as_deliver(site: MatcherSite, ends: Mapping[int, int]) -> None:
@@ -51,12 +61,12 @@ async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, to
         matches = sum(len(dispatch.matches) for dispatch in dispatches)
 
         def list_all() -> list[Delivery]:
-            topics = (site.topics.deliveries, *site.topics.of_excess())
-            deliveries = [each for topic in topics for each in site.read_records(topic, Delivery)]
+            deliveries = [*site.read_records(site.topics.deliveries, Delivery), *list_excess(site)]
             assert matches <= len(deliveries)
             return deliveries
 
         found = await eventually(list_all)
+        shorter, longer, _ = (list_excess(site, topic) for topic in site.topics.of_excess())
         there = Counter(each.application_id for each in site.read_records(site.topics.deliveries, Delivery))
 
     assert 10 * SUBSCRIPTIONS + 50 == matches
@@ -64,8 +74,10 @@ async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, to
         each.delivery_id for each in found
     )
     assert {wide: UNSETTLED_MAX // 2, narrow: 50} == there
-    shorter, longer, _ = (site.count(topic) for topic in site.topics.of_excess())
-    assert (UNSETTLED_MAX, 10 * SUBSCRIPTIONS - UNSETTLED_MAX * 3 // 2) == (shorter, longer)
+    assert 0 <= len(shorter) - UNSETTLED_MAX < SUBSCRIPTIONS_MAX  # the last bundle may be too much
+    assert 10 * SUBSCRIPTIONS - UNSETTLED_MAX // 2 == len(shorter) + len(longer)
+    records = sum(site.count(topic) for topic in site.topics.of_excess())
+    assert records < len(shorter + longer) / 10
     assert {each.event_id for each in [*flood, *others]} == {each.event_id for each in found}
 
 
@@ -74,7 +86,7 @@ async def test_what_deliver_has_settled_makes_room(kafka: str, topic_prefix: str
     site, wide, _ = await prepare(kafka, topic_prefix)
     async with site.matcher(MATCHER_UNSETTLED_MAX=str(UNSETTLED_MAX)):
         site.send(wide, 5)
-        await site.wait_for(site.topics.retries[0], 5 * SUBSCRIPTIONS - UNSETTLED_MAX // 2)
+        await eventually(lambda: len(list_excess(site)) == 5 * SUBSCRIPTIONS - UNSETTLED_MAX // 2)
         before = site.count(site.topics.deliveries)
         await asyncio.to_thread(commit_as_deliver, site, site.ends(site.topics.deliveries))
 

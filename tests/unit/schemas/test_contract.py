@@ -19,8 +19,11 @@ import schemas
 from pipeline.core.events.claim_check import CLAIM_CHECKS_SINCE, writes_claim_checks
 from pipeline.core.events.records import (
     CLASSES,
+    NAMES,
+    Bundle,
     Delivery,
     OpenRequests,
+    Record,
     RecordVersionError,
     from_bytes,
     is_written,
@@ -269,14 +272,15 @@ def test_a_delivery_whose_payload_is_elsewhere_is_written_as_the_newest_version(
     assert writes_claim_checks()
 
 
-def test_a_record_that_the_release_before_does_not_know_can_be_left_out() -> None:
-    """The setting has version 0 for it, and the record is written again without it."""
+@pytest.mark.parametrize("record", [OpenRequests, Bundle])
+def test_a_record_that_the_release_before_does_not_know_can_be_left_out(record: type[Record]) -> None:
+    """The setting has version 0 for it; without the setting it is written again."""
     try:
-        write_as({"open_requests": 0})
-        assert not is_written(OpenRequests)
+        write_as({NAMES[record]: 0})
+        assert not is_written(record)
     finally:
-        write_as({"open_requests": 1})
-    assert is_written(OpenRequests)
+        write_as({NAMES[record]: 1})
+    assert is_written(record)
 
 
 @pytest.mark.parametrize(

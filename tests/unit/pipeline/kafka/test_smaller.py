@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from pipeline.core.events.bundle import take_apart
 from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS
 from pipeline.core.events.records import (
     Attempt,
@@ -20,6 +21,7 @@ from pipeline.kafka.failures import RecordRefusedError, ToSend
 from pipeline.kafka.smaller import Smaller
 from pipeline.topics import Topic, declare_topics
 from tests.integration.archive.records import make_attempt, make_dead_letter, make_dispatch, make_event
+from tests.support.outbound import make_bundle
 
 TOPICS = declare_topics(prefix="t.", partitions=1, event_retention_s=3600)
 ERROR = RecordRefusedError("MSG_SIZE_TOO_LARGE: too large", topic="t")
@@ -55,6 +57,14 @@ def make_delivery() -> Delivery:
         matched_at_us=3,
         attempt_number=4,
     )
+
+
+def test_a_bundle_becomes_its_deliveries() -> None:
+    """Each with its own key, in the topic that the bundle was for."""
+    bundle, retries = make_bundle(["s-1", "s-2"]), TOPICS.retries[2]
+
+    assert [(retries, each) for each in take_apart(bundle)] == replace_record(retries, bundle)
+    assert [b"s-1", b"s-2"] == [key for _, key, *_ in replace(retries, to_bytes(bundle)) or []]
 
 
 def test_an_attempt_keeps_what_it_came_to() -> None:

@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -10,18 +9,29 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+from pipeline.core.events.bundle import SUBSCRIPTIONS_MAX, read_deliveries
 from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS
 from pipeline.core.events.event import parse_event
 from pipeline.core.events.ids import derive_delivery_id, derive_record_id
 from pipeline.core.events.operational import OPERATIONAL_TYPES
-from pipeline.core.events.records import DeadLetter, Delivery, Dispatch, Event, Record, from_bytes, to_bytes
+from pipeline.core.events.records import (
+    Bundle,
+    DeadLetter,
+    Delivery,
+    Dispatch,
+    Event,
+    Record,
+    from_bytes,
+    to_bytes,
+    write_as,
+)
 from pipeline.core.log.checksum import choose_sum
 from pipeline.core.routing.routes import AppliedRoutes, RoutesHistory
 from pipeline.matcher import matching
 from pipeline.matcher.matching import PORTION_MAX_BYTES, Matcher, ToWrite
 from pipeline.matcher.outstanding import Outstanding
 from pipeline.metrics import Metrics
-from pipeline.topics import declare_topics
+from pipeline.topics import Topics, declare_topics
 from tests.unit.pipeline.matcher.records import (
     APPLICATION,
     EVENT_TYPE,
@@ -48,9 +58,10 @@ def make_matcher(
     unsettled_max: int = 1000,
     metrics: Metrics | None = None,
     parse: Any = parse_event,
+    topics: Topics = TOPICS,
 ) -> Matcher:
     return Matcher(
-        TOPICS,
+        topics,
         routes,
         metrics or Metrics("matcher"),
         outstanding=Outstanding(bound_min=unsettled_max),
@@ -417,7 +428,8 @@ async def test_what_is_too_much_at_once_comes_in_portions() -> None:
     subscription_ids = [f"s-{number}" for number in range(1000)]
     routes.publish(make_routes({each: {} for each in subscription_ids}))
     event = make_event(payload=b"x" * 20_000)
-    portions = [portion async for portion in make_matcher(routes).match([store(event)])]
+    matcher = make_matcher(routes, unsettled_max=10_000)
+    portions = [portion async for portion in matcher.match([store(event)])]
     sizes = [sum(len(value) for _, _, value, *_ in portion) for portion in portions]
 
     assert len(sizes) == 1 + 20_000_000 // PORTION_MAX_BYTES
@@ -431,17 +443,61 @@ async def test_a_chunk_that_leads_to_nothing_has_a_portion() -> None:
     assert [[]] == [portion async for portion in make_matcher(known_routes()).match([])]
 
 
-async def test_deliveries_beyond_an_applications_share_wait_in_the_shortest_retry_topic() -> None:
-    """Each match is written once, to one topic or the other; the dispatch names them all."""
-    routes, metrics = FixedRoutes(), Metrics("matcher")
+async def match_wide(**settings: Any) -> list[tuple[str, bytes, Record]]:
+    """Match an event with 300 subscriptions, of which 200 are within the application's share."""
+    routes = FixedRoutes()
     routes.publish(make_routes({f"s-{number}": {} for number in range(300)}))
-    matcher = make_matcher(routes, unsettled_max=400, metrics=metrics)
+    return read(await match(make_matcher(routes, unsettled_max=400, **settings), [store(make_event())]))
 
+
+def list_deliveries(written: Iterable[tuple[str, bytes, Record]], topic: str) -> list[Delivery]:
+    return [each for name, _, record in written if name == topic for each in read_deliveries(to_bytes(record))]
+
+
+async def test_deliveries_beyond_an_applications_share_wait_in_the_shortest_retry_topic() -> None:
+    """Each match is written once, to one topic or the other, there in bundles; the dispatch names them all."""
+    metrics = Metrics("matcher")
+    written = await match_wide(metrics=metrics)
+
+    (dispatch,) = (record for _, _, record in written if isinstance(record, Dispatch))
+    matched = [each["delivery_id"] for each in dispatch.matches]
+    assert matched[:200] == [each.delivery_id for each in list_deliveries(written, "deliveries")]
+    waiting = list_deliveries(written, "retries.1s")
+    assert sorted(matched[200:]) == sorted(each.delivery_id for each in waiting)
+    bundles = [(key, record) for name, key, record in written if isinstance(record, Bundle)]
+    assert TOPICS.deliveries.partitions >= len(bundles) == len(written) - 201
+    for key, bundle in bundles:
+        keys = [each["subscription_id"].encode() for each in bundle.subscriptions]
+        assert key == keys[0]
+        assert 1 == len({TOPICS.deliveries.locate(each) for each in keys})
+    assert 100 == metrics.registry.get_sample_value("hookline_parked_total", {"reason": "over_share"})
+
+
+async def test_a_delivery_is_the_same_in_a_bundle_and_alone() -> None:
+    """Left out by the setting, bundles are deliveries, each with all that it would have had."""
+    bundled = list_deliveries(await match_wide(), "retries.1s")
+    try:
+        write_as({"bundle": 0})
+        written = await match_wide()
+    finally:
+        write_as({"bundle": 1})
+
+    alone = [record for name, _, record in written if name == "retries.1s"]
+    assert 100 == len(alone)
+    assert {each.delivery_id: each for each in bundled} == {
+        each.delivery_id: each for each in alone if isinstance(each, Delivery)
+    }
+
+
+async def test_bundles_are_bounded() -> None:
+    """An event for thousands has many, and what is left over by itself is a delivery."""
+    routes, topics = FixedRoutes(), declare_topics(prefix="t.", partitions=1, event_retention_s=86_400)
+    routes.publish(make_routes({f"s-{number}": {} for number in range(100 + 2 * SUBSCRIPTIONS_MAX + 1)}))
+    matcher = make_matcher(routes, unsettled_max=200, topics=topics)
     written = read(await match(matcher, [store(make_event())]))
 
-    by_topic = Counter(topic for topic, _, _ in written)
-    assert {"deliveries": 200, "retries.1s": 100, "dispatches": 1} == by_topic
-    (dispatch,) = (record for _, _, record in written if isinstance(record, Dispatch))
-    deliveries = [record for _, _, record in written if isinstance(record, Delivery)]
-    assert [each.delivery_id for each in deliveries] == [each["delivery_id"] for each in dispatch.matches]
-    assert 100 == metrics.registry.get_sample_value("hookline_parked_total", {"reason": "over_share"})
+    found = [record for name, _, record in written if name.startswith("retries")]
+    assert [SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX] == [
+        len(record.subscriptions) for record in found if isinstance(record, Bundle)
+    ]
+    assert [Bundle, Bundle, Delivery] == [type(record) for record in found]
