@@ -37,6 +37,9 @@ class GatePolicy:
     rate_per_s: float | None = None  # requests started per second; None: unlimited
     window: int = 20  # outcomes the breaker looks at
     window_failures: int = 16  # so many failures among them open it
+    first_failures: int = (
+        12  # so many open it while there was no success: 500 dead endpoints were sent 20 requests each
+    )
     open_first_us: int = 5 * SECOND_US
     open_max_us: int = 300 * SECOND_US
     slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
@@ -202,9 +205,7 @@ class EndpointGate:
             if started_at_us >= self.opened_until_us:  # the probe; others were on their way before
                 self._open_for_us = min(2 * self._open_for_us, self._policy.open_max_us)
                 self.opened_until_us = now_us + self._open_for_us
-        elif len(self._outcomes) == self._policy.window and (
-            self._outcomes.count(False) >= self._policy.window_failures
-        ):
+        elif self._is_failing():
             self.opened_until_us = now_us + self._open_for_us
 
     def choose_tier(self, jam: Jam, now_us: int, delays_s: Sequence[int], *, waited_in: int | None = None) -> int:
@@ -254,6 +255,14 @@ class EndpointGate:
             failed_s = (now_us - self._failing_from_us) / SECOND_US
             longest_s = max(longest_s, min(2 * failed_s, self._policy.park_failing_max_s))
         return max(0, bisect_right(delays_s, longest_s) - 1)
+
+    def _is_failing(self) -> bool:
+        """Were most of the last outcomes failures, or all that there were?"""
+        outcomes, policy = self._outcomes, self._policy
+        failures = outcomes.count(False)
+        if failures == len(outcomes) and failures >= policy.first_failures:
+            return True
+        return len(outcomes) == policy.window and failures >= policy.window_failures
 
     def _smooth(self, taken_us: int) -> None:
         self._taken_us += 0.2 * (taken_us - self._taken_us)

@@ -79,6 +79,26 @@ def test_overload_halves_once_for_what_was_on_its_way() -> None:
     assert 1 == gate.limit
 
 
+@pytest.mark.parametrize(
+    ("before", "failures"),
+    [
+        ([], 12),  # nothing else is known of it
+        ([True], 19),  # the last twenty outcomes are looked at
+        ([True] * 20, 16),
+        ([True, False, True, False], 16),
+    ],
+)
+def test_an_endpoint_without_a_success_is_given_up_sooner(before: list[bool], failures: int) -> None:
+    """Failures until the breaker opens, after these outcomes."""
+    gate = EndpointGate(POLICY)
+    for number, ok in enumerate(before):
+        gate.start(START_US + number)
+        end(gate, START_US + number, ok=ok)
+    now_us = break_open(gate, START_US + SECOND_US)
+
+    assert failures == (now_us - START_US - SECOND_US) // 1000
+
+
 def test_the_breaker_opens_probes_and_closes_slowly() -> None:
     """Most outcomes failures: nothing goes out; then one probe at a time; after its success the limit starts at one."""
     gate = EndpointGate(POLICY)
