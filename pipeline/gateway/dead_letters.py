@@ -91,7 +91,7 @@ async def show_all(request: web.Request) -> web.Response:
     application_id = take_application_id(request)
     wanted = take_letter_filter(request, application_id)
     await caller.require_application(application_id)
-    letters = await list_letters(gateway.pool, wanted, limit=PAGE_LETTERS)
+    letters = await list_letters(gateway.fresh_pool, wanted, limit=PAGE_LETTERS)
     response = answer_json([show_letter(letter) for letter in letters])
     page = [Cursor(created_at_us=letter.died_at_us, attempt_id=letter.dead_id) for letter in letters]
     add_oldest_first_links(gateway, request, response, page, is_full=len(letters) == PAGE_LETTERS)
@@ -104,7 +104,7 @@ async def show_one(request: web.Request) -> web.Response:
     dead_id, application_id = take_path_id(request, "dead_id"), take_application_id(request)
     await caller.require_application(application_id)
     wanted = LetterFilter(application_id=application_id, dead_ids=(dead_id,), with_redriven=True)
-    letters = await list_letters(gateway.pool, wanted, limit=1)
+    letters = await list_letters(gateway.fresh_pool, wanted, limit=1)
     if not letters:
         raise Problem("NotFound")
     return answer_json(show_letter(letters[0]))

@@ -63,7 +63,7 @@ async def retry(request: web.Request) -> web.Response:
     event = await find_replayed_event(gateway.pool, application_id, attempt.event_id) if attempt is not None else None
     if attempt is None or event is None:
         raise Problem("NotFound")
-    subscription = await find_subscription(gateway.pool, attempt.subscription_id)
+    subscription = await find_subscription(gateway.fresh_pool, attempt.subscription_id)
     if subscription is None or subscription.application_id != application_id:
         raise Problem("NotFound", detail="The attempt's subscription was deleted.")
     routes = gateway.routes.current(application_id)

@@ -119,11 +119,11 @@ async def show_one(request: web.Request) -> web.Response:
     gateway, caller = request.app[GATEWAY], await authorize(request)
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)
-    application = await find_application(gateway.pool, application_id)
+    application = await find_application(gateway.fresh_pool, application_id)
     if application is None:
         raise Problem("Forbidden")
     settings, limits = gateway.settings, await find_limits(gateway, organization_id=application.organization_id)
-    onboarding = await find_onboarding(gateway.pool, application_id)
+    onboarding = await find_onboarding(gateway.fresh_pool, application_id)
     steps = {
         "event_type": onboarding.has_event_type,
         "subscription": onboarding.has_subscription,
@@ -138,7 +138,7 @@ async def show_one(request: web.Request) -> web.Response:
             ),
         },
         "consumption": {
-            "events_per_day": await count_events_on(gateway.read_pool, get_today(gateway), [application_id])
+            "events_per_day": await count_events_on(gateway.lookup_pool, get_today(gateway), [application_id])
         },
         "onboarding_steps": {name: "Done" if done else "ToDo" for name, done in steps.items()},
     }
@@ -152,7 +152,7 @@ async def rename(request: web.Request) -> web.Response:
     application_id = take_path_id(request, "application_id")
     await caller.require_application(application_id)
     _check(form)
-    application = await find_application(gateway.pool, application_id)
+    application = await find_application(gateway.fresh_pool, application_id)
     if application is None:
         raise Problem("Forbidden")
     was = application.name if require_match(request, _list_changeable(application)) else None

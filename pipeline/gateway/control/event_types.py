@@ -74,7 +74,7 @@ async def show_all(request: web.Request) -> web.Response:
     application_id = take_application_id(request)
     limit, after, before = take(request, "limit"), take(request, "after"), take(request, "before")
     await caller.require_application(application_id)
-    found = await list_event_types(gateway.pool, application_id, after=after, before=before, limit=limit)
+    found = await list_event_types(gateway.fresh_pool, application_id, after=after, before=before, limit=limit)
     response = await answer_each(found, show_event_type)
     if limit is not None:
         names, is_full = [each.name for each in found], len(found) == limit

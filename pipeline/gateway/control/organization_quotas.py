@@ -96,8 +96,8 @@ async def find_limits(
 ) -> QuotasConfig:
     """The quotas of an organization, or of an application: its organization's own quotas, else the instance's."""
     if organization_id is not None:
-        own = await find_quotas(gateway.pool, organization_id)
+        own = await find_quotas(gateway.fresh_pool, organization_id)
     else:
-        own = await find_quotas_of_application(gateway.pool, application_id or "")
+        own = await find_quotas_of_application(gateway.fresh_pool, application_id or "")
     quotas = gateway.settings.quotas
     return quotas.model_copy(update={name: limit for name, limit in asdict(own).items() if limit is not None})

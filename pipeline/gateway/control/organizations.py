@@ -130,7 +130,7 @@ async def _describe(caller: Caller, organization_id: str) -> OrganizationInfo:
     if organization is None:
         raise Problem("Forbidden")
     onboarding = await find_organization_onboarding(gateway.pool, organization_id)
-    events_today = await count_events_on(gateway.read_pool, get_today(gateway), onboarding.application_ids)
+    events_today = await count_events_on(gateway.lookup_pool, get_today(gateway), onboarding.application_ids)
     steps = {
         "application": bool(onboarding.application_ids),
         "event_type": onboarding.has_event_type,

@@ -34,7 +34,7 @@ async def show_keys(request: web.Request) -> web.Response:
     """A subscription's public keys, for receivers: no token is asked for."""
     gateway = request.app[GATEWAY]
     subscription_id, key = take_path_id(request, "subscription_id"), str(take(request, "key"))
-    subscription = await find_subscription(gateway.pool, subscription_id)
+    subscription = await find_subscription(gateway.fresh_pool, subscription_id)
     if subscription is None:
         raise Problem("NotFound")
     now = gateway.clock.now()

@@ -175,7 +175,7 @@ async def show_all(request: web.Request) -> web.Response:
     places: list[Cursor] = []
     items: list[bytes] = []
     pauses = Pauses()
-    async for page in list_in_pages(gateway.pool, application_id, after=cursor, limit=limit):
+    async for page in list_in_pages(gateway.fresh_pool, application_id, after=cursor, limit=limit):
         for subscription in page:
             await pauses.take()
             shown = show_subscription(subscription, gateway.sealer)
@@ -225,7 +225,7 @@ async def show_one(request: web.Request) -> web.Response:
     """One subscription."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription = await find_own(request, caller)
-    state = await find_state(gateway.pool, subscription.subscription_id)
+    state = await find_state(gateway.fresh_pool, subscription.subscription_id)
     shown = show_subscription(subscription, gateway.sealer)
     if not await caller.may("subscriptions:write", subscription.application_id):
         shown = hide_secrets(shown)
@@ -299,7 +299,7 @@ async def rotate(request: web.Request) -> web.Response:
 
 async def find_own(request: web.Request, caller: Caller) -> Subscription:
     """The subscription of the path. Raises `Problem` when there is none, or it is not the caller's."""
-    subscription = await find_subscription(request.app[GATEWAY].pool, take_path_id(request, "subscription_id"))
+    subscription = await find_subscription(request.app[GATEWAY].fresh_pool, take_path_id(request, "subscription_id"))
     if subscription is None:
         raise Problem("NotFound")
     try:

@@ -115,7 +115,7 @@ async def show_stats(request: web.Request) -> web.Response:
         last_minute=last,
         step_minutes=STEPS[step],
     )
-    found = await read_stats(gateway.read_pool, wanted)
+    found = await read_stats(gateway.lookup_pool, wanted)
     shown: StatsShown = {
         "application_id": application_id,
         "begin": _show(first),

@@ -49,9 +49,9 @@ async def show_subscription_health(request: web.Request) -> web.Response:
     """Success ratio and latency of attempts, what waits, when the next attempt is due, and the breaker."""
     gateway, caller = request.app[GATEWAY], await authorize(request)
     subscription = await find_own(request, caller)
-    state = show_health(await find_state(gateway.pool, subscription.subscription_id))
+    state = show_health(await find_state(gateway.fresh_pool, subscription.subscription_id))
     recent = await summarise_recent(
-        gateway.read_pool, subscription.application_id, subscription.subscription_id, now_us=gateway.clock.now_us()
+        gateway.lookup_pool, subscription.application_id, subscription.subscription_id, now_us=gateway.clock.now_us()
     )
     shown: SubscriptionHealth = {
         "subscription_id": subscription.subscription_id,

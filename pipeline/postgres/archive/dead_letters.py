@@ -87,9 +87,7 @@ async def list_letters(pool: Pool, wanted: LetterFilter, *, limit: int = PAGE_MA
         "r.redriven_at from dead_letters l left join redrives r using (dead_id) where {} "
         "order by l.died_at_us {way}, l.dead_id {way} limit %(limit)s"
     ).format(where, way=SQL("desc" if is_backward else "asc"))
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ArchivedLetter)) as cursor:
-        await cursor.execute(query, values | {"limit": limit})
-        found = await cursor.fetchall()
+    found = await pool.fetch(query.as_bytes(None), values | {"limit": limit}, class_row(ArchivedLetter))
     return found[::-1] if is_backward else found
 
 

@@ -38,9 +38,9 @@ async def save_state(pool: Pool, state: EndpointState) -> None:
 
 async def find_state(pool: Pool, subscription_id: str) -> ShownState | None:
     """The endpoint's state; None: none was ever published."""
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(ShownState)) as cursor:
-        await cursor.execute(
-            "select failing_since_us, opened_until_us, last_error from endpoint_states where subscription_id = %s",
-            (subscription_id,),
-        )
-        return await cursor.fetchone()
+    found = await pool.fetch(
+        b"select failing_since_us, opened_until_us, last_error from endpoint_states where subscription_id = %s",
+        (subscription_id,),
+        class_row(ShownState),
+    )
+    return found[0] if found else None

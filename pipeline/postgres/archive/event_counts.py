@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from pipeline.postgres.pool import Pool
 
@@ -38,10 +38,9 @@ async def count_events_by_day(
 
 async def count_events_on(pool: Pool, day: date, application_ids: Sequence[str]) -> int:
     """All events of these applications on a day."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "select count(*) from events where application_id = any(%s) and day = %s", (list(application_ids), day)
-        )
-        row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - a count has one row
+    (row,) = await pool.fetch(
+        b"select count(*) from events where application_id = any(%s) and day = %s",
+        (list(application_ids), day),
+        tuple_row,
+    )
     return int(row[0])

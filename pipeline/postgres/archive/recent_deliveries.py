@@ -57,8 +57,5 @@ async def summarise_recent(pool: Pool, application_id: str, subscription_id: str
         "now_us": now_us,
     }
     query = SUMMARY.format(scanned=scanned, judged=JUDGED.format(scanned=SQL("select * from recent")))
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Recent)) as cursor:
-        await cursor.execute(query, values)
-        found = await cursor.fetchone()
-    assert found is not None  # noqa: S101 - an aggregate has one row
+    (found,) = await pool.fetch(query.as_bytes(None), values, class_row(Recent))
     return found

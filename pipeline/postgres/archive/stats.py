@@ -54,6 +54,4 @@ async def read_stats(pool: Pool, wanted: StatsFilter) -> list[Counted]:
         "last": wanted.last_minute,
         "step": wanted.step_minutes,
     }
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Counted)) as cursor:
-        await cursor.execute(query, values)
-        return await cursor.fetchall()
+    return await pool.fetch(query.as_bytes(None), values, class_row(Counted))

@@ -6,7 +6,7 @@ Every change of something that is published raises `routes_version` in the trans
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow, class_row, tuple_row
 
 from pipeline.postgres.control.subscription_versions import keep_versions
 from pipeline.postgres.pool import Pool
@@ -84,13 +84,13 @@ async def list_applications(pool: Pool, organization_id: str) -> list[Applicatio
 
 
 async def find_application(pool: Pool, application_id: str) -> Application | None:
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(Application)) as cursor:
-        await cursor.execute(
-            "select application_id::text, organization_id::text, name from applications "
-            "where application_id = %s and deleted_at is null",
-            (application_id,),
-        )
-        return await cursor.fetchone()
+    found = await pool.fetch(
+        b"select application_id::text, organization_id::text, name from applications "
+        b"where application_id = %s and deleted_at is null",
+        (application_id,),
+        class_row(Application),
+    )
+    return found[0] if found else None
 
 
 async def rename_application(pool: Pool, application_id: str, name: str, *, was: str | None = None) -> bool:
@@ -129,15 +129,13 @@ async def delete_application(pool: Pool, application_id: str) -> bool:
 
 
 async def find_onboarding(pool: Pool, application_id: str) -> Onboarding:
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "select exists (select from event_types where application_id = %(id)s and is_active), "
-            "exists (select from subscriptions where application_id = %(id)s and deleted_at is null), "
-            "exists (select from events where application_id = %(id)s)",
-            {"id": application_id},
-        )
-        row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - a select without from has one row
+    (row,) = await pool.fetch(
+        b"select exists (select from event_types where application_id = %(id)s and is_active), "
+        b"exists (select from subscriptions where application_id = %(id)s and deleted_at is null), "
+        b"exists (select from events where application_id = %(id)s)",
+        {"id": application_id},
+        tuple_row,
+    )
     return Onboarding(has_event_type=row[0], has_subscription=row[1], has_event=row[2])
 
 

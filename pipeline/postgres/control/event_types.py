@@ -78,14 +78,18 @@ async def list_event_types(
     bounds = ('and name collate "C" > %(after)s ' if after is not None else "") + (
         'and name collate "C" < %(before)s ' if before is not None else ""
     )
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventType)) as cursor:
-        await cursor.execute(
-            "select service, resource_type, verb from event_types "  # noqa: S608 - our own words
-            f"where application_id = %(application_id)s and is_active {bounds}"
-            f'order by name collate "C" {way} limit %(limit)s',
-            {"application_id": application_id, "after": after, "before": before, "limit": limit},
-        )
-        found = await fetch_rows(cursor)
+    query = (
+        "select service, resource_type, verb from event_types "  # noqa: S608 - our own words
+        f'where application_id = %(application_id)s and is_active {bounds}order by name collate "C" {way} '
+        "limit %(limit)s"
+    )
+    values = {"application_id": application_id, "after": after, "before": before, "limit": limit}
+    if limit is not None:
+        found = await pool.fetch(query.encode(), values, class_row(EventType))
+    else:  # there may be any number
+        async with pool.connection() as connection, connection.cursor(row_factory=class_row(EventType)) as cursor:
+            await cursor.execute(query.encode(), values)
+            found = await fetch_rows(cursor)
     return found[::-1] if before is not None else found
 
 

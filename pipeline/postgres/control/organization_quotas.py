@@ -79,6 +79,5 @@ async def read_daily_limits(pool: Pool, application_ids: Sequence[str]) -> dict[
 
 
 async def _find(pool: Pool, query: LiteralString, wanted: str) -> OrganizationQuotas:
-    async with pool.connection() as connection, connection.cursor(row_factory=class_row(OrganizationQuotas)) as cursor:
-        await cursor.execute(query, (wanted,))
-        return await cursor.fetchone() or AS_THE_INSTANCE
+    found = await pool.fetch(query.encode(), (wanted,), class_row(OrganizationQuotas))
+    return found[0] if found else AS_THE_INSTANCE

@@ -97,6 +97,10 @@ COLUMNS: LiteralString = (
     "as schedule_delays_s"
 )
 
+ONE_SUBSCRIPTION = (
+    f"select {COLUMNS} from subscriptions where subscription_id = %s and deleted_at is null"  # noqa: S608 - our own column names
+).encode()
+
 
 def read_subscription(row: DictRow) -> Subscription:
     """A row of `COLUMNS`."""
@@ -351,18 +355,17 @@ async def list_subscriptions(
         if after is not None
         else ""
     )
-    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            f"select {COLUMNS} from subscriptions where application_id = %(application_id)s and deleted_at is null "  # noqa: S608 - our own column names
-            f"{bound}order by created_at {way}, subscription_id {way} limit %(limit)s",
-            {
-                "application_id": application_id,
-                "created_at_us": after.created_at_us if after is not None else None,
-                "subscription_id": after.attempt_id if after is not None else None,
-                "limit": limit,
-            },
-        )
-        found = [read_subscription(row) for row in await cursor.fetchall()]
+    query = (
+        f"select {COLUMNS} from subscriptions where application_id = %(application_id)s and deleted_at is null "  # noqa: S608 - our own column names
+        f"{bound}order by created_at {way}, subscription_id {way} limit %(limit)s"
+    )
+    values = {
+        "application_id": application_id,
+        "created_at_us": after.created_at_us if after is not None else None,
+        "subscription_id": after.attempt_id if after is not None else None,
+        "limit": limit,
+    }
+    found = [read_subscription(row) for row in await pool.fetch(query.encode(), values, dict_row)]
     return found[::-1] if is_backward else found
 
 
@@ -384,13 +387,8 @@ async def list_in_pages(
 
 async def find_subscription(pool: Pool, subscription_id: str) -> Subscription | None:
     """One that is not deleted, of whatever application: the caller checks whose it is."""
-    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            f"select {COLUMNS} from subscriptions where subscription_id = %s and deleted_at is null",  # noqa: S608 - our own column names
-            (subscription_id,),
-        )
-        row = await cursor.fetchone()
-    return read_subscription(row) if row is not None else None
+    rows = await pool.fetch(ONE_SUBSCRIPTION, (subscription_id,), dict_row)
+    return read_subscription(rows[0]) if rows else None
 
 
 async def _check_event_types(
