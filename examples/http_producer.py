@@ -8,7 +8,7 @@ import argparse
 import json
 from datetime import UTC, datetime
 
-from hook0 import Event, Hook0Client
+from hook0 import Event, Hook0Client, Hook0ClientError
 
 
 def send(api: str, application_id: str, secret: str, event_type: str, payload: str, labels: dict[str, str]) -> str:
@@ -39,7 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--label", action="append", metavar="KEY=VALUE", help="what subscriptions select by")
     given = parser.parse_args(arguments)
     labels = dict(pair.split("=", 1) for pair in given.label or ["environment=demo"])
-    print(send(given.api, given.application_id, given.secret, given.event_type, given.payload, labels))  # noqa: T201
+    try:
+        print(send(given.api, given.application_id, given.secret, given.event_type, given.payload, labels))  # noqa: T201
+    except Hook0ClientError as error:
+        raise SystemExit(f"the event was not accepted: {error}") from None
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def make_producer(bootstrap_servers: str) -> Producer:
             "enable.idempotence": True,
             "compression.type": "lz4",
             "linger.ms": 5,
+            # how long it tries; the default is five minutes
+            "message.timeout.ms": 30_000,
         }
     )
 
@@ -104,7 +106,10 @@ def main(arguments: list[str] | None = None) -> None:
     labels = dict(pair.split("=", 1) for pair in given.label or ["environment=demo"])
     form = format_avro if given.avro else format_json
     values = [form(given.application_id, given.event_type, given.payload, labels) for _ in range(given.count)]
-    placed = produce(make_producer(given.bootstrap_servers), given.topic, given.application_id, values)
+    try:
+        placed = produce(make_producer(given.bootstrap_servers), given.topic, given.application_id, values)
+    except KafkaException as error:
+        raise SystemExit(f"not all of it was acknowledged: {error.args[0]}") from None
     for partition, offset in placed:
         print(f"{given.topic} partition {partition} offset {offset}")  # noqa: T201
 

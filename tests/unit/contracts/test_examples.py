@@ -62,3 +62,9 @@ def test_an_example_says_what_it_takes(main: Callable[[list[str]], None], capsys
 
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+def test_a_producer_says_in_a_line_that_nothing_was_accepted() -> None:
+    """Hook0's client raises, and the example ends with its words instead of a trace."""
+    with pytest.raises(SystemExit, match="the event was not accepted: "):
+        http_producer.main(["--api", "no-address", "--application-id", "a", "--secret", "s"])
