@@ -96,6 +96,16 @@ def find_by_itself(environ: Mapping[str, str], cwd: Path | None) -> Found | None
     return None
 
 
+def describe_not_joined(environ: Mapping[str, str]) -> str | None:
+    """Say how a process would join what runs; None: nothing runs."""
+    profiles = [each.profile for each in list_found(environ) if isinstance(each, Running)]
+    if not profiles:
+        return None
+    which = "the" if len(profiles) == 1 else f"any of the {len(profiles)}"
+    ways = " or ".join(f"--profile {each}" for each in profiles)
+    return f"not joining {which} `hookline up` that run{'s' if len(profiles) == 1 else ''}: {ways} would"
+
+
 def require(root: Path) -> Running:
     """The `hookline up` in a data directory. Raises `StartError`."""
     looked = look(root)

@@ -174,11 +174,11 @@ def say_found(found: "Found") -> None:
 
 
 def _say_not_joined() -> None:
-    from pipeline.commands.installation.running import Running, list_found
+    from pipeline.commands.installation.finding import describe_not_joined
 
-    profiles = [each.profile for each in list_found(os.environ) if isinstance(each, Running)]
-    if profiles:
-        say(f"not joining the `hookline up` that runs: --profile {profiles[0]} would")
+    line = describe_not_joined(os.environ)
+    if line is not None:
+        say(line)
 
 
 def _describe_change(changed: tuple[str, ...], settings: "Settings", found: "Found | None") -> str:

@@ -9,6 +9,7 @@ from pipeline.commands.installation.finding import (
     Choice,
     Found,
     Origin,
+    describe_not_joined,
     find_by_itself,
     find_chosen,
     list_set_aside,
@@ -253,3 +254,15 @@ def test_half_a_file_is_none(machine: Machine, content: str) -> None:
     assert not isinstance(look(root), Running)
     with pytest.raises(StartError, match="is starting or stopping"):
         machine.find("shop")
+
+
+def test_a_process_is_told_of_each_that_it_might_join(machine: Machine) -> None:
+    """A process names all that run, not one of them as if it were the only one."""
+    assert describe_not_joined(machine.environ) is None
+
+    machine.start("a", profile="a")
+    assert "not joining the `hookline up` that runs: --profile a would" == describe_not_joined(machine.environ)
+
+    machine.start("b", profile="b")
+    line = "not joining any of the 2 `hookline up` that run: --profile a or --profile b would"
+    assert line == describe_not_joined(machine.environ)
