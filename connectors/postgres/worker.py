@@ -13,6 +13,7 @@ from pipeline.kafka.topic_ids import TopicIds
 from pipeline.kafka.topic_watch import TopicWatch
 from pipeline.ledger.watch import LedgerWatch
 from pipeline.postgres import migrations
+from pipeline.postgres.archive.lock_holder import LockHolder
 from pipeline.postgres.archive.outage import Outage
 from pipeline.postgres.archive.upkeep import Upkeep
 from pipeline.postgres.archive.writer import ArchiveWriter
@@ -67,7 +68,9 @@ async def main(process: Process) -> None:
     reading = ReadProbe(settings.kafka, topics.of_archive())
     process.health.ready["reading"] = reading.check
     process.supervisor.start("reading", reading.run())
-    process.health.ready["postgres"] = outage.check
+    holder = LockHolder(settings.database, outage)
+    process.health.ready["postgres"] = holder.check
+    process.supervisor.start("lock_holder", holder.run())
     process.health.ready["retention"] = upkeep.check
     process.health.degraded["upkeep"] = upkeep.check_failures
     process.health.ready["group"] = runtime.check_group

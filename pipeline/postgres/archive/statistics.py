@@ -7,6 +7,7 @@ batches, not 10,400. Autovacuum looks once a minute; `analyze` puts an end to su
 
 from collections.abc import Collection
 from datetime import date
+from typing import LiteralString
 
 import structlog
 from psycopg.sql import SQL, Identifier
@@ -17,6 +18,8 @@ from pipeline.postgres.archive.tables import TABLES
 FIRST_ROWS = 500
 GROWTH = 4  # from one look to the next: nearly all find nothing
 PAGES_MIN = 4  # an emptier partition says nothing
+# What is written next does not wait for a lock on a partition that it may have no rows for.
+LOCK_TIMEOUT: LiteralString = "set local lock_timeout = '100ms'"
 
 YOUNG = (
     "select c.relname from unnest(%s::regclass[]) t, pg_partition_tree(t) p "
@@ -51,10 +54,14 @@ class YoungPartitions:
 
 async def analyze_young(connection: Connection) -> list[str]:
     """Analyze the partitions that have rows and no statistics; their names. Raises what psycopg raises."""
-    cursor = await connection.execute(YOUNG, ([table.name for table in TABLES], PAGES_MIN))
-    names = [str(row[0]) for row in await cursor.fetchall()]
+    async with connection.transaction():
+        await connection.execute(LOCK_TIMEOUT)
+        cursor = await connection.execute(YOUNG, ([table.name for table in TABLES], PAGES_MIN))
+        names = [str(row[0]) for row in await cursor.fetchall()]
     for name in names:
-        await connection.execute(SQL("analyze {}").format(Identifier(name)))
+        async with connection.transaction():
+            await connection.execute(LOCK_TIMEOUT)
+            await connection.execute(SQL("analyze {}").format(Identifier(name)))
     if names:
         log.info("partitions_analyzed", partitions=names)
     return names

@@ -82,6 +82,7 @@ class ArchiveWriter:
         self._config = config
         self._on_reused = on_reused
         self._connection: AsyncConnection[TupleRow] | None = None
+        self._staged: set[str] = set()  # tables for whose rows the connection has a temporary one
         self._days: set[date] = set()
         self._young = YoungPartitions()
 
@@ -164,14 +165,16 @@ class ArchiveWriter:
         Raises `FencedError`; `HoleError` when a position is not where the batch continues; `PositionRefusedError`;
         `RowsLeftOutError`; or what psycopg raises.
         """
-        async with self._connected() as connection, connection.transaction():
-            # first, so that no other process can claim the partitions until this is committed
-            with _moving_positions():
-                await _advance(connection, batch)
-            added = await _add_all(connection, batch.rows)
-            reused = []
-            if added.get(EVENTS.name, 0) < len(batch.rows.get(EVENTS.name, ())):
-                reused = await (await connection.execute(REUSED_IDS)).fetchall()
+        async with self._connected() as connection:
+            await self._stage(connection, batch.rows)
+            async with connection.transaction():
+                # first, so that no other process can claim the partitions until this is committed
+                with _moving_positions():
+                    await _advance(connection, batch)
+                added = await _add_all(connection, batch.rows)
+                reused = []
+                if added.get(EVENTS.name, 0) < len(batch.rows.get(EVENTS.name, ())):
+                    reused = await (await connection.execute(REUSED_IDS)).fetchall()
         for application_id, event_id, partition, offset in reused:
             log.error(
                 "event_id_reused", application_id=application_id, event_id=event_id, partition=partition, offset=offset
@@ -192,6 +195,7 @@ class ArchiveWriter:
     async def try_rows(self, rows: Mapping[str, list[Row]]) -> str | None:
         """Would the tables take these rows, by table name? None, or why not. Nothing is written."""
         async with self._connected() as connection:
+            await self._stage(connection, rows)
             try:
                 async with connection.transaction(force_rollback=True):
                     await _add_all(connection, rows)
@@ -225,12 +229,18 @@ class ArchiveWriter:
         try:
             if self._connection is None:
                 self._connection = await open_archive_connection(self._config)
-                for table in TABLES:
-                    await self._connection.execute(_stage_sql(table))
+                self._staged = set()
             yield self._connection
         except BaseException:
             await self.close()
             raise
+
+    async def _stage(self, connection: AsyncConnection[TupleRow], rows: Mapping[str, list[Row]]) -> None:
+        """Make the temporary tables that these rows need: a lock on another table of the archive stops none of them."""
+        for table in TABLES:
+            if rows.get(table.name) and table.name not in self._staged:
+                await connection.execute(_stage_sql(table))
+                self._staged.add(table.name)
 
 
 @contextmanager

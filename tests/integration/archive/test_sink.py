@@ -14,10 +14,11 @@ from pipeline.config import ArchiveConfig, KafkaConfig
 from pipeline.kafka.read_faults import ReadFaults
 from pipeline.kafka.topic_ids import TopicIds
 from pipeline.metrics import Metrics
+from pipeline.postgres.archive.lock_holder import LockHolder
 from pipeline.postgres.archive.outage import Outage
 from pipeline.postgres.archive.writer import FencedError
 from tests.integration.archive.records import TOPICS, Log, make_dispatch, make_event, make_id
-from tests.integration.archive.tables import count_rows, is_waiting, open_writer, read_offsets, read_rows
+from tests.integration.archive.tables import configure, count_rows, is_waiting, open_writer, read_offsets, read_rows
 from tests.support.eventually import eventually
 
 EVENTS_0 = (TOPICS.events.name, 0)
@@ -179,3 +180,47 @@ async def test_a_read_only_server_is_an_outage(database: str) -> None:
             await putting
 
     assert 1 == count_rows(database, "events")
+
+
+@pytest.mark.parametrize("is_new_day", [False, True], ids=["a row waits", "a new day waits"])
+async def test_the_holder_of_a_lock_is_named(database: str, is_new_day: bool) -> None:
+    """Health said that a statement was cancelled; an operator looks for the session that has to end."""
+    log = Log()
+    async with open_sink(database) as (sink, outage, _):
+        holder = LockHolder(configure(database), outage)
+        watching = asyncio.create_task(holder.run())
+        await sink.assigned({EVENTS_0: None})
+        before = [] if is_new_day else [log.append(make_event(make_id()))]
+        await sink.put(before)
+        with psycopg.connect(database, application_name="vacuumdb") as operator:
+            operator.execute("lock table events in access exclusive mode")
+            pid = operator.info.backend_pid
+            putting = asyncio.create_task(sink.put([log.append(make_event(make_id()))]))
+            await eventually(
+                lambda: f"a lock that session {pid} (vacuumdb) holds" in (holder.check() or ""), timeout_s=60
+            )
+        await putting
+        said = holder.check()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    assert said is None
+    assert len(before) + 1 == count_rows(database, "events")
+
+
+async def test_a_lock_on_a_table_without_new_rows_stops_nothing(database: str) -> None:
+    """An operator's VACUUM FULL of dead letters: a process that starts, and one that looks for statistics, go on."""
+    log = Log()
+    async with open_sink(database) as (sink, _, _):
+        await sink.assigned({EVENTS_0: None})
+        await sink.put([log.append(make_event(make_id()))])  # the day has its partitions
+    with psycopg.connect(database) as operator:
+        operator.execute("lock table dead_letters in access exclusive mode")
+        async with open_sink(database) as (sink, outage, _):
+            async with asyncio.timeout(15):  # of the 30 s after which a statement is given up
+                await sink.assigned({EVENTS_0: None})
+                await sink.put([log.append(make_event(make_id())) for _ in range(600)])
+                await sink.put([log.append(make_event(make_id()))])
+            assert outage.check() is None
+
+    assert 602 == count_rows(database, "events")
