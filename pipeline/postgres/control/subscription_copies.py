@@ -1,6 +1,6 @@
 """Many subscriptions at once, for benchmarks: what matching costs when an application has thousands.
 
-Made by the API each would be published together with all that are there already, which takes minutes for thousands.
+Made by the API each is published by itself, which takes minutes for thousands.
 """
 
 from pipeline.postgres.pool import Pool
