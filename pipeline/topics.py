@@ -78,7 +78,7 @@ class Topics:
         return (self.events, self.routes, self.endpoints)
 
     def of_matcher(self) -> tuple[Topic, ...]:
-        return (self.events, self.routes, *self.of_matcher_output())
+        return (self.events, self.routes, self.endpoint_states, *self.of_matcher_output())
 
     def of_matcher_output(self) -> tuple[Topic, ...]:
         return (self.deliveries, *self.of_excess(), self.dispatches, self.dead)

@@ -1,4 +1,4 @@
-"""The last published health of every endpoint, for the sink that takes an endpoint over."""
+"""The last published health of every endpoint: for the sink that takes an endpoint over, and for the matcher."""
 
 from collections.abc import Callable
 
@@ -50,6 +50,10 @@ class EndpointStatesView:
     def keep(self, is_wanted: Callable[[str], bool]) -> None:
         """Forget all others: those of subscriptions that were deleted would count as failing endpoints."""
         self._states = {key: state for key, state in self._states.items() if is_wanted(key)}
+
+    def is_failing(self, subscription_id: str) -> bool:
+        """Has the endpoint failed since its last success?"""
+        return subscription_id in self._states
 
     def list_failing(self) -> list[str]:
         """Endpoints without a success since their last failure."""

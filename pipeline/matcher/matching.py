@@ -78,8 +78,10 @@ class Matcher:
         clock_us: Callable[[], int],
         parse: Callable[..., Event | RoutesChanged | Unreadable] = parse_event,
         tracing: "Tracing | None" = None,
+        is_failing: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`record_max_bytes`: what a record may have in any topic.
+        """`record_max_bytes`: what a record may have in any topic. `is_failing`: has the subscription's endpoint failed
+        since its last success, as far as it is known here?
 
         `payload_inline_max_bytes`: deliveries of a larger payload name the event's record (`claim_check`).
         """
@@ -97,6 +99,7 @@ class Matcher:
         self._clock_us = clock_us
         self._parse = parse
         self._tracing = tracing
+        self._is_failing = is_failing
         self._announced: dict[str, int] = {}
         self._waited_in, self._waited_s = 0, 0.0  # the minute, and how long markers waited in vain in it
 
@@ -219,17 +222,19 @@ class Matcher:
             subscriptions=[],
         )
         size_bytes = len(matched.payload) + ENVELOPE_BYTES
-        found, excess = [], []
+        found, failing = [], []
         for subscription_id in subscription_ids:
-            if self._outstanding.take(application_id, size_bytes):
+            is_taken = self._outstanding.take(application_id, size_bytes)
+            if not is_taken and self._is_failing(subscription_id) and is_written(Bundle):
+                delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
+                failing.append(subscription_id)
+            else:
+                topic = self._topics.deliveries if is_taken else self._choose_retry_topic(application_id)
                 delivery = single_out(matched, subscription_id)
                 delivery_id = delivery.delivery_id
-                yield (self._topics.deliveries, subscription_id.encode(), to_bytes(delivery))
-            else:
-                delivery_id = derive_delivery_id(event.event_id, subscription_id, application_id)
-                excess.append(subscription_id)
+                yield (topic, subscription_id.encode(), to_bytes(delivery))
             found.append({"subscription_id": subscription_id, "delivery_id": delivery_id})
-        yield from self._write_excess(matched, excess)
+        yield from self._write_bundles(matched, failing)
         dispatch = Dispatch(
             application_id=application_id,
             event_id=event.event_id,
@@ -246,19 +251,20 @@ class Matcher:
         yield (self._topics.dispatches, application_id.encode(), to_bytes(dispatch))
         self._metrics.matches_total.inc(len(found))
 
-    def _write_excess(self, matched: Bundle, subscription_ids: Sequence[str]) -> Iterator[ToWrite]:
-        """Bundles, each of one partition, of what the application has beyond its share; for retry topics."""
+    def _choose_retry_topic(self, application_id: str, *, count: int = 1) -> Topic:
+        """Count so many deliveries that the application has beyond its share; the retry topic that they wait in."""
+        self._count_parked(count)
+        return self._excess.choose(application_id, self._clock_us(), self._outstanding.settled_per_s, count=count)
+
+    def _write_bundles(self, matched: Bundle, subscription_ids: Sequence[str]) -> Iterator[ToWrite]:
+        """Bundles, each of one partition, of what is beyond the application's share."""
         partitions: dict[int, list[str]] = defaultdict(list)
         for subscription_id in subscription_ids:
             partitions[self._topics.deliveries.locate(subscription_id.encode())].append(subscription_id)
-        size = SUBSCRIPTIONS_MAX if is_written(Bundle) else 1
         for ids in partitions.values():
-            for start in range(0, len(ids), size):
-                portion = ids[start : start + size]
-                self._count_parked(len(portion))
-                topic = self._excess.choose(
-                    matched.application_id, self._clock_us(), self._outstanding.settled_per_s, count=len(portion)
-                )
+            for start in range(0, len(ids), SUBSCRIPTIONS_MAX):
+                portion = ids[start : start + SUBSCRIPTIONS_MAX]
+                topic = self._choose_retry_topic(matched.application_id, count=len(portion))
                 subscriptions = [{"subscription_id": each} for each in portion]
                 bundle = msgspec.structs.replace(matched, subscriptions=subscriptions)
                 value = to_bytes(bundle if len(portion) > 1 else single_out(matched, portion[0]))

@@ -19,6 +19,7 @@ from yarl import URL
 from pipeline.config import KafkaConfig
 from pipeline.kafka.admin import LogEnds, verify_topics
 from pipeline.kafka.damage.unpacking import bound_unpacking
+from pipeline.kafka.endpoint_states_view import EndpointStatesView
 from pipeline.kafka.group.former import Former, MemberFile
 from pipeline.kafka.group.standing import Standing
 from pipeline.kafka.holding_writer import PRODUCE_TIMEOUT_S, HoldingWriter
@@ -74,6 +75,8 @@ async def main(process: Process) -> None:
         settings.kafka, topics.routes, history_max=config.routes_history_max, faults=faults, ids=ids, ends=ends
     )
     await routes.start()
+    states = EndpointStatesView(settings.kafka, topics.endpoint_states, faults, ids)
+    await states.start()
     clock = LogClock(process.metrics)
     process.health.degraded["clock"] = clock.check
     process.supervisor.start("clock", clock.watch())
@@ -101,6 +104,7 @@ async def main(process: Process) -> None:
         routes_wait_s=config.routes_wait_s,
         clock_us=clock.now_us,
         tracing=process.tracing,
+        is_failing=states.is_failing,
     )
     bound_unpacking(settings.kafka.batch_unpacked_max_bytes)
     standing = Standing(group, session_timeout_s=settings.kafka.session_timeout_s)
@@ -220,6 +224,7 @@ async def main(process: Process) -> None:
     await producer.close()
     deliver_progress.close()
     await routes.close()
+    await states.close()
     await ends.close()
 
 

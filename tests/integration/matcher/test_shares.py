@@ -4,10 +4,11 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.core.events.bundle import SUBSCRIPTIONS_MAX, read_deliveries
-from pipeline.core.events.records import Bundle, Delivery, Event, Record, to_bytes
+from pipeline.core.events.records import Bundle, Delivery, EndpointState, Event, Record, to_bytes
 from pipeline.matcher.deliver_progress import DeliverProgress
 from pipeline.topics import Topic
 from tests.integration.matcher.matcher_site import MatcherSite, make_id
@@ -18,11 +19,26 @@ UNSETTLED_MAX = 1000
 FEW = 400
 
 
-async def prepare(kafka: str, topic_prefix: str) -> tuple[MatcherSite, str, str]:
-    """A site, an application whose events match `SUBSCRIPTIONS` subscriptions, and one with a single subscription."""
+async def prepare(kafka: str, topic_prefix: str, *, are_failing: bool = False) -> tuple[MatcherSite, str, str]:
+    """A site, an application whose events match `SUBSCRIPTIONS` subscriptions, and one with a single subscription.
+
+    `are_failing`: do the endpoints of the former fail, as deliver has published it?
+    """
     site = await MatcherSite(kafka, topic_prefix, partitions=2).prepare()
     wide, narrow = make_id(), make_id()
-    site.publish(wide, {make_id(): {} for _ in range(SUBSCRIPTIONS)})
+    subscription_ids = [make_id() for _ in range(SUBSCRIPTIONS)]
+    site.publish(wide, {each: {} for each in subscription_ids})
+    if are_failing:
+        for subscription_id in subscription_ids:
+            state = EndpointState(
+                subscription_id=subscription_id,
+                application_id=wide,
+                endpoint_version=1,
+                changed_at_us=1,
+                failing_since_us=1,
+            )
+            site.write_bytes(site.topics.endpoint_states, subscription_id.encode(), to_bytes(state))
+        site.flush()
     site.publish(narrow, {make_id(): {}})
     return site, wide, narrow
 
@@ -47,12 +63,15 @@ def commit_as_deliver(site: MatcherSite, ends: Mapping[int, int]) -> None:
         consumer.close()
 
 
-async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, topic_prefix: str) -> None:
+@pytest.mark.parametrize("are_failing", [False, True], ids=["well", "failing"])
+async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(
+    kafka: str, topic_prefix: str, are_failing: bool
+) -> None:
     """Half of what may be there is the most that one application has; each match is written once, here or there.
 
-    The more is written elsewhere, the longer it waits.
+    The more is written elsewhere, the longer it waits; in bundles, if the endpoints fail.
     """
-    site, wide, narrow = await prepare(kafka, topic_prefix)
+    site, wide, narrow = await prepare(kafka, topic_prefix, are_failing=are_failing)
     async with site.matcher(MATCHER_UNSETTLED_MAX=str(UNSETTLED_MAX)):
         flood = site.send(wide, 10)
         await site.dispatches(10)
@@ -77,7 +96,7 @@ async def test_a_fan_out_leaves_room_for_the_deliveries_of_others(kafka: str, to
     assert 0 <= len(shorter) - UNSETTLED_MAX < SUBSCRIPTIONS_MAX  # the last bundle may be too much
     assert 10 * SUBSCRIPTIONS - UNSETTLED_MAX // 2 == len(shorter) + len(longer)
     records = sum(site.count(topic) for topic in site.topics.of_excess())
-    assert records < len(shorter + longer) / 10
+    assert records < len(shorter + longer) / 10 if are_failing else records == len(shorter + longer)
     assert {each.event_id for each in [*flood, *others]} == {each.event_id for each in found}
 
 

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +59,7 @@ def make_matcher(
     metrics: Metrics | None = None,
     parse: Any = parse_event,
     topics: Topics = TOPICS,
+    is_failing: Callable[[str], bool] = lambda _: False,
 ) -> Matcher:
     return Matcher(
         topics,
@@ -71,6 +72,7 @@ def make_matcher(
         routes_wait_s=1,
         clock_us=lambda: MATCHED_US,
         parse=parse,
+        is_failing=is_failing,
     )
 
 
@@ -444,8 +446,9 @@ async def test_a_chunk_that_leads_to_nothing_has_a_portion() -> None:
 
 
 async def match_wide(**settings: Any) -> list[tuple[str, bytes, Record]]:
-    """Match an event with 300 subscriptions, of which 200 are within the application's share."""
+    """Match an event with 300 subscriptions, all failing, of which 200 are within the application's share."""
     routes = FixedRoutes()
+    settings = {"is_failing": lambda _: True} | settings
     routes.publish(make_routes({f"s-{number}": {} for number in range(300)}))
     return read(await match(make_matcher(routes, unsettled_max=400, **settings), [store(make_event())]))
 
@@ -473,6 +476,21 @@ async def test_deliveries_beyond_an_applications_share_wait_in_the_shortest_retr
     assert 100 == metrics.registry.get_sample_value("hookline_parked_total", {"reason": "over_share"})
 
 
+async def test_only_what_is_for_failing_endpoints_is_bundled() -> None:
+    """Deliveries to others go on by themselves: from a bundle they would be written and read once more."""
+    failing = {f"s-{number}" for number in range(0, 300, 2)}
+    written = await match_wide(is_failing=failing.__contains__)
+
+    records = [record for name, _, record in written if name == "retries.1s"]
+    alone = [record.subscription_id for record in records if isinstance(record, Delivery)]
+    bundled = [
+        each["subscription_id"] for record in records if isinstance(record, Bundle) for each in record.subscriptions
+    ]
+    assert (50, 50) == (len(alone), len(bundled))
+    assert set(bundled) <= failing
+    assert not set(alone) & failing
+
+
 async def test_a_delivery_is_the_same_in_a_bundle_and_alone() -> None:
     """Left out by the setting, bundles are deliveries, each with all that it would have had."""
     bundled = list_deliveries(await match_wide(), "retries.1s")
@@ -493,7 +511,7 @@ async def test_bundles_are_bounded() -> None:
     """An event for thousands has many, and what is left over by itself is a delivery."""
     routes, topics = FixedRoutes(), declare_topics(prefix="t.", partitions=1, event_retention_s=86_400)
     routes.publish(make_routes({f"s-{number}": {} for number in range(100 + 2 * SUBSCRIPTIONS_MAX + 1)}))
-    matcher = make_matcher(routes, unsettled_max=200, topics=topics)
+    matcher = make_matcher(routes, unsettled_max=200, topics=topics, is_failing=lambda _: True)
     written = read(await match(matcher, [store(make_event())]))
 
     found = [record for name, _, record in written if name.startswith("retries")]
