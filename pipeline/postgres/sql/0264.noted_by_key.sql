@@ -1,4 +1,4 @@
--- depends: 0252.audit_requests
+-- depends: 0263.telling_by_index
 
 -- A repeat is what has the same key. What a constraint of the operator's refuses was dropped unsaid; the server's log
 -- says it. It is not refused: its dead letter or attempt would not be archived for the sake of a note.
