@@ -10,6 +10,9 @@ from pipeline.core.limits.token_bucket import TokenBucket
 from pipeline.core.units import SECOND_US
 
 TARGET_US = 5_000
+# The target is as long as the least, where that is longer: on a slow machine the usual delay alone is above the least
+# by more than 5 ms, and what was parked crawled at its least rate. Bounded, for clocks that differ.
+TARGET_MAX_US = 30_000
 RATE_MAX_PER_S = 10_000.0
 RATE_FIRST_PER_S = 100.0
 # in each adjustment, a quarter of a second apart
@@ -60,7 +63,9 @@ class SpareRate:
             change = GROWTH_ALONE if is_used else 0.0
         else:
             mean_us = self._delays_us / self._delays
-            excess = min(1.0, (mean_us - self._note_least(mean_us, now_us) - TARGET_US) / TARGET_US)
+            least_us = self._note_least(mean_us, now_us)
+            target_us = min(max(TARGET_US, least_us), TARGET_MAX_US)
+            excess = min(1.0, (mean_us - least_us - target_us) / target_us)
             change = -CUT * excess if excess > 0 else -GROWTH * excess if is_used else 0.0
         self.rate_per_s = min(max(self._min, self.rate_per_s * (1 + change)), RATE_MAX_PER_S)
         self._delays, self._delays_us, self._used = 0, 0, 0

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.lanes.parked_pace import RATE_MAX_PER_S, TARGET_US, WINDOW_US, ParkedPace
+from pipeline.core.lanes.parked_pace import RATE_MAX_PER_S, TARGET_MAX_US, TARGET_US, WINDOW_US, ParkedPace
 from pipeline.core.units import SECOND_US
 
 RATE_MIN_PER_S = 50.0
@@ -38,6 +38,27 @@ def test_what_is_new_slows_the_parked_down_when_it_takes_longer() -> None:
     assert RATE_MIN_PER_S == slow
     assert abs(started - 10 * RATE_MIN_PER_S) <= 5
     assert pace.rate_per_s > 1_000
+
+
+def test_on_a_slow_machine_the_usual_delay_slows_nothing_down() -> None:
+    """Delays are longer there, and differ by more, from one quarter of a second to the next."""
+    pace, now_us = ParkedPace(rate_min_per_s=RATE_MIN_PER_S), SECOND_US
+    for tick in range(200):
+        now_us, _ = run(pace, now_us, 1, delay_us=(14_000, 22_000, 26_000, 30_000)[tick % 4])
+    usual = pace.rate_per_s
+    run(pace, now_us, 60, delay_us=60_000)
+
+    assert usual > 1_000
+    assert RATE_MIN_PER_S == pace.rate_per_s
+
+
+def test_clocks_that_differ_do_not_let_the_parked_have_all() -> None:
+    """New records seem to take a minute, by a broker's clock that is behind."""
+    pace = ParkedPace(rate_min_per_s=RATE_MIN_PER_S)
+    now_us, _ = run(pace, SECOND_US, 60, delay_us=60 * SECOND_US)
+    run(pace, now_us, 60, delay_us=60 * SECOND_US + 2 * TARGET_MAX_US)
+
+    assert RATE_MIN_PER_S == pace.rate_per_s
 
 
 def test_the_parked_may_have_all_when_nothing_is_new() -> None:
