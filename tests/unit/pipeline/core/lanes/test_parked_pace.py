@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,17 @@ def test_on_a_slow_machine_the_usual_delay_slows_nothing_down() -> None:
 
     assert usual > 1_000
     assert RATE_MIN_PER_S == pace.rate_per_s
+
+
+@pytest.mark.parametrize(("seeming_us", "usual_us", "until_s"), [(-4_000, 1_500, 0), (1_500, 21_500, 120)])
+def test_a_clock_that_was_behind_at_the_start_is_forgotten(seeming_us: int, usual_us: int, until_s: int) -> None:
+    """New records seemed to arrive before they were written, or sooner than they did: that is not what is usual."""
+    pace = ParkedPace(rate_min_per_s=RATE_MIN_PER_S)
+    now_us, _ = run(pace, SECOND_US, 5, delay_us=seeming_us, wants=False)
+    now_us, _ = run(pace, now_us, until_s * 4, delay_us=usual_us)
+    run(pace, now_us, 60, delay_us=usual_us)
+
+    assert pace.rate_per_s > 1_000
 
 
 def test_clocks_that_differ_do_not_let_the_parked_have_all() -> None:
