@@ -7,7 +7,6 @@ one while its endpoint has much to do. The others stay bundled, and wait longer 
 from collections import defaultdict
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
 from connectors.http.endpoint_memory import EndpointMemory
@@ -16,8 +15,8 @@ from connectors.http.failure import explain_error
 from connectors.http.outbox import Outbox, Written
 from connectors.sink import LogRecord
 from pipeline.clock import monotonic_us
-from pipeline.core.events.bundle import single_out
-from pipeline.core.events.records import Bundle, Endpoint, expect, is_written, to_bytes
+from pipeline.core.events.bundle import narrow, take_apart
+from pipeline.core.events.records import Bundle, Delivery, Endpoint, expect, is_written, to_bytes
 from pipeline.core.lanes.lane import NO_JAM
 from pipeline.core.retries.cancelling import is_cancelled
 from pipeline.kafka.failures import ToSend, trace
@@ -60,38 +59,36 @@ class Bundles:
             bundle = expect(Bundle, record.value or b"")
         except SchemaError as error:
             return self._outbox.give_up(record, "undecodable", str(error))
+        waited_in = self._numbers.get(record.topic, SHORTEST - 1)
         to_write: list[ToSend] = []
-        kept: dict[int, list[dict[str, str]]] = defaultdict(list)  # by the number of the retry topic
-        for each in bundle.subscriptions:
-            subscription_id = each["subscription_id"]
+        kept: dict[int, list[str]] = defaultdict(list)  # subscriptions, by the number of the retry topic
+        for delivery in take_apart(bundle):
+            key = delivery.subscription_id.encode()
             try:
-                number, goes_on = self._decide(bundle, subscription_id, self._numbers.get(record.topic, SHORTEST - 1))
+                number, goes_on = self._decide(delivery, waited_in)
             except Exception as error:
                 # what is wrong with one delivery stays with it
                 log.exception("delivery_failed", topic=record.topic, partition=record.partition, offset=record.offset)
-                delivery = single_out(bundle, subscription_id)
-                alone = record._replace(key=subscription_id.encode(), value=to_bytes(delivery))
+                alone = record._replace(key=key, value=to_bytes(delivery))
                 to_write.append(self._outbox.encode_dead(alone, "internal", explain_error(error), delivery))
                 continue
             if goes_on or not is_written(Bundle):
-                self._memory.gate(subscription_id.encode()).parked[number] += 1
-                value = to_bytes(single_out(bundle, subscription_id))
-                to_write.append(trace((self._topics.retries[number], subscription_id.encode(), value), record.trace))
+                self._memory.gate(key).parked[number] += 1
+                to_write.append(trace((self._topics.retries[number], key, to_bytes(delivery)), record.trace))
             else:
-                kept[number].append(each)
-        for number, subscriptions in kept.items():
-            self._metrics.parked_total.labels("bundled").inc(len(subscriptions))
-            again = msgspec.structs.replace(bundle, subscriptions=subscriptions)
-            key = subscriptions[0]["subscription_id"].encode()
-            to_write.append(trace((self._topics.retries[number], key, to_bytes(again)), record.trace))
+                kept[number].append(delivery.subscription_id)
+        for number, subscription_ids in kept.items():
+            self._metrics.parked_total.labels("bundled").inc(len(subscription_ids))
+            again = to_bytes(narrow(bundle, subscription_ids))
+            to_write.append(trace((self._topics.retries[number], subscription_ids[0].encode(), again), record.trace))
         return self._outbox.write_all(to_write)
 
-    def _decide(self, bundle: Bundle, subscription_id: str, waited_in: int) -> tuple[int, bool]:
+    def _decide(self, delivery: Delivery, waited_in: int) -> tuple[int, bool]:
         """The number of the retry topic that a delivery waits in next, and whether it goes on by itself."""
-        endpoint = self._endpoints.get(subscription_id)
-        if endpoint is None or is_cancelled(single_out(bundle, subscription_id), endpoint) or self._is_over(endpoint):
+        endpoint = self._endpoints.get(delivery.subscription_id)
+        if endpoint is None or is_cancelled(delivery, endpoint) or self._is_over(endpoint):
             return SHORTEST, True  # its own story says what becomes of it
-        gate, now_us = self._memory.gate(subscription_id.encode()), monotonic_us()
+        gate, now_us = self._memory.gate(delivery.subscription_id.encode()), monotonic_us()
         if endpoint.enabled and not self._memory.is_to_be_disabled(endpoint):
             if gate.is_well:
                 return gate.choose_tier(NO_JAM, now_us, self._outbox.delays_s), True

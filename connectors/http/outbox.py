@@ -107,7 +107,8 @@ class Outbox:
         try:
             return self._writer.send_bytes(records)
         except Exception as error:
-            raise WriteError(f"cannot write to {', '.join({topic.name for topic, *_ in records})}: {error}") from error
+            names = ", ".join(sorted({topic.name for topic, *_ in records}))
+            raise WriteError(f"cannot write to {names}: {error}") from error
 
     async def write_and_wait(self, encoded: ToSend) -> None:
         """Write, and return when it is acknowledged. Raises `WriteError`."""

@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
 import structlog
 
-from pipeline.core.events.bundle import SUBSCRIPTIONS_MAX, single_out
+from pipeline.core.events.bundle import SUBSCRIPTIONS_MAX, narrow, single_out
 from pipeline.core.events.claim_check import NOWHERE, writes_claim_checks
 from pipeline.core.events.dead_letters import DETAIL_MAX_CHARS, KEY_MAX_BYTES, make_dead_letter
 from pipeline.core.events.event import Unreadable, parse_event
@@ -265,9 +264,7 @@ class Matcher:
             for start in range(0, len(ids), SUBSCRIPTIONS_MAX):
                 portion = ids[start : start + SUBSCRIPTIONS_MAX]
                 topic = self._choose_retry_topic(matched.application_id, count=len(portion))
-                subscriptions = [{"subscription_id": each} for each in portion]
-                bundle = msgspec.structs.replace(matched, subscriptions=subscriptions)
-                value = to_bytes(bundle if len(portion) > 1 else single_out(matched, portion[0]))
+                value = to_bytes(narrow(matched, portion) if len(portion) > 1 else single_out(matched, portion[0]))
                 yield (topic, portion[0].encode(), value)
 
     def _find_unfit(self, event: Event, routes: AppliedRoutes) -> str | None:

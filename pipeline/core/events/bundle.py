@@ -7,6 +7,8 @@ deliveries are told apart before anything is sent: attempts, retries and dead le
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 import schemas
 from pipeline.core.events.ids import derive_delivery_id
 from pipeline.core.events.records import Bundle, Delivery, expect
@@ -40,6 +42,11 @@ def single_out(bundle: Bundle, subscription_id: str) -> Delivery:
         payload_offset=bundle.payload_offset,
         payload_bytes=bundle.payload_bytes,
     )
+
+
+def narrow(bundle: Bundle, subscription_ids: Sequence[str]) -> Bundle:
+    """The bundle of the same event's deliveries to these subscriptions."""
+    return msgspec.structs.replace(bundle, subscriptions=[{"subscription_id": each} for each in subscription_ids])
 
 
 def take_apart(bundle: Bundle) -> Iterator[Delivery]:

@@ -37,9 +37,8 @@ class GatePolicy:
     rate_per_s: float | None = None  # requests started per second; None: unlimited
     window: int = 20  # outcomes the breaker looks at
     window_failures: int = 16  # so many failures among them open it
-    first_failures: int = (
-        12  # so many open it while there was no success: 500 dead endpoints were sent 20 requests each
-    )
+    # So many open it while there was no success: 500 dead endpoints were sent twenty requests each.
+    first_failures: int = 12
     open_first_us: int = 5 * SECOND_US
     open_max_us: int = 300 * SECOND_US
     slow_after_us: int = SECOND_US  # without an end for so long, or requests that take so long
